@@ -1,0 +1,32 @@
+"""The whole configuration: one section per stage."""
+
+from pydantic import Field
+
+from tsrec.config.evaluate import BaselinesConfig, EvaluateConfig, ReportConfig
+from tsrec.config.finetune import BackboneConfig, FinetuneConfig
+from tsrec.config.ingest import IngestConfig
+from tsrec.config.keywords import KeywordsConfig
+from tsrec.config.sa_init import SaInitConfig
+from tsrec.config.section import Section, runtime
+from tsrec.config.sids import EmbedConfig, SidsConfig
+
+
+class Config(Section):
+    """One run of the pipeline. The defaults are the demo: MovieLens-100K, no key, no model hub, no GPU."""
+
+    dataset: str = Field(
+        "ml-100k",
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        description="Name of the data set: a folder of the artifact store.",
+    )
+    store: str = runtime("artifacts", min_length=1, description="Artifact store: a folder or an fsspec URL (s3://...).")
+    ingest: IngestConfig = Field(default_factory=IngestConfig, description="Raw files -> items and interactions.")
+    keywords: KeywordsConfig = Field(default_factory=KeywordsConfig, description="Items -> keywords.")
+    embed: EmbedConfig = Field(default_factory=EmbedConfig, description="Items -> text embeddings.")
+    sids: SidsConfig = Field(default_factory=SidsConfig, description="Embeddings -> semantic IDs.")
+    backbone: BackboneConfig = Field(default_factory=BackboneConfig, description="The pretrained LLM.")
+    sa_init: SaInitConfig = Field(default_factory=SaInitConfig, description="Keywords -> initial token embeddings.")
+    finetune: FinetuneConfig = Field(default_factory=FinetuneConfig, description="Supervised fine-tuning.")
+    baselines: BaselinesConfig = Field(default_factory=BaselinesConfig, description="Methods to compare with.")
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="Beam search and metrics.")
+    report: ReportConfig = Field(default_factory=ReportConfig, description="The HTML page.")

@@ -1,0 +1,40 @@
+"""The base of all configuration sections: frozen, strict, and precise about what a fingerprint covers."""
+
+import difflib
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """Configuration of one stage. Unknown keys are errors that name the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_unknown_keys(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key in values:
+                if key not in cls.model_fields:
+                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
+                    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(cls.model_fields)}"
+                    raise ValueError(f"unknown field {key!r}; {hint}")
+        return values
+
+
+def runtime(default: Any, **field: Any) -> Any:
+    """A field that changes how a stage runs but not what it computes, and so stays out of the fingerprint."""
+    return Field(default, json_schema_extra={"runtime": True}, **field)
+
+
+def canonical(section: BaseModel) -> dict[str, Any]:
+    """The section as plain JSON values without its `runtime` fields: what a fingerprint covers."""
+    result: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("runtime"):
+            continue
+        value = getattr(section, name)
+        result[name] = canonical(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
+    return result

@@ -1,0 +1,77 @@
+"""Interactions as arrays: one run of item indices per user, in order of time.
+
+The border between the `interactions` table and everything that learns from it or scores on it. Knows nothing of
+SIDs, models or files. What counts as a target, and what as its history, is decided here and nowhere else.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tsrec.columns import Columns, Split
+from tsrec.errors import DataError
+
+
+@dataclass(frozen=True)
+class Histories:
+    """All users' events, concatenated user by user, each user's in order of `position`.
+
+    `user_ids` (U,) object; `offsets` (U + 1,) int64: user u's events are rows offsets[u]:offsets[u + 1] of
+    `items` (E,) int32, row numbers of the items table; `splits` (E,) object, values of `Split`; `times` (E,) int64.
+    """
+
+    user_ids: np.ndarray
+    offsets: np.ndarray
+    items: np.ndarray
+    splits: np.ndarray
+    times: np.ndarray
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return len(self.user_ids)
+
+    def positions(self) -> np.ndarray:
+        """(E,) int64: every event's place within its user, from 0."""
+        lengths = np.diff(self.offsets)
+        return np.arange(len(self.items)) - np.repeat(self.offsets[:-1], lengths)
+
+    def users(self) -> np.ndarray:
+        """(E,) int64: every event's user index."""
+        return np.repeat(np.arange(self.n_users), np.diff(self.offsets))
+
+    def target_events(self, split: Split) -> np.ndarray:
+        """(T,) int64: event rows that are targets of `split`: events of that split that have an earlier event."""
+        return np.flatnonzero((self.splits == split.value) & (self.positions() > 0))
+
+    def history_of(self, event: int, max_items: int | None = None) -> np.ndarray:
+        """(H,) int32: items before `event` of the same user, oldest first, the last `max_items` of them."""
+        user = int(np.searchsorted(self.offsets, event, side="right")) - 1
+        start = int(self.offsets[user])
+        return self.items[max(start, event - max_items) if max_items else start : event]
+
+
+def build_histories(interactions: pd.DataFrame, item_ids: pd.Series) -> Histories:
+    """Turn the `interactions` table into arrays; users come out in order of their id.
+
+    Args:
+        interactions: columns user_id, item_id, timestamp, position, split.
+        item_ids: the items table's ids, in its row order.
+
+    Raises:
+        DataError: an interaction names an item that `item_ids` lacks.
+    """
+    ordered = interactions.sort_values([Columns.USER, Columns.POSITION], kind="stable")
+    index = pd.Index(item_ids).get_indexer(ordered[Columns.ITEM])
+    if (index < 0).any():
+        unknown = ordered[Columns.ITEM].iloc[int(np.argmax(index < 0))]
+        raise DataError(f"interactions name item {unknown!r}, which the items table lacks; run ingest again")
+    user_ids, starts = np.unique(ordered[Columns.USER].to_numpy(dtype=object), return_index=True)
+    return Histories(
+        user_ids=user_ids,
+        offsets=np.append(starts, len(ordered)).astype(np.int64),
+        items=index.astype(np.int32),
+        splits=ordered[Columns.SPLIT].to_numpy(dtype=object),
+        times=ordered[Columns.TIMESTAMP].to_numpy(dtype=np.int64),
+    )
