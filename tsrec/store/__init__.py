@@ -1,0 +1,18 @@
+"""The artifact store: fingerprints, manifests, atomic writes, verification. The only way stages exchange data."""
+
+from tsrec.store.artifact import Artifact, ArtifactWriter
+from tsrec.store.fingerprint import canonical_json, file_sha256, fingerprint
+from tsrec.store.manifest import ArtifactKey, FileEntry, Manifest
+from tsrec.store.store import ArtifactStore
+
+__all__ = [
+    "Artifact",
+    "ArtifactKey",
+    "ArtifactStore",
+    "ArtifactWriter",
+    "FileEntry",
+    "Manifest",
+    "canonical_json",
+    "file_sha256",
+    "fingerprint",
+]

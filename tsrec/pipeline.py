@@ -1,0 +1,103 @@
+"""The chain of stages: which artifacts a configuration asks for, and building them in order.
+
+This is the whole pipeline without Prefect: `run(load_config("configs/industrial.yaml"))` from a notebook does what
+the flow does.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tsrec import backbone, baselines, data, embed, evaluate, finetune, keywords, report, sa_init, sids
+from tsrec.config import Config, Section, canonical
+from tsrec.stage import Stage
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore, file_sha256, fingerprint
+
+logger = logging.getLogger(__name__)
+
+STAGES: tuple[Stage, ...] = (
+    data.STAGE,
+    keywords.STAGE,
+    embed.STAGE,
+    sids.STAGE,
+    backbone.STAGE,
+    sa_init.STAGE,
+    finetune.STAGE,
+    baselines.STAGE,
+    evaluate.STAGE,
+    report.STAGE,
+)
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage with its configuration and the key of the artifact it will make."""
+
+    stage: Stage
+    config: Section
+    key: ArtifactKey
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return self.stage.name
+
+
+def plan(config: Config) -> dict[str, PlannedStage]:
+    """Work out every artifact of a run, in order, without building any: fingerprints need only configurations and
+    the hashes of raw files. Stages that the configuration does not need (a teacher, when token semantics are
+    imported) are left out.
+
+    Raises:
+        DataError, ConfigError: a raw file is missing.
+    """
+    needed = _needed(config)
+    planned: dict[str, PlannedStage] = {}
+    for stage in STAGES:
+        if stage.name not in needed:
+            continue
+        section = stage.config(config)
+        parents = {name: planned[name].key.fingerprint for name in stage.parents(config)}
+        raw = {name: file_sha256(path) for name, path in sorted(stage.raw_inputs(section).items())}
+        settings = canonical(section)
+        mark = fingerprint(stage.name, stage.version, settings, parents, raw)
+        # The backbone depends on no data: all data sets of a store share it.
+        dataset = config.dataset if stage.name != backbone.STAGE.name else "shared"
+        key = ArtifactKey(
+            dataset=dataset,
+            stage=stage.name,
+            fingerprint=mark,
+            stage_version=stage.version,
+            config=settings,
+            parents=parents,
+            raw_inputs=raw,
+        )
+        planned[stage.name] = PlannedStage(stage, section, key)
+    return planned
+
+
+def build(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact]) -> Artifact:
+    """Return the stage's artifact, building it from its parents' where the store has none."""
+    wanted = {name: parents[name] for name in planned.key.parents}
+    return store.build(planned.key, lambda writer: planned.stage.run(planned.config, wanted, writer))
+
+
+def run(config: Config, store: ArtifactStore | None = None) -> dict[str, Artifact]:
+    """Build every artifact of a run that does not exist yet, and return all of them by stage."""
+    store = store or ArtifactStore(config.store)
+    artifacts: dict[str, Artifact] = {}
+    for name, planned in plan(config).items():
+        logger.info("%s: %s", name, planned.key.path)
+        artifacts[name] = build(planned, store, artifacts)
+    return artifacts
+
+
+def _needed(config: Config) -> set[str]:
+    by_name = {stage.name: stage for stage in STAGES}
+    needed, queue = set(), [report.STAGE.name]
+    while queue:
+        name = queue.pop()
+        if name not in needed:
+            needed.add(name)
+            queue.extend(by_name[name].parents(config))
+    return needed

@@ -1,0 +1,28 @@
+"""What a stage is: a name, the configuration it reads, its parents, and one function that writes its artifact."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tsrec.config import Config, Section
+from tsrec.store import Artifact, ArtifactWriter
+
+Parents = Mapping[str, Artifact]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the pipeline.
+
+    `version` is raised whenever `run` gives another result for the same inputs. `parents` names the stages whose
+    artifacts `run` is handed (which ones may depend on the configuration), `raw_inputs` the files outside the store
+    that it reads; their hashes enter the fingerprint.
+    """
+
+    name: str
+    version: int
+    config: Callable[[Config], Section]
+    parents: Callable[[Config], tuple[str, ...]]
+    run: Callable[[Any, Parents, ArtifactWriter], None]
+    raw_inputs: Callable[[Any], dict[str, Path]] = lambda _: {}
