@@ -31,14 +31,20 @@ class SidsConfig(Section):
         description="Codes of each level; reduced where the catalogue is too small for so many.",
     )
     min_items_per_code: int = Field(
-        4, ge=1, description="A level gets at most (number of items / this) codes, so that small catalogues share."
+        4,
+        ge=1,
+        description="A level gets at most (number of items / this) codes, so that small catalogues share.",
     )
     iterations: int = Field(50, ge=1, description="k-means iterations per level.")
     unique: bool = Field(
-        True, description="Move colliding items to the next nearest free code of the last level; else they share."
+        True,
+        description="Move colliding items to the next nearest free code of the last level; else they share.",
     )
     max_largest_cluster: float = Field(
-        0.5, gt=0, le=1, description="Largest share of items that one level-1 code may hold before it is a collapse."
+        0.5,
+        gt=0,
+        le=1,
+        description="Largest share of items that one level-1 code may hold before it is a collapse.",
     )
     min_utilization: float = Field(
         0.1, ge=0, le=1, description="Smallest share of a level's codes in use before it is a collapse."

@@ -28,7 +28,11 @@ def file_sha256(path: Path) -> str:
 
 
 def fingerprint(
-    stage: str, version: int, config: Mapping[str, Any], parents: Mapping[str, str], raw_inputs: Mapping[str, str]
+    stage: str,
+    version: int,
+    config: Mapping[str, Any],
+    parents: Mapping[str, str],
+    raw_inputs: Mapping[str, str],
 ) -> str:
     """16 hex digits that name an artifact.
 

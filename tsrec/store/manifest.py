@@ -12,7 +12,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tsrec.errors import ArtifactError
 
 MANIFEST_NAME = "manifest.json"
-_LIBRARIES = ("tsrec", "torch", "transformers", "sentence-transformers", "faiss-cpu", "pandas", "pyarrow", "numpy")
+_LIBRARIES = (
+    "tsrec",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "faiss-cpu",
+    "pandas",
+    "pyarrow",
+    "numpy",
+)
 
 Count = int | float | str
 

@@ -1,0 +1,76 @@
+"""The report stage: gather, plot, render. Every image is embedded, so the page can be mailed as one file."""
+
+import base64
+from collections.abc import Mapping
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from tsrec.columns import Columns as C
+from tsrec.columns import Split
+from tsrec.config import Config, ReportConfig
+from tsrec.report import content, plots
+from tsrec.stage import Stage
+from tsrec.store import Artifact, ArtifactWriter
+
+
+def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
+    """Write `report.html`, and each plot as `images/<name>.png` too."""
+    items, interactions = parents["ingest"].frame("items"), parents["ingest"].frame("interactions")
+    metrics = parents["evaluate"].frame("metrics")
+    images = _images(parents)
+    folder = out.directory("images")
+    for name, png in images.items():
+        (folder / f"{name}.png").write_bytes(png)
+    sids, health = parents["sids"].frame("item_sids"), parents["sids"].frame("codebook_health")
+    columns, methods = content.metric_rows(metrics)
+    # Item text is untrusted: autoescape covers every value that the template prints.
+    environment = Environment(
+        loader=PackageLoader("tsrec.report"), autoescape=select_autoescape(default=True)
+    )
+    page = environment.get_template("report.html.j2").render(
+        dataset=parents["ingest"].manifest.key.dataset,
+        summary=content.data_summary(items, interactions),
+        columns=columns,
+        methods=methods,
+        health=_rounded(health.to_dict("records")),
+        tree=content.token_tree(parents["sa_init"].frame("token_semantics"), sids, items, config.n_examples),
+        stories=content.user_stories(parents, config),
+        stages=content.stage_counts(parents),
+        images={name: base64.b64encode(png).decode("ascii") for name, png in images.items()},
+    )
+    (out.path / "report.html").write_text(page, encoding="utf-8")
+    out.count(n_bytes=len(page.encode()))
+
+
+def _images(parents: Mapping[str, Artifact]) -> dict[str, bytes]:
+    interactions = parents["ingest"].frame("interactions", [C.USER, C.ITEM, C.SPLIT])
+    items = parents["ingest"].frame("items", [C.ITEM])
+    table = parents["evaluate"].frame("metrics")
+    k = int(table[C.K].max())
+    in_train = interactions[interactions[C.SPLIT] == Split.TRAIN.value][C.ITEM].value_counts()
+    images = {
+        "history": plots.history_plot(
+            interactions[C.USER].value_counts().to_numpy(),
+            items[C.ITEM].map(in_train).fillna(0).to_numpy(dtype=np.int64),
+        ),
+        "codebook": plots.codebook_plot(np.stack(parents["sids"].frame("item_sids")[C.CODES].to_numpy())),
+        "training": plots.training_plot(parents["finetune"].frame("training_log")),
+        "hr": plots.metrics_plot(table, "hr", k),
+        "ndcg": plots.metrics_plot(table, "ndcg", k),
+    }
+    if (table[C.SLICE] != "all").any():
+        images["slices"] = plots.slices_plot(table, "hr", k)
+    return images
+
+
+def _rounded(records: list[dict]) -> list[dict]:
+    return [{k: round(v, 4) if isinstance(v, float) else v for k, v in record.items()} for record in records]
+
+
+def _parents(config: Config) -> tuple[str, ...]:
+    teacher = () if config.sa_init.import_file else ("keywords",)
+    return ("ingest", *teacher, "sids", "sa_init", "finetune", "baselines", "evaluate")
+
+
+STAGE = Stage(name="report", version=1, config=lambda config: config.report, parents=_parents, run=run)
