@@ -13,5 +13,11 @@ def progress(
     """Wrap `iterable` (or count by hand up to `total`) in a progress bar on standard error."""
     seconds = 0.2 if sys.stderr.isatty() else 15.0
     return tqdm(
-        iterable, desc=desc, total=total, unit=unit, mininterval=seconds, maxinterval=seconds, dynamic_ncols=True
+        iterable,
+        desc=desc,
+        total=total,
+        unit=unit,
+        mininterval=seconds,
+        maxinterval=seconds,
+        dynamic_ncols=True,
     )

@@ -35,17 +35,13 @@ class EvaluateConfig(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the intervals.")
     seed: int = Field(1, ge=0, description="Seed of the bootstrap.")
     batch_users: int = runtime(64, ge=1, description="Users decoded at once.")
-    shard_users: int = runtime(
-        1024, ge=1, description="Users per shard; a killed run resumes at the next shard."
-    )
+    shard_users: int = runtime(1024, ge=1, description="Users per shard; a killed run resumes at the next shard.")
     device: str = runtime("auto", description="auto, cpu or cuda.")
 
     @model_validator(mode="after")
     def _enough_beams(self) -> "EvaluateConfig":
         if self.beams < max(self.k):
-            raise ValueError(
-                f"beams = {self.beams} cannot fill a list of {max(self.k)} items; raise evaluate.beams"
-            )
+            raise ValueError(f"beams = {self.beams} cannot fill a list of {max(self.k)} items; raise evaluate.beams")
         return self
 
 

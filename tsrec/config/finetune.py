@@ -23,16 +23,12 @@ class BackboneConfig(Section):
 class TaskWeights(Section):
     """How often each SFT task's examples are seen per epoch: 1 = each once, 0.25 = a quarter, 0 = not at all."""
 
-    history: float = Field(
-        1.0, ge=0, description="Packed histories of SIDs, a loss on every item after the first."
-    )
+    history: float = Field(1.0, ge=0, description="Packed histories of SIDs, a loss on every item after the first.")
     title_to_sid: float = Field(0.0, ge=0, description="An item's title -> its SID.")
     sid_to_title: float = Field(0.0, ge=0, description="An item's SID -> its title.")
     history_to_title: float = Field(0.0, ge=0, description="History of SIDs -> the next item's title.")
     titles_to_sid: float = Field(0.0, ge=0, description="History of titles -> the next item's SID.")
-    token_to_meaning: float = Field(
-        0.0, ge=0, description="TS-Align: one SID token -> its cluster's meaning."
-    )
+    token_to_meaning: float = Field(0.0, ge=0, description="TS-Align: one SID token -> its cluster's meaning.")
     meaning_to_token: float = Field(0.0, ge=0, description="TS-Align: a cluster's meaning -> its SID token.")
 
 
@@ -56,27 +52,19 @@ class FinetuneConfig(Section):
         False, description="Also train the pretrained vocabulary rows (the released TS-Rec does)."
     )
     window_items: int = Field(20, ge=2, description="Longest training window of a history, in items.")
-    window_overlap: int = Field(
-        8, ge=0, description="Items a window repeats from the one before, without loss."
-    )
+    window_overlap: int = Field(8, ge=0, description="Items a window repeats from the one before, without loss.")
     max_text_tokens: int = Field(64, ge=4, description="Longest title or meaning in a task, in tokens.")
     max_history: int = Field(10, ge=1, description="Items of history in the tasks that write them out.")
     epochs: float = Field(6, gt=0, description="Passes over the task mix.")
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
-    sid_learning_rate: float | None = Field(
-        None, gt=0, description="Its own rate for the SID rows; empty: the same."
-    )
+    sid_learning_rate: float | None = Field(None, gt=0, description="Its own rate for the SID rows; empty: the same.")
     warmup_steps: int = Field(50, ge=0, description="Linear warm-up.")
     weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay.")
-    dropout: float = Field(
-        0.2, ge=0, lt=1, description="Dropout on input embeddings and on the last hidden state."
-    )
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on input embeddings and on the last hidden state.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
     evals_per_epoch: int = Field(2, ge=1, description="Loss on valid, and a checkpoint, this often.")
-    patience: int = Field(
-        3, ge=1, description="Early stopping after this many evaluations without a lower loss."
-    )
+    patience: int = Field(3, ge=1, description="Early stopping after this many evaluations without a lower loss.")
     precision: Precision = Field(
         "auto", description="auto: bfloat16 where the processor multiplies it natively, else float32."
     )

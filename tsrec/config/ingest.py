@@ -15,9 +15,7 @@ class IngestConfig(Section):
         description="Format of the raw data: MovieLens-100K from its PyPI wheel, Amazon reviews (2014, 2018, 2023 "
         "JSON lines), RecBole atomic files, or any CSV/JSONL/Parquet tables.",
     )
-    path: str | None = Field(
-        None, description="Folder that holds the raw files (not needed for movielens-100k)."
-    )
+    path: str | None = Field(None, description="Folder that holds the raw files (not needed for movielens-100k).")
     items_file: str | None = Field(
         None, description="File of items within `path`; by default the only one that fits the source."
     )
@@ -43,14 +41,10 @@ class IngestConfig(Section):
         le=100_000,
         description="Characters of `text` kept per item; the rest is cut and counted.",
     )
-    min_rating: float | None = Field(
-        None, description="Drop interactions rated lower, where there are ratings."
-    )
+    min_rating: float | None = Field(None, description="Drop interactions rated lower, where there are ratings.")
     min_user_events: int = Field(1, ge=1, description="k-core: repeatedly drop users with fewer events.")
     min_item_events: int = Field(1, ge=1, description="k-core: repeatedly drop items with fewer events.")
-    since: str | None = Field(
-        None, description="Keep events from this time on (ISO date, or the raw number)."
-    )
+    since: str | None = Field(None, description="Keep events from this time on (ISO date, or the raw number).")
     until: str | None = Field(None, description="Keep events before this time (ISO date, or the raw number).")
     split: Literal["leave-one-out", "time", "column"] = Field(
         "leave-one-out",

@@ -10,17 +10,13 @@ from tsrec.config.section import Section, runtime
 class OpenAIConfig(Section):
     """Any OpenAI-compatible endpoint. The key comes from the environment alone."""
 
-    base_url: str | None = Field(
-        None, description="Endpoint, e.g. http://localhost:8000/v1; empty: api.openai.com."
-    )
+    base_url: str | None = Field(None, description="Endpoint, e.g. http://localhost:8000/v1; empty: api.openai.com.")
     model: str = Field("gpt-4o-mini", min_length=1, description="Model name as the endpoint knows it.")
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
     api_key_env: str = runtime("OPENAI_API_KEY", description="Environment variable that holds the key.")
     concurrency: int = runtime(8, ge=1, le=256, description="Requests under way at once.")
     timeout_s: float = runtime(60.0, gt=0, description="Seconds until one request is given up.")
-    max_retries: int = runtime(
-        5, ge=0, le=20, description="Retries of one request, with exponential back-off."
-    )
+    max_retries: int = runtime(5, ge=0, le=20, description="Retries of one request, with exponential back-off.")
     usd_per_million_input_tokens: float = runtime(0.0, ge=0, description="Price, to report the cost.")
     usd_per_million_output_tokens: float = runtime(0.0, ge=0, description="Price, to report the cost.")
 
@@ -34,7 +30,5 @@ class KeywordsConfig(Section):
     )
     max_keywords: int = Field(10, ge=1, le=50, description="Keywords kept per item.")
     max_ngram: int = Field(2, ge=1, le=3, description="keyless: longest keyword, in words.")
-    shard_items: int = runtime(
-        256, ge=1, description="Items per shard; a killed run resumes at the next shard."
-    )
+    shard_items: int = runtime(256, ge=1, description="Items per shard; a killed run resumes at the next shard.")
     openai: OpenAIConfig = Field(default_factory=OpenAIConfig, description="Used when teacher is openai.")

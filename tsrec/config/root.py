@@ -19,22 +19,14 @@ class Config(Section):
         pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
         description="Name of the data set: a folder of the artifact store.",
     )
-    store: str = runtime(
-        "artifacts", min_length=1, description="Artifact store: a folder or an fsspec URL (s3://...)."
-    )
-    ingest: IngestConfig = Field(
-        default_factory=IngestConfig, description="Raw files -> items and interactions."
-    )
+    store: str = runtime("artifacts", min_length=1, description="Artifact store: a folder or an fsspec URL (s3://...).")
+    ingest: IngestConfig = Field(default_factory=IngestConfig, description="Raw files -> items and interactions.")
     keywords: KeywordsConfig = Field(default_factory=KeywordsConfig, description="Items -> keywords.")
     embed: EmbedConfig = Field(default_factory=EmbedConfig, description="Items -> text embeddings.")
     sids: SidsConfig = Field(default_factory=SidsConfig, description="Embeddings -> semantic IDs.")
     backbone: BackboneConfig = Field(default_factory=BackboneConfig, description="The pretrained LLM.")
-    sa_init: SaInitConfig = Field(
-        default_factory=SaInitConfig, description="Keywords -> initial token embeddings."
-    )
+    sa_init: SaInitConfig = Field(default_factory=SaInitConfig, description="Keywords -> initial token embeddings.")
     finetune: FinetuneConfig = Field(default_factory=FinetuneConfig, description="Supervised fine-tuning.")
-    baselines: BaselinesConfig = Field(
-        default_factory=BaselinesConfig, description="Methods to compare with."
-    )
+    baselines: BaselinesConfig = Field(default_factory=BaselinesConfig, description="Methods to compare with.")
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="Beam search and metrics.")
     report: ReportConfig = Field(default_factory=ReportConfig, description="The HTML page.")

@@ -14,9 +14,7 @@ class SaInitConfig(Section):
         None,
         description="JSON file, a list of {token, description, keywords}: token semantics made elsewhere.",
     )
-    n_keywords: int = Field(
-        8, ge=1, le=64, description="Keywords kept per token: the most distinguishing ones."
-    )
+    n_keywords: int = Field(8, ge=1, le=64, description="Keywords kept per token: the most distinguishing ones.")
     initializer: Literal["keywords", "keyword-string", "vocabulary-mean", "random"] = Field(
         "keywords",
         description="keywords: mean over the keywords' mean input embeddings (SA-Init). keyword-string: all keywords "
@@ -27,9 +25,7 @@ class SaInitConfig(Section):
         ge=0,
         description="How many leading levels are initialized from keywords; the others start random. Empty: all.",
     )
-    centre: bool = Field(
-        True, description="Subtract the rows' common mean, which makes them alike otherwise."
-    )
+    centre: bool = Field(True, description="Subtract the rows' common mean, which makes them alike otherwise.")
     norm: Literal["as-is", "pretrained"] | float = Field(
         0.5,
         description="Norm of every row: as-is, pretrained (mean norm of the LLM's own rows), or a number.",

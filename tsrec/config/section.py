@@ -18,9 +18,7 @@ class Section(BaseModel):
             for key in values:
                 if key not in cls.model_fields:
                     near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
-                    hint = (
-                        f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(cls.model_fields)}"
-                    )
+                    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(cls.model_fields)}"
                     raise ValueError(f"unknown field {key!r}; {hint}")
         return values
 
@@ -38,7 +36,5 @@ def canonical(section: BaseModel) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("runtime"):
             continue
         value = getattr(section, name)
-        result[name] = (
-            canonical(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
-        )
+        result[name] = canonical(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
     return result

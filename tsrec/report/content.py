@@ -23,11 +23,7 @@ def data_summary(items: pd.DataFrame, interactions: pd.DataFrame) -> list[tuple[
         ("users", f"{n_users:,}"),
         ("interactions", f"{len(interactions):,}"),
         ("density", f"{density:.4%}"),
-        *(
-            (f"{split.value} targets", f"{int(targets.get(split.value, 0)):,}")
-            for split in Split
-            if split != "history"
-        ),
+        *((f"{split.value} targets", f"{int(targets.get(split.value, 0)):,}") for split in Split if split != "history"),
     ]
 
 
@@ -136,11 +132,7 @@ def _why(item: str, history: list[str], codes: pd.Series, keywords: dict[tuple[i
         if sharing:
             words = [word for level in range(depth) for word in keywords.get((level, own[level]), [])[:3]]
             what = "the very item" if item in sharing else f"{format_sid(own[:depth])} ({', '.join(words)})"
-            return (
-                f"shares {what} with {len(sharing)} of the history"
-                if item not in sharing
-                else "had it before"
-            )
+            return f"shares {what} with {len(sharing)} of the history" if item not in sharing else "had it before"
     return f"new ground: {', '.join(keywords.get((0, own[0]), []))}"
 
 

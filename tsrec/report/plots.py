@@ -24,9 +24,7 @@ def metrics_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:
     figure, axes = _figure(6.4, 0.5 + 0.42 * len(rows))
     errors = np.vstack([rows[C.VALUE] - rows[C.CI_LOW], rows[C.CI_HIGH] - rows[C.VALUE]]).clip(min=0)
     colors = [_OURS if method == "tsrec" else _OTHERS for method in rows[C.METHOD]]
-    axes.barh(
-        rows[C.METHOD], rows[C.VALUE], xerr=errors, color=colors, error_kw={"ecolor": "#334155", "lw": 1}
-    )
+    axes.barh(rows[C.METHOD], rows[C.VALUE], xerr=errors, color=colors, error_kw={"ecolor": "#334155", "lw": 1})
     axes.set_xlabel(f"{metric.upper()}@{k}, with {_interval_note(rows)}")
     return _png(figure)
 
@@ -51,9 +49,7 @@ def codebook_plot(codes: np.ndarray) -> bytes:
     for level in range(codes.shape[1]):
         sizes = np.sort(np.bincount(codes[:, level]))[::-1]
         sizes = sizes[sizes > 0]
-        axes.plot(
-            np.arange(1, len(sizes) + 1), sizes, color=_LINES[level % len(_LINES)], label=f"level {level + 1}"
-        )
+        axes.plot(np.arange(1, len(sizes) + 1), sizes, color=_LINES[level % len(_LINES)], label=f"level {level + 1}")
     axes.set_yscale("log")
     axes.set_xlabel("codes in use, largest first")
     axes.set_ylabel("items per code")
@@ -84,9 +80,7 @@ def slices_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:
     for number, method in enumerate(table.columns):
         color = _OURS if method == "tsrec" else _LINES[1:][number % (len(_LINES) - 1)]
         axes.bar(np.arange(len(table)) + number * width, table[method], width, color=color, label=method)
-    axes.set_xticks(
-        np.arange(len(table)) + 0.4 - width / 2, list(table.index), rotation=30, ha="right", fontsize=8
-    )
+    axes.set_xticks(np.arange(len(table)) + 0.4 - width / 2, list(table.index), rotation=30, ha="right", fontsize=8)
     axes.set_ylabel(f"{metric.upper()}@{k}")
     axes.legend(fontsize=7, frameon=False)
     return _png(figure)

@@ -25,9 +25,7 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
     sids, health = parents["sids"].frame("item_sids"), parents["sids"].frame("codebook_health")
     columns, methods = content.metric_rows(metrics)
     # Item text is untrusted: autoescape covers every value that the template prints.
-    environment = Environment(
-        loader=PackageLoader("tsrec.report"), autoescape=select_autoescape(default=True)
-    )
+    environment = Environment(loader=PackageLoader("tsrec.report"), autoescape=select_autoescape(default=True))
     page = environment.get_template("report.html.j2").render(
         dataset=parents["ingest"].manifest.key.dataset,
         summary=content.data_summary(items, interactions),

@@ -20,9 +20,7 @@ class RemoteMirror:
         try:
             self.filesystem, self.base = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise ConfigError(
-                f"store {url}: {error}; for S3 install the extra: pip install 'tsrec[s3]'"
-            ) from None
+            raise ConfigError(f"store {url}: {error}; for S3 install the extra: pip install 'tsrec[s3]'") from None
         digest = hashlib.sha256(url.encode()).hexdigest()[:16]
         self.cache = Path.home() / ".cache" / "tsrec" / "stores" / digest
         self.cache.mkdir(parents=True, exist_ok=True)

@@ -75,9 +75,7 @@ class ArtifactStore:
         matches = [a for a in self.list() if a.fingerprint.startswith(fingerprint)]
         if len(matches) != 1:
             what = "no artifact" if not matches else f"{len(matches)} artifacts"
-            raise ArtifactError(
-                f"{what} in {self.root} start with {fingerprint!r}; see `tsrec artifacts list`"
-            )
+            raise ArtifactError(f"{what} in {self.root} start with {fingerprint!r}; see `tsrec artifacts list`")
         artifact = self.find(matches[0].manifest.key)
         if artifact is None:
             raise CorruptArtifactError(f"{matches[0].path}: corrupt and set aside; run the pipeline again")
