@@ -40,10 +40,9 @@ def stage_counts(parents: Mapping[str, Artifact]) -> list[tuple[str, str, list[t
 
 
 def token_tree(
-    semantics: pd.DataFrame, sids: pd.DataFrame, items: pd.DataFrame, n_examples: int
+    semantics: pd.DataFrame, codes: np.ndarray, items: pd.DataFrame, n_examples: int
 ) -> list[dict[str, Any]]:
     """Level-1 tokens, largest first, each with its keywords, its own largest children and example titles."""
-    codes = np.stack(sids[C.CODES].to_numpy())
     titles = items[C.TITLE].to_numpy()
     meanings = {(int(row.level), int(row.code)): row for row in semantics.itertuples(index=False)}
 

@@ -22,7 +22,7 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
     folder = out.directory("images")
     for name, png in images.items():
         (folder / f"{name}.png").write_bytes(png)
-    sids, health = parents["sids"].frame("item_sids"), parents["sids"].frame("codebook_health")
+    codes, health = parents["sids"].matrix("item_sids", C.CODES), parents["sids"].frame("codebook_health")
     columns, methods = content.metric_rows(metrics)
     # Item text is untrusted: autoescape covers every value that the template prints.
     environment = Environment(loader=PackageLoader("tsrec.report"), autoescape=select_autoescape(default=True))
@@ -32,7 +32,7 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         columns=columns,
         methods=methods,
         health=_rounded(health.to_dict("records")),
-        tree=content.token_tree(parents["sa_init"].frame("token_semantics"), sids, items, config.n_examples),
+        tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items, config.n_examples),
         stories=content.user_stories(parents, config),
         stages=content.stage_counts(parents),
         images={name: base64.b64encode(png).decode("ascii") for name, png in images.items()},
@@ -52,7 +52,7 @@ def _images(parents: Mapping[str, Artifact]) -> dict[str, bytes]:
             interactions[C.USER].value_counts().to_numpy(),
             items[C.ITEM].map(in_train).fillna(0).to_numpy(dtype=np.int64),
         ),
-        "codebook": plots.codebook_plot(np.stack(parents["sids"].frame("item_sids")[C.CODES].to_numpy())),
+        "codebook": plots.codebook_plot(parents["sids"].matrix("item_sids", C.CODES)),
         "training": plots.training_plot(parents["finetune"].frame("training_log")),
         "hr": plots.metrics_plot(table, "hr", k),
         "ndcg": plots.metrics_plot(table, "ndcg", k),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,6 +53,11 @@ class Artifact:
     def frame(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
         """A stored table as a data frame; list columns come out as numpy arrays."""
         return self.table(name, columns).to_pandas()
+
+    def matrix(self, name: str, column: str) -> np.ndarray:
+        """A column of equally long lists as one (rows, length) array of the lists' own dtype."""
+        values = self.table(name, [column])[column].combine_chunks()
+        return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
 
     def json(self, name: str) -> Any:
         """The content of `<name>.json`."""
