@@ -43,11 +43,11 @@ class LoraConfig(Section):
 class FinetuneConfig(Section):
     """Supervised fine-tuning."""
 
-    tasks: TaskWeights = Field(default_factory=TaskWeights, description="Mixing weights of the SFT tasks.")
+    tasks: TaskWeights = Field(TaskWeights(), description="Mixing weights of the SFT tasks.")
     method: Literal["full", "lora", "sid-rows"] = Field(
         "full", description="What is trained: every layer, LoRA adapters, or the SID rows alone (LLM frozen)."
     )
-    lora: LoraConfig = Field(default_factory=LoraConfig, description="Used when method is lora.")
+    lora: LoraConfig = Field(LoraConfig(), description="Used when method is lora.")
     train_text_rows: bool = Field(
         False, description="Also train the pretrained vocabulary rows (the released TS-Rec does)."
     )

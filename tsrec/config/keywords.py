@@ -31,4 +31,4 @@ class KeywordsConfig(Section):
     max_keywords: int = Field(10, ge=1, le=50, description="Keywords kept per item.")
     max_ngram: int = Field(2, ge=1, le=3, description="keyless: longest keyword, in words.")
     shard_items: int = runtime(256, ge=1, description="Items per shard; a killed run resumes at the next shard.")
-    openai: OpenAIConfig = Field(default_factory=OpenAIConfig, description="Used when teacher is openai.")
+    openai: OpenAIConfig = Field(OpenAIConfig(), description="Used when teacher is openai.")
