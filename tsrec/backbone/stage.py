@@ -1,0 +1,50 @@
+"""The backbone stage: read a pretrained LLM once, cut it, and keep it as a plain model folder for all data sets."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from tsrec.backbone import wheel
+from tsrec.backbone.loading import load_backbone
+from tsrec.config import BackboneConfig, Config
+from tsrec.stage import Stage
+from tsrec.store import Artifact, ArtifactWriter
+
+logger = logging.getLogger(__name__)
+
+_MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+
+
+def run(config: BackboneConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
+    """Write `model/`: safetensors, configuration and tokenizer, which `AutoModelForCausalLM` loads as they are."""
+    model, tokenizer, n_total = load_backbone(config.model, config.n_layers)
+    folder = out.directory("model")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    out.count(
+        n_layers=model.config.num_hidden_layers,
+        n_layers_dropped=n_total - model.config.num_hidden_layers,
+        n_parameters=n_parameters,
+        n_vocabulary=len(tokenizer),
+        dtype=str(model.dtype).removeprefix("torch."),
+    )
+    logger.info(
+        "%s: kept %d layers, %.1f M parameters", config.model, model.config.num_hidden_layers, n_parameters / 1e6
+    )
+
+
+def raw_inputs(config: BackboneConfig) -> dict[str, Path]:
+    """The files that the model is read from; a model of the hub is identified by its name alone."""
+    if config.model == wheel.NAME:
+        file = wheel.gguf_file()
+        return {file.name: file}
+    folder = Path(config.model).expanduser()
+    return {file.name: file for pattern in _MODEL_FILES for file in sorted(folder.glob(pattern))}
+
+
+def _section(config: Config) -> BackboneConfig:
+    return config.backbone
+
+
+STAGE = Stage(name="backbone", version=1, config=_section, parents=lambda _: (), run=run, raw_inputs=raw_inputs)
