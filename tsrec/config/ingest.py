@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tsrec.config.section import Section
+from tsrec.config.section import Section, runtime
 
 
 class IngestConfig(Section):
@@ -15,7 +15,9 @@ class IngestConfig(Section):
         description="Format of the raw data: MovieLens-100K from its PyPI wheel, Amazon reviews (2014, 2018, 2023 "
         "JSON lines), RecBole atomic files, or any CSV/JSONL/Parquet tables.",
     )
-    path: str | None = Field(None, description="Folder that holds the raw files (not needed for movielens-100k).")
+    path: str | None = runtime(  # the hashes of its files, not its place, are fingerprinted
+        None, description="Folder that holds the raw files (not needed for movielens-100k)."
+    )
     items_file: str | None = Field(
         None, description="File of items within `path`; by default the only one that fits the source."
     )

@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from tsrec.config.section import Section
+from tsrec.config.section import Section, runtime
 
 
 class SaInitConfig(Section):
     """Token semantics and the initial rows of the SID tokens."""
 
-    import_file: str | None = Field(
+    import_file: str | None = runtime(  # its hash, not its place, is fingerprinted
         None,
         description="JSON file, a list of {token, description, keywords}: token semantics made elsewhere.",
     )

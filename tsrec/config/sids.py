@@ -21,7 +21,7 @@ class EmbedConfig(Section):
 class SidsConfig(Section):
     """The residual quantizer, or SIDs made elsewhere."""
 
-    import_file: str | None = Field(
+    import_file: str | None = runtime(  # its hash, not its place, is fingerprinted
         None, description="JSON file item_id -> list of tokens (<a_1>, <b_2>, ...); replaces the quantizer."
     )
     codes_per_level: tuple[int, ...] = Field(

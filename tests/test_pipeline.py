@@ -1,0 +1,146 @@
+"""The whole chain on a tiny shop: what runs again when something changes, and what the report shows."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from tsrec import pipeline
+from tsrec.config import Config, load_config
+from tsrec.store import Artifact, ArtifactStore
+
+KINDS = ("steel hammer", "glue stick", "safety glove", "copper wire", "paper towel", "oil filter")
+TITLE = "<script>alert('title')</script> &amp; claw hammer"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 48 items and 60 users who stay within one kind of item."""
+    folder = tmp_path_factory.mktemp("shop")
+    moments = random.Random(1)
+    with (folder / "items.jsonl").open("w", encoding="utf-8") as stream:
+        for item in range(48):
+            title = TITLE if item == 0 else f"{KINDS[item % 6]} model {chr(97 + item // 6)} heavy duty"
+            stream.write(json.dumps({"item_id": f"i{item}", "title": title, "description": KINDS[item % 6]}) + "\n")
+    with (folder / "interactions.csv").open("w", encoding="utf-8") as stream:
+        stream.write("user_id,item_id,timestamp\n")
+        for user in range(60):
+            for time in range(moments.randint(4, 9)):
+                stream.write(f"u{user},i{(user % 6) + 6 * moments.randrange(8)},{time}\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(shop: Path, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return load_config(
+        None,
+        [
+            "dataset=shop",
+            f"store={tmp_path_factory.mktemp('store')}",
+            "ingest.source=tables",
+            f"ingest.path={shop}",
+            "sids.codes_per_level=[6, 8, 16]",
+            f"backbone.model={tiny_backbone}",
+            "backbone.n_layers=1",
+            "finetune.epochs=2",
+            "finetune.batch_size=16",
+            "finetune.warmup_steps=2",
+            "finetune.tasks={history: 1, title_to_sid: 0.5, token_to_meaning: 0.5, meaning_to_token: 0.5}",
+            "baselines.sasrec_epochs=1",
+            "evaluate.bootstrap_samples=100",
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def artifacts(config: Config) -> dict[str, Artifact]:
+    return pipeline.run(config)
+
+
+def _fingerprints(config: Config) -> dict[str, str]:
+    return {name: planned.key.fingerprint for name, planned in pipeline.plan(config).items()}
+
+
+def _changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in after if after[name] != before.get(name)}
+
+
+def test_every_stage_leaves_a_verified_artifact(artifacts: dict[str, Artifact]) -> None:
+    assert set(artifacts) == {stage.name for stage in pipeline.STAGES}
+    for artifact in artifacts.values():
+        artifact.verify()
+
+
+def test_metrics_hold_the_model_and_every_baseline(artifacts: dict[str, Artifact], config: Config) -> None:
+    metrics = artifacts["evaluate"].frame("metrics")
+    whole = metrics[metrics["slice"] == "all"]
+    assert set(whole["method"]) == {"tsrec", *config.baselines.methods}
+    assert {(m, k) for m, k in zip(whole["metric"], whole["k"], strict=True)} >= {
+        (metric, k) for metric in ("hr", "ndcg") for k in (3, 5, 10)
+    }
+    assert whole["value"].between(0, 1).all()
+    assert whole.groupby("method")["n"].max().nunique() == 1
+
+
+def test_every_user_gets_distinct_existing_items(artifacts: dict[str, Artifact]) -> None:
+    recommendations = artifacts["evaluate"].frame("recommendations")
+    items = set(artifacts["ingest"].frame("items")["item_id"])
+    assert set(recommendations["item_id"]) <= items
+    groups = recommendations.groupby(["user_id", "position"])["item_id"]
+    assert (groups.nunique() == 10).all()
+    assert (groups.size() == 10).all()
+
+
+def test_a_second_run_builds_nothing(artifacts: dict[str, Artifact], config: Config) -> None:
+    again = pipeline.run(config)
+    assert {n: a.manifest.created for n, a in again.items()} == {n: a.manifest.created for n, a in artifacts.items()}
+
+
+def test_changing_the_beams_reruns_evaluation_and_report_only(config: Config) -> None:
+    wider = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"beams": 30})})
+    assert _changed(_fingerprints(config), _fingerprints(wider)) == {"evaluate", "report"}
+
+
+def test_runtime_fields_rerun_nothing(config: Config) -> None:
+    other = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"batch_users": 8})})
+    assert _fingerprints(config) == _fingerprints(other)
+
+
+def test_changing_one_title_reruns_all_but_the_backbone(config: Config, shop: Path, tmp_path: Path) -> None:
+    for file in shop.iterdir():
+        text = file.read_text(encoding="utf-8")
+        (tmp_path / file.name).write_text(text.replace("glue stick model a", "glue gun model a"), encoding="utf-8")
+    moved = config.model_copy(update={"ingest": config.ingest.model_copy(update={"path": str(tmp_path)})})
+    assert _changed(_fingerprints(config), _fingerprints(moved)) == {stage.name for stage in pipeline.STAGES} - {
+        "backbone"
+    }
+
+
+def test_the_folder_itself_does_not_enter_the_fingerprint(config: Config, shop: Path, tmp_path: Path) -> None:
+    for file in shop.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    moved = config.model_copy(update={"ingest": config.ingest.model_copy(update={"path": str(tmp_path)})})
+    assert _fingerprints(config) == _fingerprints(moved)
+
+
+def test_a_flipped_byte_is_reported_and_rebuilt(
+    artifacts: dict[str, Artifact], config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = artifacts["sids"].file("item_sids.parquet")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    again = pipeline.run(config, ArtifactStore(config.store))
+    assert "does not match the hash" in caplog.text
+    assert "item_sids.parquet" in caplog.text
+    assert again["sids"].file("item_sids.parquet").read_bytes() == whole
+    assert again["finetune"].manifest.created == artifacts["finetune"].manifest.created
+
+
+def test_the_report_escapes_item_text_and_needs_no_other_file(artifacts: dict[str, Artifact]) -> None:
+    page = artifacts["report"].file("report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert 'src="data:image/png;base64,' in page
+    for heading in ("Metrics", "Codebook health", "What tokens mean", "Training", "A few users"):
+        assert heading in page
