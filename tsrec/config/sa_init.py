@@ -1,6 +1,6 @@
 """What the sa_init stage reads: what a SID token means and where its embedding starts."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -25,8 +25,8 @@ class SaInitConfig(Section):
         ge=0,
         description="How many leading levels are initialized from keywords; the others start random. Empty: all.",
     )
-    centre: bool = Field(True, description="Subtract the rows' common mean, which makes them alike otherwise.")
-    norm: Literal["as-is", "pretrained"] | float = Field(
+    centre: bool = Field(True, description="Subtract the common mean of rows made from keywords: it makes them alike.")
+    norm: Literal["as-is", "pretrained"] | Annotated[float, Field(gt=0)] = Field(
         0.5,
         description="Norm of every row: as-is, pretrained (mean norm of the LLM's own rows), or a number.",
     )

@@ -1,0 +1,133 @@
+"""Where SID tokens' embeddings start. Every initializer is one function of the same form; `finish` does the rest.
+
+An initializer takes (meanings, vectors, tokenizer, config): the n_tokens meanings in flat order, and the LLM's own
+input embeddings, (n_vocabulary, D) float32. It returns (n_tokens, D) float32 rows. A row of NaN says that a token has
+nothing to start from; `finish` fills it at random.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from tsrec.config import SaInitConfig
+from tsrec.sa_init.token_meaning import TokenMeaning
+from tsrec.sid import parse_token
+
+Initializer = Callable[[Sequence[TokenMeaning], np.ndarray, PreTrainedTokenizerBase, SaInitConfig], np.ndarray]
+
+
+def keyword_means(
+    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
+) -> np.ndarray:
+    """SA-Init (arXiv 2602.22632): the mean over a token's keywords of the mean embedding of each keyword's pieces.
+
+    A keyword is tokenized with a blank before it, as it stands in running text: for most vocabularies the pieces at
+    the start of a text are other, rarer ones.
+    """
+    distinct = sorted({keyword for meaning in meanings for keyword in meaning.keywords})
+    vector_of = {keyword: _mean_of_pieces(f" {keyword}", vectors, tokenizer) for keyword in distinct}
+    rows = _nothing(len(meanings), vectors)
+    for index, meaning in enumerate(meanings):
+        if meaning.keywords:
+            rows[index] = np.mean([vector_of[keyword] for keyword in meaning.keywords], axis=0)
+    return rows
+
+
+def keyword_string(
+    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
+) -> np.ndarray:
+    """SA-Init as TS-Rec's authors released it: all keywords as one string, the mean over all of its pieces."""
+    rows = _nothing(len(meanings), vectors)
+    for index, meaning in enumerate(meanings):
+        if meaning.keywords:
+            rows[index] = _mean_of_pieces(" ".join(meaning.keywords), vectors, tokenizer)
+    return rows
+
+
+def vocabulary_mean(
+    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
+) -> np.ndarray:
+    """Every token at the mean of the pretrained vocabulary: what libraries do when a vocabulary grows."""
+    return np.tile(vectors.mean(axis=0, dtype=np.float64).astype(np.float32), (len(meanings), 1))
+
+
+def random_normal(
+    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
+) -> np.ndarray:
+    """Independent normal values. A token's row depends on the seed and its place alone, not on what others start at."""
+    generator = np.random.default_rng(config.seed)
+    shape = (len(meanings), vectors.shape[1])
+    return (generator.standard_normal(shape, dtype=np.float32) * config.random_std).astype(np.float32)
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    "keywords": keyword_means,
+    "keyword-string": keyword_string,
+    "vocabulary-mean": vocabulary_mean,
+    "random": random_normal,
+}
+# Only these differ from token to token around a common mean; centring the others leaves nothing, or changes nothing.
+_FROM_KEYWORDS = ("keywords", "keyword-string")
+
+
+def initialize(
+    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make the initial rows of all SID tokens as configured.
+
+    Returns:
+        (n_tokens, D) float32 rows, and (n_tokens,) bool: which of them carry a meaning (are not random).
+    """
+    rows = INITIALIZERS[config.initializer](meanings, vectors, tokenizer, config)
+    random = random_normal(meanings, vectors, tokenizer, config)
+    levels = np.asarray([parse_token(meaning.token)[0] for meaning in meanings])
+    chosen = np.isfinite(rows).all(axis=1) & (levels < (len(meanings) if config.levels is None else config.levels))
+    if config.initializer == "random":
+        chosen[:] = False
+    return finish(rows, chosen, random, vectors, config)
+
+
+def finish(
+    rows: np.ndarray, chosen: np.ndarray, random: np.ndarray, vectors: np.ndarray, config: SaInitConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centre the chosen rows over all levels, put random rows elsewhere, and give every row the configured norm.
+
+    Random rows get the norm too: the SID rows are also the output layer, their norm sets the scale of the logits, and
+    initializers can only be compared at equal norm.
+
+    Args:
+        rows: (n_tokens, D) float32 from an initializer.
+        chosen: (n_tokens,) bool: which of `rows` to use.
+        random: (n_tokens, D) float32, for the others.
+        vectors: (n_vocabulary, D) float32, the LLM's own rows.
+        config: `centre` and `norm`.
+
+    Returns:
+        (n_tokens, D) float32, and which rows are not random: a chosen row that centring takes to zero (one like all
+        others) is replaced by a random one.
+    """
+    result = random.astype(np.float64)
+    result[chosen] = rows[chosen]
+    if config.centre and config.initializer in _FROM_KEYWORDS and chosen.any():
+        before = np.linalg.norm(result[chosen], axis=1).mean()
+        result[chosen] -= result[chosen].mean(axis=0)
+        chosen = chosen & (np.linalg.norm(result, axis=1) > 1e-6 * before)
+        result[~chosen] = random[~chosen]
+    if config.norm != "as-is":
+        norm = np.linalg.norm(vectors, axis=1).mean() if config.norm == "pretrained" else config.norm
+        lengths = np.linalg.norm(result, axis=1, keepdims=True)
+        result *= norm / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return result.astype(np.float32), chosen
+
+
+def _mean_of_pieces(text: str, vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+    """(D,), or NaN where the tokenizer makes nothing of the text."""
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    if not ids:
+        return np.full(vectors.shape[1], np.nan, dtype=np.float32)
+    return vectors[ids].mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _nothing(n_tokens: int, vectors: np.ndarray) -> np.ndarray:
+    return np.full((n_tokens, vectors.shape[1]), np.nan, dtype=np.float32)
