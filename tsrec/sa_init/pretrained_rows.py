@@ -25,4 +25,4 @@ def read_input_embeddings(folder: Path) -> np.ndarray:
                 return weights.get_tensor(_KEY).to(torch.float32).numpy()
     # Another architecture, which names its input embeddings otherwise (GPT-2: transformer.wte.weight).
     model = AutoModelForCausalLM.from_pretrained(folder)
-    return model.get_input_embeddings().weight.detach().to(torch.float32).numpy()
+    return model.get_input_embeddings().state_dict()["weight"].to(torch.float32).numpy()
