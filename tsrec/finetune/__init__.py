@@ -1,0 +1,5 @@
+"""The finetune stage: teach the LLM histories of SIDs, and (TS-Align) what each single SID token stands for."""
+
+from tsrec.finetune.stage import STAGE
+
+__all__ = ["STAGE"]

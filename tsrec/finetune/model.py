@@ -1,0 +1,132 @@
+"""The model that is trained: a causal LM whose SID rows are a parameter of their own.
+
+The pretrained vocabulary rows stay as they are (unless asked), so no optimizer step touches tens of thousands of rows
+that no history uses. The vocabulary projection is computed only where there is a label, and for a SID label only over
+the tokens of its level, which is all that constrained decoding ever compares.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tsrec.config import FinetuneConfig
+from tsrec.sid import SidSpace
+from tsrec.training import IGNORED, packed_attention_mask
+
+
+class SidModel(nn.Module):
+    """A causal LM extended by SID tokens: token id `n_text + i` is SID token i in flat order.
+
+    Args:
+        language_model: the pretrained causal LM; it is taken over, not copied.
+        sid_rows: (n_sid, D) float32, where the SID tokens' rows start.
+        space: the codes of every level.
+        n_text: pretrained tokens that are kept, the length of the tokenizer; surplus padding rows are cut.
+        n_tasks: number of tasks that losses are reported for.
+        config: method, dropout, LoRA.
+    """
+
+    def __init__(
+        self,
+        language_model: PreTrainedModel,
+        sid_rows: Tensor,
+        space: SidSpace,
+        n_text: int,
+        n_tasks: int,
+        config: FinetuneConfig,
+    ) -> None:
+        super().__init__()
+        language_model.resize_token_embeddings(n_text, mean_resizing=False)
+        self._shell = [language_model]  # kept out of the module tree: tied weights would be saved twice
+        self.decoder = language_model.get_decoder()
+        tied = language_model.get_output_embeddings().weight is language_model.get_input_embeddings().weight
+        self.text_head = None if tied else language_model.get_output_embeddings()
+        self.sid_rows = nn.Parameter(sid_rows.clone())
+        self.space, self.n_text, self.n_tasks = space, n_text, n_tasks
+        self.dropout = nn.Dropout(config.dropout)
+        self._choose_trainable(config)
+
+    def forward(
+        self,
+        input_ids: Tensor,  # (B, T)
+        position_ids: Tensor,  # (B, T)
+        segment_ids: Tensor,  # (B, T)
+        labels: Tensor,  # (B, T), already shifted
+        tasks: Tensor,  # (B, T)
+    ) -> dict[str, Tensor]:
+        """Mean loss over labelled positions, and per task the sum of losses and the number of labels."""
+        embedded = self.dropout(self.embed(input_ids))  # (B, T, D)
+        hidden = self.decoder(
+            inputs_embeds=embedded,
+            position_ids=position_ids,
+            attention_mask=packed_attention_mask(segment_ids),
+            use_cache=False,
+        ).last_hidden_state
+        labelled = labels != IGNORED
+        losses = self._losses(self.dropout(hidden[labelled]), labels[labelled])  # (N,)
+        task = tasks[labelled]
+        zeros = torch.zeros(self.n_tasks, device=losses.device)
+        return {
+            "loss": losses.mean(),
+            "task_loss": zeros.index_add(0, task, losses.detach()),
+            "task_count": zeros.index_add(0, task, torch.ones_like(losses.detach())),
+        }
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """Input embeddings (B, T, D) of text and SID tokens."""
+        text_rows = self.decoder.get_input_embeddings().weight
+        is_sid = input_ids >= self.n_text
+        text = functional.embedding(input_ids.masked_fill(is_sid, 0), text_rows)
+        sid = functional.embedding((input_ids - self.n_text).clamp(min=0), self.sid_rows)
+        return torch.where(is_sid[..., None], sid, text)
+
+    def export(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Save a plain model of transformers, SID rows appended to its vocabulary, with the extended tokenizer."""
+        if hasattr(self.decoder, "merge_and_unload"):
+            self.decoder = self.decoder.merge_and_unload()
+        language_model = self._shell[0]
+        language_model.set_decoder(self.decoder)
+        language_model.resize_token_embeddings(self.n_text + self.space.n_tokens, mean_resizing=False)
+        with torch.no_grad():
+            language_model.get_input_embeddings().weight[self.n_text :] = self.sid_rows
+            language_model.get_output_embeddings().weight[self.n_text :] = self.sid_rows
+        language_model.requires_grad_(True)
+        language_model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    def _choose_trainable(self, config: FinetuneConfig) -> None:
+        self.decoder.requires_grad_(config.method == "full")
+        if config.method == "lora":
+            from peft import LoraConfig, get_peft_model
+
+            adapters = LoraConfig(
+                r=config.lora.rank,
+                lora_alpha=config.lora.alpha,
+                lora_dropout=config.lora.dropout,
+                target_modules="all-linear",
+            )
+            self.decoder = get_peft_model(self.decoder, adapters)
+        self.decoder.get_input_embeddings().weight.requires_grad_(config.train_text_rows)
+        if self.text_head is not None:
+            self.text_head.requires_grad_(config.train_text_rows)
+
+    def _losses(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """(N,) float32 cross-entropy: a SID label among its level's tokens, a text label among the text tokens."""
+        losses = torch.zeros(len(labels), dtype=torch.float32, device=hidden.device)
+        for offset, size in zip(self.space.offsets, self.space.sizes, strict=True):
+            first = self.n_text + offset
+            mine = torch.nonzero((labels >= first) & (labels < first + size)).squeeze(1)
+            logits = functional.linear(hidden[mine], self.sid_rows[offset : offset + size])
+            entropy = functional.cross_entropy(logits.float(), labels[mine] - first, reduction="none")
+            losses = losses.index_copy(0, mine, entropy)
+        text = torch.nonzero(labels < self.n_text).squeeze(1)
+        if len(text):
+            head = self.decoder.get_input_embeddings() if self.text_head is None else self.text_head
+            logits = functional.linear(hidden[text], head.weight)
+            losses = losses.index_copy(
+                0, text, functional.cross_entropy(logits.float(), labels[text], reduction="none")
+            )
+        return losses
