@@ -1,0 +1,22 @@
+"""The embed stage: `items` in, `item_embeddings` out."""
+
+import pyarrow as pa
+
+from tsrec.columns import Columns as C
+from tsrec.config import EmbedConfig
+from tsrec.embed.encoder import encode, load_encoder
+from tsrec.stage import Parents, Stage
+from tsrec.store import ArtifactWriter
+
+
+def run(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> None:
+    """Write `item_embeddings`, one row per item in the order of `items`."""
+    items = parents["ingest"].frame("items", [C.ITEM, C.TEXT])
+    encoder = load_encoder(config.encoder, config.device)
+    vectors = encode(encoder, items[C.TEXT].tolist(), config.batch_items, config.normalize)
+    embeddings = pa.array(list(vectors), type=pa.list_(pa.float32()))
+    out.write_table("item_embeddings", pa.table({C.ITEM: pa.array(items[C.ITEM]), C.EMBEDDING: embeddings}))
+    out.count(n_dimensions=vectors.shape[1], max_tokens_read=encoder.max_seq_length or 0)
+
+
+STAGE = Stage(name="embed", version=1, config=lambda config: config.embed, parents=lambda _: ("ingest",), run=run)

@@ -1,0 +1,52 @@
+"""Residual k-means: level by level, cluster what the levels before have left unexplained."""
+
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+
+from tsrec.config import SidsConfig
+from tsrec.progress import progress
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What a residual quantizer makes of N vectors of D dimensions on L levels.
+
+    `codes` (N, L) int64; `codebooks` L arrays (n_codes, D) float32; `residuals` (N, D) float32: what the last level
+    had to quantize, its own centroid not yet subtracted; `errors` (L,) mean squared length of what remains after
+    each level.
+    """
+
+    codes: np.ndarray
+    codebooks: list[np.ndarray]
+    residuals: np.ndarray
+    errors: list[float]
+
+
+def residual_kmeans(embeddings: np.ndarray, config: SidsConfig) -> Quantization:
+    """Quantize (N, D) float32 embeddings with faiss k-means on every level's residuals; deterministic in the seed.
+
+    A level gets fewer codes than configured where the catalogue has too few items for so many.
+    """
+    residuals = np.ascontiguousarray(embeddings, dtype=np.float32).copy()
+    most = max(2, len(embeddings) // config.min_items_per_code)
+    codes, codebooks, errors = [], [], []
+    last = residuals
+    for level, size in enumerate(progress(config.codes_per_level, desc="quantizing", unit="level")):
+        kmeans = faiss.Kmeans(
+            residuals.shape[1],
+            min(size, most),
+            niter=config.iterations,
+            seed=config.seed + level,
+            min_points_per_centroid=1,
+            max_points_per_centroid=10_000,
+        )
+        kmeans.train(residuals)
+        nearest = kmeans.index.search(residuals, 1)[1][:, 0]
+        last = residuals
+        residuals = residuals - kmeans.centroids[nearest]
+        codes.append(nearest)
+        codebooks.append(kmeans.centroids.copy())
+        errors.append(float((residuals**2).sum(axis=1).mean()))
+    return Quantization(np.stack(codes, axis=1).astype(np.int64), codebooks, last, errors)
