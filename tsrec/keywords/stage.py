@@ -1,0 +1,66 @@
+"""The keywords stage: shard by shard, so that a killed run asks the teacher only for what is missing."""
+
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tsrec.columns import Columns as C
+from tsrec.config import KeywordsConfig
+from tsrec.keywords.keyless import KeylessTeacher
+from tsrec.keywords.openai_teacher import OpenAITeacher
+from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher
+from tsrec.progress import progress
+from tsrec.stage import Parents, Stage
+from tsrec.store import ArtifactWriter
+
+_SCHEMA = pa.schema([(C.ITEM, pa.string()), (C.KEYWORDS, pa.list_(pa.string())), (C.SOURCE, pa.string())])
+
+
+def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
+    """Write `item_keywords`, one row per item in the order of `items`."""
+    items = parents["ingest"].frame("items", [C.ITEM, C.TITLE, C.TEXT])
+    keyless = KeylessTeacher(items, config)
+    teacher: Teacher = OpenAITeacher(config, fallback=keyless) if config.teacher == "openai" else keyless
+    shards = []
+    with progress(desc="drawing keywords", total=len(items), unit="item") as bar:
+        for start in range(0, len(items), config.shard_items):
+            shard = items.iloc[start : start + config.shard_items]
+            # Named by its rows: with another shard size, other shards.
+            path = out.work / f"{start}-{start + len(shard)}.parquet"
+            if not path.exists():
+                _draw(teacher, shard, path)
+            shards.append(pq.read_table(path))
+            bar.update(len(shard))
+    table = pa.concat_tables([shard.replace_schema_metadata(None) for shard in shards])
+    out.write_table("item_keywords", table)
+    usage = sum((Counter(_usage(shard)) for shard in shards), Counter())
+    out.count(**usage, n_fallback=table[C.SOURCE].to_pylist().count(FALLBACK_SOURCE))
+    prices = config.openai
+    if usage:
+        dollars = (
+            usage["input_tokens"] * prices.usd_per_million_input_tokens
+            + usage["output_tokens"] * prices.usd_per_million_output_tokens
+        ) / 1e6
+        out.count(cost_usd=round(dollars, 4))
+
+
+def _draw(teacher: Teacher, shard: pd.DataFrame, path: Path) -> None:
+    drawn = teacher.draw(shard)
+    table = pa.table([pa.array(shard[C.ITEM]).cast(pa.string()), drawn.keywords, drawn.sources], schema=_SCHEMA)
+    metadata = {f"usage.{name}": str(value) for name, value in drawn.usage.items()}
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(table.replace_schema_metadata(metadata), temporary)
+    temporary.rename(path)
+
+
+def _usage(shard: pa.Table) -> dict[str, int]:
+    metadata = shard.schema.metadata or {}
+    return {
+        key.decode().removeprefix("usage."): int(value) for key, value in metadata.items() if key.startswith(b"usage.")
+    }
+
+
+STAGE = Stage(name="keywords", version=1, config=lambda config: config.keywords, parents=lambda _: ("ingest",), run=run)
