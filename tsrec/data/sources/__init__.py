@@ -1,0 +1,31 @@
+"""Where raw data comes from. Each source names its files and yields batches in our own column names.
+
+A batch of items has item_id and any of title, description, brand, categories; a batch of interactions has user_id,
+item_id, timestamp and, where the data has them, rating and split. Values are still raw: cleaning comes after.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from tsrec.config import IngestConfig
+from tsrec.data.sources import amazon, movielens, recbole, tables
+
+
+@dataclass(frozen=True)
+class Source:
+    """`files` says which raw files are read (items, interactions); the other two read them."""
+
+    files: Callable[[IngestConfig], tuple[Path, Path]]
+    items: Callable[[IngestConfig, Path], Iterator[pd.DataFrame]]
+    interactions: Callable[[IngestConfig, Path], Iterator[pd.DataFrame]]
+
+
+SOURCES: dict[str, Source] = {
+    "movielens-100k": Source(movielens.files, movielens.items, recbole.interactions),
+    "amazon": Source(amazon.files, amazon.items, amazon.interactions),
+    "recbole": Source(recbole.files, recbole.items, recbole.interactions),
+    "tables": Source(tables.files, tables.items, tables.interactions),
+}

