@@ -33,6 +33,7 @@ def run(config: FinetuneConfig, parents: Parents, out: ArtifactWriter) -> None:
         language_model.gradient_checkpointing_enable()
     sid_rows = torch.from_numpy(parents["sa_init"].matrix("token_embeddings", C.EMBEDDING).astype(np.float32))
     model = SidModel(language_model, sid_rows, space, n_text, len(TASK_NAMES), config)
+    out.count(n_trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad))
     device = resolve_device(config.device)
     log = train(
         model.to(device),
@@ -48,7 +49,6 @@ def run(config: FinetuneConfig, parents: Parents, out: ArtifactWriter) -> None:
     out.count(
         precision=str(resolve_precision(config.precision, device)).removeprefix("torch."),
         device=str(device),
-        n_trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         n_train_examples=len(train_examples),
         n_valid_examples=len(valid_examples),
         n_train_tokens_per_epoch=sum(len(example.input_ids) for example in train_examples),
