@@ -1,0 +1,6 @@
+"""Constrained decoding: the trie of existing SIDs, and a beam search that can write nothing else."""
+
+from tsrec.decode.beam import Beams, BeamSearch
+from tsrec.decode.trie import Trie
+
+__all__ = ["BeamSearch", "Beams", "Trie"]

@@ -1,0 +1,153 @@
+"""Constrained beam search with one prompt prefill per user.
+
+All beams of a user are tokens of *one* sequence under a custom attention mask: each sees the prompt, its ancestors
+and itself. So the prompt's cache is neither copied nor reordered, and a SID of three levels takes three forward
+passes: the prompts, the level-1 beams, the level-2 beams. The model's `generation_config` is never read.
+
+Scores are log-probabilities within the tokens of each level, as trained; of those, only existing children compete.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from tsrec.decode.trie import Trie
+from tsrec.sid import SidSpace
+
+
+@dataclass(frozen=True)
+class Beams:
+    """Finished beams of U users, best first: `leaves` (U, B) int64, -1 where there is none; `scores` (U, B)."""
+
+    leaves: np.ndarray
+    scores: np.ndarray
+
+
+class BeamSearch:
+    """Beam search over the SIDs of a trie.
+
+    Args:
+        model: a plain causal LM whose vocabulary ends with the SID tokens.
+        trie: the SIDs that exist.
+        space: codes of every level.
+        first_sid_id: token id of SID token 0; the others follow in flat order.
+        autocast: dtype of matrix products, or None for the model's own.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        trie: Trie,
+        space: SidSpace,
+        first_sid_id: int,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self.decoder, self.space, self.first_sid_id, self.autocast = model.get_decoder(), space, first_sid_id, autocast
+        head = model.get_output_embeddings().weight
+        self.device = head.device
+        self.rows = [
+            head[first_sid_id + offset : first_sid_id + offset + size].detach()
+            for offset, size in zip(space.offsets, space.sizes, strict=True)
+        ]
+        self.child_start = [torch.from_numpy(start).to(self.device) for start in trie.child_start]
+        self.child_code = [torch.from_numpy(code).to(self.device) for code in trie.child_code]
+        self.n_items_below = [
+            torch.from_numpy(np.bincount(trie.paths[:, level])).to(self.device) for level in range(trie.n_levels)
+        ]
+        self.paths = torch.from_numpy(trie.paths).to(self.device)
+
+    @torch.inference_mode()
+    def search(self, prompts: list[np.ndarray], n_beams: int, blocked: list[np.ndarray] | None = None) -> Beams:
+        """The `n_beams` best SIDs for each prompt, or all there are.
+
+        Args:
+            prompts: U arrays of token ids, each at least one long.
+            blocked: per user, item indices that may not be recommended; a SID whose items are all blocked is never
+                written, and no beam is spent on a prefix that leads to such SIDs alone.
+        """
+        ids, real = self._pad(prompts)
+        n_users, width = ids.shape
+        cache = DynamicCache()
+        causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
+        itself = torch.eye(width, dtype=torch.bool, device=self.device)
+        mask = (causal & real[:, None, :]) | itself  # (U, T, T); padding sees itself, which keeps softmax finite
+        lengths = real.sum(dim=1)
+        positions = (real.cumsum(dim=1) - 1).clamp(min=0)
+        hidden = self._forward(ids, positions, mask, cache)[:, -1:]  # (U, 1, D): prompts are padded on the left
+        nodes = torch.zeros(n_users, 1, dtype=torch.long, device=self.device)
+        scores = torch.zeros(n_users, 1, device=self.device)
+        seen = real[:, None, :]  # (U, 1, keys): what each beam's next token may look at, itself aside
+        for level in range(self.space.n_levels):
+            nodes, codes, scores, origin = self._expand(level, hidden, nodes, scores, n_beams, blocked)
+            if level == self.space.n_levels - 1:
+                break
+            n_now = nodes.shape[1]
+            seen = seen.gather(1, origin[..., None].expand(-1, -1, seen.shape[2]))
+            own = torch.eye(n_now, dtype=torch.bool, device=self.device).expand(n_users, -1, -1)
+            seen = torch.cat([seen, own], dim=2)  # (U, B, keys + B)
+            tokens = self.first_sid_id + self.space.offsets[level] + codes
+            hidden = self._forward(tokens, (lengths[:, None] + level).expand(-1, n_now), seen, cache)
+        finished = torch.isfinite(scores)
+        return Beams(nodes.masked_fill(~finished, -1).cpu().numpy(), scores.cpu().numpy())
+
+    def _pad(self, prompts: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Token ids (U, T) padded on the left, and where they are real."""
+        width = max(len(prompt) for prompt in prompts)
+        ids = np.zeros((len(prompts), width), dtype=np.int64)
+        real = np.zeros((len(prompts), width), dtype=bool)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = prompt
+            real[row, width - len(prompt) :] = True
+        return torch.from_numpy(ids).to(self.device), torch.from_numpy(real).to(self.device)
+
+    def _forward(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+        """Hidden states (U, T, D) of new tokens; the cache grows by T. `mask` is (U, T, keys) bool."""
+        enabled = self.autocast is not None
+        with torch.autocast(self.device.type, dtype=self.autocast or torch.bfloat16, enabled=enabled):
+            return self.decoder(
+                input_ids=ids,
+                position_ids=positions,
+                attention_mask=mask[:, None],
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+
+    def _expand(
+        self,
+        level: int,
+        hidden: Tensor,
+        nodes: Tensor,
+        scores: Tensor,
+        n_beams: int,
+        blocked: list[np.ndarray] | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The best children of all beams: (U, B') nodes, codes, scores, and the beam that each came from."""
+        logits = hidden.float() @ self.rows[level].float().T  # (U, B, codes of the level)
+        chances = logits.log_softmax(dim=-1)
+        start, codes = self.child_start[level], self.child_code[level]
+        degree = start[nodes + 1] - start[nodes]  # (U, B)
+        slots = torch.arange(int(degree.max()), device=self.device)
+        children = (start[nodes][..., None] + slots).clamp(max=len(codes) - 1)  # (U, B, C)
+        exists = (slots < degree[..., None]) & torch.isfinite(scores)[..., None]
+        if blocked is not None:
+            exists &= self._open(level, blocked).gather(1, children.flatten(1)).view_as(children)
+        child_codes = codes[children]
+        totals = scores[..., None] + chances.gather(2, child_codes)
+        totals = totals.masked_fill(~exists, -torch.inf).flatten(1)  # (U, B * C)
+        # A stable sort settles ties by rule: the better beam, then the lower code.
+        kept = min(n_beams, totals.shape[1])
+        best, index = (part[:, :kept] for part in totals.sort(dim=1, descending=True, stable=True))
+        children, child_codes = children.flatten(1).gather(1, index), child_codes.flatten(1).gather(1, index)
+        return children, child_codes, best, index // len(slots)
+
+    def _open(self, level: int, blocked: list[np.ndarray]) -> Tensor:
+        """(U, nodes) bool: nodes of the level that lead to an item which is not blocked for the user."""
+        below = self.n_items_below[level]
+        taken = torch.zeros(len(blocked), len(below), dtype=torch.long, device=self.device)
+        for row, items in enumerate(blocked):
+            path = self.paths[torch.from_numpy(np.unique(items)).long().to(self.device), level]
+            taken[row].index_add_(0, path, torch.ones_like(path))
+        return taken < below
