@@ -1,0 +1,91 @@
+"""From a history of items to a ranked list of items: prompt, beams, and the items behind them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tsrec.columns import Columns as C
+from tsrec.columns import Split
+from tsrec.decode import BeamSearch, Trie
+from tsrec.histories import Histories, build_histories
+from tsrec.sid import SidSpace
+from tsrec.store import Artifact
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """A trained model over a catalogue. Items are row numbers of `items`; `codes` (N, L) their SIDs."""
+
+    search: BeamSearch
+    trie: Trie
+    codes: np.ndarray
+    item_tokens: np.ndarray
+    bos_id: int
+    max_history: int
+    n_beams: int
+    exclude_seen: bool
+
+    def recommend(self, pasts: list[np.ndarray], k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each history (item indices, oldest first): the K best distinct items, or all there are, and scores.
+
+        Items that share a SID share its score; the more popular comes first, then the lower index.
+        """
+        prompts = [
+            np.concatenate([[self.bos_id], self.item_tokens[past[-self.max_history :]].ravel()]) for past in pasts
+        ]
+        blocked = pasts if self.exclude_seen else None
+        beams = self.search.search(prompts, max(self.n_beams, k), blocked)
+        return [
+            self._items(leaves, scores, set(past.tolist()) if self.exclude_seen else set(), k)
+            for leaves, scores, past in zip(beams.leaves, beams.scores, pasts, strict=True)
+        ]
+
+    def _items(self, leaves: np.ndarray, scores: np.ndarray, hidden: set[int], k: int) -> tuple[np.ndarray, np.ndarray]:
+        items: list[int] = []
+        values: list[float] = []
+        for leaf, score in zip(leaves, scores, strict=True):
+            if leaf < 0 or len(items) >= k:
+                break
+            fresh = [int(item) for item in self.trie.items_of(leaf) if int(item) not in hidden]
+            items.extend(fresh)
+            values.extend([float(score)] * len(fresh))
+        return np.array(items[:k], dtype=np.int64), np.array(values[:k], dtype=np.float32)
+
+
+def load_recommender(
+    ingest: Artifact,
+    sids: Artifact,
+    finetune: Artifact,
+    *,
+    n_beams: int,
+    max_history: int,
+    exclude_seen: bool,
+    device: str = "auto",
+) -> tuple[Recommender, Histories, list[str]]:
+    """Load the fine-tuned model; returns it with all histories and the item ids by row number."""
+    where = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
+    folder = finetune.file("model")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    model = model.to(where).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    space = SidSpace(tuple(sids.json("sid_space")["sizes"]))
+    first = int(tokenizer.convert_tokens_to_ids(space.tokens()[0]))
+    codes = sids.matrix("item_sids", C.CODES).astype(np.int64)
+    item_ids = ingest.frame("items", [C.ITEM])[C.ITEM]
+    histories = build_histories(ingest.frame("interactions"), item_ids)
+    trained = np.bincount(histories.items[histories.splits == Split.TRAIN.value], minlength=len(item_ids))
+    trie = Trie.build(codes, priority=trained)
+    bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    recommender = Recommender(
+        search=BeamSearch(model, trie, space, first, torch.bfloat16 if where.type == "cuda" else None),
+        trie=trie,
+        codes=codes,
+        item_tokens=first + np.array(space.offsets) + codes,
+        bos_id=bos,
+        max_history=max_history,
+        n_beams=n_beams,
+        exclude_seen=exclude_seen,
+    )
+    return recommender, histories, item_ids.tolist()
