@@ -51,6 +51,13 @@ class Histories:
         start = int(self.offsets[user])
         return self.items[max(start, event - max_items) if max_items else start : event]
 
+    def items_of_user(self, user_id: str) -> np.ndarray:
+        """(H,) int32: all items of a user, oldest first. Raises DataError for a user without events."""
+        index = int(np.searchsorted(self.user_ids, user_id))
+        if index == self.n_users or self.user_ids[index] != user_id:
+            raise DataError(f"no user {user_id!r} has any interaction")
+        return self.items[self.offsets[index] : self.offsets[index + 1]]
+
 
 def build_histories(interactions: pd.DataFrame, item_ids: pd.Series) -> Histories:
     """Turn the `interactions` table into arrays; users come out in order of their id.

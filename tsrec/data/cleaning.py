@@ -34,7 +34,12 @@ def clean_text(text: object) -> str:
 def clean_items(raw: pd.DataFrame, text_fields: tuple[str, ...], max_chars: int) -> tuple[pd.DataFrame, dict[str, int]]:
     """Clean all fields and join `text_fields` into `text`; returns the items and what was counted.
 
-    An item without a title takes its text's beginning as one; an item without any text takes its id.
+    An item without any text takes its id as its text; one without a title takes its text's beginning.
+
+    Args:
+        raw: item_id and any of title, description, brand, categories, as they came.
+        text_fields: fields that make up `text`, in order.
+        max_chars: characters of `text` that are kept.
     """
     items = pd.DataFrame({C.ITEM: raw[C.ITEM].astype(str)})
     for field in FIELDS:

@@ -39,23 +39,28 @@ class Events:
 
 
 class EventReader:
-    """Turns raw batches into events; numbers users as they come."""
+    """Turns raw batches into events; numbers users as they come, and counts what it skips."""
 
-    def __init__(self, item_ids: pd.Index, path: Path, needs_split: bool) -> None:
-        self.item_ids, self.path, self.needs_split = item_ids, path, needs_split
+    def __init__(self, item_ids: pd.Index, path: Path, needs_rating: bool, needs_split: bool) -> None:
+        self.item_ids, self.path = item_ids, path
+        self.needs_rating, self.needs_split = needs_rating, needs_split
         self.user_codes: dict[str, int] = {}
         self.n_rows = 0
         self.n_unknown_items = 0
 
     def read(self, batch: pd.DataFrame) -> Events:
-        """One batch. Raises DataError naming the row of a timestamp, rating or split that cannot be read."""
-        items = self.item_ids.get_indexer(batch[C.ITEM].astype(str)).astype(np.int32)
-        codes, users = pd.factorize(batch[C.USER].astype(str))
+        """The events of one batch; those of unknown items are skipped and counted.
+
+        Raises:
+            DataError: a needed column is missing, or a value cannot be read; names its row and field.
+        """
+        items = self.item_ids.get_indexer(self._ids(batch, C.ITEM)).astype(np.int32)
+        codes, users = pd.factorize(self._ids(batch, C.USER))
         numbers = np.array([self.user_codes.setdefault(user, len(self.user_codes)) for user in users], dtype=np.int32)
         events = Events(
             user=numbers[codes],
             item=items,
-            timestamp=self._timestamps(batch[C.TIMESTAMP]),
+            timestamp=self._timestamps(batch),
             rating=self._ratings(batch),
             split=self._splits(batch),
         )
@@ -68,30 +73,52 @@ class EventReader:
         """(U,) object: user ids by code."""
         return np.array(list(self.user_codes), dtype=object)
 
-    def _timestamps(self, values: pd.Series) -> np.ndarray:
-        numbers = pd.to_numeric(values, errors="coerce")
-        missing = numbers.isna().to_numpy()
-        result = numbers.fillna(0).to_numpy().astype(np.int64)
-        if missing.any():
-            dates = pd.to_datetime(values[missing], errors="coerce", utc=True, format="ISO8601")
-            self._refuse(values[missing], dates.isna(), C.TIMESTAMP, "a number or an ISO date")
-            result[missing] = dates.dt.as_unit("s").astype(np.int64).to_numpy()
+    def _ids(self, batch: pd.DataFrame, field: str) -> pd.Series:
+        values = batch[field]
+        self._refuse(values, (values.isna() | (values == "")).to_numpy(), "an id")
+        return values.astype(str)
+
+    def _timestamps(self, batch: pd.DataFrame) -> np.ndarray:
+        """Numbers as they are, ISO dates in whole seconds since 1970 (UTC)."""
+        values = batch[C.TIMESTAMP]
+        if pd.api.types.is_datetime64_any_dtype(values):
+            is_number = np.zeros(len(values), dtype=bool)
+            result = np.zeros(len(values), dtype=np.int64)
+        else:
+            numbers = pd.to_numeric(values, errors="coerce")
+            is_number = np.abs(numbers.to_numpy(dtype=np.float64)) < 2.0**63  # not for NaN either
+            result = numbers.where(is_number, 0).to_numpy().astype(np.int64)
+        if not is_number.all():
+            dates = pd.to_datetime(values[~is_number], errors="coerce", utc=True, format="ISO8601")
+            unreadable = np.zeros(len(values), dtype=bool)
+            unreadable[~is_number] = dates.isna()
+            self._refuse(values, unreadable, "a number or an ISO date")
+            result[~is_number] = dates.dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
         return result
 
     def _ratings(self, batch: pd.DataFrame) -> np.ndarray:
-        if "rating" not in batch:
+        if not self.needs_rating:
             return np.full(len(batch), np.nan, dtype=np.float32)
-        return pd.to_numeric(batch["rating"], errors="coerce").to_numpy().astype(np.float32)
+        values = self._column(batch, "rating", "ingest.min_rating")
+        ratings = pd.to_numeric(values, errors="coerce")
+        self._refuse(values, (ratings.isna() & values.notna() & (values != "")).to_numpy(), "a number")
+        return ratings.to_numpy().astype(np.float32)
 
     def _splits(self, batch: pd.DataFrame) -> np.ndarray:
         if not self.needs_split:
             return np.full(len(batch), -1, dtype=np.int8)
-        codes = pd.Index(SPLITS).get_indexer(batch[C.SPLIT].astype(str)).astype(np.int8)
-        self._refuse(batch[C.SPLIT], pd.Series(codes < 0, index=batch.index), C.SPLIT, f"one of {', '.join(SPLITS)}")
+        values = self._column(batch, C.SPLIT, "ingest.split=column")
+        codes = pd.Index(SPLITS).get_indexer(values.astype(str)).astype(np.int8)
+        self._refuse(values, codes < 0, f"one of {', '.join(SPLITS)}")
         return codes
 
-    def _refuse(self, values: pd.Series, bad: pd.Series, field: str, expected: str) -> None:
+    def _column(self, batch: pd.DataFrame, field: str, wanted_by: str) -> pd.Series:
+        if field not in batch:
+            raise DataError(f"{self.path}: no column {field}, which {wanted_by} needs")
+        return batch[field]
+
+    def _refuse(self, values: pd.Series, bad: np.ndarray, expected: str) -> None:
         if bad.any():
-            place = int(np.flatnonzero(bad.to_numpy())[0])
-            row = self.n_rows + int(values.index[place]) - int(values.index[0]) + 1 if len(values) else 0
-            raise DataError(f"{self.path}: row {row}, field {field}: {values.iloc[place]!r} is not {expected}")
+            place = int(np.argmax(bad))
+            row = self.n_rows + place + 1
+            raise DataError(f"{self.path}: row {row}, field {values.name}: {values.iloc[place]!r} is not {expected}")

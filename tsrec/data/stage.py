@@ -1,5 +1,7 @@
 """The ingest stage: read, clean, filter, order, split, write; interactions in batches throughout."""
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +40,15 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
     events, counts = filter_events(events, config)
     out.count(**counts)
     if not len(events):
-        raise DataError(f"{events_path}: no interaction is left after filtering; see ingest.since, min_rating, k-core")
+        raise DataError(
+            f"{events_path}: no interaction is left; see ingest.since, until, min_rating, min_user_events, "
+            f"min_item_events, and the {out.counts['n_interactions_with_unknown_items']} of unknown items"
+        )
     if config.min_item_events > 1:
+        n_before = len(items)
         items, events = _keep_items(items, events)
-    order = np.argsort(user_ids)
-    rank = np.empty(len(user_ids), dtype=np.int32)
-    rank[order] = np.arange(len(user_ids), dtype=np.int32)
-    present, user = np.unique(rank[events.user], return_inverse=True)
-    user_ids = user_ids[order][present]
-    events = Events(user.astype(np.int32), events.item, events.timestamp, events.rating, events.split)
-    events = events.take(np.lexsort((events.timestamp, events.user)))  # stable: equal times keep the raw order
+        out.count(n_items_dropped_by_k_core=n_before - len(items))
+    events, user_ids = _in_order(events, user_ids)
     split, counts = SPLITTERS[config.split](events)
     out.count(**counts, n_items=len(items), n_users=len(user_ids), n_interactions=len(events))
     out.write_table("items", items)
@@ -55,27 +56,33 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
 
 
 def _read_items(config: IngestConfig, path: Path, out: ArtifactWriter) -> pd.DataFrame:
-    batches = progress(SOURCES[config.source].items(config, path), desc="reading items", unit="batch")
-    frames, totals = [], {}
-    for batch in batches:
+    source = SOURCES[config.source]
+    frames, totals = [], Counter[str]()
+    for batch in progress(source.items(config, path), desc="reading items", unit="batch"):
+        nameless = (batch[C.ITEM].isna() | (batch[C.ITEM] == "")).to_numpy()
+        if nameless.any():
+            row = sum(map(len, frames)) + int(np.argmax(nameless)) + 1
+            raise DataError(f"{path}: row {row}, field item_id: the item has no id")
         frame, counts = clean_items(batch.reset_index(drop=True), config.text_fields, config.max_text_chars)
         frames.append(frame)
-        totals = {name: totals.get(name, 0) + count for name, count in counts.items()}
-    if not frames or not sum(map(len, frames)):
+        totals.update(counts)
+    if not sum(map(len, frames)):
         raise DataError(f"{path}: the table holds no items")
     items = pd.concat(frames, ignore_index=True)
-    repeated = items[C.ITEM].duplicated()
-    if repeated.any():
-        row = int(np.flatnonzero(repeated.to_numpy())[0]) + 1
-        raise DataError(f"{path}: row {row}, field item_id: {items[C.ITEM][row - 1]!r} stands there twice")
-    out.count(**totals)
-    return items.sort_values(C.ITEM, kind="stable", ignore_index=True)
+    repeated = items[C.ITEM].duplicated().to_numpy()
+    if repeated.any() and not source.repeats_items:
+        row = int(np.argmax(repeated))
+        raise DataError(f"{path}: row {row + 1}, field item_id: {items[C.ITEM][row]!r} stands there twice")
+    out.count(**totals, n_repeated_items=int(repeated.sum()))
+    return items[~repeated].sort_values(C.ITEM, kind="stable", ignore_index=True)
 
 
 def _read_events(
     config: IngestConfig, path: Path, item_ids: pd.Index, out: ArtifactWriter
 ) -> tuple[Events, np.ndarray]:
-    reader = EventReader(item_ids, path, needs_split=config.split == "column")
+    reader = EventReader(
+        item_ids, path, needs_rating=config.min_rating is not None, needs_split=config.split == "column"
+    )
     batches = progress(SOURCES[config.source].interactions(config, path), desc="reading interactions", unit="batch")
     parts = [reader.read(batch) for batch in batches]
     if not reader.n_rows:
@@ -87,8 +94,18 @@ def _read_events(
 def _keep_items(items: pd.DataFrame, events: Events) -> tuple[pd.DataFrame, Events]:
     """Only the items that the k-core left, renumbered."""
     kept, item = np.unique(events.item, return_inverse=True)
-    renumbered = Events(events.user, item.astype(np.int32), events.timestamp, events.rating, events.split)
-    return items.iloc[kept].reset_index(drop=True), renumbered
+    return items.iloc[kept].reset_index(drop=True), replace(events, item=item.astype(np.int32))
+
+
+def _in_order(events: Events, user_ids: np.ndarray) -> tuple[Events, np.ndarray]:
+    """Events by user id, time and raw order; users that still have events, numbered in order of their ids."""
+    order = np.argsort(user_ids)
+    rank = np.empty(len(user_ids), dtype=np.int32)
+    rank[order] = np.arange(len(user_ids), dtype=np.int32)
+    present, user = np.unique(rank[events.user], return_inverse=True)
+    events = replace(events, user=user.astype(np.int32))
+    # lexsort is stable: at equal times the raw order stays
+    return events.take(np.lexsort((events.timestamp, events.user))), user_ids[order][present]
 
 
 def _write_interactions(
@@ -96,7 +113,7 @@ def _write_interactions(
 ) -> None:
     first = np.searchsorted(events.user, np.arange(len(user_ids)))
     position = (np.arange(len(events)) - first[events.user]).astype(np.int32)
-    items, users, splits = pa.array(item_ids), pa.array(user_ids), pa.array(SPLITS)
+    items, users, splits = (pa.array(ids, pa.string()) for ids in (item_ids, user_ids, SPLITS))
     with out.table_writer("interactions", _SCHEMA) as writer:
         for start in range(0, len(events), _ROWS):
             rows = slice(start, start + _ROWS)
@@ -107,11 +124,7 @@ def _write_interactions(
                 pa.array(position[rows]),
                 splits.take(pa.array(split[rows])),
             ]
-            writer.write_table(
-                pa.table(
-                    [column.cast(field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
-                )
-            )
+            writer.write_table(pa.table(columns, schema=_SCHEMA))
 
 
 def _raw_inputs(config: IngestConfig) -> dict[str, Path]:

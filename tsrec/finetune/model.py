@@ -10,11 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tsrec.config import FinetuneConfig
 from tsrec.sid import SidSpace
 from tsrec.training import IGNORED, packed_attention_mask
+
+_TEXT_LABELS_AT_ONCE = 512  # logits over a whole vocabulary: 512 x 150,000 float32 are 0.3 GB
 
 
 class SidModel(nn.Module):
@@ -125,8 +128,17 @@ class SidModel(nn.Module):
         text = torch.nonzero(labels < self.n_text).squeeze(1)
         if len(text):
             head = self.decoder.get_input_embeddings() if self.text_head is None else self.text_head
-            logits = functional.linear(hidden[text], head.weight)
-            losses = losses.index_copy(
-                0, text, functional.cross_entropy(logits.float(), labels[text], reduction="none")
-            )
+            losses = losses.index_copy(0, text, _text_losses(hidden[text], head.weight, labels[text]))
         return losses
+
+
+def _text_losses(hidden: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
+    """(N,) float32 cross-entropy over all text rows; chunks' logits are made again for the backward pass, not kept."""
+
+    def losses_of(part: Tensor, part_labels: Tensor) -> Tensor:
+        return functional.cross_entropy(functional.linear(part, rows).float(), part_labels, reduction="none")
+
+    if len(labels) <= _TEXT_LABELS_AT_ONCE:
+        return losses_of(hidden, labels)
+    parts = zip(hidden.split(_TEXT_LABELS_AT_ONCE), labels.split(_TEXT_LABELS_AT_ONCE), strict=True)
+    return torch.cat([checkpoint(losses_of, part, wanted, use_reentrant=False) for part, wanted in parts])

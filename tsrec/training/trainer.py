@@ -5,6 +5,7 @@ Knows nothing of SIDs: it is handed a model that takes a packed batch and return
 are gone when the stage is done.
 """
 
+import json
 import logging
 import math
 import shutil
@@ -16,8 +17,16 @@ from typing import Any
 
 import pandas as pd
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.utils import logging as transformers_logging
 
 from tsrec.progress import progress
@@ -25,7 +34,7 @@ from tsrec.training.packing import Example, pack
 
 logger = logging.getLogger(__name__)
 
-_COMPLETE = "complete"
+_COMPLETE = "complete.json"
 
 
 @dataclass(frozen=True)
@@ -80,27 +89,56 @@ def train(
         the training log: step, epoch, split, task, loss (nats per labelled token), learning_rate, tokens_per_s.
     """
     transformers_logging.set_verbosity_error()
+    checkpoints = work / "checkpoints"
+    newest = _last_complete(checkpoints)
+    if newest is not None:
+        logger.info("resuming from %s", newest.name)
+        state = TrainerState.load_from_json(str(newest / "trainer_state.json"))
+        if state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
+            # Killed after its last step. Trainer would forget that it had stopped early, and train on.
+            model.load_state_dict(load_file(Path(state.best_model_checkpoint or newest) / "model.safetensors"))
+            return _training_log(state.log_history, task_names)
+    meter = _Meter(len(task_names))
+    callbacks: list[TrainerCallback] = [_MarkComplete(), _ProgressBar(meter)]
+    if len(valid_examples):
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
+    trainer = _PackingTrainer(
+        model=model,
+        args=_arguments(recipe, len(train_examples), len(valid_examples), checkpoints),
+        train_dataset=_Examples(train_examples),
+        eval_dataset=_Examples(valid_examples) if len(valid_examples) else None,
+        data_collator=lambda examples: pack(examples, pad_id),
+        callbacks=callbacks,
+        recipe=recipe,
+        task_names=task_names,
+        meter=meter,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    return _training_log(trainer.state.log_history, task_names)
+
+
+def _arguments(recipe: Recipe, n_train: int, n_valid: int, checkpoints: Path) -> TrainingArguments:
     device = resolve_device(recipe.device)
-    steps_per_epoch = math.ceil(len(train_examples) / recipe.batch_size)
-    interval = max(1, steps_per_epoch // recipe.evals_per_epoch)
-    arguments = TrainingArguments(
-        output_dir=str(work / "checkpoints"),
+    interval = max(1, math.ceil(n_train / recipe.batch_size) // recipe.evals_per_epoch)
+    return TrainingArguments(
+        output_dir=str(checkpoints),
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=2 * recipe.batch_size,
         num_train_epochs=recipe.epochs,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=recipe.warmup_steps,
-        weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
-        eval_strategy="steps" if len(valid_examples) else "no",
+        eval_strategy="steps" if n_valid else "no",
         eval_steps=interval,
         save_strategy="steps",
         save_steps=interval,
         save_total_limit=2,
-        load_best_model_at_end=len(valid_examples) > 0,
+        load_best_model_at_end=n_valid > 0,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
+        restore_callback_states_from_checkpoint=True,  # else early stopping loses count
         logging_steps=interval,
         seed=recipe.seed,
         bf16=resolve_precision(recipe.precision, device) is torch.bfloat16,
@@ -111,22 +149,6 @@ def train(
         report_to="none",
         disable_tqdm=True,
     )
-    callbacks: list[TrainerCallback] = [_MarkComplete(), _ProgressBar()]
-    if len(valid_examples):
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
-    trainer = _PackingTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=_Examples(train_examples),
-        eval_dataset=_Examples(valid_examples) if len(valid_examples) else None,
-        data_collator=lambda examples: pack(examples, pad_id),
-        callbacks=callbacks,
-        recipe=recipe,
-        task_names=task_names,
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_complete(work / "checkpoints"))
-    return _training_log(trainer.state.log_history, task_names)
 
 
 class _Examples(torch.utils.data.Dataset[Example]):
@@ -142,21 +164,45 @@ class _Examples(torch.utils.data.Dataset[Example]):
         return self.examples[index]
 
 
+class _Meter:
+    """Sums of loss, labels, tokens and seconds, of training since it was last emptied."""
+
+    def __init__(self, n_tasks: int) -> None:
+        self.n_tasks = n_tasks
+        self.empty()
+
+    def empty(self) -> None:
+        self.losses = torch.zeros(self.n_tasks, dtype=torch.float64)
+        self.counts = torch.zeros(self.n_tasks, dtype=torch.float64)
+        self.n_tokens, self.seconds = 0, 0.0
+
+    def add(self, outputs: dict[str, Tensor], n_tokens: int) -> None:
+        self.losses += outputs["task_loss"].detach().double().cpu()
+        self.counts += outputs["task_count"].detach().double().cpu()
+        self.n_tokens += n_tokens
+
+    def mean(self) -> float:
+        return float(self.losses.sum() / self.counts.sum().clamp(min=1))
+
+    def task_means(self, task_names: Sequence[str]) -> dict[str, float]:
+        """Mean loss of every task that had a label."""
+        rows = zip(task_names, self.losses, self.counts, strict=True)
+        return {f"task_{name}": float(loss / count) for name, loss, count in rows if count}
+
+
 class _PackingTrainer(Trainer):
     """Trainer whose model returns per-task sums beside the loss, which are averaged over each logging interval."""
 
-    def __init__(self, *, recipe: Recipe, task_names: Sequence[str], **arguments: Any) -> None:
+    def __init__(self, *, recipe: Recipe, task_names: Sequence[str], meter: _Meter, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.recipe = recipe
         self.task_names = task_names
+        self.meter = meter
         self.model_accepts_loss_kwargs = False
-        self._reset_sums()
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any) -> Any:
         outputs = model(**inputs)
-        self._loss_sums += outputs["task_loss"].detach().double().cpu()
-        self._counts += outputs["task_count"].detach().double().cpu()
-        self._tokens += int((inputs["segment_ids"] > 0).sum())
+        self.meter.add(outputs, int((inputs["segment_ids"] > 0).sum()))
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def prediction_step(
@@ -165,23 +211,21 @@ class _PackingTrainer(Trainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
 
-    def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
-        """Loss on valid, as a mean over labelled tokens (Trainer's own is a mean over batches)."""
-        kept = (self._loss_sums, self._counts, self._tokens, self._since)
-        self._reset_sums()
-        super().evaluate(*arguments, **options)
-        metrics = {"eval_loss": float(self._loss_sums.sum() / self._counts.sum().clamp(min=1)), **self._task_means()}
-        self._loss_sums, self._counts, self._tokens, self._since = kept
-        self.log(metrics)
-        return metrics
+    def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
+        """Loss as a mean over labelled tokens: Trainer's own mean over batches would weigh tokens unequally."""
+        training, self.meter = self.meter, _Meter(len(self.task_names))
+        try:
+            output = super().evaluation_loop(*arguments, **options)
+            output.metrics.update(eval_loss=self.meter.mean(), **self.meter.task_means(self.task_names))
+        finally:
+            self.meter = training
+        return output
 
     def log(self, logs: dict[str, float], *arguments: Any, **options: Any) -> None:
-        if "eval_runtime" in logs:
-            return  # Trainer's own line of an evaluation: `evaluate` above logs the true mean
         if "loss" in logs:
-            seconds = time.monotonic() - self._since
-            logs = {**logs, "tokens_per_s": round(self._tokens / max(seconds, 1e-9), 1), **self._task_means()}
-            self._reset_sums()
+            speed = round(self.meter.n_tokens / max(self.meter.seconds, 1e-9), 1)
+            logs = {**logs, "tokens_per_s": speed, **self.meter.task_means(self.task_names)}
+            self.meter.empty()
         super().log(logs, *arguments, **options)
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
@@ -198,32 +242,36 @@ class _PackingTrainer(Trainer):
                 groups.setdefault((rate, decay), []).append(parameter)
         return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
 
-    def _task_means(self) -> dict[str, float]:
-        means = self._loss_sums / self._counts.clamp(min=1)
-        return {f"task_{n}": float(m) for n, m, c in zip(self.task_names, means, self._counts, strict=True) if c}
-
-    def _reset_sums(self) -> None:
-        self._loss_sums = torch.zeros(len(self.task_names), dtype=torch.float64)
-        self._counts = torch.zeros(len(self.task_names), dtype=torch.float64)
-        self._tokens = 0
-        self._since = time.monotonic()
-
 
 class _MarkComplete(TrainerCallback):
-    """Mark a checkpoint once it is whole: a kill while Trainer writes one must not leave one to resume from."""
+    """Mark a checkpoint once it is whole, with the size of each file.
+
+    A kill while Trainer writes a checkpoint, or deletes an old one, must not leave one to resume from.
+    """
 
     def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir()}
+        partial = checkpoint / f"{_COMPLETE}.partial"
+        partial.write_text(json.dumps(sizes), encoding="utf-8")
+        partial.replace(checkpoint / _COMPLETE)
 
 
 class _ProgressBar(TrainerCallback):
-    """One bar over all steps, with the last logged loss and speed."""
+    """One bar over all steps, with the last logged loss and speed; it also times the steps, evaluation aside."""
+
+    def __init__(self, meter: _Meter) -> None:
+        self.meter = meter
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.bar = progress(desc="training", total=state.max_steps, unit="step")
         self.bar.update(state.global_step)
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.began = time.monotonic()
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.meter.seconds += time.monotonic() - self.began
         self.bar.update()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
@@ -237,19 +285,24 @@ class _ProgressBar(TrainerCallback):
         self.bar.close()
 
 
-def _last_complete(folder: Path) -> str | None:
+def _last_complete(folder: Path) -> Path | None:
     """The newest complete checkpoint; incomplete ones are removed."""
     complete = []
     for checkpoint in folder.glob("checkpoint-*"):
-        if (checkpoint / _COMPLETE).exists():
+        if _is_complete(checkpoint):
             complete.append(checkpoint)
         else:
             shutil.rmtree(checkpoint)
-    if not complete:
-        return None
-    newest = max(complete, key=lambda checkpoint: int(checkpoint.name.split("-")[1]))
-    logger.info("resuming from %s", newest.name)
-    return str(newest)
+    return max(complete, key=lambda checkpoint: int(checkpoint.name.split("-")[1]), default=None)
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    marker = checkpoint / _COMPLETE
+    if not marker.exists():
+        return False
+    sizes = json.loads(marker.read_text(encoding="utf-8"))
+    files = {name: checkpoint / name for name in sizes}
+    return all(files[name].exists() and files[name].stat().st_size == size for name, size in sizes.items())
 
 
 def _training_log(history: list[dict[str, float]], task_names: Sequence[str]) -> pd.DataFrame:

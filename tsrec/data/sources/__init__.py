@@ -1,6 +1,6 @@
 """Where raw data comes from. Each source names its files and yields batches in our own column names.
 
-A batch of items has item_id and any of title, description, brand, categories; a batch of interactions has user_id,
+A batch of items has item_id, title and any of description, brand, categories; a batch of interactions has user_id,
 item_id, timestamp and, where the data has them, rating and split. Values are still raw: cleaning comes after.
 """
 
@@ -16,16 +16,18 @@ from tsrec.data.sources import amazon, movielens, recbole, tables
 
 @dataclass(frozen=True)
 class Source:
-    """`files` says which raw files are read (items, interactions); the other two read them."""
+    """`files` says which raw files are read (items, interactions); the other two read them. Where `repeats_items`,
+    the raw data is known to list items more than once: the first row counts, instead of an error."""
 
     files: Callable[[IngestConfig], tuple[Path, Path]]
     items: Callable[[IngestConfig, Path], Iterator[pd.DataFrame]]
     interactions: Callable[[IngestConfig, Path], Iterator[pd.DataFrame]]
+    repeats_items: bool = False
 
 
 SOURCES: dict[str, Source] = {
     "movielens-100k": Source(movielens.files, movielens.items, recbole.interactions),
-    "amazon": Source(amazon.files, amazon.items, amazon.interactions),
+    "amazon": Source(amazon.files, amazon.items, amazon.interactions, repeats_items=True),
     "recbole": Source(recbole.files, recbole.items, recbole.interactions),
     "tables": Source(tables.files, tables.items, tables.interactions),
 }

@@ -8,9 +8,7 @@ import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
-from tsrec.data.files import find_file, read_batches
-from tsrec.data.sources.tables import folder
-from tsrec.errors import DataError
+from tsrec.data.files import find_file, named_columns, read_batches
 
 # ours -> theirs, newest first: 2023, then 2018 and 2014
 _META = {
@@ -26,52 +24,38 @@ _REVIEW = {
     C.TIMESTAMP: ("timestamp", "unixReviewTime"),
     "rating": ("rating", "overall"),
 }
+_HINT = "is this Amazon's file?"
 
 
 def files(config: IngestConfig) -> tuple[Path, Path]:
-    """The metadata file (`meta*`) and the other one, or as configured."""
-    where = folder(config)
-    meta = find_file(where, ("meta",), config.items_file, "items_file")
-    if config.interactions_file is not None or not where.is_dir():
-        return meta, find_file(where, ("",), config.interactions_file, "interactions_file")
-    others = [p for p in sorted(where.iterdir()) if p != meta and p.is_file() and ".json" in p.name.lower()]
-    if len(others) != 1:
-        names = ", ".join(p.name for p in others) or "none"
-        raise DataError(
-            f"{where}: expected one file of reviews beside {meta.name}, found {names}; set ingest.interactions_file"
-        )
-    return meta, others[0]
+    """The metadata file (`meta*`) and the one of reviews beside it, or as configured."""
+    meta = find_file(config, "items_file", ("meta*.json*",))
+    return meta, find_file(config, "interactions_file", ("*.json*",), other_than=meta)
 
 
 def items(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
-    """Batches of items. Amazon repeats some metadata lines; the first one of an item counts."""
-    seen: set[str] = set()
-    for batch in read_batches(path, lenient_json=True):
-        named = _named(batch, _META, (C.ITEM, C.TITLE), path)
-        fresh = ~named[C.ITEM].duplicated() & ~named[C.ITEM].isin(seen)
-        seen.update(named[C.ITEM])
-        yield named[fresh].map(_flat)
+    """Batches of items; some come more than once. Lists become strings."""
+    for batch in read_batches(path, python_literals=True):
+        named = named_columns(batch, _META, (C.ITEM, C.TITLE), path, _HINT)
+        for name in named.columns.drop(C.ITEM):
+            named[name] = named[name].map(_category_path if name == C.CATEGORIES else _sentences)
+        yield named
 
 
 def interactions(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
     """Batches of reviews."""
-    for batch in read_batches(path, lenient_json=True):
-        yield _named(batch, _REVIEW, (C.USER, C.ITEM, C.TIMESTAMP), path)
+    for batch in read_batches(path, python_literals=True):
+        yield named_columns(batch, _REVIEW, (C.USER, C.ITEM, C.TIMESTAMP), path, _HINT)
 
 
-def _named(batch: pd.DataFrame, names: dict[str, tuple[str, ...]], needed: tuple[str, ...], path: Path) -> pd.DataFrame:
-    columns = {}
-    for ours, candidates in names.items():
-        theirs = next((name for name in candidates if name in batch.columns), None)
-        if theirs is not None:
-            columns[ours] = batch[theirs]
-        elif ours in needed:
-            raise DataError(f"{path}: no field {' or '.join(candidates)} (for {ours}); is this an Amazon review file?")
-    return pd.DataFrame(columns)
+def _sentences(value: Any) -> Any:
+    """A description, in 2018 and 2023 a list of paragraphs."""
+    return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _flat(value: Any) -> Any:
-    """Lists (descriptions) and lists of lists (2014's categories) as one string."""
-    if isinstance(value, list):
-        return " ".join(str(_flat(part)) for part in value)
-    return value
+def _category_path(value: Any) -> Any:
+    """`A > B > C` of a list from wide to narrow; 2014 has a list of such lists."""
+    if not isinstance(value, list):
+        return value
+    nested = any(isinstance(part, list) for part in value)
+    return ("; " if nested else " > ").join(str(_category_path(part)) for part in value)

@@ -9,6 +9,7 @@ import pandas as pd
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
 from tsrec.data.files import read_batches
+from tsrec.data.sources.recbole import without_types
 from tsrec.errors import MissingDependencyError
 
 
@@ -26,9 +27,10 @@ def files(config: IngestConfig) -> tuple[Path, Path]:
 
 
 def items(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
-    """Films, titled as people write them: "Toy Story (1995)"."""
+    """Films, titled as people write them: "Toy Story (1995)"; genres are their categories."""
     for batch in read_batches(path):
-        film = batch.rename(columns=lambda name: name.split(":")[0])
-        year = film["release_year"].where(film["release_year"].str.fullmatch(r"\d{4}"), "")
-        title = film["movie_title"] + year.map(lambda value: f" ({value})" if value else "")
-        yield pd.DataFrame({C.ITEM: film["item_id"], C.TITLE: title, C.CATEGORIES: film["class"]})
+        film = without_types(batch)
+        has_year = film["release_year"].str.fullmatch(r"\d{4}")
+        title = film["movie_title"].where(~has_year, film["movie_title"] + " (" + film["release_year"] + ")")
+        genres = film["class"].str.split().str.join(", ")
+        yield pd.DataFrame({C.ITEM: film["item_id"], C.TITLE: title, C.CATEGORIES: genres})

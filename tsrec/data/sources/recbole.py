@@ -1,47 +1,51 @@
 """RecBole atomic files: tab-separated `.item` and `.inter`, headers like `item_id:token`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
-from tsrec.data.files import find_file, read_batches, require_columns
-from tsrec.data.sources.tables import folder
+from tsrec.data.files import find_file, named_columns, read_batches
 
-_TITLES = ("title", "item_title", "movie_title", "name", "item_name")
-_CATEGORIES = ("categories", "category", "class", "genre", "genres")
+_ITEM_COLUMNS = {
+    C.ITEM: (C.ITEM,),
+    C.TITLE: ("title", "item_title", "movie_title", "item_name", "name"),
+    C.DESCRIPTION: ("description",),
+    C.BRAND: ("brand",),
+    C.CATEGORIES: ("categories", "category", "class", "genre", "genres"),
+}
+_EVENT_COLUMNS = {name: (name,) for name in (C.USER, C.ITEM, C.TIMESTAMP, "rating", C.SPLIT)}
 
 
 def files(config: IngestConfig) -> tuple[Path, Path]:
     """The `.item` and `.inter` file within the folder, or as configured."""
     return (
-        find_file(folder(config), (".item",), config.items_file, "items_file"),
-        find_file(folder(config), (".inter",), config.interactions_file, "interactions_file"),
+        find_file(config, "items_file", ("*.item", "*.item.gz")),
+        find_file(config, "interactions_file", ("*.inter", "*.inter.gz")),
     )
 
 
 def items(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
     """Batches of items."""
-    for batch in _batches(path):
-        title = config.item_columns.get(C.TITLE) or next((n for n in _TITLES if n in batch), "title")
-        require_columns(batch, {C.ITEM: C.ITEM, C.TITLE: title}, path)
-        named = {C.ITEM: batch[C.ITEM], C.TITLE: batch[title]}
-        category = config.item_columns.get(C.CATEGORIES) or next((n for n in _CATEGORIES if n in batch), None)
-        if category:
-            named[C.CATEGORIES] = batch[category]
-        named |= {name: batch[name] for name in (C.DESCRIPTION, C.BRAND) if name in batch}
-        yield pd.DataFrame(named)
+    return _named(path, _ITEM_COLUMNS, (C.ITEM, C.TITLE), config.item_columns, "ingest.item_columns")
 
 
 def interactions(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
     """Batches of interactions."""
-    for batch in _batches(path):
-        require_columns(batch, {name: name for name in (C.USER, C.ITEM, C.TIMESTAMP)}, path)
-        yield batch[[n for n in (C.USER, C.ITEM, C.TIMESTAMP, "rating", C.SPLIT) if n in batch]]
+    needed = (C.USER, C.ITEM, C.TIMESTAMP)
+    return _named(path, _EVENT_COLUMNS, needed, config.interaction_columns, "ingest.interaction_columns")
 
 
-def _batches(path: Path) -> Iterator[pd.DataFrame]:
+def without_types(batch: pd.DataFrame) -> pd.DataFrame:
+    """The batch with `item_id` for `item_id:token`, and so on."""
+    return batch.rename(columns=lambda name: name.split(":")[0])
+
+
+def _named(
+    path: Path, known: Mapping[str, tuple[str, ...]], needed: tuple[str, ...], mapping: Mapping[str, str], field: str
+) -> Iterator[pd.DataFrame]:
+    names = {**known, **{ours: (theirs,) for ours, theirs in mapping.items()}}
     for batch in read_batches(path):
-        yield batch.rename(columns=lambda name: name.split(":")[0])
+        yield named_columns(without_types(batch), names, (*needed, *mapping), path, hint=f"map it in {field}")

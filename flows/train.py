@@ -1,0 +1,42 @@
+"""The training flow: every stage as one task, *Cached* when its artifact exists."""
+
+import flows.settings  # noqa: F401, I001  (before anything imports prefect)
+
+from prefect import flow, get_run_logger
+
+from tasks import backbone, baselines, embed, evaluate, finetune, ingest, keywords, report, sa_init, sids
+from tsrec import pipeline
+from tsrec.config import Config
+from tsrec.store import Artifact, ArtifactStore
+
+_TASKS = {
+    "ingest": ingest.TASK,
+    "keywords": keywords.TASK,
+    "embed": embed.TASK,
+    "sids": sids.TASK,
+    "backbone": backbone.TASK,
+    "sa_init": sa_init.TASK,
+    "finetune": finetune.TASK,
+    "baselines": baselines.TASK,
+    "evaluate": evaluate.TASK,
+    "report": report.TASK,
+}
+
+
+@flow(name="train", log_prints=False, persist_result=False)
+def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, and the UI's form shows its values)
+    """From raw files to a trained, evaluated, explained recommender.
+
+    Args:
+        config: the whole configuration; the defaults are the demo on MovieLens-100K.
+
+    Returns:
+        stage -> folder of its artifact.
+    """
+    logger = get_run_logger()
+    store = ArtifactStore(config.store)
+    artifacts: dict[str, Artifact] = {}
+    for name, planned in pipeline.plan(config).items():
+        artifacts[name] = _TASKS[name](planned, store, artifacts)
+    logger.info("report: %s", artifacts["report"].file("report.html"))
+    return {name: str(artifact.path) for name, artifact in artifacts.items()}

@@ -1,0 +1,5 @@
+"""The keywords stage as a Prefect task; a teacher behind a network is worth asking again."""
+
+from tasks.stage_task import stage_task
+
+TASK = stage_task("keywords", retries=2)
