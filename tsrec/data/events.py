@@ -26,6 +26,7 @@ class Events:
     split: np.ndarray
 
     def __len__(self) -> int:
+        """E, the number of events."""
         return len(self.user)
 
     def take(self, rows: np.ndarray) -> Self:

@@ -21,7 +21,7 @@ def leave_one_out(events: Events) -> tuple[np.ndarray, dict[str, int]]:
 
 
 def by_time(events: Events) -> tuple[np.ndarray, dict[str, int]]:
-    """All events in order of time, the first 80 % train, the next 10 % valid, the rest test; users may be in several."""
+    """All events by time: the first 80 % train, the next 10 % valid, the rest test. A user may be in several."""
     order = np.argsort(events.timestamp, kind="stable")
     split = np.empty(len(events), dtype=np.int8)
     first, second = len(events) * 8 // 10, len(events) * 9 // 10

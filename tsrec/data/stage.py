@@ -57,16 +57,18 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
 
 def _read_items(config: IngestConfig, path: Path, out: ArtifactWriter) -> pd.DataFrame:
     source = SOURCES[config.source]
-    frames, totals = [], Counter[str]()
+    frames: list[pd.DataFrame] = []
+    totals, n_rows = Counter[str](), 0
     for batch in progress(source.items(config, path), desc="reading items", unit="batch"):
         nameless = (batch[C.ITEM].isna() | (batch[C.ITEM] == "")).to_numpy()
         if nameless.any():
-            row = sum(map(len, frames)) + int(np.argmax(nameless)) + 1
+            row = n_rows + int(np.argmax(nameless)) + 1
             raise DataError(f"{path}: row {row}, field item_id: the item has no id")
         frame, counts = clean_items(batch.reset_index(drop=True), config.text_fields, config.max_text_chars)
         frames.append(frame)
         totals.update(counts)
-    if not sum(map(len, frames)):
+        n_rows += len(frame)
+    if not n_rows:
         raise DataError(f"{path}: the table holds no items")
     items = pd.concat(frames, ignore_index=True)
     repeated = items[C.ITEM].duplicated().to_numpy()

@@ -1,0 +1,45 @@
+"""Runs the ingest stage on raw files that a test writes."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tsrec.config import IngestConfig, canonical
+from tsrec.data import STAGE
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore
+
+ITEMS = "item_id,title\na,Glue\nb,Wire\nc,Oil\n"
+EVENTS = "user_id,item_id,timestamp\n" + "".join(f"u,{item},{time}\n" for time, item in enumerate("abca"))
+
+Ingest = Callable[..., Artifact]
+
+
+def run_ingest(config: IngestConfig, store: Path) -> Artifact:
+    """Build the artifact as the pipeline does, raw inputs and all."""
+    STAGE.raw_inputs(config)
+    key = ArtifactKey(
+        dataset="test",
+        stage=STAGE.name,
+        fingerprint="0" * 16,
+        stage_version=STAGE.version,
+        config=canonical(config),
+        parents={},
+        raw_inputs={},
+    )
+    return ArtifactStore(store).build(key, lambda writer: STAGE.run(config, {}, writer))
+
+
+@pytest.fixture
+def ingest(tmp_path: Path) -> Ingest:
+    """Write raw files (by default three items and one user of four events), run the stage on them."""
+
+    def write_and_run(files: Mapping[str, str | bytes] | None = None, **config: Any) -> Artifact:
+        folder = tmp_path / "raw"
+        folder.mkdir(exist_ok=True)
+        for name, content in ({"items.csv": ITEMS, "interactions.csv": EVENTS} if files is None else files).items():
+            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return run_ingest(IngestConfig(**{"source": "tables", "path": str(folder), **config}), tmp_path / "store")
+
+    return write_and_run

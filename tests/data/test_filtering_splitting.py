@@ -1,0 +1,97 @@
+"""Time window, rating, k-core; leave-one-out and by time."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.data.conftest import ITEMS, Ingest
+from tsrec.data.events import SPLITS, Events
+from tsrec.data.filtering import k_core
+from tsrec.data.splitting import by_time, leave_one_out
+
+PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=40)
+
+
+def _events(pairs: list[tuple[int, int]], times: list[int] | None = None) -> Events:
+    users, items = (np.array([pair[side] for pair in pairs], dtype=np.int32) for side in (0, 1))
+    stamps = np.array(times if times is not None else range(len(pairs)), dtype=np.int64)
+    nothing = np.zeros(len(pairs), dtype=np.float32)
+    return Events(users, items, stamps, nothing, nothing.astype(np.int8))
+
+
+def _plain_k_core(pairs: list[tuple[int, int]], users: int, items: int) -> list[tuple[int, int]]:
+    while True:
+        by_user, by_item = Counter(u for u, _ in pairs), Counter(i for _, i in pairs)
+        kept = [(u, i) for u, i in pairs if by_user[u] >= users and by_item[i] >= items]
+        if kept == pairs:
+            return kept
+        pairs = kept
+
+
+@given(PAIRS, st.integers(1, 4), st.integers(1, 4))
+def test_k_core_equals_a_plain_one(pairs: list[tuple[int, int]], users: int, items: int) -> None:
+    core = k_core(_events(pairs), users, items)
+    assert list(zip(core.user.tolist(), core.item.tolist(), strict=True)) == _plain_k_core(pairs, users, items)
+
+
+@given(PAIRS)
+def test_leave_one_out_marks_the_last_two_events_of_long_enough_users(pairs: list[tuple[int, int]]) -> None:
+    pairs = sorted(pairs, key=lambda pair: pair[0])
+    split, counts = leave_one_out(_events(pairs))
+    short = 0
+    for user in {u for u, _ in pairs}:
+        marks = [SPLITS[s] for s, (u, _) in zip(split, pairs, strict=True) if u == user]
+        short += len(marks) < 3
+        last = ["valid", "test"] if len(marks) >= 3 else []
+        assert marks == ["train"] * (len(marks) - len(last)) + last
+    assert counts == {"n_users_too_short_to_split": short}
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 50)), min_size=1, max_size=60))
+def test_by_time_cuts_the_whole_log_at_80_and_90_percent(events: list[tuple[int, int]]) -> None:
+    events = sorted(events)
+    split, _ = by_time(_events([(user, 0) for user, _ in events], [time for _, time in events]))
+    size = len(events)
+    times = {name: [t for s, (_, t) in zip(split, events, strict=True) if SPLITS[s] == name] for name in SPLITS}
+    assert len(times["train"]) == size * 8 // 10
+    assert len(times["valid"]) == size * 9 // 10 - size * 8 // 10
+    assert len(times["test"]) == size - size * 9 // 10
+    for early, late in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        assert max(times[early], default=-1) <= min(times[late], default=51)
+
+
+RATED = "user_id,item_id,timestamp,rating\nu,a,1,5\nu,b,2,1\nu,c,3,\nu,a,4,4\nv,a,5,5\n"
+
+
+def test_low_and_missing_ratings_are_dropped_and_counted(ingest: Ingest) -> None:
+    artifact = ingest({"items.csv": ITEMS, "interactions.csv": RATED}, min_rating=3)
+    events = artifact.frame("interactions")
+    assert artifact.counts["n_dropped_by_rating"] == 2
+    assert events[["user_id", "item_id", "position"]].to_numpy().tolist() == [
+        ["u", "a", 0],
+        ["u", "a", 1],
+        ["v", "a", 0],
+    ]
+    assert artifact.frame("items")["item_id"].tolist() == ["a", "b", "c"]
+
+
+def test_k_core_drops_users_and_items_and_counts_them(ingest: Ingest) -> None:
+    artifact = ingest({"items.csv": ITEMS, "interactions.csv": RATED}, min_user_events=2, min_item_events=2)
+    assert artifact.counts["n_dropped_by_k_core"] == 3
+    assert artifact.counts["n_users_dropped_by_k_core"] == 1
+    assert artifact.counts["n_items_dropped_by_k_core"] == 2
+    assert artifact.frame("items")["item_id"].tolist() == ["a"]
+    assert artifact.frame("interactions")["item_id"].tolist() == ["a", "a"]
+
+
+@pytest.mark.parametrize("times_per_second", [1, 1000])
+def test_the_time_window_takes_dates_or_raw_numbers(ingest: Ingest, times_per_second: int) -> None:
+    days = [1_577_836_800 + 86_400 * day for day in range(4)]  # 1 to 4 January 2020
+    rows = "".join(f"u,a,{time * times_per_second}\n" for time in days)
+    files = {"items.csv": ITEMS, "interactions.csv": f"user_id,item_id,timestamp\n{rows}"}
+    artifact = ingest(files, since="2020-01-02", until=str(days[3] * times_per_second))
+    assert artifact.counts["n_dropped_by_time"] == 2
+    assert artifact.frame("interactions")["timestamp"].tolist() == [t * times_per_second for t in days[1:3]]

@@ -1,0 +1,205 @@
+"""Every source gives the same two tables, whatever its files look like."""
+
+import gzip
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.data.conftest import EVENTS, ITEMS, Ingest, run_ingest
+from tsrec import errors
+from tsrec.columns import Split
+from tsrec.config import IngestConfig
+from tsrec.data.sources import movielens
+from tsrec.histories import build_histories
+from tsrec.store import Artifact
+
+SHARED = Path(__file__).parents[2] / "../shared/data"
+FRAMES = [pd.read_csv(io.StringIO(text)) for text in (ITEMS, EVENTS)]
+
+
+def _lines(rows: list[dict[str, object]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    return buffer.getvalue()
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
+    "csv": lambda frame: "\ufeff" + frame.to_csv(index=False),
+    "tsv": lambda frame: frame.to_csv(index=False, sep="\t"),
+    "csv.gz": lambda frame: gzip.compress(frame.to_csv(index=False).encode()),
+    "jsonl": lambda frame: _lines(frame.to_dict("records")),
+    "jsonl.gz": lambda frame: gzip.compress(_lines(frame.to_dict("records")).encode()),
+    "parquet": _parquet,
+}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_tables_in_every_format(ingest: Ingest, suffix: str) -> None:
+    write = FORMATS[suffix]
+    artifact = ingest({f"items.{suffix}": write(FRAMES[0]), f"interactions.{suffix}": write(FRAMES[1])})
+    assert artifact.frame("items")["title"].tolist() == ["Glue", "Wire", "Oil"]
+    events = artifact.table("interactions")
+    assert events.schema.names == ["user_id", "item_id", "timestamp", "position", "split"]
+    assert [str(column.type) for column in events.schema] == ["string", "string", "int64", "int32", "string"]
+    assert events.to_pandas()["item_id"].tolist() == ["a", "b", "c", "a"]
+
+
+def test_tables_with_other_column_names(ingest: Ingest) -> None:
+    artifact = ingest(
+        {"shop.csv": ITEMS.replace("item_id,title", "sku,name"), "log.csv": EVENTS.replace("timestamp", "bought_at")},
+        items_file="shop.csv",
+        interactions_file="log.csv",
+        item_columns={"item_id": "sku", "title": "name"},
+        interaction_columns={"timestamp": "bought_at"},
+    )
+    assert artifact.frame("items")["title"].tolist() == ["Glue", "Wire", "Oil"]
+    assert artifact.counts["n_interactions"] == 4
+
+
+def test_number_ids_become_strings(ingest: Ingest) -> None:
+    items = pd.DataFrame({"item_id": [10, 9], "title": ["Ten", "Nine"]})
+    events = pd.DataFrame(
+        {"user_id": [1, 1], "item_id": [9, 10], "timestamp": pd.to_datetime(["2020-01-02", "2020-01-01"])}
+    )
+    artifact = ingest({"items.parquet": _parquet(items), "interactions.parquet": _parquet(events)})
+    assert artifact.frame("items")["item_id"].tolist() == ["10", "9"]
+    assert artifact.frame("interactions")["item_id"].tolist() == ["10", "9"]
+    assert artifact.frame("interactions")["timestamp"].tolist() == [1_577_836_800, 1_577_923_200]
+
+
+def test_events_stand_by_user_time_and_raw_order_and_repeats_stay(ingest: Ingest) -> None:
+    log = "user_id,item_id,timestamp\nw,c,5\nu,b,7\nu,a,7\nu,c,2020-01-01T00:00:00Z\nu,c,1\nu,b,7\n"
+    events = ingest({"items.csv": ITEMS, "interactions.csv": log}).frame("interactions")
+    assert events["user_id"].tolist() == ["u"] * 5 + ["w"]
+    assert events["item_id"].tolist() == ["c", "b", "a", "b", "c", "c"]
+    assert events["position"].tolist() == [0, 1, 2, 3, 4, 0]
+
+
+def test_recbole_atomic_files(ingest: Ingest) -> None:
+    artifact = ingest(
+        {
+            "toys.item": 'item_id:token\titem_title:token_seq\tgenre:token_seq\na\t12" ruler\tTools\nb\tGlue\t\n',
+            "toys.inter": "user_id:token\titem_id:token\ttimestamp:float\nu\tb\t881250949\nu\ta\t881250950.5\n",
+        },
+        source="recbole",
+    )
+    assert artifact.frame("items")["text"].tolist() == ['12" ruler; Tools', "Glue"]
+    assert artifact.frame("interactions")["timestamp"].tolist() == [881250949, 881250950]
+
+
+AMAZON: dict[str, dict[str, str]] = {
+    "2014": {
+        "meta_Toys.json": "{'asin': 'B1', 'title': \"Kid's glue\", 'brand': 'Bond', "
+        "'description': 'Sticks &amp; holds', 'categories': [['Toys', 'Craft'], ['Office']]}\n"
+        "{'asin': 'B2', 'title': 'Wire'}\n",
+        "reviews_Toys_5.json": _lines(
+            [{"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1400000000, "reviewText": "ok"}]
+        ),
+    },
+    "2018": {
+        "meta_Toys.json": _lines(
+            [
+                {"asin": "B1", "title": "Kid's glue", "brand": "Bond", "description": ["Sticks", "&amp; holds"]}
+                | {"category": ["Toys", "Craft"]},
+                {"asin": "B2", "title": "Wire", "description": [], "category": []},
+                {"asin": "B1", "title": "Kid's glue again", "description": [], "category": []},
+            ]
+        ),
+        "Toys_5.json": _lines([{"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1400000000}]),
+    },
+    "2023": {
+        "meta_Toys.jsonl": _lines(
+            [
+                {"parent_asin": "B1", "title": "Kid's glue", "store": "Bond", "description": ["Sticks & holds"]}
+                | {"categories": ["Toys", "Craft"]},
+                {"parent_asin": "B2", "title": "Wire", "store": None, "description": [], "categories": []},
+            ]
+        ),
+        "Toys.jsonl": _lines(
+            [{"user_id": "A1", "asin": "B9", "parent_asin": "B1", "rating": 5.0, "timestamp": 1400000000123}]
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("year", AMAZON)
+def test_amazon_of_every_year(ingest: Ingest, year: str, packed: bool) -> None:
+    files: dict[str, str | bytes] = dict(AMAZON[year])
+    if packed:
+        files = {f"{name}.gz": gzip.compress(text.encode()) for name, text in AMAZON[year].items()}
+    artifact = ingest(files, source="amazon", min_rating=4)
+    glue, wire = artifact.frame("items").to_dict("records")
+    categories = "Toys > Craft; Office" if year == "2014" else "Toys > Craft"
+    assert glue["text"] == f"Kid's glue; Bond; {categories}; Sticks & holds"
+    assert wire["text"] == "Wire"
+    assert artifact.counts["n_repeated_items"] == (1 if year == "2018" else 0)
+    event = artifact.frame("interactions").iloc[0]
+    assert (event["user_id"], event["item_id"]) == ("A1", "B1")
+    assert event["timestamp"] == (1400000000123 if year == "2023" else 1400000000)
+
+
+def test_amazon_reviews_are_missing(ingest: Ingest) -> None:
+    with pytest.raises(
+        errors.DataError, match=r"expected one file \*\.json\*, found none; set ingest\.interactions_file"
+    ):
+        ingest({"meta_Toys.json": AMAZON["2014"]["meta_Toys.json"]}, source="amazon")
+
+
+def test_amazon_file_that_is_none(ingest: Ingest) -> None:
+    files = {"meta_Toys.json": AMAZON["2018"]["meta_Toys.json"], "Toys.json": '{"sku": 1}\n'}
+    with pytest.raises(
+        errors.DataError, match=r"Toys\.json: no column user_id or reviewerID \(for user_id\); it has sku"
+    ):
+        ingest(files, source="amazon")
+
+
+def _targets(artifact: Artifact) -> tuple[int, ...]:
+    histories = build_histories(artifact.frame("interactions"), artifact.frame("items")["item_id"])
+    return tuple(len(histories.target_events(split)) for split in (Split.TRAIN, Split.VALID, Split.TEST))
+
+
+def test_movielens_from_its_wheel(tmp_path: Path) -> None:
+    try:
+        movielens.files(IngestConfig())
+    except errors.MissingDependencyError as error:
+        pytest.skip(str(error))
+    artifact = run_ingest(IngestConfig(), tmp_path)
+    items = artifact.frame("items").set_index("item_id")
+    assert items.loc["1", "title"] == "Toy Story (1995)"
+    assert items.loc["1", "categories"] == "Animation, Children's, Comedy"
+    assert artifact.counts["n_interactions"] == 100_000
+    assert _targets(artifact) == (100_000 - 3 * 943, 943, 943)
+
+
+def test_movielens_without_its_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(errors.MissingDependencyError, match=r"pip install --no-deps recbole==1\.2\.1"):
+        movielens.files(IngestConfig())
+
+
+@pytest.mark.parametrize(
+    ("name", "n_items", "n_users", "n_events", "targets"),
+    [
+        ("industrial", 3_686, 7_694, 53_018, (36_259, 4_532, 4_533)),
+        ("beauty", 12_101, 22_363, 198_502, (131_413, 22_363, 22_363)),
+    ],
+)
+def test_published_sets(
+    tmp_path: Path, name: str, n_items: int, n_users: int, n_events: int, targets: tuple[int, ...]
+) -> None:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"the {name} set is not beside the project")
+    artifact = run_ingest(IngestConfig(source="tables", path=str(folder), split="column"), tmp_path)
+    assert (artifact.counts["n_items"], artifact.counts["n_users"]) == (n_items, n_users)
+    assert artifact.counts["n_interactions"] == n_events
+    assert _targets(artifact) == targets
