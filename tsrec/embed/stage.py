@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from tsrec.columns import Columns as C
 from tsrec.config import EmbedConfig
-from tsrec.embed.encoder import encode, load_encoder
+from tsrec.embed.encoder import count_truncated, encode, load_encoder
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 
@@ -13,10 +13,16 @@ def run(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write `item_embeddings`, one row per item in the order of `items`."""
     items = parents["ingest"].frame("items", [C.ITEM, C.TEXT])
     encoder = load_encoder(config.encoder, config.device)
-    vectors = encode(encoder, items[C.TEXT].tolist(), config.batch_items, config.normalize)
+    texts = items[C.TEXT].tolist()
+    vectors = encode(encoder, texts, config.batch_items, config.normalize)
     embeddings = pa.array(list(vectors), type=pa.list_(pa.float32()))
     out.write_table("item_embeddings", pa.table({C.ITEM: pa.array(items[C.ITEM]), C.EMBEDDING: embeddings}))
-    out.count(n_dimensions=vectors.shape[1], max_tokens_read=encoder.max_seq_length or 0)
+    limit = encoder.max_seq_length
+    out.count(
+        n_dimensions=vectors.shape[1],
+        max_tokens_read=limit if isinstance(limit, int) else 0,  # 0: no limit
+        n_truncated=count_truncated(encoder, texts),
+    )
 
 
 STAGE = Stage(name="embed", version=1, config=lambda config: config.embed, parents=lambda _: ("ingest",), run=run)

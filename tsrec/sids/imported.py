@@ -3,7 +3,10 @@
 import gzip
 import json
 import logging
+import zlib
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +16,9 @@ from tsrec.sid import parse_token
 logger = logging.getLogger(__name__)
 
 
+_MOST_CODES = 32_767  # `item_sids` stores codes as int16
+
+
 def read_sids(path: Path, item_ids: list[str]) -> np.ndarray:
     """Codes (N, L) int64 of the catalogue's items, in the order of `item_ids`; several items may share a SID.
 
@@ -20,28 +26,48 @@ def read_sids(path: Path, item_ids: list[str]) -> np.ndarray:
         DataError: the file is missing or not such JSON, or a token cannot be read.
         CodebookError: an item of the catalogue has no SID, or SIDs differ in length or order of levels.
     """
-    try:
-        raw = path.read_bytes()
-        tokens = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: not readable as JSON: {error}") from None
-    if not isinstance(tokens, dict):
-        raise DataError(f"{path}: expected an object item_id -> list of tokens, found a {type(tokens).__name__}")
+    tokens = _read_json(path)
     missing = [item for item in item_ids if item not in tokens]
     if missing:
-        raise CodebookError(f"{path}: {len(missing)} items of the catalogue have no SID, the first is {missing[0]!r}")
+        raise CodebookError(
+            f"{path}: {len(missing)} of {len(item_ids)} items of the catalogue have no SID, the first is "
+            f"{missing[0]!r}; was the file made for this catalogue?"
+        )
     surplus = len(tokens) - len(item_ids)
     if surplus:
         logger.warning("%s: %d SIDs of items that the catalogue lacks are left out", path, surplus)
-    n_levels = len(tokens[item_ids[0]])
-    return np.array([_codes(path, item, tokens[item], n_levels) for item in item_ids], dtype=np.int64)
+    sids = [_codes(path, item, tokens[item]) for item in item_ids]
+    # The usual length is right and the odd one out is wrong, wherever in the catalogue it stands.
+    n_levels = Counter(len(codes) for codes in sids).most_common(1)[0][0]
+    for item, codes in zip(item_ids, sids, strict=True):
+        if len(codes) != n_levels:
+            raise CodebookError(
+                f"{path}: item {item!r} has the SID {''.join(tokens[item])}; most items have {n_levels} levels"
+            )
+    return np.array(sids, dtype=np.int64)
 
 
-def _codes(path: Path, item: str, tokens: list[str], n_levels: int) -> list[int]:
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        raw = path.read_bytes()
+        content = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"{path}: not readable as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected an object item_id -> list of tokens, found a {type(content).__name__}")
+    return content
+
+
+def _codes(path: Path, item: str, tokens: Any) -> list[int]:
+    if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
+        raise DataError(f"{path}: item {item!r}: expected a list of tokens such as <a_12>, found {tokens!r}")
     try:
         parsed = [parse_token(token) for token in tokens]
-    except (DataError, TypeError) as error:
+    except DataError as error:
         raise DataError(f"{path}: item {item!r}: {error}") from None
-    if [level for level, _ in parsed] != list(range(n_levels)):
-        raise CodebookError(f"{path}: item {item!r} has the SID {tokens}; expected {n_levels} levels from <a_...> on")
-    return [code for _, code in parsed]
+    if [level for level, _ in parsed] != list(range(len(parsed))):
+        raise CodebookError(f"{path}: item {item!r} has the SID {''.join(tokens)}; levels must run from <a_...>")
+    codes = [code for _, code in parsed]
+    if max(codes) > _MOST_CODES:
+        raise CodebookError(f"{path}: item {item!r} has code {max(codes)}; the highest possible is {_MOST_CODES}")
+    return codes

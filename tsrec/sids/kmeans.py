@@ -1,27 +1,11 @@
 """Residual k-means: level by level, cluster what the levels before have left unexplained."""
 
-from dataclasses import dataclass
-
 import faiss
 import numpy as np
 
 from tsrec.config import SidsConfig
 from tsrec.progress import progress
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """What a residual quantizer makes of N vectors of D dimensions on L levels.
-
-    `codes` (N, L) int64; `codebooks` L arrays (n_codes, D) float32; `residuals` (N, D) float32: what the last level
-    had to quantize, its own centroid not yet subtracted; `errors` (L,) mean squared length of what remains after
-    each level.
-    """
-
-    codes: np.ndarray
-    codebooks: list[np.ndarray]
-    residuals: np.ndarray
-    errors: list[float]
+from tsrec.sids.quantization import Quantization
 
 
 def residual_kmeans(embeddings: np.ndarray, config: SidsConfig) -> Quantization:
@@ -44,9 +28,10 @@ def residual_kmeans(embeddings: np.ndarray, config: SidsConfig) -> Quantization:
         )
         kmeans.train(residuals)
         nearest = kmeans.index.search(residuals, 1)[1][:, 0]
+        centroids = np.asarray(kmeans.centroids).copy()
         last = residuals
-        residuals = residuals - kmeans.centroids[nearest]
+        residuals = residuals - centroids[nearest]
         codes.append(nearest)
-        codebooks.append(kmeans.centroids.copy())
+        codebooks.append(centroids)
         errors.append(float((residuals**2).sum(axis=1).mean()))
     return Quantization(np.stack(codes, axis=1).astype(np.int64), codebooks, last, errors)

