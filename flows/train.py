@@ -4,6 +4,7 @@ import flows.settings  # noqa: F401, I001  (before anything imports prefect)
 
 from prefect import flow, get_run_logger
 
+from flows import error_logging
 from tasks import backbone, baselines, embed, evaluate, finetune, ingest, keywords, report, sa_init, sids
 from tsrec import pipeline
 from tsrec.config import Config
@@ -23,7 +24,10 @@ _TASKS = {
 }
 
 
-@flow(name="train", log_prints=False, persist_result=False)
+error_logging.install()
+
+
+@flow(name="train", flow_run_name="train-{config.dataset}", persist_result=False)
 def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, and the UI's form shows its values)
     """From raw files to a trained, evaluated, explained recommender.
 
@@ -32,11 +36,15 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
 
     Returns:
         stage -> folder of its artifact.
+
+    Raises:
+        TsrecError: a stage cannot go on; its message says what to do.
     """
     logger = get_run_logger()
     store = ArtifactStore(config.store)
     artifacts: dict[str, Artifact] = {}
     for name, planned in pipeline.plan(config).items():
-        artifacts[name] = _TASKS[name](planned, store, artifacts)
+        parents = {parent: artifacts[parent] for parent in planned.key.parents}
+        artifacts[name] = _TASKS[name](planned, store, parents)
     logger.info("report: %s", artifacts["report"].file("report.html"))
     return {name: str(artifact.path) for name, artifact in artifacts.items()}

@@ -6,9 +6,16 @@ from tsrec.columns import Columns as C
 
 
 def metrics_table(metrics: pd.DataFrame) -> pd.DataFrame:
-    """HR, NDCG at every cut-off of all targets, and n; rows are methods, best NDCG at the largest cut-off first."""
+    """HR and NDCG of all targets at every cut-off, n, and the intervals at the largest cut-off.
+
+    Rows are methods, best NDCG at the largest cut-off first.
+    """
     rows = metrics[(metrics[C.SLICE] == "all") & metrics[C.METRIC].isin(("hr", "ndcg"))]
-    names = rows[C.METRIC].str.upper() + "@" + rows[C.K].astype(str)
-    table = rows.assign(name=names).pivot_table(index=C.METHOD, columns="name", values=C.VALUE, sort=False)
+    rows = rows.assign(name=rows[C.METRIC].str.upper() + "@" + rows[C.K].astype(str))
+    table = rows.pivot_table(index=C.METHOD, columns="name", values=C.VALUE, sort=False).round(4)
     table["n"] = rows.groupby(C.METHOD)[C.N].max()
-    return table.sort_values(f"NDCG@{rows[C.K].max()}", ascending=False).round(4).rename_axis(columns=None)
+    largest = rows[C.K].max()
+    for name, group in rows[rows[C.K] == largest].groupby("name", sort=False):
+        bounds = group.set_index(C.METHOD)[[C.CI_LOW, C.CI_HIGH]]
+        table[f"{name} interval"] = [f"[{low:.4f}, {high:.4f}]" for low, high in bounds.loc[table.index].to_numpy()]
+    return table.sort_values(f"NDCG@{largest}", ascending=False).rename_axis(columns=None)
