@@ -18,7 +18,7 @@ SYSTEM = (
 class Answer(BaseModel):
     """The teacher's answer for one item."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
     item_id: str
     keywords: list[str]
@@ -28,6 +28,14 @@ def messages(item: pd.Series, max_keywords: int) -> list[dict[str, str]]:
     """The chat for one item. JSON encoding is the fence: no text can close a string that it stands in."""
     data = json.dumps({"item_id": item[C.ITEM], "text": item[C.TEXT]}, ensure_ascii=True)
     return [{"role": "system", "content": SYSTEM.format(most=max_keywords)}, {"role": "user", "content": data}]
+
+
+def correction(problem: str) -> dict[str, str]:
+    """What is added to the chat after an answer that cannot be used; `problem` holds no text of the answer."""
+    return {
+        "role": "user",
+        "content": f"Your last answer cannot be used: {problem}. Answer again, in the form asked for.",
+    }
 
 
 def response_format() -> dict[str, object]:

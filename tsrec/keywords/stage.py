@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
-from tsrec.config import KeywordsConfig
+from tsrec.config import KeywordsConfig, OpenAIConfig
 from tsrec.keywords.keyless import KeylessTeacher
 from tsrec.keywords.openai_teacher import OpenAITeacher
 from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher
@@ -36,15 +36,20 @@ def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
             bar.update(len(shard))
     table = pa.concat_tables([shard.replace_schema_metadata(None) for shard in shards])
     out.write_table("item_keywords", table)
-    usage = sum((Counter(_usage(shard)) for shard in shards), Counter())
-    out.count(**usage, n_fallback=table[C.SOURCE].to_pylist().count(FALLBACK_SOURCE))
-    prices = config.openai
-    if usage:
-        dollars = (
-            usage["input_tokens"] * prices.usd_per_million_input_tokens
-            + usage["output_tokens"] * prices.usd_per_million_output_tokens
-        ) / 1e6
-        out.count(cost_usd=round(dollars, 4))
+    if config.teacher == "openai":
+        out.count(n_fallback=table[C.SOURCE].to_pylist().count(FALLBACK_SOURCE), **_bill(config.openai, shards))
+
+
+def _bill(prices: OpenAIConfig, shards: list[pa.Table]) -> dict[str, float]:
+    """Tokens, bad answers and cost of all shards, those of earlier attempts included."""
+    usage: Counter[str] = Counter()
+    for shard in shards:
+        usage.update(_usage(shard))
+    dollars = (
+        usage["input_tokens"] * prices.usd_per_million_input_tokens
+        + usage["output_tokens"] * prices.usd_per_million_output_tokens
+    ) / 1e6
+    return {**usage, "cost_usd": round(dollars, 4)}
 
 
 def _draw(teacher: Teacher, shard: pd.DataFrame, path: Path) -> None:
@@ -63,4 +68,4 @@ def _usage(shard: pa.Table) -> dict[str, int]:
     }
 
 
-STAGE = Stage(name="keywords", version=1, config=lambda config: config.keywords, parents=lambda _: ("ingest",), run=run)
+STAGE = Stage(name="keywords", version=2, config=lambda config: config.keywords, parents=lambda _: ("ingest",), run=run)

@@ -1,0 +1,98 @@
+"""The keywords stage in a real store: its table, its counts, and going on after a kill."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tsrec.config import KeywordsConfig
+from tsrec.errors import TeacherError
+from tsrec.keywords import STAGE
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore
+
+from .conftest import KEY, ChatServer, Reply
+
+
+def key_of(stage: str) -> ArtifactKey:
+    return ArtifactKey(
+        dataset="shop", stage=stage, fingerprint="0" * 16, stage_version=1, config={}, parents={}, raw_inputs={}
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "store")
+
+
+@pytest.fixture
+def ingest(store: ArtifactStore, items: pd.DataFrame) -> Artifact:
+    return store.build(key_of("ingest"), lambda out: out.write_table("items", items))
+
+
+def build(store: ArtifactStore, ingest: Artifact, config: KeywordsConfig) -> Artifact:
+    return store.build(key_of("keywords"), lambda out: STAGE.run(config, {"ingest": ingest}, out))
+
+
+def openai_config(server: ChatServer) -> KeywordsConfig:
+    endpoint = {
+        "base_url": server.url,
+        "model": "tiny",
+        "max_retries": 0,
+        "usd_per_million_input_tokens": 1000.0,
+        "usd_per_million_output_tokens": 5000.0,
+    }
+    return KeywordsConfig.model_validate({"teacher": "openai", "shard_items": 2, "openai": endpoint})
+
+
+def test_stage_contract() -> None:
+    assert STAGE.name == "keywords" and STAGE.parents(None) == ("ingest",)
+
+
+def test_keyless_table_does_not_depend_on_shards(store: ArtifactStore, ingest: Artifact, tmp_path: Path) -> None:
+    artifact = build(store, ingest, KeywordsConfig(shard_items=4))
+    other = build(ArtifactStore(tmp_path / "other"), ingest, KeywordsConfig())
+    table = artifact.table("item_keywords")
+    assert table.schema.names == ["item_id", "keywords", "source"]
+    assert str(table.schema.field("keywords").type).startswith("list<")
+    assert table["item_id"].to_pylist() == [f"i{n}" for n in range(6)]
+    assert set(table["source"].to_pylist()) == {"keyless"}
+    assert other.manifest.files == artifact.manifest.files
+
+
+def test_a_killed_run_asks_only_for_the_missing_shards(
+    store: ArtifactStore, ingest: Artifact, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.script["i4"] = [Reply(401)]  # the key is withdrawn in the third shard
+    with pytest.raises(TeacherError):
+        build(store, ingest, openai_config(server))
+    assert store.find(key_of("keywords")) is None
+    server.requests.clear()
+    artifact = build(store, ingest, openai_config(server))
+    assert server.asked == {"i4": 1, "i5": 1}
+    assert artifact.table("item_keywords")["keywords"].to_pylist() == [[f"word of i{n}"] for n in range(6)]
+    assert artifact.counts["input_tokens"] == 600  # of both attempts
+    assert not (artifact.path / "work").exists()
+    assert not any(KEY.encode() in path.read_bytes() for path in store.root.rglob("*") if path.is_file())
+
+
+def test_tokens_cost_and_failures_are_counted(store: ArtifactStore, ingest: Artifact, server: ChatServer) -> None:
+    server.always = lambda item: Reply(500) if item == "i1" else None
+    artifact = build(store, ingest, openai_config(server))
+    assert artifact.counts == {
+        "n_fallback": 1,
+        "input_tokens": 500,
+        "output_tokens": 50,
+        "n_bad_answers": 0,
+        "n_keywords_cut": 0,
+        "cost_usd": 0.75,
+    }
+    assert artifact.table("item_keywords")["source"].to_pylist()[:2] == ["openai:tiny", "keyless-fallback"]
+
+
+def test_a_half_written_shard_is_drawn_again(store: ArtifactStore, ingest: Artifact, server: ChatServer) -> None:
+    work = store.root / (key_of("keywords").path + ".partial") / "work"
+    work.mkdir(parents=True)
+    (work / "0-2.tmp").write_bytes(b"cut off")
+    build(store, ingest, openai_config(server))
+    assert server.asked == {f"i{n}": 1 for n in range(6)}
