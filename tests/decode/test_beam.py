@@ -3,35 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    LogitsProcessor,
-    LogitsProcessorList,
-    PrefixConstrainedLogitsProcessor,
-)
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.decode.reference import N_TEXT, enumerated, generated, random_model
 from tsrec.decode import BeamSearch, Trie
+from tsrec.errors import ConfigError
 from tsrec.sid import SidSpace
-
-N_TEXT = 20
-
-
-def _model(space: SidSpace, seed: int) -> LlamaForCausalLM:
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=N_TEXT + space.n_tokens,
-        hidden_size=48,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        initializer_range=0.3,  # far from uniform, so that beams differ clearly
-    )
-    return LlamaForCausalLM(config).eval()
 
 
 def _prompts(space: SidSpace, seed: int, n_users: int = 6) -> list[np.ndarray]:
+    """Prompts of unequal lengths."""
     random = np.random.default_rng(seed)
     return [random.integers(0, N_TEXT + space.n_tokens, random.integers(1, 12)) for _ in range(n_users)]
 
@@ -41,98 +23,105 @@ def _codes(space: SidSpace, n_items: int, seed: int) -> np.ndarray:
     return np.stack([random.integers(0, size, n_items) for size in space.sizes], axis=1)
 
 
-def _score(model: LlamaForCausalLM, prompt: np.ndarray, codes: np.ndarray, space: SidSpace) -> float:
-    """One SID's log-probability, token by token, each among its level's tokens."""
-    tokens = N_TEXT + np.array(space.offsets) + codes
-    ids = torch.from_numpy(np.concatenate([prompt, tokens]))[None]
-    with torch.no_grad():
-        logits = model(ids).logits[0]
-    total = 0.0
-    for level, (offset, size) in enumerate(zip(space.offsets, space.sizes, strict=True)):
-        of_level = logits[len(prompt) - 1 + level, N_TEXT + offset : N_TEXT + offset + size]
-        total += float(of_level.log_softmax(0)[codes[level]])
-    return total
+def _sids(trie: Trie, codes: np.ndarray, leaves: np.ndarray) -> np.ndarray:
+    return np.array([codes[trie.items_of(int(leaf))[0]] for leaf in leaves])
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("sizes", [(4, 5, 6), (7, 9), (3, 3, 3, 4)])
 def test_wide_beams_equal_full_enumeration(seed: int, sizes: tuple[int, ...]) -> None:
     space = SidSpace(sizes)
-    codes = _codes(space, 40, seed)
-    trie, model, prompts = Trie.build(codes), _model(space, seed), _prompts(space, seed)
+    codes = _codes(space, 40, seed)  # some items share a SID
+    trie, model, prompts = Trie.build(codes), random_model(space, seed), _prompts(space, seed)
     beams = BeamSearch(model, trie, space, N_TEXT).search(prompts, n_beams=trie.n_leaves)
-    unique = np.unique(codes, axis=0)
     for user, prompt in enumerate(prompts):
-        expected = np.array([_score(model, prompt, sid, space) for sid in unique])
-        order = np.argsort(-expected, kind="stable")[:10]
-        found = np.array([codes[trie.items_of(leaf)[0]] for leaf in beams.leaves[user, :10]])
-        np.testing.assert_array_equal(found, unique[order])
-        np.testing.assert_allclose(beams.scores[user, :10], expected[order], atol=1e-4)
-
-
-class _LevelSoftmax(LogitsProcessor):
-    """Restricts generate's softmax to the tokens of the level that is written next."""
-
-    def __init__(self, space: SidSpace, prompt_length: int) -> None:
-        self.space, self.prompt_length = space, prompt_length
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        level = input_ids.shape[1] - self.prompt_length
-        first = N_TEXT + self.space.offsets[level]
-        restricted = torch.full_like(scores, -torch.inf)
-        place = slice(first, first + self.space.sizes[level])
-        restricted[:, place] = scores[:, place].log_softmax(-1)
-        return restricted
+        expected, scores = enumerated(model, prompt, codes, space)
+        np.testing.assert_array_equal(_sids(trie, codes, beams.leaves[user, :10]), expected[:10])
+        np.testing.assert_allclose(beams.scores[user, :10], scores[:10], atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_beams_equal_generate_with_a_prefix_function(seed: int) -> None:
     space = SidSpace((16, 24, 32))
     codes = _codes(space, 600, seed)
-    trie, model, prompts = Trie.build(codes), _model(space, seed), _prompts(space, seed)
+    trie, model, prompts = Trie.build(codes), random_model(space, seed), _prompts(space, seed)
     beams = BeamSearch(model, trie, space, N_TEXT).search(prompts, n_beams=20)
-    existing = {tuple(sid[:depth]) for sid in codes.tolist() for depth in (1, 2, 3)}
     for user, prompt in enumerate(prompts):
-
-        def allowed(_: int, ids: torch.Tensor, start: int = len(prompt)) -> list[int]:
-            written = [int(t) - N_TEXT - space.offsets[level] for level, t in enumerate(ids[start:])]
-            level = len(written)
-            return [
-                N_TEXT + space.offsets[level] + code
-                for code in range(space.sizes[level])
-                if (*written, code) in existing
-            ]
-
-        output = model.generate(
-            torch.from_numpy(prompt)[None],
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-            num_beams=20,
-            num_return_sequences=10,
-            max_new_tokens=3,
-            do_sample=False,
-            length_penalty=0.0,
-            eos_token_id=None,
-            pad_token_id=0,
-            # In this order: generate would apply a prefix function of its own before the level's softmax.
-            logits_processor=LogitsProcessorList(
-                [_LevelSoftmax(space, len(prompt)), PrefixConstrainedLogitsProcessor(allowed, num_beams=20)]
-            ),
-            return_dict_in_generate=True,
-            output_scores=True,
-        )
-        expected = output.sequences[:, len(prompt) :].numpy() - N_TEXT - np.array(space.offsets)
-        found = np.array([codes[trie.items_of(leaf)[0]] for leaf in beams.leaves[user, :10]])
-        np.testing.assert_array_equal(found, expected)
-        np.testing.assert_allclose(beams.scores[user, :10], output.sequences_scores.numpy(), atol=1e-4)
+        sids, scores = generated(model, prompt[None], codes, space, n_beams=20, n_best=10)
+        np.testing.assert_array_equal(_sids(trie, codes, beams.leaves[user, :10]), sids[0])
+        np.testing.assert_allclose(beams.scores[user, :10], scores[0], atol=1e-4)
 
 
-def test_blocked_items_are_never_written_and_lists_stay_full() -> None:
+def test_generation_config_is_never_read() -> None:
     space = SidSpace((4, 5, 6))
-    codes = np.unique(_codes(space, 60, 1), axis=0)
-    trie, model, prompts = Trie.build(codes), _model(space, 1), _prompts(space, 1)
-    blocked = [np.flatnonzero(codes[:, 0] <= user % 3) for user in range(len(prompts))]
-    beams = BeamSearch(model, trie, space, N_TEXT).search(prompts, n_beams=8, blocked=blocked)
+    trie, model, prompts = Trie.build(_codes(space, 50, 0)), random_model(space, 0), _prompts(space, 0)
+    plain = BeamSearch(model, trie, space, N_TEXT).search(prompts, n_beams=10)
+    model.generation_config.update(do_sample=True, temperature=5.0, top_k=2, repetition_penalty=3.0)
+    sampled = BeamSearch(model, trie, space, N_TEXT).search(prompts, n_beams=10)
+    np.testing.assert_array_equal(plain.leaves, sampled.leaves)
+    np.testing.assert_array_equal(plain.scores, sampled.scores)
+
+
+def test_blocked_items_leave_the_enumeration_without_them() -> None:
+    space = SidSpace((4, 5, 6))
+    codes = _codes(space, 60, 1)  # some SIDs are shared, and blocked for one of their items only
+    trie, model, prompts = Trie.build(codes), random_model(space, 1), _prompts(space, 1)
+    blocked = [np.random.default_rng(user).permutation(60)[: 15 * (user % 4)] for user in range(len(prompts))]
+    beams = BeamSearch(model, trie, space, N_TEXT).search(prompts, n_beams=trie.n_leaves, blocked=blocked)
+    for user, prompt in enumerate(prompts):
+        open_codes = np.delete(codes, blocked[user], axis=0)
+        expected, scores = enumerated(model, prompt, open_codes, space)
+        finished = beams.leaves[user] >= 0
+        np.testing.assert_array_equal(_sids(trie, codes, beams.leaves[user, finished]), expected)
+        np.testing.assert_allclose(beams.scores[user, finished], scores, atol=1e-4)
+
+
+_SPACE = SidSpace((3, 4, 5))
+_MODEL = random_model(_SPACE, 7, hidden=16, n_layers=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_as_many_distinct_open_sids_as_there_are_beams_or_all(data: st.DataObject) -> None:
+    codes = np.array(data.draw(st.lists(st.tuples(*(st.integers(0, size - 1) for size in _SPACE.sizes)), min_size=1)))
+    numbers = st.lists(st.integers(0, len(codes) - 1))
+    blocked = [np.array(data.draw(numbers), dtype=np.int64) for _ in range(3)]
+    n_beams = data.draw(st.integers(1, 12))
+    trie = Trie.build(codes)
+    beams = BeamSearch(_MODEL, trie, _SPACE, N_TEXT).search(_prompts(_SPACE, 0, 3), n_beams, blocked)
     for user, items in enumerate(blocked):
-        found = [int(trie.items_of(leaf)[0]) for leaf in beams.leaves[user] if leaf >= 0]
-        assert not set(found) & set(items.tolist())
-        assert len(set(found)) == min(8, len(codes) - len(items))
+        leaves = beams.leaves[user][beams.leaves[user] >= 0]
+        open_leaves = np.unique(np.delete(trie.paths[:, -1], items))
+        assert len(set(leaves.tolist())) == len(leaves) == min(n_beams, len(open_leaves))
+        assert set(leaves.tolist()) <= set(open_leaves.tolist())
+        assert np.isfinite(beams.scores[user, : len(leaves)]).all()
+        assert (np.diff(beams.scores[user, : len(leaves)]) <= 0).all()
+
+
+def test_ties_go_to_the_lower_code() -> None:
+    space = SidSpace((4, 5, 6))
+    codes = _codes(space, 40, 3)
+    model = random_model(space, 3)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()  # every token of a level is as likely as the next
+    trie = Trie.build(codes)
+    beams = BeamSearch(model, trie, space, N_TEXT).search(_prompts(space, 3), n_beams=10)
+    np.testing.assert_array_equal(beams.leaves, np.tile(np.arange(10), (6, 1)))
+
+
+def test_half_precision_products_barely_move_scores() -> None:
+    space = SidSpace((4, 5, 6))
+    codes = _codes(space, 40, 2)
+    trie, model, prompts = Trie.build(codes), random_model(space, 2), _prompts(space, 2)
+    exact = BeamSearch(model, trie, space, N_TEXT).search(prompts, trie.n_leaves)
+    rough = BeamSearch(model, trie, space, N_TEXT, torch.bfloat16).search(prompts, trie.n_leaves)
+    by_leaf = [np.take_along_axis(beams.scores, np.argsort(beams.leaves, axis=1), axis=1) for beams in (exact, rough)]
+    assert np.abs(by_leaf[0] - by_leaf[1]).mean() < 0.1
+
+
+def test_another_attention_is_refused() -> None:
+    space = SidSpace((4, 5, 6))
+    model = random_model(space, 0)
+    model.set_attn_implementation("eager")
+    with pytest.raises(ConfigError, match="attn_implementation='sdpa', not 'eager'"):
+        BeamSearch(model, Trie.build(_codes(space, 9, 0)), space, N_TEXT)

@@ -1,6 +1,6 @@
 """The whole configuration: one section per stage."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tsrec.config.evaluate import BaselinesConfig, EvaluateConfig, ReportConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig
@@ -30,3 +30,12 @@ class Config(Section):
     baselines: BaselinesConfig = Field(BaselinesConfig(), description="Methods to compare with.")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="Beam search and metrics.")
     report: ReportConfig = Field(ReportConfig(), description="The HTML page.")
+
+    @model_validator(mode="after")
+    def _baselines_fill_the_lists(self) -> "Config":
+        if self.baselines.top_k < max(self.evaluate.k):
+            raise ValueError(
+                f"baselines.top_k = {self.baselines.top_k} is less than evaluate.k = {max(self.evaluate.k)}, "
+                "so baselines would be scored on shorter lists; raise baselines.top_k"
+            )
+        return self

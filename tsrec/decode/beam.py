@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from tsrec.decode.trie import Trie
+from tsrec.errors import ConfigError
 from tsrec.sid import SidSpace
 
 
@@ -30,11 +31,14 @@ class BeamSearch:
     """Beam search over the SIDs of a trie.
 
     Args:
-        model: a plain causal LM whose vocabulary ends with the SID tokens.
+        model: a plain causal LM whose vocabulary holds the SID tokens, loaded with attn_implementation="sdpa".
         trie: the SIDs that exist.
         space: codes of every level.
         first_sid_id: token id of SID token 0; the others follow in flat order.
         autocast: dtype of matrix products, or None for the model's own.
+
+    Raises:
+        ConfigError: the model attends by another implementation, which would read the boolean mask otherwise.
     """
 
     def __init__(
@@ -45,6 +49,11 @@ class BeamSearch:
         first_sid_id: int,
         autocast: torch.dtype | None = None,
     ) -> None:
+        attention = model.config._attn_implementation
+        if attention != "sdpa":
+            raise ConfigError(
+                f"load the model with attn_implementation='sdpa', not {attention!r}: beams need its masks"
+            )
         self.decoder, self.space, self.first_sid_id, self.autocast = model.get_decoder(), space, first_sid_id, autocast
         head = model.get_output_embeddings().weight
         self.device = head.device
@@ -67,7 +76,10 @@ class BeamSearch:
             prompts: U arrays of token ids, each at least one long.
             blocked: per user, item indices that may not be recommended; a SID whose items are all blocked is never
                 written, and no beam is spent on a prefix that leads to such SIDs alone.
+
+        Every kept prefix leads to a SID that may be written, so min(n_beams, such SIDs) beams are finished, always.
         """
+        taken = None if blocked is None else self._pairs(blocked)
         ids, real = self._pad(prompts)
         n_users, width = ids.shape
         cache = DynamicCache()
@@ -81,7 +93,7 @@ class BeamSearch:
         scores = torch.zeros(n_users, 1, device=self.device)
         seen = real[:, None, :]  # (U, 1, keys): what each beam's next token may look at, itself aside
         for level in range(self.space.n_levels):
-            nodes, codes, scores, origin = self._expand(level, hidden, nodes, scores, n_beams, blocked)
+            nodes, codes, scores, origin = self._expand(level, hidden, nodes, scores, n_beams, taken)
             if level == self.space.n_levels - 1:
                 break
             n_now = nodes.shape[1]
@@ -122,7 +134,7 @@ class BeamSearch:
         nodes: Tensor,
         scores: Tensor,
         n_beams: int,
-        blocked: list[np.ndarray] | None,
+        taken: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best children of all beams: (U, B') nodes, codes, scores, and the beam that each came from."""
         logits = hidden.float() @ self.rows[level].float().T  # (U, B, codes of the level)
@@ -132,8 +144,8 @@ class BeamSearch:
         slots = torch.arange(int(degree.max()), device=self.device)
         children = (start[nodes][..., None] + slots).clamp(max=len(codes) - 1)  # (U, B, C)
         exists = (slots < degree[..., None]) & torch.isfinite(scores)[..., None]
-        if blocked is not None:
-            exists &= self._open(level, blocked).gather(1, children.flatten(1)).view_as(children)
+        if taken is not None:
+            exists &= self._open(level, len(nodes), *taken).gather(1, children.flatten(1)).view_as(children)
         child_codes = codes[children]
         totals = scores[..., None] + chances.gather(2, child_codes)
         totals = totals.masked_fill(~exists, -torch.inf).flatten(1)  # (U, B * C)
@@ -143,11 +155,15 @@ class BeamSearch:
         children, child_codes = children.flatten(1).gather(1, index), child_codes.flatten(1).gather(1, index)
         return children, child_codes, best, index // len(slots)
 
-    def _open(self, level: int, blocked: list[np.ndarray]) -> Tensor:
+    def _pairs(self, blocked: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """All (user, blocked item), each pair once, as two int64 tensors."""
+        distinct = [np.unique(items).astype(np.int64) for items in blocked]
+        users = np.repeat(np.arange(len(blocked)), [len(items) for items in distinct])
+        return torch.from_numpy(users).to(self.device), torch.from_numpy(np.concatenate(distinct)).to(self.device)
+
+    def _open(self, level: int, n_users: int, users: Tensor, items: Tensor) -> Tensor:
         """(U, nodes) bool: nodes of the level that lead to an item which is not blocked for the user."""
         below = self.n_items_below[level]
-        taken = torch.zeros(len(blocked), len(below), dtype=torch.long, device=self.device)
-        for row, items in enumerate(blocked):
-            path = self.paths[torch.from_numpy(np.unique(items)).long().to(self.device), level]
-            taken[row].index_add_(0, path, torch.ones_like(path))
+        taken = torch.zeros(n_users, len(below), dtype=torch.long, device=self.device)
+        taken.index_put_((users, self.paths[items, level]), torch.ones_like(items), accumulate=True)
         return taken < below

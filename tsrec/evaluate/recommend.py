@@ -1,17 +1,20 @@
 """From a history of items to a ranked list of items: prompt, beams, and the items behind them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.decode import BeamSearch, Trie
+from tsrec.errors import ArtifactError
 from tsrec.histories import Histories, build_histories
 from tsrec.sid import SidSpace
 from tsrec.store import Artifact
+from tsrec.training import resolve_device
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,27 @@ def load_recommender(
     exclude_seen: bool,
     device: str = "auto",
 ) -> tuple[Recommender, Histories, list[str]]:
-    """Load the fine-tuned model; returns it with all histories and the item ids by row number."""
-    where = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
+    """Load the fine-tuned model: float32 on a CPU, products in bfloat16 on CUDA.
+
+    Args:
+        n_beams: beams per user; a longer list widens them.
+        max_history: items of history in the prompt, the last ones.
+        exclude_seen: never recommend an item of the history, the part outside the prompt included.
+        device: auto, cpu or cuda.
+
+    Returns:
+        the recommender, all histories, and the item ids by row number.
+
+    Raises:
+        ArtifactError: the model's tokenizer lacks the SID tokens of `sids`.
+    """
+    where = resolve_device(device)
     folder = finetune.file("model")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     model = model.to(where).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     space = SidSpace(tuple(sids.json("sid_space")["sizes"]))
-    first = int(tokenizer.convert_tokens_to_ids(space.tokens()[0]))
+    first = _first_sid_id(tokenizer, space, folder)
     codes = sids.matrix("item_sids", C.CODES).astype(np.int64)
     item_ids = ingest.frame("items", [C.ITEM])[C.ITEM]
     histories = build_histories(ingest.frame("interactions"), item_ids)
@@ -89,3 +105,11 @@ def load_recommender(
         exclude_seen=exclude_seen,
     )
     return recommender, histories, item_ids.tolist()
+
+
+def _first_sid_id(tokenizer: PreTrainedTokenizerBase, space: SidSpace, folder: Path) -> int:
+    """Token id of SID token 0; the others follow in flat order."""
+    ids = tokenizer.convert_tokens_to_ids(space.tokens())
+    if ids[0] is None or ids != list(range(ids[0], ids[0] + space.n_tokens)):
+        raise ArtifactError(f"{folder}: the tokenizer lacks the SID tokens of this code book; run finetune again")
+    return int(ids[0])

@@ -1,25 +1,36 @@
-"""Which targets belong to which slice: by length of history, by popularity of the target, cold items."""
+"""Which targets belong to which slice: by length of history, by popularity of the target, by whether it repeats."""
 
 import numpy as np
 
 from tsrec.columns import Split
 from tsrec.histories import Histories
 
+ALL = "all"
+
 _LENGTHS = ((1, 2), (3, 5), (6, 10), (11, None))
-_HEAD_SHARE = 0.2  # the most popular fifth of items that have train events
+_HEAD_SHARE, _TAIL_SHARE = 0.2, 0.5  # of the items that have train events, by their number of train events
 
 
 def slices_of(histories: Histories, events: np.ndarray, n_items: int) -> dict[str, np.ndarray]:
-    """Slice name -> (T,) bool over the target events."""
+    """Slice name -> (T,) bool over the target events.
+
+    Head items are the most popular fifth of those with train events, tail items the less popular half, mid items the
+    rest; items with equal counts are never parted. Cold items have no train event. A repeat is a target that the
+    user's history already holds.
+    """
     lengths, targets = histories.positions()[events], histories.items[events]
-    trained = np.bincount(histories.items[histories.splits == Split.TRAIN.value], minlength=n_items)
-    counts = trained[targets]
-    head = np.quantile(trained[trained > 0], 1 - _HEAD_SHARE) if (trained > 0).any() else 0
-    slices = {"all": np.ones(len(events), dtype=bool)}
+    slices = {ALL: np.ones(len(events), dtype=bool)}
     for low, high in _LENGTHS:
         name = f"history {low}-{high}" if high else f"history {low}+"
         slices[name] = (lengths >= low) & ((lengths <= high) if high else True)
-    slices["popular items"] = (counts > 0) & (counts >= head)
-    slices["tail items"] = (counts > 0) & (counts < head)
+    trained = np.bincount(histories.items[histories.splits == Split.TRAIN.value], minlength=n_items)
+    warm, counts = trained[trained > 0], trained[targets]
+    head, tail = np.quantile(warm, [1 - _HEAD_SHARE, _TAIL_SHARE]) if len(warm) else (1, 0)
+    slices["head items"] = (counts > 0) & (counts >= head)
+    slices["tail items"] = (counts > 0) & (counts <= tail) & ~slices["head items"]
+    slices["mid items"] = (counts > 0) & ~slices["head items"] & ~slices["tail items"]
     slices["cold items"] = counts == 0
+    repeats = [item in histories.history_of(int(event)) for item, event in zip(targets, events, strict=True)]
+    slices["repeats"] = np.array(repeats, dtype=bool)
+    slices["new to the user"] = ~slices["repeats"]
     return slices
