@@ -1,25 +1,19 @@
 """The evaluate stage as a Prefect task; shows the metrics of the model and the baselines in the UI."""
 
-from collections.abc import Mapping
-
 from prefect.artifacts import create_table_artifact
-from prefect.client.schemas.objects import State
 
-from tasks.stage_task import find_or_build, stage_task
+from tasks.stage_task import artifact_key, stage_task
 from tsrec.evaluate.summary import metrics_table
-from tsrec.pipeline import PlannedStage
-from tsrec.store import Artifact, ArtifactStore
+from tsrec.store import Artifact
 
 
-def _body(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact]) -> State[Artifact]:
-    state = find_or_build(planned, store, parents)
-    table = metrics_table(state.data.frame("metrics")).reset_index()
+def publish_metrics(artifact: Artifact) -> None:
+    """One row per method, best first."""
     create_table_artifact(
-        table.to_dict("records"),
-        key=f"metrics-{planned.key.dataset.replace('_', '-').replace('.', '-')}",
+        metrics_table(artifact.frame("metrics")).reset_index().to_dict("records"),
+        key=artifact_key("metrics", artifact.manifest.key.dataset),
         description="The model and its baselines on the same targets",
     )
-    return state
 
 
-TASK = stage_task("evaluate", _body)
+TASK = stage_task("evaluate", publish=publish_metrics)

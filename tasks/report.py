@@ -1,25 +1,24 @@
 """The report stage as a Prefect task; shows where the page lies, and its main picture, in the UI."""
 
 import base64
-from collections.abc import Mapping
 
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.schemas.objects import State
 
-from tasks.stage_task import find_or_build, stage_task
-from tsrec.pipeline import PlannedStage
-from tsrec.store import Artifact, ArtifactStore
+from tasks.stage_task import artifact_key, stage_task
+from tsrec.store import Artifact
+
+PICTURE = "images/ndcg.png"
 
 
-def _body(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact]) -> State[Artifact]:
-    state = find_or_build(planned, store, parents)
-    picture = base64.b64encode(state.data.file("images/ndcg.png").read_bytes()).decode("ascii")
+def publish_report(artifact: Artifact) -> None:
+    """The page's place and the plot of NDCG, embedded so that any browser shows it."""
+    dataset = artifact.manifest.key.dataset
+    png = base64.b64encode(artifact.file(PICTURE).read_bytes()).decode("ascii")
     create_markdown_artifact(
-        f"# {planned.key.dataset}\n\n`{state.data.file('report.html')}`\n\n![NDCG](data:image/png;base64,{picture})",
-        key=f"report-{planned.key.dataset.replace('_', '-').replace('.', '-')}",
+        f"# {dataset}\n\n`{artifact.file('report.html')}`\n\n![NDCG](data:image/png;base64,{png})",
+        key=artifact_key("report", dataset),
         description="Where the report lies",
     )
-    return state
 
 
-TASK = stage_task("report", _body)
+TASK = stage_task("report", publish=publish_report)

@@ -1,24 +1,20 @@
 """The sids stage as a Prefect task; shows the codebooks' health in the UI."""
 
-from collections.abc import Mapping
-
 from prefect.artifacts import create_table_artifact
-from prefect.client.schemas.objects import State
 
-from tasks.stage_task import find_or_build, stage_task
-from tsrec.pipeline import PlannedStage
-from tsrec.store import Artifact, ArtifactStore
+from tasks.stage_task import artifact_key, stage_task
+from tsrec.store import Artifact
 
 
-def _body(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact]) -> State[Artifact]:
-    state = find_or_build(planned, store, parents)
-    health = state.data.frame("codebook_health").round(4)
+def publish_codebook_health(artifact: Artifact) -> None:
+    """One row per level; the counts of collisions in the description."""
+    health = artifact.frame("codebook_health").round(4)
+    counts = ", ".join(f"{name} {value}" for name, value in sorted(artifact.counts.items()))
     create_table_artifact(
-        health.astype(object).where(health.notna(), None).to_dict("records"),
-        key=f"codebook-{planned.key.dataset.replace('_', '-').replace('.', '-')}",
-        description="Codebook health by level",
+        health.astype(object).where(health.notna(), None).to_dict("records"),  # JSON has no NaN
+        key=artifact_key("codebook", artifact.manifest.key.dataset),
+        description=f"Codebook health by level. {counts}",
     )
-    return state
 
 
-TASK = stage_task("sids", _body)
+TASK = stage_task("sids", publish=publish_codebook_health)

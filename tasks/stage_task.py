@@ -1,6 +1,10 @@
-"""What all stage tasks share: the artifact, not the run, is the key of the cache."""
+"""The one body of all stage tasks: look the artifact up, build it where it is missing, show what a person wants.
 
-from collections.abc import Mapping
+The artifact, not the run, is the key: a retry, a second run and another flow all find what is already there. Prefect
+keeps no results and no cache of its own.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 from prefect import Task
@@ -11,37 +15,56 @@ from prefect.states import Completed
 from tsrec import pipeline
 from tsrec.errors import TsrecError
 from tsrec.pipeline import PlannedStage
+from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactStore
 
-
-def find_or_build(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact]) -> State[Artifact]:
-    """The stage's artifact in a state that shows as *Cached* where it existed, whichever run made it."""
-    artifact = store.find(planned.key)
-    if artifact is not None:
-        return Completed(name="Cached", message=f"found {planned.key.path}", data=artifact)
-    artifact = pipeline.build(planned, store, parents)
-    return Completed(message=f"built {planned.key.path} in {artifact.manifest.seconds:.0f} s", data=artifact)
+Publish = Callable[[Artifact], object]
 
 
-def stage_task(stage: str, body: Any = find_or_build, retries: int = 0) -> Task[..., Any]:
-    """A task named after its stage. Errors that tsrec raises on purpose are not retried: they would come again."""
+def stage_task(
+    stage: str, *, publish: Publish | None = None, retries: int = 0, retry_delay_s: float = 0
+) -> Task[[PlannedStage, ArtifactStore, Parents], Artifact]:
+    """Make the task `(planned, store, parents) -> Artifact` of a stage.
+
+    Args:
+        stage: the stage's name, which the UI shows.
+        publish: called with the artifact, built or found, to show it as a Prefect artifact.
+        retries: further attempts after a failure that nobody foresaw; a TsrecError would come again, and is final.
+        retry_delay_s: seconds before each of them.
+
+    Returns:
+        A task that ends in the state *Cached* where the artifact existed, whichever run made it.
+    """
+
+    def find_or_build(
+        planned: PlannedStage, store: ArtifactStore, parents: Parents
+    ) -> Any:  # Prefect unwraps the State
+        # Any: the caller gets an Artifact, for Prefect unwraps the State that names it Cached.
+        found = store.find(planned.key)
+        artifact = found or pipeline.build(planned, store, parents)
+        if publish is not None:
+            publish(artifact)
+        if found:
+            return Completed(name="Cached", message=f"found {planned.key.path}", data=artifact)
+        seconds = artifact.manifest.seconds
+        return Completed(message=f"built {planned.key.path} in {seconds:.0f} s", data=artifact)
+
     return Task(
-        body,
+        find_or_build,
         name=stage,
         task_run_name=stage,
         retries=retries,
-        retry_delay_seconds=10,
-        retry_condition_fn=_is_unexpected,
+        retry_delay_seconds=retry_delay_s,
+        retry_condition_fn=_is_unforeseen,
         cache_policy=NO_CACHE,
         persist_result=False,
     )
 
 
-def _is_unexpected(task: Any, run: Any, state: State[Any]) -> bool:
-    try:
-        state.result()
-    except TsrecError:
-        return False
-    except Exception:
-        return True
-    return False
+def artifact_key(what: str, dataset: str) -> str:
+    """The key of a Prefect artifact: lower case, digits and dashes only."""
+    return f"{what}-{dataset.replace('_', '-').replace('.', '-')}"
+
+
+def _is_unforeseen(task: Any, run: Any, state: State[Any]) -> bool:
+    return not isinstance(state.result(raise_on_failure=False), TsrecError)

@@ -1,0 +1,48 @@
+"""The flow's form in the UI: one section per stage, with descriptions and bounds, and no unknown fields."""
+
+import logging
+import sys
+from typing import Any
+
+import pytest
+from prefect.utilities.callables import parameter_schema
+
+from flows.error_logging import drop_deliberate_traceback
+from flows.train import train
+from tsrec.config import Config
+from tsrec.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return parameter_schema(train).model_dump()
+
+
+def test_every_section_has_a_form_and_the_demo_is_its_default(schema: dict[str, Any]) -> None:
+    definitions = schema["definitions"]
+    assert {f"{section}Config" for section in ("Ingest", "Keywords", "Sids", "Finetune", "Evaluate")} <= set(
+        definitions
+    )
+    assert Config.model_validate(schema["properties"]["config"]["default"]) == Config()
+
+
+def test_every_field_of_the_form_is_described(schema: dict[str, Any]) -> None:
+    for name, definition in schema["definitions"].items():
+        for field, form in definition["properties"].items():
+            assert form.get("description"), f"{name}.{field} has no description"
+        assert definition["additionalProperties"] is False
+
+
+def test_bounds_reach_the_form(schema: dict[str, Any]) -> None:
+    beams = schema["definitions"]["EvaluateConfig"]["properties"]["beams"]
+    assert (beams["minimum"], beams["maximum"]) == (1, 512)
+
+
+@pytest.mark.parametrize(("error", "kept"), [(DataError("row 3"), False), (KeyError("a bug"), True)])
+def test_only_bugs_keep_their_traceback(error: Exception, kept: bool) -> None:
+    try:
+        raise error
+    except Exception:
+        record = logging.LogRecord("prefect.task_runs", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
+    assert drop_deliberate_traceback(record)
+    assert bool(record.exc_info) is kept

@@ -1,0 +1,124 @@
+"""What every stage task promises: cached by artifact, no retry of deliberate errors, final names in the UI."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import flows  # noqa: F401  (Prefect's settings come first)
+
+from prefect import flow  # isort: skip
+from prefect.artifacts import Artifact as PrefectArtifact
+from prefect.client.schemas.objects import State
+from prefect.testing.utilities import prefect_test_harness
+
+from tasks.sids import publish_codebook_health
+from tasks.stage_task import artifact_key, stage_task
+from tsrec.config import Config, KeywordsConfig
+from tsrec.errors import DataError
+from tsrec.pipeline import PlannedStage
+from tsrec.stage import Stage
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path)
+
+
+def _planned(run: Any) -> PlannedStage:
+    stage = Stage(name="sids", version=1, config=lambda c: c.keywords, parents=lambda c: (), run=run)
+    key = ArtifactKey(
+        dataset="my_shop",
+        stage="sids",
+        fingerprint="0123456789abcdef",
+        stage_version=1,
+        config={},
+        parents={},
+        raw_inputs={},
+    )
+    return PlannedStage(stage, Config().keywords, key)
+
+
+def _write_health(config: KeywordsConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
+    out.write_table("codebook_health", pd.DataFrame({"level": [0, 1], "perplexity": [3.5, float("nan")]}))
+    out.count(n_moved=2)
+
+
+def _state(task: Any, planned: PlannedStage, store: ArtifactStore) -> State[Any]:
+    states = []
+
+    @flow
+    def one_stage() -> None:
+        states.append(task(planned, store, {}, return_state=True))
+
+    one_stage()
+    return states[0]
+
+
+def test_first_run_builds_and_the_second_is_cached(store: ArtifactStore) -> None:
+    planned, task = _planned(_write_health), stage_task("sids")
+    built = _state(task, planned, store)
+    again = _state(task, planned, store)
+    assert (built.name, again.name) == ("Completed", "Cached")
+    assert again.is_completed()
+    assert again.message == f"found {planned.key.path}"
+    assert again.result().frame("codebook_health")["level"].tolist() == [0, 1]
+
+
+def test_a_corrupt_artifact_is_built_again(store: ArtifactStore) -> None:
+    planned, task = _planned(_write_health), stage_task("sids")
+    _state(task, planned, store)
+    (store.root / planned.key.path / "codebook_health.parquet").write_bytes(b"no")
+    assert _state(task, planned, store).name == "Completed"
+    assert store.find(planned.key) is not None
+
+
+@pytest.mark.parametrize(("error", "n_attempts"), [(DataError("bad row 3"), 1), (OSError("no route"), 3)])
+def test_only_unforeseen_errors_are_retried(store: ArtifactStore, error: Exception, n_attempts: int) -> None:
+    attempts = []
+
+    def fail(config: KeywordsConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
+        attempts.append(1)
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        _state(stage_task("sids", retries=2), _planned(fail), store).result()
+    assert len(attempts) == n_attempts
+
+
+def test_a_retry_finds_what_the_failed_attempt_kept(store: ArtifactStore) -> None:
+    def fail_once(config: KeywordsConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
+        shard = out.work / "shard-0"
+        if not shard.exists():
+            shard.touch()
+            raise OSError("cut off")
+        out.write_json("done", True)
+
+    assert _state(stage_task("sids", retries=1), _planned(fail_once), store).is_completed()
+
+
+def test_the_codebook_shows_as_a_table_in_every_run(store: ArtifactStore) -> None:
+    planned, task = _planned(_write_health), stage_task("sids", publish=publish_codebook_health)
+    tables = []
+    for _ in range(2):
+        _state(task, planned, store)
+        tables.append(PrefectArtifact.get("codebook-my-shop"))
+    built, cached = tables
+    assert built is not None
+    assert cached is not None
+    assert built.id != cached.id
+    assert built.description == "Codebook health by level. n_moved 2"
+    assert '"perplexity": null' in str(built.data)
+
+
+def test_artifact_keys_hold_dashes_only() -> None:
+    assert artifact_key("metrics", "ml_100k.v2") == "metrics-ml-100k-v2"
