@@ -6,6 +6,7 @@ the tokens of its level, which is all that constrained decoding ever compares.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,8 +89,9 @@ class SidModel(nn.Module):
 
     def export(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         """Save a plain model of transformers, SID rows appended to its vocabulary, with the extended tokenizer."""
-        if hasattr(self.decoder, "merge_and_unload"):
-            self.decoder = self.decoder.merge_and_unload()
+        decoder: Any = self.decoder
+        if hasattr(decoder, "merge_and_unload"):
+            self.decoder = decoder.merge_and_unload()
         language_model = self._shell[0]
         language_model.set_decoder(self.decoder)
         language_model.resize_token_embeddings(self.n_text + self.space.n_tokens, mean_resizing=False)
@@ -107,7 +109,7 @@ class SidModel(nn.Module):
 
             adapters = LoraConfig(
                 r=config.lora.rank,
-                lora_alpha=config.lora.alpha,
+                lora_alpha=config.lora.alpha,  # type: ignore[arg-type]  # any number: it only scales
                 lora_dropout=config.lora.dropout,
                 target_modules="all-linear",
             )

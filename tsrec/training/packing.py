@@ -30,7 +30,7 @@ def pack(examples: Sequence[Example], pad_id: int, min_row: int = 64) -> dict[st
     `position_ids` (restarting with every example), `segment_ids` (0 = padding, examples of a row from 1), `labels`
     and `tasks`.
     """
-    capacity = max(min_row, max(len(example.input_ids) for example in examples))
+    capacity = max(min_row, *(len(example.input_ids) for example in examples))
     rows: list[list[Example]] = []
     free: list[int] = []
     for example in sorted(examples, key=lambda example: -len(example.input_ids)):

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_model
 from torch import Tensor, nn
 from transformers import (
     EarlyStoppingCallback,
@@ -27,6 +27,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging as transformers_logging
 
 from tsrec.progress import progress
@@ -96,7 +97,7 @@ def train(
         state = TrainerState.load_from_json(str(newest / "trainer_state.json"))
         if state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
             # Killed after its last step. Trainer would forget that it had stopped early, and train on.
-            model.load_state_dict(load_file(Path(state.best_model_checkpoint or newest) / "model.safetensors"))
+            load_model(model, Path(state.best_model_checkpoint or newest) / "model.safetensors")
             return _training_log(state.log_history, task_names)
     meter = _Meter(len(task_names))
     callbacks: list[TrainerCallback] = [_MarkComplete(), _ProgressBar(meter)]
@@ -196,11 +197,14 @@ class _PackingTrainer(Trainer):
     def __init__(self, *, recipe: Recipe, task_names: Sequence[str], meter: _Meter, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.recipe = recipe
+        self.trained: nn.Module = arguments["model"]
         self.task_names = task_names
         self.meter = meter
         self.model_accepts_loss_kwargs = False
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any) -> Any:
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         outputs = model(**inputs)
         self.meter.add(outputs, int((inputs["segment_ids"] > 0).sum()))
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
@@ -211,15 +215,15 @@ class _PackingTrainer(Trainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
 
-    def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
+    def evaluation_loop(self, *arguments: Any, **options: Any) -> EvalLoopOutput:
         """Loss as a mean over labelled tokens: Trainer's own mean over batches would weigh tokens unequally."""
         training, self.meter = self.meter, _Meter(len(self.task_names))
         try:
             output = super().evaluation_loop(*arguments, **options)
-            output.metrics.update(eval_loss=self.meter.mean(), **self.meter.task_means(self.task_names))
+            means = {"eval_loss": self.meter.mean(), **self.meter.task_means(self.task_names)}
         finally:
             self.meter = training
-        return output
+        return output._replace(metrics={**(output.metrics or {}), **means})
 
     def log(self, logs: dict[str, float], *arguments: Any, **options: Any) -> None:
         if "loss" in logs:
@@ -235,7 +239,7 @@ class _PackingTrainer(Trainer):
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self.trained.named_parameters():
             if parameter.requires_grad:
                 rate = self.recipe.own_rates.get(name, self.recipe.learning_rate)
                 decay = self.recipe.weight_decay if parameter.ndim > 1 else 0.0  # not on norms and biases
@@ -250,7 +254,7 @@ class _MarkComplete(TrainerCallback):
     """
 
     def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir()}
         partial = checkpoint / f"{_COMPLETE}.partial"
         partial.write_text(json.dumps(sizes), encoding="utf-8")
@@ -275,9 +279,8 @@ class _ProgressBar(TrainerCallback):
         self.bar.update()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        shown = {
-            name: f"{(logs or {})[name]:.4g}" for name in ("loss", "eval_loss", "tokens_per_s") if name in (logs or {})
-        }
+        names = ("loss", "eval_loss", "tokens_per_s")
+        shown: dict[str, object] = {name: f"{logs[name]:.4g}" for name in names if logs and name in logs}
         if shown:
             self.bar.set_postfix(shown)
 
@@ -306,23 +309,21 @@ def _is_complete(checkpoint: Path) -> bool:
 
 
 def _training_log(history: list[dict[str, float]], task_names: Sequence[str]) -> pd.DataFrame:
-    rows = []
-    for entry in history:
-        if "loss" not in entry and "eval_loss" not in entry:
-            continue
-        for task in task_names:
-            if f"task_{task}" in entry:
-                rows.append(
-                    {
-                        "step": entry["step"],
-                        "epoch": entry["epoch"],
-                        "split": "train" if "loss" in entry else "valid",
-                        "task": task,
-                        "loss": entry[f"task_{task}"],
-                        "learning_rate": entry.get("learning_rate"),
-                        "tokens_per_s": entry.get("tokens_per_s"),
-                    }
-                )
+    rows = [
+        {
+            "step": entry["step"],
+            "epoch": entry["epoch"],
+            "split": "train" if "loss" in entry else "valid",
+            "task": task,
+            "loss": entry[f"task_{task}"],
+            "learning_rate": entry.get("learning_rate"),
+            "tokens_per_s": entry.get("tokens_per_s"),
+        }
+        for entry in history
+        if "loss" in entry or "eval_loss" in entry
+        for task in task_names
+        if f"task_{task}" in entry
+    ]
     columns = ["step", "epoch", "split", "task", "loss", "learning_rate", "tokens_per_s"]
     return pd.DataFrame(rows, columns=columns).astype({"learning_rate": float, "tokens_per_s": float})
 

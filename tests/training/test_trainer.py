@@ -1,0 +1,130 @@
+"""Training: what is logged, which weights win, and a killed run ends as if it had not been killed."""
+
+import json
+import multiprocessing
+import signal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.training.training_run import TinyModel, examples, recipe, run
+from tsrec.training import pack, resolve_precision, train
+
+TASKS = ("even", "odd")
+# Children of one server that has imported torch already, so that each starts at once.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.training.training_run"])
+
+
+def _run(work: Path, weights: Path, death: tuple[int, str] | None = None) -> int | None:
+    process = PROCESSES.Process(target=run, args=(work, weights, death))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a run that nobody killed."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert _run(folder / "work", folder / "weights.safetensors") == 0
+    return folder / "weights.safetensors"
+
+
+def test_the_uninterrupted_run_stops_early(whole: Path) -> None:
+    steps = pd.read_csv(whole.with_suffix(".csv"))["step"]
+    assert 16 < steps.max() < 48
+
+
+# The run evaluates and saves every fourth step; at step 30 early stopping is halfway to its patience.
+KILLS = [(2, "step"), (6, "step"), (30, "step"), (4, "save"), (1, "mark"), (8, "mark")]
+
+
+@pytest.mark.parametrize(("count", "moment"), KILLS)
+def test_killed_and_run_again_gives_the_same_bytes(whole: Path, tmp_path: Path, count: int, moment: str) -> None:
+    weights = tmp_path / "weights.safetensors"
+    assert _run(tmp_path / "work", weights, (count, moment)) == -signal.SIGKILL
+    assert not weights.exists()
+    assert _run(tmp_path / "work", weights) == 0
+    assert weights.read_bytes() == whole.read_bytes()
+    assert weights.with_suffix(".csv").read_text() == whole.with_suffix(".csv").read_text()
+
+
+def test_run_again_after_every_step_of_training_is_done(whole: Path, tmp_path: Path) -> None:
+    """Killed after early stopping, before the stage could use the model: it must not train on."""
+    work = whole.parent / "work"
+    before = sorted(path.name for path in (work / "checkpoints").iterdir())
+    assert _run(work, tmp_path / "again.safetensors") == 0
+    assert (tmp_path / "again.safetensors").read_bytes() == whole.read_bytes()
+    assert (tmp_path / "again.csv").read_text() == whole.with_suffix(".csv").read_text()
+    assert sorted(path.name for path in (work / "checkpoints").iterdir()) == before
+
+
+def test_a_checkpoint_half_deleted_is_not_resumed_from(whole: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    assert _run(tmp_path / "work", weights, (4, "mark")) == -signal.SIGKILL
+    marked = sorted((tmp_path / "work" / "checkpoints").glob("*/complete.json"))
+    assert marked
+    (marked[-1].parent / "optimizer.pt").unlink()
+    assert _run(tmp_path / "work", weights) == 0
+    assert weights.read_bytes() == whole.read_bytes()
+
+
+def test_best_weights_are_loaded_and_the_log_holds_every_task(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, valid = TinyModel(), examples(32, 2)
+    log = train(model, examples(64, 1), valid, recipe(), tmp_path, TASKS, pad_id=0)
+    assert list(log.columns) == ["step", "epoch", "split", "task", "loss", "learning_rate", "tokens_per_s"]
+    assert set(log["task"]) == set(TASKS)
+    assert set(log["split"]) == {"train", "valid"}
+    train_rows = log[log["split"] == "train"]
+    assert (train_rows["tokens_per_s"] > 0).all()
+    assert train_rows["learning_rate"].max() <= 0.3
+    with torch.no_grad():
+        outputs = model.eval()(**pack(valid, 0))
+    final = float(outputs["task_loss"].sum() / outputs["task_count"].sum())
+    counts = dict(zip(TASKS, outputs["task_count"].tolist(), strict=True))
+    valid_rows = log[log["split"] == "valid"]
+    weighted = valid_rows["loss"] * valid_rows["task"].map(counts)
+    per_step = weighted.groupby(valid_rows["step"]).sum() / sum(counts.values())
+    assert final == pytest.approx(per_step.min(), abs=1e-5)
+
+
+def test_early_stopping_sees_the_mean_over_tokens(tmp_path: Path) -> None:
+    """The loss that stops training and the loss that chooses the best checkpoint are the one in the log."""
+    torch.manual_seed(0)
+    train(TinyModel(), examples(64, 1), examples(33, 2), recipe(epochs=1), tmp_path, TASKS, pad_id=0)
+    newest = max(tmp_path.glob("checkpoints/*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
+    state = json.loads(newest.read_text())
+    losses = [entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry]
+    assert state["best_metric"] == min(losses)
+
+
+def test_without_valid_the_last_weights_stay(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TinyModel()
+    before = model.head.weight.detach().clone()
+    log = train(model, examples(16, 1), [], recipe(epochs=1), tmp_path, TASKS, pad_id=0)
+    assert set(log["split"]) == {"train"}
+    assert not torch.equal(before, model.head.weight)
+
+
+def test_own_rates_apply_to_the_named_parameter_only(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TinyModel()
+    rows, head = model.rows.weight.detach().clone(), model.head.weight.detach().clone()
+    slow = recipe(epochs=1, own_rates={"rows.weight": 1e-12}, weight_decay=0.0)
+    train(model, examples(16, 1), [], slow, tmp_path, TASKS, pad_id=0)
+    torch.testing.assert_close(model.rows.weight, rows, atol=1e-8, rtol=0)
+    assert (model.head.weight - head).abs().max() > 1e-4
+
+
+def test_bfloat16_trains_on_the_cpu_and_keeps_float32_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TinyModel()
+    train(model, examples(16, 1), examples(8, 2), recipe(epochs=1, precision="bfloat16"), tmp_path, TASKS, pad_id=0)
+    assert model.head.weight.dtype == torch.float32
+    assert resolve_precision("bfloat16", torch.device("cpu")) is torch.bfloat16
+    assert resolve_precision("float32", torch.device("cpu")) is torch.float32
