@@ -86,10 +86,11 @@ def show_artifact(store: str, fingerprint: str) -> None:
 
 def verify_artifacts(store: str) -> int:
     """Check every file; changes nothing: the next run sets a corrupt artifact aside and rebuilds it."""
-    artifacts, n_corrupt = _open(store).list(), 0
+    opened = _open(store)
+    artifacts, n_corrupt = opened.list(), 0
     for artifact in artifacts:
         try:
-            artifact.verify()
+            opened.verify(artifact)
             print(f"ok       {_line(artifact)}")
         except ArtifactError as error:
             n_corrupt += 1

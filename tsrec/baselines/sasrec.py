@@ -81,7 +81,8 @@ def fit(inputs: FitInputs) -> Scorer:
         positions = torch.arange(width).expand_as(ids)
         hidden = model.hidden(ids, positions, (ids > 0).long())  # (B, T, D)
         last = hidden[torch.arange(len(pasts)), torch.tensor([len(past) - 1 for past in pasts])]
-        return (last @ model.decoder.get_input_embeddings().weight.T)[:, 1:].numpy().astype(np.float64)
+        rows: Tensor = model.decoder.embed_tokens.weight
+        return (last @ rows.T)[:, 1:].numpy().astype(np.float64)
 
     return score
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tsrec.config.section import Section, runtime
 
@@ -71,3 +71,11 @@ class FinetuneConfig(Section):
     gradient_checkpointing: bool = runtime(False, description="Trade time for memory.")
     device: str = runtime("auto", description="auto, cpu or cuda.")
     seed: int = Field(1, ge=0, description="Seed of data order and dropout.")
+
+    @model_validator(mode="after")
+    def _windows_advance(self) -> "FinetuneConfig":
+        if self.window_overlap >= self.window_items:
+            raise ValueError(
+                f"window_overlap ({self.window_overlap}) must be less than window_items ({self.window_items})"
+            )
+        return self

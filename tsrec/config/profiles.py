@@ -11,6 +11,15 @@ from tsrec.config.root import Config
 from tsrec.errors import ConfigError
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without its dates: 2024-01-31 stays the text that was written."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (the base class declares it so)
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def load_config(profile: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
     """Build the configuration of a run.
 
@@ -42,14 +51,14 @@ def _read_profile(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such profile; see configs/ for those that ship with tsrec")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected sections (ingest: ...), found a {type(values).__name__}")
-    return values
+    return {name: section for name, section in values.items() if section is not None}  # all of it commented out
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -69,8 +78,12 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: value not readable as YAML: {error}") from None
 
 
+def _parse(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)  # a SafeLoader
+
+
 def _read_value(text: str) -> Any:
-    value = yaml.safe_load(text)
+    value = _parse(text)
     if isinstance(value, str):  # YAML 1.1 reads 5e-4 as a string: it wants a dot
         try:
             return float(value) if value[:1].isdigit() else value

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ def load_recommender(
     """
     where = resolve_device(device)
     folder = finetune.file("model")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     model = model.to(where).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     space = SidSpace(tuple(sids.json("sid_space")["sizes"]))
@@ -109,7 +110,7 @@ def load_recommender(
 
 def _first_sid_id(tokenizer: PreTrainedTokenizerBase, space: SidSpace, folder: Path) -> int:
     """Token id of SID token 0; the others follow in flat order."""
-    ids = tokenizer.convert_tokens_to_ids(space.tokens())
+    ids: Any = tokenizer.convert_tokens_to_ids(space.tokens())  # a list of tokens gives a list of ids
     if ids[0] is None or ids != list(range(ids[0], ids[0] + space.n_tokens)):
         raise ArtifactError(f"{folder}: the tokenizer lacks the SID tokens of this code book; run finetune again")
     return int(ids[0])

@@ -41,7 +41,9 @@ def score(
         # All methods at once: they share the resamples, so their intervals are over the same targets.
         low, high = bootstrap_means(values[mask], config.bootstrap_samples, config.confidence, config.seed)
         means, n = values[mask].mean(axis=0), int(mask.sum())
-        rows += [_row(*names[i][:1], name, *names[i][1:], means[i], low[i], high[i], n) for i in range(len(names))]
+        rows += [
+            _row(method, name, metric, k, means[i], low[i], high[i], n) for i, (method, metric, k) in enumerate(names)
+        ]
     for method, table in lists.items():
         items, ranks = table[ITEM_NUMBER].to_numpy(), table[C.RANK].to_numpy()
         for k in config.k:

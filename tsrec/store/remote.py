@@ -5,12 +5,17 @@ the machine that builds: a killed stage resumes inside on the same machine, and 
 """
 
 import hashlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+from pydantic import ValidationError
 
 from tsrec.errors import ConfigError
 from tsrec.store.manifest import MANIFEST_NAME, Manifest
+
+logger = logging.getLogger(__name__)
 
 
 class RemoteMirror:
@@ -34,7 +39,7 @@ class RemoteMirror:
 
     def download(self, relative: str) -> bool:
         """Copy an artifact down, its manifest last. False where the remote has none."""
-        if not self.filesystem.exists(f"{self.base}/{relative}/{MANIFEST_NAME}"):
+        if not self.has(relative):
             return False
         local = self.cache / relative
         manifest = Manifest.read(self._get(f"{relative}/{MANIFEST_NAME}", local.with_suffix(".manifest")))
@@ -43,12 +48,17 @@ class RemoteMirror:
         local.with_suffix(".manifest").replace(local / MANIFEST_NAME)
         return True
 
-    def fetch_manifests(self) -> None:
-        """Copy all manifests down, for listings; `find` fetches the rest when it is wanted."""
-        for path in self.filesystem.glob(f"{self.base}/*/*/*/{MANIFEST_NAME}"):
-            relative = str(path).removeprefix(self.base).lstrip("/")
-            if not (self.cache / relative).exists():
-                self._get(relative, self.cache / relative)
+    def has(self, relative: str) -> bool:
+        """Whether the remote holds the artifact."""
+        return bool(self.filesystem.exists(f"{self.base}/{relative}/{MANIFEST_NAME}"))
+
+    def manifests(self) -> Iterator[Manifest]:
+        """All manifests, for listings. They stay out of the mirror: there a manifest means that its files are too."""
+        for path in sorted(self.filesystem.glob(f"{self.base}/*/*/*/{MANIFEST_NAME}")):
+            try:
+                yield Manifest.model_validate_json(self.filesystem.cat_file(path))
+            except ValidationError as error:
+                logger.warning("%s: not a valid manifest: %s", path, error)
 
     def delete(self, relative: str) -> None:
         """Remove an artifact from the remote, its manifest first."""

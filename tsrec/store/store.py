@@ -6,6 +6,7 @@ and reads. Corrupt artifacts are reported, set aside and rebuilt. A remote root 
 cache: built and verified there, uploaded with the manifest last.
 """
 
+import contextlib
 import logging
 import os
 import shutil
@@ -33,7 +34,10 @@ class ArtifactStore:
 
     def find(self, key: ArtifactKey) -> Artifact | None:
         """The finished, verified artifact of `key`, or None. One that fails its check is reported and set aside."""
-        return self._find_local(key) or self._fetch(key)
+        artifact = self._find_local(key) or self._fetch(key)
+        if artifact and self.remote and not self.remote.has(key.path):  # killed between building and uploading
+            self.remote.upload(key.path, artifact.manifest)
+        return artifact
 
     def build(self, key: ArtifactKey, make: Callable[[ArtifactWriter], None]) -> Artifact:
         """Return the artifact of `key`, calling `make` to write it where it does not exist yet.
@@ -64,11 +68,18 @@ class ArtifactStore:
         return Artifact(final, manifest)
 
     def list(self) -> list[Artifact]:
-        """All finished artifacts, oldest first; their files are not verified."""
-        if self.remote:
-            self.remote.fetch_manifests()
-        found = [Artifact(path.parent, manifest) for path, manifest in self._manifests()]
-        return sorted(found, key=lambda artifact: (artifact.manifest.created, str(artifact.path)))
+        """All finished artifacts, oldest first. Their files are not verified, nor fetched from a remote root."""
+        found = {manifest.key.path: manifest for manifest in self._manifests()}
+        for manifest in self.remote.manifests() if self.remote else ():
+            found.setdefault(manifest.key.path, manifest)
+        artifacts = [Artifact(self.root / path, manifest) for path, manifest in found.items()]
+        return sorted(artifacts, key=lambda artifact: (artifact.manifest.created, str(artifact.path)))
+
+    def verify(self, artifact: Artifact) -> None:
+        """Check a listed artifact, fetching it where it is only remote. Raises CorruptArtifactError."""
+        if self.remote and not (artifact.path / MANIFEST_NAME).is_file():
+            self.remote.download(artifact.manifest.key.path)
+        artifact.verify()
 
     def open(self, fingerprint: str) -> Artifact:
         """The verified artifact whose fingerprint starts with `fingerprint`. Raises ArtifactError if not just one."""
@@ -106,23 +117,29 @@ class ArtifactStore:
             logger.warning("%s; setting the artifact aside, it will be rebuilt", error)
             aside = path.with_suffix(".corrupt")
             shutil.rmtree(aside, ignore_errors=True)
-            path.rename(aside)
-            if self.remote:
-                self.remote.delete(key.path)
+            with contextlib.suppress(FileNotFoundError):  # another process saw it too
+                path.rename(aside)
             return None
         return artifact
 
     def _fetch(self, key: ArtifactKey) -> Artifact | None:
-        if self.remote and self.remote.download(key.path):
-            return self._find_local(key)
-        return None
+        if self.remote is None:
+            return None
+        try:
+            artifact = self._find_local(key) if self.remote.download(key.path) else None
+        except (ArtifactError, FileNotFoundError) as error:
+            logger.warning("%s", error)
+            artifact = None
+        if artifact is None:  # no whole copy there: what there is would only be fetched again
+            self.remote.delete(key.path)
+        return artifact
 
-    def _manifests(self) -> Iterator[tuple[Path, Manifest]]:
+    def _manifests(self) -> Iterator[Manifest]:
         for path in sorted(self.root.glob(f"*/*/*/{MANIFEST_NAME}")):
             if path.parent.suffix:
                 continue  # .partial and .corrupt do not exist
             try:
-                yield path, Manifest.read(path)
+                yield Manifest.read(path)
             except ArtifactError as error:
                 logger.warning("%s", error)
 
