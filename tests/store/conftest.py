@@ -32,7 +32,7 @@ class Maker:
         (out.work / "shard.txt").write_text("half done")
         out.write_table("items", FRAME)
         out.write_json("space", {"sizes": [4, 4]})
-        (out.folder("model") / "weights.bin").write_bytes(bytes(range(256)))
+        (out.directory("model") / "weights.bin").write_bytes(bytes(range(256)))
         out.count(n_dropped=2)
 
 

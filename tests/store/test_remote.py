@@ -15,9 +15,8 @@ from .conftest import FRAME, Maker, key_of
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    address = f"memory://bucket-{uuid4().hex}/store"
-    yield address
-    fsspec.filesystem("memory").rm(address.split("://")[1].split("/")[0], recursive=True)
+    yield f"memory://bucket-{uuid4().hex}/store"
+    fsspec.filesystem("memory").store.clear()
 
 
 @pytest.fixture

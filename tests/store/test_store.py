@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tsrec.errors import ArtifactError, CorruptArtifactError
 from tsrec.store import ArtifactStore, ArtifactWriter
-from tsrec.store.store import ArtifactStore as StoreClass
 
 from .conftest import FRAME, Maker, key_of
 
@@ -43,8 +43,6 @@ def test_the_manifest_says_what_there_is_and_what_it_was_made_from(store: Artifa
 
 def test_matrix_reads_a_list_column(store: ArtifactStore) -> None:
     def make(out: ArtifactWriter) -> None:
-        import pyarrow as pa
-
         out.write_table("t", pa.table({"codes": pa.array([[1, 2], [3, 4], [5, 6]], pa.list_(pa.int16()))}))
 
     matrix = store.build(key_of(), make).matrix("t", "codes")
@@ -115,7 +113,7 @@ def test_artifacts_are_opened_by_the_start_of_their_fingerprint(store: ArtifactS
     store.build(key_of("aa22"), make)
     assert store.open("aa2").fingerprint == "aa22"
     assert {artifact.fingerprint for artifact in store.list()} == {"aa11", "aa22"}
-    with pytest.raises(ArtifactError, match="2 artifacts in .* start with 'aa'"):
+    with pytest.raises(ArtifactError, match=r"2 artifacts in .* start with 'aa'"):
         store.open("aa")
     with pytest.raises(ArtifactError, match="no artifact"):
         store.open("bb")
@@ -132,13 +130,13 @@ def _slow_make(out: ArtifactWriter) -> None:
 
 def _build_in_process(root: Path, barrier: "multiprocessing.synchronize.Barrier") -> None:
     barrier.wait(timeout=60)
-    assert StoreClass(root).build(key_of(), _slow_make).frame("items").equals(FRAME)
+    assert ArtifactStore(root).build(key_of(), _slow_make).frame("items").equals(FRAME)
 
 
 def test_two_processes_that_want_the_same_artifact_build_it_once(store: ArtifactStore) -> None:
-    spawn = multiprocessing.get_context("fork")
-    barrier = spawn.Barrier(2)
-    processes = [spawn.Process(target=_build_in_process, args=(store.root, barrier)) for _ in range(2)]
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(2)
+    processes = [context.Process(target=_build_in_process, args=(store.root, barrier)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
