@@ -88,19 +88,26 @@ def fit(inputs: FitInputs) -> Scorer:
 
 
 def _examples(histories: Histories, split: Split, window: int) -> list[Example]:
-    """Per user the events up to its last target of `split`, labelled where they are targets of it."""
+    """Per user windows of at most `window` events, the newest one full, labelled where a target of `split` follows.
+
+    Windows do not overlap, so that every target is learned from once, however long the history.
+    """
     wanted = np.full(len(histories.items), IGNORED, dtype=np.int64)
     targets = histories.target_events(split)
     wanted[targets] = histories.items[targets] + 1
     examples = []
     for user in range(histories.n_users):
-        start, stop = int(histories.offsets[user]), int(histories.offsets[user + 1])
-        mine = np.flatnonzero(wanted[start:stop] != IGNORED)
-        if len(mine):
-            end = start + int(mine[-1])  # the last target is predicted, not fed
-            start = max(start, end - window)
+        first, stop = int(histories.offsets[user]), int(histories.offsets[user + 1])
+        mine = first + np.flatnonzero(wanted[first:stop] != IGNORED)
+        if not len(mine):
+            continue
+        # The last target is predicted, not fed; windows before the first target have nothing to learn.
+        for end in range(int(mine[-1]), int(mine[0]) - 1, -window):
+            start = max(first, end - window)
             ids = histories.items[start:end].astype(np.int64) + 1
-            examples.append(Example(ids, wanted[start + 1 : end + 1], task=0))
+            labels = wanted[start + 1 : end + 1]
+            if (labels != IGNORED).any():
+                examples.append(Example(ids, labels, task=0))
     return examples
 
 

@@ -82,7 +82,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 STAGE = Stage(
     name="baselines",
-    version=1,
+    version=2,
     config=lambda config: config.baselines,
     parents=lambda _: ("ingest",),
     run=run,

@@ -6,7 +6,6 @@ the tokens of its level, which is all that constrained decoding ever compares.
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,11 +88,10 @@ class SidModel(nn.Module):
 
     def export(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         """Save a plain model of transformers, SID rows appended to its vocabulary, with the extended tokenizer."""
-        decoder: Any = self.decoder
-        if hasattr(decoder, "merge_and_unload"):
-            self.decoder = decoder.merge_and_unload()
+        merge = getattr(self.decoder, "merge_and_unload", None)
+        if merge is not None:  # LoRA: merges in place, into the very layers of the language model
+            merge()
         language_model = self._shell[0]
-        language_model.set_decoder(self.decoder)
         language_model.resize_token_embeddings(self.n_text + self.space.n_tokens, mean_resizing=False)
         with torch.no_grad():
             language_model.get_input_embeddings().weight[self.n_text :] = self.sid_rows
