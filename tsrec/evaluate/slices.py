@@ -26,9 +26,11 @@ def slices_of(histories: Histories, events: np.ndarray, n_items: int) -> dict[st
     trained = np.bincount(histories.items[histories.splits == Split.TRAIN.value], minlength=n_items)
     warm, counts = trained[trained > 0], trained[targets]
     head, tail = np.quantile(warm, [1 - _HEAD_SHARE, _TAIL_SHARE]) if len(warm) else (1, 0)
-    slices["head items"] = (counts > 0) & (counts >= head)
-    slices["tail items"] = (counts > 0) & (counts <= tail) & ~slices["head items"]
-    slices["mid items"] = (counts > 0) & ~slices["head items"] & ~slices["tail items"]
+    in_head = (counts > 0) & (counts >= head)
+    in_tail = (counts > 0) & (counts <= tail) & ~in_head
+    slices["head items"] = in_head
+    slices["mid items"] = (counts > 0) & ~in_head & ~in_tail
+    slices["tail items"] = in_tail
     slices["cold items"] = counts == 0
     repeats = [item in histories.history_of(int(event)) for item, event in zip(targets, events, strict=True)]
     slices["repeats"] = np.array(repeats, dtype=bool)
