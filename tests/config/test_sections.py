@@ -1,0 +1,72 @@
+"""Sections are strict: bounds, and unknown keys that name the nearest known one."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from tsrec.config import Config, load_config
+from tsrec.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("finetune.epoch=2", r"finetune: unknown field 'epoch'; did you mean 'epochs'\?"),
+        ("fintune.epochs=2", r"configuration: unknown field 'fintune'; did you mean 'finetune'\?"),
+        ("keywords.openai.concurency=2", r"keywords.openai: unknown field 'concurency'; did you mean 'concurrency'\?"),
+        ("sids.zzz=2", r"sids: unknown field 'zzz'; known are: import_file, codes_per_level"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("finetune.learning_rate=0", "finetune.learning_rate: Input should be greater than 0"),
+        ("finetune.learning_rate=.inf", "finetune.learning_rate: Input should be a finite number"),
+        ("finetune.dropout=1", "finetune.dropout: Input should be less than 1"),
+        ("finetune.epochs=many", "finetune.epochs: Input should be a valid number"),
+        ("finetune.method=magic", "finetune.method: Input should be 'full', 'lora'"),
+        ("finetune={window_items: 4, window_overlap: 4}", r"finetune: window_overlap \(4\) must be less than"),
+        ("evaluate.beams=5", "evaluate: beams = 5 cannot fill a list of 10 items; raise evaluate.beams"),
+        ("sids.codes_per_level=[]", "sids.codes_per_level: Tuple should have at least 1 item"),
+        ("sids.codes_per_level=[1, 4]", "sids: codes_per_level holds 1; each level needs 2 to 32767 codes"),
+        ("keywords.max_keywords=0", "keywords.max_keywords: Input should be greater than or equal to 1"),
+        ("dataset=../elsewhere", "dataset: String should match pattern"),
+        ("dataset=A/b", "dataset: String should match pattern"),
+        ("ingest=5", "ingest: "),
+    ],
+)
+def test_what_is_out_of_bounds_names_its_field(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, [override])
+
+
+def test_all_problems_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(None, ["finetune.epochs=0", "evaluate.beams=0", "sids.seed=-1"])
+    assert len(str(error.value).splitlines()) == 3
+
+
+def test_sections_cannot_be_changed_after_reading() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().finetune.epochs = 3
+
+
+def fields_of(section: type[BaseModel]) -> list[tuple[str, Any]]:
+    fields = []
+    for name, field in section.model_fields.items():
+        fields.append((f"{section.__name__}.{name}", field))
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            fields.extend(fields_of(field.annotation))
+    return fields
+
+
+@pytest.mark.parametrize(("name", "field"), fields_of(Config))
+def test_every_field_is_described_and_has_a_default(name: str, field: Any) -> None:
+    assert field.description and field.description.endswith("."), name
+    assert not field.is_required(), name

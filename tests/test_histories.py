@@ -1,0 +1,98 @@
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsrec.columns import Split
+from tsrec.errors import DataError
+from tsrec.histories import Histories, build_histories
+
+ITEMS = pd.Series(["i0", "i1", "i2", "i3"])
+EVENTS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.sampled_from([split.value for split in Split])),
+    min_size=1,
+    max_size=25,
+)
+
+
+def table_of(events: list[tuple[str, int, str]]) -> pd.DataFrame:
+    """An `interactions` table in which each user's events happen in the order of the list."""
+    frame = pd.DataFrame(events, columns=["user_id", "item", "split"])
+    frame["item_id"] = "i" + frame.pop("item").astype(str)
+    frame["position"] = frame.groupby("user_id").cumcount().astype("int32")
+    frame["timestamp"] = 1_000 + frame["position"].astype("int64")
+    return frame
+
+
+@pytest.fixture
+def histories() -> Histories:
+    return build_histories(
+        table_of(
+            [
+                ("b", 0, "train"),
+                ("a", 3, "history"),
+                ("b", 1, "train"),
+                ("a", 2, "valid"),
+                ("b", 2, "valid"),
+                ("b", 3, "test"),
+                ("c", 1, "test"),
+            ]
+        ),
+        ITEMS,
+    )
+
+
+def test_users_in_order_of_id_events_in_order_of_time(histories: Histories) -> None:
+    assert histories.user_ids.tolist() == ["a", "b", "c"] and histories.n_users == 3
+    assert histories.offsets.tolist() == [0, 2, 6, 7]
+    assert histories.items.tolist() == [3, 2, 0, 1, 2, 3, 1] and histories.items.dtype == np.int32
+    assert histories.positions().tolist() == [0, 1, 0, 1, 2, 3, 0]
+    assert histories.users().tolist() == [0, 0, 1, 1, 1, 1, 2]
+    assert histories.times.tolist() == [1000, 1001, 1000, 1001, 1002, 1003, 1000]
+
+
+def test_a_target_has_an_earlier_event_whatever_its_split(histories: Histories) -> None:
+    assert histories.target_events(Split.TRAIN).tolist() == [3]
+    assert histories.target_events(Split.VALID).tolist() == [1, 4]
+    assert histories.target_events(Split.TEST).tolist() == [5]  # user c's only event has no history
+
+
+def test_the_history_of_a_target_is_all_before_it_of_the_same_user(histories: Histories) -> None:
+    assert histories.history_of(5).tolist() == [0, 1, 2]
+    assert histories.history_of(5, max_items=2).tolist() == [1, 2]
+    assert histories.history_of(1, max_items=9).tolist() == [3]
+    assert histories.history_of(2).tolist() == []
+
+
+def test_items_of_a_user(histories: Histories) -> None:
+    assert histories.items_of_user("b").tolist() == [0, 1, 2, 3]
+    for unknown in ("", "bb", "z"):
+        with pytest.raises(DataError, match="no user"):
+            histories.items_of_user(unknown)
+
+
+def test_an_unknown_item_is_named() -> None:
+    with pytest.raises(DataError, match=r"name item 'i9'.*run ingest again"):
+        build_histories(table_of([("a", 9, "train")]), ITEMS)
+
+
+@given(EVENTS, st.randoms())
+def test_agrees_with_a_plain_loop_whatever_the_order_of_rows(
+    events: list[tuple[str, int, str]], shuffler: random.Random
+) -> None:
+    rows = list(range(len(events)))
+    shuffler.shuffle(rows)
+    histories = build_histories(table_of(events).iloc[rows], ITEMS)
+    by_user = {user: [event for event in events if event[0] == user] for user in sorted({e[0] for e in events})}
+    flat = [(event, own[:position]) for own in by_user.values() for position, event in enumerate(own)]
+    assert histories.user_ids.tolist() == list(by_user)
+    for split in Split:
+        expected = [row for row, (event, before) in enumerate(flat) if event[2] == split.value and before]
+        assert histories.target_events(split).tolist() == expected
+    for row, (event, before) in enumerate(flat):
+        assert histories.items[row] == event[1]
+        assert histories.history_of(row).tolist() == [item for _, item, _ in before]
+        assert histories.history_of(row, 2).tolist() == [item for _, item, _ in before][-2:]
