@@ -6,6 +6,7 @@ the tokens of its level, which is all that constrained decoding ever compares.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +89,7 @@ class SidModel(nn.Module):
 
     def export(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         """Save a plain model of transformers, SID rows appended to its vocabulary, with the extended tokenizer."""
-        merge = getattr(self.decoder, "merge_and_unload", None)
+        merge: Any = getattr(self.decoder, "merge_and_unload", None)
         if merge is not None:  # LoRA: merges in place, into the very layers of the language model
             merge()
         language_model = self._shell[0]

@@ -1,0 +1,95 @@
+"""The finetune stage on a tiny shop, able to kill itself; tests run it in processes of its own."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from transformers import Trainer
+
+from tsrec.columns import Columns as C
+from tsrec.config import FinetuneConfig
+from tsrec.finetune import STAGE
+from tsrec.sid import SidSpace
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter
+
+SPACE = SidSpace((3, 3, 4))
+N_ITEMS = 30
+TASKS = {"history": 1, "title_to_sid": 0.5, "sid_to_title": 0.5, "token_to_meaning": 1, "meaning_to_token": 1}
+
+
+def _key(stage: str) -> ArtifactKey:
+    return ArtifactKey(
+        dataset="tiny", stage=stage, fingerprint="0" * 16, stage_version=1, config={}, parents={}, raw_inputs={}
+    )
+
+
+def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
+    """Thirty items, forty users, and what the stages before `finetune` would have written of them."""
+    random = np.random.default_rng(0)
+    items = [f"i{item:02}" for item in range(N_ITEMS)]
+    codes = [[item % 3, item // 3 % 3, item // 9] for item in range(N_ITEMS)]
+    rows = [
+        (f"u{user:02}", items[random.integers(N_ITEMS)], place, place, split)
+        for user in range(40)
+        for place, split in enumerate(["train"] * random.integers(2, 9) + ["valid", "test"])
+    ]
+    interactions = pd.DataFrame(rows, columns=[C.USER, C.ITEM, C.TIMESTAMP, C.POSITION, C.SPLIT])
+    tokens = SPACE.tokens()
+    semantics = {
+        C.TOKEN: tokens,
+        C.KEYWORDS: [["wood", "glue"]] * len(tokens),
+        "description": [None, *["gloves for cleaning"] * (len(tokens) - 1)],
+    }
+    embeddings = pa.array(random.normal(0, 0.1, (len(tokens), 32)).tolist(), pa.list_(pa.float32()))
+
+    def ingest(out: ArtifactWriter) -> None:
+        out.write_table("items", pa.table({C.ITEM: items, C.TITLE: [f"blue gloves {item}" for item in items]}))
+        out.write_table("interactions", interactions)
+
+    def sids(out: ArtifactWriter) -> None:
+        out.write_table("item_sids", pa.table({C.ITEM: items, C.CODES: pa.array(codes, pa.list_(pa.int16()))}))
+        out.write_json("sid_space", {"sizes": list(SPACE.sizes)})
+
+    def sa_init(out: ArtifactWriter) -> None:
+        out.write_table("token_semantics", pa.table(semantics))
+        out.write_table("token_embeddings", pa.table({C.TOKEN: tokens, C.EMBEDDING: embeddings}))
+
+    def copy_model(out: ArtifactWriter) -> None:
+        for file in backbone.iterdir():
+            (out.directory("model") / file.name).write_bytes(file.read_bytes())
+
+    made = {"ingest": ingest, "sids": sids, "sa_init": sa_init, "backbone": copy_model}
+    return {name: store.build(_key(name), make) for name, make in made.items()}
+
+
+def config(**changes: object) -> FinetuneConfig:
+    """Two short epochs over a mix of tasks."""
+    values: dict[str, object] = {
+        "tasks": TASKS,
+        "epochs": 2,
+        "batch_size": 8,
+        "warmup_steps": 3,
+        "precision": "float32",
+    }
+    return FinetuneConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def run(folder: Path, backbone: Path, settings: FinetuneConfig, death_step: int | None = None) -> Artifact:
+    """Build the stage's artifact in the store `folder`; with `death_step`, SIGKILL in that training step."""
+    torch.set_num_threads(1)
+    if death_step is not None:
+        original, calls = Trainer.training_step, iter(range(1, death_step + 1))
+
+        def dying(*arguments: object, **options: object) -> object:
+            if next(calls) == death_step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **options)
+
+        Trainer.training_step = dying  # type: ignore[method-assign,assignment]
+    store = ArtifactStore(folder)
+    before = parents(store, backbone)
+    return store.build(_key("finetune"), lambda out: STAGE.run(settings, before, out))

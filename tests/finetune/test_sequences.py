@@ -1,0 +1,79 @@
+"""Packed histories: every target of the split is learned exactly once, from the events before it."""
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsrec.columns import Columns as C
+from tsrec.columns import Split
+from tsrec.finetune.sequences import history_examples, windows
+from tsrec.histories import Histories, build_histories
+from tsrec.training import IGNORED, Example
+
+BOS = 7
+N_LEVELS = 3
+N_ITEMS = 60
+# Every token of every item is another one, so that a label names item and level.
+ITEM_TOKENS = 1000 + np.arange(N_ITEMS * N_LEVELS).reshape(N_ITEMS, N_LEVELS)
+
+users_splits = st.lists(st.lists(st.sampled_from(list(Split)), min_size=1, max_size=N_ITEMS), min_size=1, max_size=4)
+window_sizes = st.integers(2, 12).flatmap(lambda items: st.tuples(st.just(items), st.integers(0, items - 1)))
+
+
+def _histories(users: list[list[Split]]) -> Histories:
+    rows = [
+        (f"u{user}", f"i{position:02}", position, position, split.value)
+        for user, splits in enumerate(users)
+        for position, split in enumerate(splits)
+    ]
+    frame = pd.DataFrame(rows, columns=[C.USER, C.ITEM, C.TIMESTAMP, C.POSITION, C.SPLIT])
+    return build_histories(frame, pd.Series([f"i{item:02}" for item in range(N_ITEMS)]))
+
+
+def _examples(histories: Histories, split: Split, items: int, context: int) -> list[Example]:
+    return history_examples(histories, ITEM_TOKENS, split, items, context, BOS, task=0)
+
+
+@given(st.lists(st.booleans(), max_size=60), window_sizes)
+def test_windows_cover_every_target_exactly_once(is_target: list[bool], size: tuple[int, int]) -> None:
+    events = np.array([False, *is_target])  # the first event of a user is never a target
+    covered: list[int] = []
+    for start, first, end in windows(events, *size):
+        assert end - start <= size[0]
+        assert first - start == min(first, size[1])
+        covered += [event for event in range(first, end) if events[event]]
+    assert covered == np.flatnonzero(events).tolist()
+
+
+@given(users_splits, st.sampled_from([Split.TRAIN, Split.VALID]), window_sizes)
+def test_labels_are_the_targets_of_the_split(users: list[list[Split]], split: Split, size: tuple[int, int]) -> None:
+    histories = _histories(users)
+    learned = [label for example in _examples(histories, split, *size) for label in example.labels if label != IGNORED]
+    targets = histories.items[histories.target_events(split)]
+    assert learned == ITEM_TOKENS[targets].ravel().tolist()
+
+
+@given(users_splits, window_sizes)
+def test_a_label_is_the_next_token_and_nothing_later_than_train_is_fed(
+    users: list[list[Split]], size: tuple[int, int]
+) -> None:
+    histories = _histories([[*splits, Split.VALID, Split.TEST] for splits in users])
+    last_train = [max((i for i, split in enumerate(splits) if split is Split.TRAIN), default=-1) for splits in users]
+    for example in _examples(histories, Split.TRAIN, *size):
+        assert example.input_ids[0] == BOS
+        assert len(example.input_ids) <= size[0] * N_LEVELS
+        labelled = np.flatnonzero(example.labels[:-1] != IGNORED)
+        assert (example.labels[labelled] == example.input_ids[labelled + 1]).all()
+        assert example.labels[-1] != IGNORED  # a window ends at a target
+        assert (example.labels[-1] - 1000) // N_LEVELS <= max(last_train)
+
+
+def test_one_user_by_hand() -> None:
+    histories = _histories([[Split.TRAIN] * 5])
+    first, second = _examples(histories, Split.TRAIN, items=4, context=2)
+    a, b, c, d, e = ITEM_TOKENS[:5].tolist()
+    assert first.input_ids.tolist() == [BOS, *a, *b, *c, *d[:2]]
+    assert first.labels.tolist() == [IGNORED] * 3 + [*b, *c, *d]
+    assert second.input_ids.tolist() == [BOS, *c, *d, *e[:2]]
+    assert second.labels.tolist() == [IGNORED] * 6 + e

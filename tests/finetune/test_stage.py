@@ -1,0 +1,80 @@
+"""The stage: what it writes, with which methods, and that a kill changes no byte of it."""
+
+import multiprocessing
+import signal
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.finetune.stage_run import SPACE, config, run
+from tsrec.config import FinetuneConfig, load_config
+from tsrec.errors import ConfigError, DataError
+from tsrec.store import Artifact
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.finetune.stage_run"])
+
+
+def _exit_code(folder: Path, backbone: Path, settings: FinetuneConfig, death_step: int | None = None) -> int | None:
+    process = PROCESSES.Process(target=run, args=(folder, backbone, settings, death_step))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def _exported(store: Path) -> dict[str, bytes]:
+    folder = next(store.glob("tiny/finetune/*/model"))
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def artifact(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return run(tmp_path_factory.mktemp("store"), tiny_backbone, config())
+
+
+def test_model_and_tokenizer_load_as_any_other(artifact: Artifact, tiny_backbone: Path) -> None:
+    n_text = len(AutoTokenizer.from_pretrained(tiny_backbone))
+    model = AutoModelForCausalLM.from_pretrained(artifact.file("model"))
+    tokenizer = AutoTokenizer.from_pretrained(artifact.file("model"))
+    assert model.get_input_embeddings().num_embeddings == n_text + SPACE.n_tokens
+    assert tokenizer.encode("<a_0><b_0>", add_special_tokens=False) == [n_text, n_text + 3]
+
+
+def test_training_log_has_every_task_and_both_splits(artifact: Artifact) -> None:
+    log = artifact.frame("training_log")
+    assert list(log.columns) == ["step", "epoch", "split", "task", "loss", "learning_rate", "tokens_per_s"]
+    train = log[log["split"] == "train"]
+    assert set(train["task"]) == {"history", "title_to_sid", "sid_to_title", "token_to_meaning", "meaning_to_token"}
+    assert set(log[log["split"] == "valid"]["task"]) == {"history"}
+    assert artifact.counts["n_valid_examples"] == 40
+    assert artifact.counts["precision"] == "float32"
+
+
+def test_text_rows_stay_as_pretrained(artifact: Artifact, tiny_backbone: Path) -> None:
+    name = "model.embed_tokens.weight"
+    before = load_file(tiny_backbone / "model.safetensors")[name]
+    after = load_file(artifact.file("model") / "model.safetensors")[name]
+    assert (after[: len(before)] == before).all()
+
+
+@pytest.mark.parametrize(("method", "death_step"), [("full", 3), ("full", 17), ("lora", 17), ("sid-rows", 17)])
+def test_killed_and_run_again_gives_the_same_bytes(
+    tiny_backbone: Path, tmp_path: Path, method: str, death_step: int
+) -> None:
+    settings = config(method=method)
+    assert _exit_code(tmp_path / "whole", tiny_backbone, settings) == 0
+    assert _exit_code(tmp_path / "killed", tiny_backbone, settings, death_step) == -signal.SIGKILL
+    assert _exit_code(tmp_path / "killed", tiny_backbone, settings) == 0
+    assert _exported(tmp_path / "killed") == _exported(tmp_path / "whole")
+
+
+def test_nothing_to_train_on_is_an_error(tiny_backbone: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nothing to train on"):
+        run(tmp_path, tiny_backbone, config(tasks={"history": 0}))
+
+
+def test_windows_that_cannot_advance_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"window_overlap \(20\) must be less than window_items \(20\)"):
+        load_config(None, ["finetune.window_overlap=20"])
