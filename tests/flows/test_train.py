@@ -29,7 +29,8 @@ def test_every_section_has_a_form_and_the_demo_is_its_default(schema: dict[str, 
 def test_every_field_of_the_form_is_described(schema: dict[str, Any]) -> None:
     for name, definition in schema["definitions"].items():
         for field, form in definition["properties"].items():
-            assert form.get("description"), f"{name}.{field} has no description"
+            section = schema["definitions"].get(form.get("$ref", "").removeprefix("#/definitions/"), {})
+            assert form.get("description") or section.get("description"), f"{name}.{field} has no description"
         assert definition["additionalProperties"] is False
 
 
