@@ -95,8 +95,8 @@ class SidModel(nn.Module):
         language_model = self._shell[0]
         language_model.resize_token_embeddings(self.n_text + self.space.n_tokens, mean_resizing=False)
         with torch.no_grad():
-            language_model.get_input_embeddings().weight[self.n_text :] = self.sid_rows
-            language_model.get_output_embeddings().weight[self.n_text :] = self.sid_rows
+            for ends in (language_model.get_input_embeddings(), language_model.get_output_embeddings()):
+                ends.get_parameter("weight")[self.n_text :] = self.sid_rows  # when tied, twice the same
         language_model.requires_grad_(True)
         language_model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
