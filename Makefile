@@ -27,7 +27,7 @@ lint: setup
 	$(BIN)/mypy
 
 serve: setup
-	$(BIN)/tsrec serve
+	$(BIN)/tsrec serve configs/demo.yaml
 
 # The artifact store stays: `tsrec artifacts gc` empties it with care.
 clean:

@@ -11,13 +11,13 @@ from tsrec.errors import TsrecError
 
 _DESCRIPTION = "From item texts and interaction logs to an LLM recommender whose item tokens mean something."
 _EXAMPLES = """examples:
-  tsrec run                                         the demo: MovieLens-100K, nothing else needed
+  tsrec run configs/demo.yaml                       MovieLens-100K, nothing else needed
   tsrec run configs/industrial.yaml --set ingest.path=FOLDER
   tsrec run configs/demo.yaml --set finetune.epochs=2 --set evaluate.beams=50
   tsrec recommend configs/demo.yaml --user 42
   tsrec recommend configs/demo.yaml --history 1,50,181 -k 5
   tsrec artifacts list
-  tsrec serve                                       run it from the browser
+  tsrec serve configs/demo.yaml                     run it from the browser
 
 A run that was stopped goes on where it was: give the same command again."""
 _SET_HELP = "override one field of the configuration, e.g. finetune.epochs=2; values are YAML; may be repeated"

@@ -125,13 +125,14 @@ def user_stories(parents: Mapping[str, Artifact], config: ReportConfig) -> list[
 
 def _why(item: str, history: list[str], codes: pd.Series, keywords: dict[tuple[int, int], list[str]]) -> str:
     """The longest SID prefix that the item shares with items of the history, and what its tokens mean."""
+    if item in history:
+        return "had it before"
     own = [int(code) for code in codes[item]]
     for depth in range(len(own), 0, -1):
-        sharing = [other for other in history if [int(c) for c in codes[other][:depth]] == own[:depth]]
-        if sharing:
+        n_sharing = sum([int(code) for code in codes[other][:depth]] == own[:depth] for other in history)
+        if n_sharing:
             words = [word for level in range(depth) for word in keywords.get((level, own[level]), [])[:3]]
-            what = "the very item" if item in sharing else f"{format_sid(own[:depth])} ({', '.join(words)})"
-            return f"shares {what} with {len(sharing)} of the history" if item not in sharing else "had it before"
+            return f"shares {format_sid(own[:depth])} ({', '.join(words)}) with {n_sharing} of the history"
     return f"new ground: {', '.join(keywords.get((0, own[0]), []))}"
 
 
