@@ -1,5 +1,7 @@
 """Tiny real things that several packages' tests share."""
 
+import json
+import random
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,43 @@ def _tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator(SENTENCES, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+
+
+_KINDS = ("steel hammer", "glue stick", "safety glove", "copper wire", "paper towel", "oil filter")
+_HOSTILE_TITLE = "<script>alert('title')</script> &amp; claw hammer"
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 48 items, one of them hostile, and 60 users who stay within one kind of item."""
+    folder = tmp_path_factory.mktemp("shop")
+    moments = random.Random(1)
+    with (folder / "items.jsonl").open("w", encoding="utf-8") as stream:
+        for item in range(48):
+            title = f"{_KINDS[item % 6]} model {chr(97 + item // 6)} heavy duty" if item else _HOSTILE_TITLE
+            stream.write(json.dumps({"item_id": f"i{item}", "title": title, "description": _KINDS[item % 6]}) + "\n")
+    with (folder / "interactions.csv").open("w", encoding="utf-8") as stream:
+        stream.write("user_id,item_id,timestamp\n")
+        for user in range(60):
+            for time in range(moments.randint(4, 9)):
+                stream.write(f"u{user},i{(user % 6) + 6 * moments.randrange(8)},{time}\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shop_settings(shop: Path, tiny_backbone: Path) -> list[str]:
+    """Overrides that run the whole pipeline on the shop within seconds."""
+    return [
+        "dataset=shop",
+        "ingest.source=tables",
+        f"ingest.path={shop}",
+        "sids.codes_per_level=[6, 8, 16]",
+        f"backbone.model={tiny_backbone}",
+        "backbone.n_layers=1",
+        "finetune.epochs=2",
+        "finetune.batch_size=16",
+        "finetune.warmup_steps=2",
+        "finetune.tasks={history: 1, title_to_sid: 0.5, token_to_meaning: 0.5, meaning_to_token: 0.5}",
+        "baselines.sasrec_epochs=1",
+        "evaluate.bootstrap_samples=100",
+    ]

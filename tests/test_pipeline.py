@@ -1,7 +1,5 @@
 """The whole chain on a tiny shop: what runs again when something changes, and what the report shows."""
 
-import json
-import random
 from pathlib import Path
 
 import pytest
@@ -10,47 +8,9 @@ from tsrec import pipeline
 from tsrec.config import Config, load_config
 from tsrec.store import Artifact, ArtifactStore
 
-KINDS = ("steel hammer", "glue stick", "safety glove", "copper wire", "paper towel", "oil filter")
-TITLE = "<script>alert('title')</script> &amp; claw hammer"
-
-
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with 48 items and 60 users who stay within one kind of item."""
-    folder = tmp_path_factory.mktemp("shop")
-    moments = random.Random(1)
-    with (folder / "items.jsonl").open("w", encoding="utf-8") as stream:
-        for item in range(48):
-            title = TITLE if item == 0 else f"{KINDS[item % 6]} model {chr(97 + item // 6)} heavy duty"
-            stream.write(json.dumps({"item_id": f"i{item}", "title": title, "description": KINDS[item % 6]}) + "\n")
-    with (folder / "interactions.csv").open("w", encoding="utf-8") as stream:
-        stream.write("user_id,item_id,timestamp\n")
-        for user in range(60):
-            for time in range(moments.randint(4, 9)):
-                stream.write(f"u{user},i{(user % 6) + 6 * moments.randrange(8)},{time}\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def config(shop: Path, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return load_config(
-        None,
-        [
-            "dataset=shop",
-            f"store={tmp_path_factory.mktemp('store')}",
-            "ingest.source=tables",
-            f"ingest.path={shop}",
-            "sids.codes_per_level=[6, 8, 16]",
-            f"backbone.model={tiny_backbone}",
-            "backbone.n_layers=1",
-            "finetune.epochs=2",
-            "finetune.batch_size=16",
-            "finetune.warmup_steps=2",
-            "finetune.tasks={history: 1, title_to_sid: 0.5, token_to_meaning: 0.5, meaning_to_token: 0.5}",
-            "baselines.sasrec_epochs=1",
-            "evaluate.bootstrap_samples=100",
-        ],
-    )
+def config(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return load_config(None, [*shop_settings, f"store={tmp_path_factory.mktemp('store')}"])
 
 
 @pytest.fixture(scope="module")
