@@ -1,0 +1,69 @@
+"""What the report says about tokens, methods and users."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tsrec.report.content import _why, data_summary, metric_rows, token_tree
+
+ITEMS = pd.DataFrame({"item_id": list("abcd"), "title": ["hammer", "mallet", "glue", "epoxy"]})
+CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 0]])
+SEMANTICS = pd.DataFrame(
+    {"level": [0, 0, 1], "code": [0, 1, 0], "keywords": [["tool", "steel"], ["adhesive"], ["heavy"]]}
+)
+
+
+def test_data_summary_counts_targets_by_split_and_no_first_events() -> None:
+    interactions = pd.DataFrame(
+        {
+            "user_id": ["u", "u", "u", "v"],
+            "item_id": list("abca"),
+            "position": [0, 1, 2, 0],
+            "split": ["train", "train", "test", "train"],
+        }
+    )
+    summary = dict(data_summary(ITEMS, interactions))
+    assert summary["train targets"] == "1" and summary["valid targets"] == "0" and summary["test targets"] == "1"
+    assert summary["users"] == "2" and summary["density"] == "50.0000%"
+
+
+def test_token_tree_has_every_level_one_token_with_meaning_examples_and_children() -> None:
+    tree = token_tree(SEMANTICS, CODES, ITEMS, n_examples=1)
+    assert [(node["token"], node["n_items"], node["share"]) for node in tree] == [
+        ("<a_0>", 2, "50.0%"),
+        ("<a_1>", 2, "50.0%"),
+    ]
+    assert tree[0]["keywords"] == ["tool", "steel"] and tree[0]["titles"] == ["hammer"]
+    assert [child["token"] for child in tree[0]["children"]] == ["<b_0>", "<b_1>"]
+    assert tree[0]["children"][1]["keywords"] == []  # a token whose meaning is unknown is shown without one
+
+
+def test_methods_are_ranked_by_ndcg_and_coverage_has_no_interval() -> None:
+    rows = [
+        ("popular", "hr", 10, 0.3, 0.2, 0.4),
+        ("popular", "ndcg", 10, 0.1, 0.05, 0.15),
+        ("tsrec", "hr", 10, 0.2, 0.1, 0.3),
+        ("tsrec", "ndcg", 10, 0.15, 0.1, 0.2),
+        ("tsrec", "coverage", 10, 0.5, np.nan, np.nan),
+    ]
+    metrics = pd.DataFrame(rows, columns=["method", "metric", "k", "value", "ci_low", "ci_high"])
+    columns, methods = metric_rows(metrics.assign(slice="all", n=7))
+    assert columns == ["HR@10", "NDCG@10", "COVERAGE@10"]
+    assert [method["method"] for method in methods] == ["tsrec", "popular"]
+    assert methods[0]["cells"] == ["0.2000 [0.1000, 0.3000]", "0.1500 [0.1000, 0.2000]", "0.5000"]
+    assert methods[1]["cells"][2] == ""  # not measured for this method
+
+
+@pytest.mark.parametrize(
+    ("item", "history", "reason"),
+    [
+        ("a", ["a", "b"], "had it before"),
+        ("b", ["a", "c"], "shares <a_0> (tool, steel) with 1 of the history"),
+        ("d", ["c"], "shares <a_1><b_0> (adhesive, heavy) with 1 of the history"),
+        ("d", ["a"], "new ground: adhesive"),
+    ],
+)
+def test_why_names_the_longest_shared_prefix(item: str, history: list[str], reason: str) -> None:
+    codes = pd.Series(list(CODES), index=ITEMS["item_id"])
+    keywords = {(0, 0): ["tool", "steel"], (0, 1): ["adhesive"], (1, 0): ["heavy"]}
+    assert _why(item, history, codes, keywords) == reason
