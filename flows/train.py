@@ -45,6 +45,7 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
     artifacts: dict[str, Artifact] = {}
     for name, planned in pipeline.plan(config).items():
         parents = {parent: artifacts[parent] for parent in planned.key.parents}
-        artifacts[name] = _TASKS[name](planned, store, parents)
+        # A task that returns a State (to be named Cached) hands the very State to its caller.
+        artifacts[name] = _TASKS[name](planned, store, parents, return_state=True).result()
     logger.info("report: %s", artifacts["report"].file("report.html"))
     return {name: str(artifact.path) for name, artifact in artifacts.items()}

@@ -23,7 +23,7 @@ Publish = Callable[[Artifact], object]
 
 def stage_task(
     stage: str, *, publish: Publish | None = None, retries: int = 0, retry_delay_s: float = 0
-) -> Task[[PlannedStage, ArtifactStore, Parents], Artifact]:
+) -> Task[[PlannedStage, ArtifactStore, Parents], State[Artifact]]:
     """Make the task `(planned, store, parents) -> Artifact` of a stage.
 
     Args:
@@ -33,13 +33,11 @@ def stage_task(
         retry_delay_s: seconds before each of them.
 
     Returns:
-        A task that ends in the state *Cached* where the artifact existed, whichever run made it.
+        A task that ends in the state *Cached* where the artifact existed, whichever run made it. Call it with
+        `return_state=True` and take the artifact from the state's `result()`.
     """
 
-    def find_or_build(
-        planned: PlannedStage, store: ArtifactStore, parents: Parents
-    ) -> Any:  # Prefect unwraps the State
-        # Any: the caller gets an Artifact, for Prefect unwraps the State that names it Cached.
+    def find_or_build(planned: PlannedStage, store: ArtifactStore, parents: Parents) -> State[Artifact]:
         found = store.find(planned.key)
         artifact = found or pipeline.build(planned, store, parents)
         if publish is not None:
