@@ -23,7 +23,7 @@ Publish = Callable[[Artifact], object]
 
 def stage_task(
     stage: str, *, publish: Publish | None = None, retries: int = 0, retry_delay_s: float = 0
-) -> Task[[PlannedStage, ArtifactStore, Parents], State[Artifact]]:
+) -> Task[[PlannedStage, ArtifactStore, Parents], Artifact]:
     """Make the task `(planned, store, parents) -> Artifact` of a stage.
 
     Args:
@@ -37,7 +37,8 @@ def stage_task(
         `return_state=True` and take the artifact from the state's `result()`.
     """
 
-    def find_or_build(planned: PlannedStage, store: ArtifactStore, parents: Parents) -> State[Artifact]:
+    # Any: with `return_state=True` Prefect unwraps the State that names the artifact Cached.
+    def find_or_build(planned: PlannedStage, store: ArtifactStore, parents: Parents) -> Any:
         found = store.find(planned.key)
         artifact = found or pipeline.build(planned, store, parents)
         if publish is not None:

@@ -8,6 +8,7 @@ from tsrec import pipeline
 from tsrec.config import Config, load_config
 from tsrec.store import Artifact, ArtifactStore
 
+
 @pytest.fixture(scope="module")
 def config(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Config:
     return load_config(None, [*shop_settings, f"store={tmp_path_factory.mktemp('store')}"])

@@ -1,16 +1,20 @@
-"""The flow's form in the UI: one section per stage, with descriptions and bounds, and no unknown fields."""
+"""The flow, and its form in the UI: one section per stage, with descriptions and bounds, and no unknown fields."""
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.testing.utilities import prefect_test_harness
 from prefect.utilities.callables import parameter_schema
 
 from flows.error_logging import drop_deliberate_traceback
 from flows.train import train
-from tsrec.config import Config
+from tsrec.config import Config, load_config
 from tsrec.errors import DataError
+from tsrec.pipeline import STAGES
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +51,19 @@ def test_only_bugs_keep_their_traceback(error: Exception, kept: bool) -> None:
         record = logging.LogRecord("prefect.task_runs", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
     assert drop_deliberate_traceback(record)
     assert bool(record.exc_info) is kept
+
+
+def test_the_flow_runs_and_a_second_run_finds_every_stage_cached(shop_settings: list[str], tmp_path: Path) -> None:
+    config = load_config(None, [*shop_settings, f"store={tmp_path}"])
+    with prefect_test_harness(server_startup_timeout=120):
+        folders = train(config)
+        assert folders == train(config)
+        names = _task_states()
+    assert set(folders) == {stage.name for stage in STAGES}
+    assert (Path(folders["report"]) / "report.html").exists()
+    assert sorted(names) == ["Cached"] * len(STAGES) + ["Completed"] * len(STAGES)
+
+
+def _task_states() -> list[str]:
+    with get_client(sync_client=True) as client:
+        return [str(run.state_name) for run in client.read_task_runs()]
