@@ -1,0 +1,108 @@
+"""A run started from the form in a real browser. Slow; needs the extra `browser` and Chromium.
+
+pytest -m slow tests/flows/test_ui.py          pictures: TSREC_SCREENSHOTS=FOLDER
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tsrec.pipeline import STAGES
+
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+PATIENCE_S = 180
+
+
+@pytest.fixture(scope="module")
+def server(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`tsrec serve` on the tiny shop, with a Prefect home and a store of its own."""
+    folder = tmp_path_factory.mktemp("serve")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
+    settings = [part for setting in [*shop_settings, f"store={folder / 'store'}"] for part in ("--set", setting)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "serve", *settings, "--port", str(port)],
+        env=environment | {"PREFECT_HOME": str(folder / "home")},
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(lambda: _post(url, "deployments/filter"), "the deployment")
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def page(server: str) -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(PATIENCE_S * 1000)
+        yield page
+        browser.close()
+
+
+def test_a_run_from_the_form_completes_and_a_second_is_cached(server: str, page: Any, tmp_path: Path) -> None:
+    pictures = Path(os.environ.get("TSREC_SCREENSHOTS", tmp_path))
+    pictures.mkdir(parents=True, exist_ok=True)
+    for number, state in enumerate(("Completed", "Cached"), start=1):
+        page.goto(f"{server}/deployments")
+        page.get_by_role("link", name="train").first.click()
+        page.get_by_role("button", name="Run", exact=True).click()
+        page.get_by_role("link", name="Custom run").click()
+        page.get_by_role("button", name="Submit").wait_for()
+        page.get_by_text("Artifact store: a folder or an fsspec URL").wait_for()
+        page.screenshot(path=pictures / f"{number}-form.png")
+        page.get_by_role("button", name="Submit").click()
+        run = _wait(lambda n=number: _ended(server, n), f"run {number}")
+        assert run["state_name"] == "Completed", run["state"]["message"]
+        tasks = [task for task in _post(server, "task_runs/filter") if task["flow_run_id"] == run["id"]]
+        assert {task["name"]: task["state_name"] for task in tasks} == {stage.name: state for stage in STAGES}
+        page.goto(f"{server}/runs/flow-run/{run['id']}")
+        page.get_by_text("Artifacts", exact=True).first.wait_for()
+        page.get_by_text("Finished in state").first.wait_for()
+        page.screenshot(path=pictures / f"{number}-run.png")
+        page.get_by_text("Task Runs", exact=True).first.click()
+        page.get_by_text(state, exact=True).nth(1).wait_for()
+        page.screenshot(path=pictures / f"{number}-tasks.png")
+    page.get_by_text("Artifacts", exact=True).first.click()
+    page.get_by_text("metrics-shop").last.click()
+    page.get_by_text("tsrec", exact=True).first.wait_for()
+    page.screenshot(path=pictures / "metrics.png")
+
+
+def _post(url: str, what: str) -> Any:
+    try:
+        answer = httpx.post(f"{url}/api/{what}", json={}, timeout=30)
+    except httpx.HTTPError:  # still starting
+        return None
+    return answer.json() if answer.is_success else None
+
+
+def _ended(url: str, count: int) -> Any:
+    """The newest flow run, once there are `count` of them and it has ended."""
+    runs = sorted(_post(url, "flow_runs/filter") or [], key=lambda run: run["created"])
+    return runs[-1] if len(runs) == count and runs[-1]["state_type"] in {"COMPLETED", "FAILED", "CRASHED"} else None
+
+
+def _wait(look: Any, what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"{what} did not come within {PATIENCE_S} s")
