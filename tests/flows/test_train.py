@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import TaskRunSort
 from prefect.testing.utilities import prefect_test_harness
 from prefect.utilities.callables import parameter_schema
 
@@ -66,4 +67,4 @@ def test_the_flow_runs_and_a_second_run_finds_every_stage_cached(shop_settings: 
 
 def _task_states() -> list[str]:
     with get_client(sync_client=True) as client:
-        return [str(run.state_name) for run in client.read_task_runs()]
+        return [str(run.state_name) for run in client.read_task_runs(limit=100, sort=TaskRunSort.END_TIME_DESC)]
