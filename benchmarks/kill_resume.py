@@ -1,14 +1,17 @@
-"""Killed with SIGKILL at random moments and run again: are metrics and recommendations the same bytes?
+"""Killed with SIGKILL at a random moment of every stage and run again: are metrics and recommendations the same bytes?
 
     python benchmarks/kill_resume.py --kills 10
 
-Runs a small MovieLens profile once without interruption, then in a second store kills it again and again at random
-moments, spread over the length of the first run, until the last attempt is left to finish. Compares the Parquet
-files of `evaluate`. Exits with status 1 when they differ.
+Runs a small MovieLens profile once without interruption, then in a second store kills it once in each of the ten
+stages in turn, at a random moment of that stage's known length, and starts it again; the last attempt is left to
+finish. Compares the Parquet files of `evaluate`. Exits with status 1 when they differ.
 """
 
 import argparse
+import contextlib
 import hashlib
+import itertools
+import json
 import os
 import random
 import signal
@@ -18,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tsrec.pipeline import STAGES
+
 SMALL = [
     "backbone.n_layers=2",
     "finetune.epochs=1",
@@ -26,6 +31,7 @@ SMALL = [
     "evaluate.shard_users=128",
     "keywords.shard_items=128",
 ]
+STAGE_NAMES = [stage.name for stage in STAGES]
 TABLES = ("metrics.parquet", "recommendations.parquet")
 
 
@@ -42,6 +48,24 @@ def hashes(store: Path) -> dict[str, str]:
     return {name: hashlib.sha256(found[name].read_bytes()).hexdigest()[:16] for name in TABLES}
 
 
+def stage_seconds(store: Path) -> dict[str, float]:
+    """How long each stage took, in order of building."""
+    manifests = [json.loads(path.read_text()) for path in store.glob("*/*/*/manifest.json")]
+    ordered = sorted(manifests, key=lambda manifest: STAGE_NAMES.index(manifest["key"]["stage"]))
+    return {manifest["key"]["stage"]: manifest["seconds"] for manifest in ordered}
+
+
+def wait_until_building(store: Path, stage: str, process: subprocess.Popen[bytes]) -> bool:
+    """True once the stage is being built; False where it is done already or the process has ended."""
+    while process.poll() is None:
+        if any(store.glob(f"*/{stage}/*/manifest.json")):
+            return False
+        if any(store.glob(f"*/{stage}/*.partial")):
+            return True
+        time.sleep(0.01)
+    return False
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="configs/demo.yaml")
@@ -55,21 +79,20 @@ def main() -> None:
         began = time.monotonic()
         if start(whole, arguments).wait() != 0:
             sys.exit("the uninterrupted run failed; run the profile by hand to see why")
-        seconds = time.monotonic() - began
-        print(f"uninterrupted: {seconds:.0f} s {hashes(whole)}", flush=True)
+        seconds = stage_seconds(whole)
+        print(f"uninterrupted: {time.monotonic() - began:.0f} s {hashes(whole)}\n{seconds}", flush=True)
         kills = 0
-        while kills < arguments.kills:
+        for stage in itertools.islice(itertools.cycle(seconds), arguments.kills):
             process = start(killed, arguments)
-            try:  # later attempts find more done: the moments move through all stages
-                process.wait(timeout=6 + moments.uniform(0, 2 * seconds / arguments.kills))
-                break
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            if wait_until_building(killed, stage, process):
+                time.sleep(moments.uniform(0, seconds[stage]))
                 kills += 1
-                building = sorted(path.parent.name for path in killed.glob("*/*/*.partial"))
-                done = sorted(path.parent.parent.name for path in killed.glob("*/*/*/manifest.json"))
-                print(f"kill {kills}: building {building}, done {len(done)}", flush=True)
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            building = sorted(path.parent.name for path in killed.glob("*/*/*.partial"))
+            done = sorted(path.parent.parent.name for path in killed.glob("*/*/*/manifest.json"))
+            print(f"killed in {stage}: left half-built {building}, done {done}", flush=True)
         if start(killed, arguments).wait() != 0:
             sys.exit("the run after the kills failed")
         same = hashes(whole) == hashes(killed)
