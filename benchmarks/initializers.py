@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--profile", default="configs/industrial.yaml")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/industrial"), help="folder of the data set")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--starts", nargs="+", default=list(range(3)), type=int, help="which of the three, from 0")
     parser.add_argument("--splits", nargs="+", default=["test"], choices=["valid", "test"])
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
     arguments = parser.parse_args()
@@ -34,7 +35,7 @@ def main() -> None:
     starts = {"random": RANDOM, "SA-Init keyless, centred": KEYLESS, "SA-Init as released": [*semantics, *RELEASED]}
     rows = []
     for seed in arguments.seeds:
-        for name, start in starts.items():
+        for name, start in [list(starts.items())[number] for number in arguments.starts]:
             for split in arguments.splits:
                 seeded = [f"sa_init.seed={seed}", f"finetune.seed={seed}", f"evaluate.split={split}"]
                 config = load_config(arguments.profile, [*published, *start, *seeded, *arguments.set])
