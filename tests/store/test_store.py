@@ -134,7 +134,7 @@ def _build_in_process(root: Path, barrier: "multiprocessing.synchronize.Barrier"
 
 
 def test_two_processes_that_want_the_same_artifact_build_it_once(store: ArtifactStore) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads is no promise
     barrier = context.Barrier(2)
     processes = [context.Process(target=_build_in_process, args=(store.root, barrier)) for _ in range(2)]
     for process in processes:
