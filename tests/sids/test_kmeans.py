@@ -54,3 +54,13 @@ def test_the_embeddings_are_left_as_they_are(embeddings: np.ndarray) -> None:
 def test_a_small_catalogue_gets_fewer_codes(embeddings: np.ndarray, n_items: int, expected: tuple[int, ...]) -> None:
     config = SidsConfig(codes_per_level=(256, 64, 32), min_items_per_code=4)
     assert residual_kmeans(embeddings[:n_items], config).sizes == expected
+
+
+def test_residual_levels_spread_their_items_over_their_codes() -> None:
+    # Residuals that lie in all directions, as a text encoder's do: single items as starts keep most codes single.
+    embeddings = np.random.default_rng(1).normal(size=(2000, 128)).astype(np.float32)
+    codes = residual_kmeans(embeddings, SidsConfig(codes_per_level=(16, 128, 128))).codes
+    for level in (1, 2):
+        shares = np.bincount(codes[:, level], minlength=128) / len(codes)
+        perplexity = np.exp(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+        assert perplexity > 64

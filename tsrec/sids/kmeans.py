@@ -18,15 +18,17 @@ def residual_kmeans(embeddings: np.ndarray, config: SidsConfig) -> Quantization:
     codes, codebooks, errors = [], [], []
     last = residuals
     for level, size in enumerate(progress(config.codes_per_level, desc="quantizing", unit="level")):
+        n_codes = min(size, most)
         kmeans = faiss.Kmeans(
             residuals.shape[1],
-            min(size, most),
+            n_codes,
             niter=config.iterations,
             seed=config.seed + level,
             min_points_per_centroid=1,
             max_points_per_centroid=10_000,
         )
-        kmeans.train(residuals)
+        start = _random_partition_means(residuals, n_codes, config.seed + level) if level else None
+        kmeans.train(residuals, init_centroids=start)
         nearest = kmeans.index.search(residuals, 1)[1][:, 0]
         centroids = np.asarray(kmeans.centroids).copy()
         last = residuals
@@ -35,3 +37,15 @@ def residual_kmeans(embeddings: np.ndarray, config: SidsConfig) -> Quantization:
         codebooks.append(centroids)
         errors.append(float((residuals**2).sum(axis=1).mean()))
     return Quantization(np.stack(codes, axis=1).astype(np.int64), codebooks, last, errors)
+
+
+def _random_partition_means(residuals: np.ndarray, n_codes: int, seed: int) -> np.ndarray:
+    """(n_codes, D) float32 means of a random partition, where k-means of a residual level starts.
+
+    Starting at single items, as faiss does, leaves most codes with the one item that they started at: residuals lie
+    in all directions, and a mean of several, being shorter, is nearer to everything than any single one.
+    """
+    part = np.random.default_rng(seed).permutation(len(residuals)) % n_codes
+    sums = np.zeros((n_codes, residuals.shape[1]), dtype=np.float64)
+    np.add.at(sums, part, residuals)
+    return (sums / np.bincount(part, minlength=n_codes)[:, None]).astype(np.float32)

@@ -98,5 +98,5 @@ def _raw_inputs(config: SidsConfig) -> dict[str, Path]:
 
 
 STAGE = Stage(
-    name="sids", version=1, config=lambda config: config.sids, parents=_parents, run=run, raw_inputs=_raw_inputs
+    name="sids", version=2, config=lambda config: config.sids, parents=_parents, run=run, raw_inputs=_raw_inputs
 )
