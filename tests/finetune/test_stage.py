@@ -70,6 +70,11 @@ def test_killed_and_run_again_gives_the_same_bytes(
     assert _exported(tmp_path / "killed") == _exported(tmp_path / "whole")
 
 
+def test_loss_on_valid_is_taken_on_a_sample(tiny_backbone: Path, tmp_path: Path) -> None:
+    artifact = run(tmp_path, tiny_backbone, config(max_valid_histories=7))
+    assert artifact.counts["n_valid_examples"] == 7
+
+
 def test_nothing_to_train_on_is_an_error(tiny_backbone: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing to train on"):
         run(tmp_path, tiny_backbone, config(tasks={"history": 0}))

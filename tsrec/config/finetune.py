@@ -64,6 +64,9 @@ class FinetuneConfig(Section):
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on input embeddings and on the last hidden state.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
     evals_per_epoch: int = Field(2, ge=1, description="Loss on valid, and a checkpoint, this often.")
+    max_valid_histories: int = Field(
+        2000, ge=1, description="Histories behind the loss on valid, drawn at random; more cost time and tell little."
+    )
     patience: int = Field(3, ge=1, description="Early stopping after this many evaluations without a lower loss.")
     precision: Precision = Field(
         "auto", description="auto: bfloat16 where the processor multiplies it natively, else float32."

@@ -85,7 +85,9 @@ def _examples(
         raise DataError("nothing to train on: no user has two train events, or every weight in finetune.tasks is 0")
     # On valid the prompt is as long as in evaluation: all context that a window holds.
     valid_examples = history_examples(histories, item_tokens, Split.VALID, window, window - 1, bos, task)
-    return train_examples, valid_examples
+    share = min(1.0, config.max_valid_histories / max(1, len(valid_examples)))
+    drawn = sample(len(valid_examples), share, np.random.default_rng([config.seed, len(TASK_NAMES)]))
+    return train_examples, [valid_examples[index] for index in drawn]
 
 
 def _meanings(sa_init: Artifact) -> dict[str, str]:
@@ -125,7 +127,7 @@ def _recipe(config: FinetuneConfig) -> Recipe:
 
 STAGE = Stage(
     name="finetune",
-    version=1,
+    version=2,
     config=lambda config: config.finetune,
     parents=lambda _: ("ingest", "sids", "sa_init", "backbone"),
     run=run,
