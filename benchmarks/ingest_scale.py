@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tsrec.config import IngestConfig, canonical
-from tsrec.data import STAGE
-from tsrec.store import ArtifactKey, ArtifactStore
+from tsrec import pipeline
+from tsrec.config import Config, IngestConfig
+from tsrec.store import ArtifactStore
 
 _BATCH = 1_000_000
 
@@ -63,17 +63,9 @@ def generate(folder: Path, rows: int) -> None:
 def measure(folder: Path) -> None:
     """Run the stage on `folder` and print what it took."""
     config = IngestConfig(source="tables", path=str(folder), min_user_events=2, min_item_events=2)
-    key = ArtifactKey(
-        dataset="generated",
-        stage=STAGE.name,
-        fingerprint="0" * 16,
-        stage_version=STAGE.version,
-        config=canonical(config),
-        parents={},
-        raw_inputs={},
-    )
+    planned = pipeline.plan(Config(dataset="generated", ingest=config))["ingest"]
     started = time.monotonic()
-    artifact = ArtifactStore(folder / "store").build(key, lambda writer: STAGE.run(config, {}, writer))
+    artifact = pipeline.build(planned, ArtifactStore(folder / "store"), {})
     seconds = time.monotonic() - started
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     rows = artifact.counts["n_interactions_read"]

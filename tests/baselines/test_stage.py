@@ -9,20 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.baselines.conftest import interactions_of, item_ids
+from tests.keys import key_of
 from tsrec.baselines import BASELINES, STAGE
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import BaselinesConfig
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter
+from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
 T, V, X = Split.TRAIN.value, Split.VALID.value, Split.TEST.value
 N_ITEMS = 12
-
-
-def _key(stage: str, mark: str) -> ArtifactKey:
-    return ArtifactKey(
-        dataset="tiny", stage=stage, fingerprint=mark, stage_version=1, config={}, parents={}, raw_inputs={}
-    )
 
 
 @pytest.fixture
@@ -42,13 +37,13 @@ def ingest(store: ArtifactStore) -> Artifact:
         out.write_table("items", pd.DataFrame({C.ITEM: item_ids(N_ITEMS)}))
         out.write_table("interactions", interactions_of(users))
 
-    return store.build(_key("ingest", "a"), make)
+    return store.build(key_of("ingest", "a"), make)
 
 
 @pytest.fixture
 def run(store: ArtifactStore, ingest: Artifact) -> Callable[[BaselinesConfig, str], Artifact]:
     def build(config: BaselinesConfig, mark: str) -> Artifact:
-        return store.build(_key("baselines", mark), lambda out: STAGE.run(config, {"ingest": ingest}, out))
+        return store.build(key_of("baselines", mark), lambda out: STAGE.run(config, {"ingest": ingest}, out))
 
     return build
 
@@ -112,7 +107,7 @@ def test_a_killed_run_goes_on_at_the_next_method(
         patch.setitem(BASELINES, "transitions", kill)
         with pytest.raises(KeyboardInterrupt):
             run(config, "g")
-    assert not store.find(_key("baselines", "g"))
+    assert not store.find(key_of("baselines", "g"))
     shard = store.root / "tiny" / "baselines" / "g.partial" / "work" / "popular.parquet"
     assert pq.read_metadata(shard).num_rows == 2 * 20 * 5
     assert run(config, "g").file("baseline_recommendations.parquet").read_bytes() == whole

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from tsrec.config import IngestConfig, canonical
+from tests.keys import key_of
+from tsrec.config import IngestConfig
 from tsrec.data import STAGE
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore
+from tsrec.store import Artifact, ArtifactStore
 
 ITEMS = "item_id,title\na,Glue\nb,Wire\nc,Oil\n"
 EVENTS = "user_id,item_id,timestamp\n" + "".join(f"u,{item},{time}\n" for time, item in enumerate("abca"))
@@ -19,16 +20,7 @@ Ingest = Callable[..., Artifact]
 def run_ingest(config: IngestConfig, store: Path) -> Artifact:
     """Build the artifact as the pipeline does, raw inputs and all."""
     STAGE.raw_inputs(config)
-    key = ArtifactKey(
-        dataset="test",
-        stage=STAGE.name,
-        fingerprint="0" * 16,
-        stage_version=STAGE.version,
-        config=canonical(config),
-        parents={},
-        raw_inputs={},
-    )
-    return ArtifactStore(store).build(key, lambda writer: STAGE.run(config, {}, writer))
+    return ArtifactStore(store).build(key_of(STAGE.name), lambda writer: STAGE.run(config, {}, writer))
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ import pyarrow as pa
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from tests.keys import key_of
 from tsrec.columns import Columns as C
 from tsrec.config import EmbedConfig
 from tsrec.embed import STAGE, encoder
 from tsrec.embed.encoder import count_truncated, encode, load_encoder
 from tsrec.errors import ConfigError, MissingDependencyError
-from tsrec.store import ArtifactKey, ArtifactStore, ArtifactWriter
+from tsrec.store import ArtifactStore, ArtifactWriter
 
 TEXTS = ["steel screws for wood", "blue nitrile gloves", "a funny animated film about toys", "steel screws for wood"]
 
@@ -78,19 +79,13 @@ def test_an_encoder_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: 
 def test_the_stage_writes_one_row_per_item_in_their_order(minilm: SentenceTransformer, tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     items = pa.table({C.ITEM: ["i1", "i2", "i3", "i4"], C.TEXT: [*TEXTS[:3], "word " * 1000]})
-    ingest = store.build(_key("ingest"), lambda out: out.write_table("items", items))
+    ingest = store.build(key_of("ingest"), lambda out: out.write_table("items", items))
 
     def run(out: ArtifactWriter) -> None:
         STAGE.run(EmbedConfig(device="cpu"), {"ingest": ingest}, out)
 
-    artifact = store.build(_key("embed"), run)
+    artifact = store.build(key_of("embed"), run)
     assert artifact.table("item_embeddings")[C.ITEM].to_pylist() == ["i1", "i2", "i3", "i4"]
     vectors = artifact.matrix("item_embeddings", C.EMBEDDING)
     np.testing.assert_allclose(vectors[:3], encode(minilm, TEXTS[:3], 64, True), atol=1e-5)
     assert artifact.counts == {"n_dimensions": 384, "max_tokens_read": minilm.max_seq_length, "n_truncated": 1}
-
-
-def _key(stage: str) -> ArtifactKey:
-    return ArtifactKey(
-        dataset="tiny", stage=stage, fingerprint="0" * 16, stage_version=1, config={}, parents={}, raw_inputs={}
-    )

@@ -10,21 +10,16 @@ import pyarrow as pa
 import torch
 from transformers import Trainer
 
+from tests.keys import key_of
 from tsrec.columns import Columns as C
 from tsrec.config import FinetuneConfig
 from tsrec.finetune import STAGE
 from tsrec.sid import SidSpace
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter
+from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
 SPACE = SidSpace((3, 3, 4))
 N_ITEMS = 30
 TASKS = {"history": 1, "title_to_sid": 0.5, "sid_to_title": 0.5, "token_to_meaning": 1, "meaning_to_token": 1}
-
-
-def _key(stage: str) -> ArtifactKey:
-    return ArtifactKey(
-        dataset="tiny", stage=stage, fingerprint="0" * 16, stage_version=1, config={}, parents={}, raw_inputs={}
-    )
 
 
 def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
@@ -63,7 +58,7 @@ def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
             (out.directory("model") / file.name).write_bytes(file.read_bytes())
 
     made = {"ingest": ingest, "sids": sids, "sa_init": sa_init, "backbone": copy_model}
-    return {name: store.build(_key(name), make) for name, make in made.items()}
+    return {name: store.build(key_of(name), make) for name, make in made.items()}
 
 
 def config(**changes: object) -> FinetuneConfig:
@@ -92,4 +87,4 @@ def run(folder: Path, backbone: Path, settings: FinetuneConfig, death_step: int 
         Trainer.training_step = dying  # type: ignore[method-assign,assignment]
     store = ArtifactStore(folder)
     before = parents(store, backbone)
-    return store.build(_key("finetune"), lambda out: STAGE.run(settings, before, out))
+    return store.build(key_of("finetune"), lambda out: STAGE.run(settings, before, out))

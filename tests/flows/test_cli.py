@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
+from tests.keys import key_of
 from tsrec import __version__
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore
+from tsrec.store import Artifact, ArtifactStore
 
 
 @pytest.fixture
 def artifact(tmp_path: Path) -> Artifact:
-    key = ArtifactKey(
-        dataset="shop", stage="ingest", fingerprint="abc123", stage_version=1, config={}, parents={}, raw_inputs={}
-    )
+    key = key_of("ingest", "abc123", "shop")
     return ArtifactStore(tmp_path).build(key, lambda writer: writer.write_json("content", [1]))
 
 

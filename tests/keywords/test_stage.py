@@ -5,18 +5,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.keys import key_of
 from tsrec.config import KeywordsConfig
 from tsrec.errors import TeacherError
 from tsrec.keywords import STAGE
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore
+from tsrec.store import Artifact, ArtifactStore
 
 from .conftest import KEY, ChatServer, Reply
-
-
-def key_of(stage: str) -> ArtifactKey:
-    return ArtifactKey(
-        dataset="shop", stage=stage, fingerprint="0" * 16, stage_version=1, config={}, parents={}, raw_inputs={}
-    )
 
 
 @pytest.fixture

@@ -10,26 +10,23 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
+from tests.keys import key_of
 from tsrec.columns import Columns as C
 from tsrec.config import Config, SaInitConfig
 from tsrec.errors import DataError
 from tsrec.sa_init import STAGE
 from tsrec.sa_init.pretrained_rows import read_input_embeddings
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter
+from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
 
 def artifact(store: ArtifactStore, stage: str, tables: dict[str, pa.Table], **files: object) -> Artifact:
-    key = ArtifactKey(
-        dataset="tiny", stage=stage, fingerprint="0" * 16, stage_version=1, config={}, parents={}, raw_inputs={}
-    )
-
     def make(out: ArtifactWriter) -> None:
         for name, table in tables.items():
             out.write_table(name, table)
         for name, value in files.items():
             out.write_json(name, value)
 
-    return store.build(key, make)
+    return store.build(key_of(stage), make)
 
 
 @pytest.fixture
@@ -38,9 +35,6 @@ def parents(tiny_backbone: Path, tmp_path: Path) -> dict[str, Artifact]:
     items = ["i1", "i2", "i3"]
     codes = pa.array([[0, 0], [0, 1], [1, 1]], pa.list_(pa.int16()))
     keywords = pa.array([["screws", "steel"], ["strong glue", "wood"], ["epoxy", "wood"]])
-    key = ArtifactKey(
-        dataset="shared", stage="backbone", fingerprint="0" * 16, stage_version=1, config={}, parents={}, raw_inputs={}
-    )
 
     def copy_model(out: ArtifactWriter) -> None:
         for file in tiny_backbone.iterdir():
@@ -55,16 +49,13 @@ def parents(tiny_backbone: Path, tmp_path: Path) -> dict[str, Artifact]:
         "sids": artifact(
             store, "sids", {"item_sids": pa.table({C.ITEM: items, C.CODES: codes})}, sid_space={"sizes": [3, 2]}
         ),
-        "backbone": store.build(key, copy_model),
+        "backbone": store.build(key_of("backbone"), copy_model),
     }
 
 
 def test_both_tables_cover_every_token_in_flat_order(parents: dict[str, Artifact], tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path / "result")
-    key = ArtifactKey(
-        dataset="tiny", stage="sa_init", fingerprint="1" * 16, stage_version=1, config={}, parents={}, raw_inputs={}
-    )
-    result = store.build(key, lambda out: STAGE.run(SaInitConfig(n_keywords=2), parents, out))
+    result = store.build(key_of("sa_init"), lambda out: STAGE.run(SaInitConfig(n_keywords=2), parents, out))
     semantics, rows = result.frame("token_semantics"), result.frame("token_embeddings")
     tokens = ["<a_0>", "<a_1>", "<a_2>", "<b_0>", "<b_1>"]
     assert semantics[C.TOKEN].tolist() == rows[C.TOKEN].tolist() == tokens

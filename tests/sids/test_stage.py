@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.keys import key_of
 from tsrec.columns import Columns as C
 from tsrec.config import Config, SidsConfig
 from tsrec.errors import CodebookError, DataError
 from tsrec.sids import STAGE
 from tsrec.stage import Parents
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore
+from tsrec.store import Artifact, ArtifactStore
 
 N_ITEMS = 120
 
@@ -36,17 +37,11 @@ def _parents(folder: Path, embeddings: np.ndarray) -> dict[str, Artifact]:
 
 
 def _build(folder: Path, stage: str, name: str, table: pa.Table) -> Artifact:
-    return ArtifactStore(folder).build(_key(stage), lambda out: out.write_table(name, table))
+    return ArtifactStore(folder).build(key_of(stage), lambda out: out.write_table(name, table))
 
 
 def _run(folder: Path, parents: Parents, config: SidsConfig) -> Artifact:
-    return ArtifactStore(folder / "out").build(_key("sids"), lambda out: STAGE.run(config, parents, out))
-
-
-def _key(stage: str) -> ArtifactKey:
-    return ArtifactKey(
-        dataset="tiny", stage=stage, fingerprint="0" * 16, stage_version=1, config={}, parents={}, raw_inputs={}
-    )
+    return ArtifactStore(folder / "out").build(key_of("sids"), lambda out: STAGE.run(config, parents, out))
 
 
 def test_own_sids_are_unique_and_described(tmp_path: Path, embeddings: np.ndarray) -> None:

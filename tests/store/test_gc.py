@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore
+from tests.keys import key_of
+from tsrec.store import Artifact, ArtifactStore
 from tsrec.store.gc import collect, find_garbage
 
 
@@ -15,10 +16,7 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 
 def _artifact(store: ArtifactStore, dataset: str, stage: str, mark: str, **parents: str) -> Artifact:
-    key = ArtifactKey(
-        dataset=dataset, stage=stage, fingerprint=mark, stage_version=1, config={}, parents=parents, raw_inputs={}
-    )
-    return store.build(key, lambda writer: writer.write_json("content", mark))
+    return store.build(key_of(stage, mark, dataset, **parents), lambda writer: writer.write_json("content", mark))
 
 
 def _two_reports(store: ArtifactStore) -> None:

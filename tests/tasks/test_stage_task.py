@@ -14,11 +14,12 @@ from prefect.testing.utilities import prefect_test_harness
 
 from tasks.sids import publish_codebook_health
 from tasks.stage_task import artifact_key, stage_task
+from tests.keys import key_of
 from tsrec.config import Config, KeywordsConfig
 from tsrec.errors import DataError
 from tsrec.pipeline import PlannedStage
 from tsrec.stage import Stage
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter
+from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,16 +35,7 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 def _planned(run: Any) -> PlannedStage:
     stage = Stage(name="sids", version=1, config=lambda c: c.keywords, parents=lambda c: (), run=run)
-    key = ArtifactKey(
-        dataset="my_shop",
-        stage="sids",
-        fingerprint="0123456789abcdef",
-        stage_version=1,
-        config={},
-        parents={},
-        raw_inputs={},
-    )
-    return PlannedStage(stage, Config().keywords, key)
+    return PlannedStage(stage, Config().keywords, key_of("sids", "0123456789abcdef", "my_shop"))
 
 
 def _write_health(config: KeywordsConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
