@@ -1,11 +1,12 @@
 """Sections are strict: bounds, and unknown keys that name the nearest known one."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from tsrec.config import Config, load_config
+from tsrec.config import Config, SaInitConfig, SidsConfig, load_config
 from tsrec.errors import ConfigError
 
 
@@ -70,3 +71,15 @@ def fields_of(section: type[BaseModel]) -> list[tuple[str, Any]]:
 def test_every_field_is_described_and_has_a_default(name: str, field: Any) -> None:
     assert field.description and field.description.endswith("."), name
     assert not field.is_required(), name
+
+
+@pytest.mark.parametrize("section", [SidsConfig, SaInitConfig])
+def test_an_import_is_looked_for_beside_the_data_and_else_where_it_says(section: Any, tmp_path: Path) -> None:
+    (tmp_path / "made.json").write_text("{}")
+    relative = section(import_file="made.json")
+    assert relative.beside(str(tmp_path)).import_file == str(tmp_path / "made.json")
+    assert relative.beside(str(tmp_path / "elsewhere")).import_file == "made.json"
+    assert relative.beside(None).import_file == "made.json"
+    absolute = section(import_file=str(tmp_path / "made.json"))
+    assert absolute.beside("/data") == absolute
+    assert section().beside(str(tmp_path)) == section()

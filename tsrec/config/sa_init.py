@@ -4,15 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tsrec.config.section import Section, runtime
+from tsrec.config.section import ImportingSection, runtime
 
 
-class SaInitConfig(Section):
+class SaInitConfig(ImportingSection):
     """Token semantics and the initial rows of the SID tokens."""
 
     import_file: str | None = runtime(  # its hash, not its place, is fingerprinted
         None,
-        description="JSON file, a list of {token, description, keywords}: token semantics made elsewhere.",
+        description="JSON file, a list of {token, description, keywords}, in `ingest.path` or elsewhere: token "
+        "semantics made elsewhere.",
     )
     n_keywords: int = Field(8, ge=1, le=64, description="Keywords kept per token: the most distinguishing ones.")
     initializer: Literal["keywords", "keyword-string", "vocabulary-mean", "random"] = Field(

@@ -1,7 +1,8 @@
 """The base of all configuration sections: frozen, strict, and precise about what a fingerprint covers."""
 
 import difflib
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -29,6 +30,20 @@ class Section(BaseModel):
 def runtime(default: Any, **field: Any) -> Any:
     """A field that changes how a stage runs but not what it computes, and so stays out of the fingerprint."""
     return Field(default, json_schema_extra={"runtime": True}, **field)
+
+
+class ImportingSection(Section):
+    """A section whose stage can read its result from a file made elsewhere instead of computing it."""
+
+    import_file: str | None = runtime(None, description="File made elsewhere.")
+
+    def beside(self, data: str | None) -> Self:
+        """The section with a relative `import_file` in the folder `data` where it lies there, else as it is."""
+        if not self.import_file:
+            return self
+        file = Path(self.import_file).expanduser()
+        in_data = Path(data or "").expanduser() / file  # an absolute `file` stays itself
+        return self.model_copy(update={"import_file": str(in_data if in_data.is_file() else file)})
 
 
 def canonical(section: BaseModel) -> dict[str, Any]:

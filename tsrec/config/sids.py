@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import Section, runtime
+from tsrec.config.section import ImportingSection, Section, runtime
 
 
 class EmbedConfig(Section):
@@ -18,11 +18,13 @@ class EmbedConfig(Section):
     device: str = runtime("auto", description="auto, cpu, cuda, cuda:1 ...")
 
 
-class SidsConfig(Section):
+class SidsConfig(ImportingSection):
     """The residual quantizer, or SIDs made elsewhere."""
 
     import_file: str | None = runtime(  # its hash, not its place, is fingerprinted
-        None, description="JSON file item_id -> list of tokens (<a_1>, <b_2>, ...); replaces the quantizer."
+        None,
+        description="JSON file item_id -> list of tokens (<a_1>, <b_2>, ...), in `ingest.path` or elsewhere; "
+        "replaces the quantizer.",
     )
     codes_per_level: tuple[int, ...] = Field(
         (256, 256, 256),

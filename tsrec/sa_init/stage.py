@@ -52,7 +52,7 @@ def _meanings(
     codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)  # (n_items, n_levels)
     if config.import_file:
         sizes = cluster_sizes(codes, space)
-        meanings, left_out = import_semantics(_import_path(config), space, sizes, config.n_keywords)
+        meanings, left_out = import_semantics(Path(config.import_file), space, sizes, config.n_keywords)
         out.count(**left_out)
         return meanings
     item_ids = parents["sids"].table("item_sids", [C.ITEM])[C.ITEM].to_pylist()
@@ -91,10 +91,6 @@ def _mean_cosine(rows: np.ndarray) -> float:
     return (total - len(rows)) / (len(rows) * (len(rows) - 1))
 
 
-def _import_path(config: SaInitConfig) -> Path:
-    return Path(config.import_file or "").expanduser()
-
-
 def parents_of(config: Config) -> tuple[str, ...]:
     """Imported semantics need neither items' keywords nor their titles."""
     if config.sa_init.import_file:
@@ -106,14 +102,14 @@ def raw_inputs(config: SaInitConfig) -> dict[str, Path]:
     """The imported file, if any. Raises DataError where it is missing."""
     if not config.import_file:
         return {}
-    path = _import_path(config)
+    path = Path(config.import_file)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; sa_init.import_file names it")
+        raise DataError(f"{path}: no such file, here or in ingest.path; sa_init.import_file names it")
     return {"import_file": path}
 
 
 def _section(config: Config) -> SaInitConfig:
-    return config.sa_init
+    return config.sa_init.beside(config.ingest.path)
 
 
 STAGE = Stage(name="sa_init", version=1, config=_section, parents=parents_of, run=run, raw_inputs=raw_inputs)

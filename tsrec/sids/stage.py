@@ -93,10 +93,15 @@ def _raw_inputs(config: SidsConfig) -> dict[str, Path]:
         return {}
     path = Path(config.import_file)
     if not path.is_file():
-        raise DataError(f"sids.import_file: {path}: no such file")
+        raise DataError(f"sids.import_file: {path}: no such file, neither here nor in ingest.path")
     return {"sids": path}
 
 
 STAGE = Stage(
-    name="sids", version=2, config=lambda config: config.sids, parents=_parents, run=run, raw_inputs=_raw_inputs
+    name="sids",
+    version=2,
+    config=lambda config: config.sids.beside(config.ingest.path),
+    parents=_parents,
+    run=run,
+    raw_inputs=_raw_inputs,
 )
