@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -68,6 +69,16 @@ def test_killed_and_run_again_gives_the_same_bytes(
     assert _exit_code(tmp_path / "killed", tiny_backbone, settings, death_step) == -signal.SIGKILL
     assert _exit_code(tmp_path / "killed", tiny_backbone, settings) == 0
     assert _exported(tmp_path / "killed") == _exported(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_gradient_checkpointing_changes_no_weight(tiny_backbone: Path, tmp_path: Path, method: str) -> None:
+    models = []
+    for checkpointing in (False, True):
+        settings = config(method=method, epochs=1, gradient_checkpointing=checkpointing)
+        artifact = run(tmp_path / str(checkpointing), tiny_backbone, settings)
+        models.append(load_file(artifact.file("model") / "model.safetensors"))
+    torch.testing.assert_close(models[0], models[1])
 
 
 def test_loss_on_valid_is_taken_on_a_sample(tiny_backbone: Path, tmp_path: Path) -> None:

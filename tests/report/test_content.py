@@ -38,8 +38,9 @@ def test_token_tree_has_every_level_one_token_with_meaning_examples_and_children
     assert tree[0]["children"][1]["keywords"] == []  # a token whose meaning is unknown is shown without one
 
 
-def test_methods_are_ranked_by_ndcg_and_coverage_has_no_interval() -> None:
+def test_methods_are_ranked_by_ndcg_at_the_largest_k_and_coverage_has_no_interval() -> None:
     rows = [
+        ("popular", "hr", 5, 0.1, 0.0, 0.2),
         ("popular", "hr", 10, 0.3, 0.2, 0.4),
         ("popular", "ndcg", 10, 0.1, 0.05, 0.15),
         ("tsrec", "hr", 10, 0.2, 0.1, 0.3),
@@ -48,9 +49,9 @@ def test_methods_are_ranked_by_ndcg_and_coverage_has_no_interval() -> None:
     ]
     metrics = pd.DataFrame(rows, columns=["method", "metric", "k", "value", "ci_low", "ci_high"])
     columns, methods = metric_rows(metrics.assign(slice="all", n=7))
-    assert columns == ["HR@10", "NDCG@10", "COVERAGE@10"]
+    assert columns == ["HR@10", "NDCG@10", "COVERAGE@10", "HR@5"]
     assert [method["method"] for method in methods] == ["tsrec", "popular"]
-    assert methods[0]["cells"] == ["0.2000 [0.1000, 0.3000]", "0.1500 [0.1000, 0.2000]", "0.5000"]
+    assert methods[0]["cells"] == ["0.2000 [0.1000, 0.3000]", "0.1500 [0.1000, 0.2000]", "0.5000", ""]
     assert methods[1]["cells"][2] == ""  # not measured for this method
 
 

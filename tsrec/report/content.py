@@ -68,10 +68,12 @@ def token_tree(
 
 
 def metric_rows(metrics: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
-    """The table of methods: column titles, and per method its cells `value [low, high]`, best NDCG first."""
+    """The table of methods: column titles, the largest K first, and per method its cells `value [low, high]`, best NDCG
+    first."""
     rows = metrics[metrics[C.SLICE] == "all"]
     columns = list(dict.fromkeys(zip(rows[C.METRIC], rows[C.K].astype(int), strict=True)))
-    largest = max(k for _, k in columns)
+    columns.sort(key=lambda column: -column[1])  # stable: metrics of one K stay in their order
+    largest = columns[0][1]
     methods = []
     for method, group in rows.groupby(C.METHOD, sort=False):
         cells = {(row.metric, int(row.k)): row for row in group.itertuples(index=False)}

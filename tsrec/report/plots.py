@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from tsrec.columns import Columns as C
 
@@ -51,6 +52,8 @@ def codebook_plot(codes: np.ndarray) -> bytes:
         sizes = sizes[sizes > 0]
         axes.plot(np.arange(1, len(sizes) + 1), sizes, color=_LINES[level % len(_LINES)], label=f"level {level + 1}")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("codes in use, largest first")
     axes.set_ylabel("items per code")
     axes.legend(fontsize=8, frameon=False)

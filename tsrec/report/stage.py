@@ -31,7 +31,7 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         summary=content.data_summary(items, interactions),
         columns=columns,
         methods=methods,
-        health=_rounded(health.to_dict("records")),
+        health=_rounded(health.assign(**{C.LEVEL: health[C.LEVEL] + 1}).to_dict("records")),  # people count from 1
         tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items, config.n_examples),
         stories=content.user_stories(parents, config),
         stages=content.stage_counts(parents),
@@ -71,4 +71,4 @@ def _parents(config: Config) -> tuple[str, ...]:
     return ("ingest", *teacher, "sids", "sa_init", "finetune", "baselines", "evaluate")
 
 
-STAGE = Stage(name="report", version=1, config=lambda config: config.report, parents=_parents, run=run)
+STAGE = Stage(name="report", version=2, config=lambda config: config.report, parents=_parents, run=run)
