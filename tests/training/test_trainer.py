@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.training.training_run import TinyModel, examples, recipe, run
 from tsrec.training import pack, resolve_precision, train
@@ -90,6 +91,20 @@ def test_best_weights_are_loaded_and_the_log_holds_every_task(tmp_path: Path) ->
     weighted = valid_rows["loss"] * valid_rows["task"].map(counts)
     per_step = weighted.groupby(valid_rows["step"]).sum() / sum(counts.values())
     assert final == pytest.approx(per_step.min(), abs=1e-5)
+
+
+def test_without_patience_training_runs_to_the_end_and_keeps_the_last_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, few, valid, settings = TinyModel(), examples(16, 1), examples(32, 2), recipe(patience=None, epochs=24)
+    log = train(model, few, valid, settings, tmp_path, TASKS, pad_id=0)
+    assert log["step"].max() == 48
+    losses = log[log["split"] == "valid"].groupby("step")["loss"].mean()
+    assert losses.idxmin() < 48  # else the best weights were the last ones, and this test could not fail
+    last = load_file(tmp_path / "checkpoints" / "checkpoint-48" / "model.safetensors")
+    torch.testing.assert_close(dict(model.named_parameters()), dict(last))
+    again = TinyModel()  # killed after its last step
+    train(again, few, valid, settings, tmp_path, TASKS, pad_id=0)
+    torch.testing.assert_close(dict(again.named_parameters()), dict(last))
 
 
 def test_early_stopping_sees_the_mean_over_tokens(tmp_path: Path) -> None:

@@ -67,7 +67,12 @@ class FinetuneConfig(Section):
     max_valid_histories: int = Field(
         2000, ge=1, description="Histories behind the loss on valid, drawn at random; more cost time and tell little."
     )
-    patience: int = Field(3, ge=1, description="Early stopping after this many evaluations without a lower loss.")
+    patience: int | None = Field(
+        3,
+        ge=1,
+        description="Early stopping after this many evaluations without a lower loss on valid, and the best weights "
+        "are kept; empty: train to the end and keep the last ones.",
+    )
     precision: Precision = Field(
         "auto", description="auto: bfloat16 where the processor multiplies it natively, else float32."
     )

@@ -40,7 +40,11 @@ _COMPLETE = "complete.json"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. Rates are peak values of AdamW; `own_rates` maps a parameter's name to its own rate."""
+    """How to train. Rates are peak values of AdamW; `own_rates` maps a parameter's name to its own rate.
+
+    `patience` is how many evaluations without a lower loss end the training, whose best weights are then kept; with
+    None it runs to the end and keeps the last weights.
+    """
 
     epochs: float
     batch_size: int
@@ -49,7 +53,7 @@ class Recipe:
     weight_decay: float
     max_grad_norm: float
     evals_per_epoch: int
-    patience: int
+    patience: int | None
     precision: str
     device: str
     seed: int
@@ -81,7 +85,7 @@ def train(
     task_names: Sequence[str],
     pad_id: int,
 ) -> pd.DataFrame:
-    """Train `model` in place, up to early stopping on the loss of `valid_examples`, and leave its best weights in it.
+    """Train `model` in place, and leave its best weights by the loss of `valid_examples` in it, or its last ones.
 
     A killed call repeated with the same `work` folder goes on from the last complete checkpoint and ends with the
     same weights as a call never interrupted.
@@ -101,7 +105,7 @@ def train(
             return _training_log(state.log_history, task_names)
     meter = _Meter(len(task_names))
     callbacks: list[TrainerCallback] = [_MarkComplete(), _ProgressBar(meter)]
-    if len(valid_examples):
+    if len(valid_examples) and recipe.patience is not None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
     trainer = _PackingTrainer(
         model=model,
@@ -122,6 +126,7 @@ def train(
 def _arguments(recipe: Recipe, n_train: int, n_valid: int, checkpoints: Path) -> TrainingArguments:
     device = resolve_device(recipe.device)
     interval = max(1, math.ceil(n_train / recipe.batch_size) // recipe.evals_per_epoch)
+    keep_best = n_valid > 0 and recipe.patience is not None
     return TrainingArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=recipe.batch_size,
@@ -136,8 +141,8 @@ def _arguments(recipe: Recipe, n_train: int, n_valid: int, checkpoints: Path) ->
         save_strategy="steps",
         save_steps=interval,
         save_total_limit=2,
-        load_best_model_at_end=n_valid > 0,
-        metric_for_best_model="eval_loss",
+        load_best_model_at_end=keep_best,
+        metric_for_best_model="eval_loss" if keep_best else None,  # without one, no checkpoint is ever called the best
         greater_is_better=False,
         restore_callback_states_from_checkpoint=True,  # else early stopping loses count
         logging_steps=interval,
