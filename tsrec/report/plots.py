@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from tsrec.columns import Columns as C
 
@@ -52,7 +52,7 @@ def codebook_plot(codes: np.ndarray) -> bytes:
         sizes = sizes[sizes > 0]
         axes.plot(np.arange(1, len(sizes) + 1), sizes, color=_LINES[level % len(_LINES)], label=f"level {level + 1}")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("codes in use, largest first")
     axes.set_ylabel("items per code")
@@ -69,7 +69,8 @@ def history_plot(lengths: np.ndarray, popularity: np.ndarray) -> bytes:
     ):
         _tidy(axes)
         top = max(int(np.quantile(values, 0.99)), 2) if len(values) else 2
-        axes.hist(np.clip(values, 0, top), bins=min(top, 40), color=_OURS)
+        width = -(-top // 40)  # bars of a whole number of counts: no bar stays empty for want of an integer in it
+        axes.hist(np.clip(values, 0, top), bins=np.arange(0, top + width + 1, width) - 0.5, color=_OURS)
         axes.set_xlabel(f"{label} (last bar: {top} or more)", fontsize=8)
     return _png(figure)
 
