@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tsrec.errors import DataError
+
 
 class Section(BaseModel):
     """Configuration of one stage. Unknown keys are errors that name the nearest known one."""
@@ -35,7 +37,7 @@ def runtime(default: Any, **field: Any) -> Any:
 class ImportingSection(Section):
     """A section whose stage can read its result from a file made elsewhere instead of computing it."""
 
-    import_file: str | None = runtime(None, description="File made elsewhere.")
+    import_file: str | None
 
     def beside(self, data: str | None) -> Self:
         """The section with a relative `import_file` in the folder `data` where it lies there, else as it is."""
@@ -44,6 +46,15 @@ class ImportingSection(Section):
         file = Path(self.import_file).expanduser()
         in_data = Path(data or "").expanduser() / file  # an absolute `file` stays itself
         return self.model_copy(update={"import_file": str(in_data if in_data.is_file() else file)})
+
+    def imported_file(self, name: str) -> Path | None:
+        """Path of `import_file`, or None. Raises DataError, naming the section `name`, where the file is missing."""
+        if not self.import_file:
+            return None
+        path = Path(self.import_file)
+        if not path.is_file():
+            raise DataError(f"{name}.import_file: {path}: no such file, neither here nor in ingest.path")
+        return path
 
 
 def canonical(section: BaseModel) -> dict[str, Any]:

@@ -100,12 +100,8 @@ def parents_of(config: Config) -> tuple[str, ...]:
 
 def raw_inputs(config: SaInitConfig) -> dict[str, Path]:
     """The imported file, if any. Raises DataError where it is missing."""
-    if not config.import_file:
-        return {}
-    path = Path(config.import_file)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file, here or in ingest.path; sa_init.import_file names it")
-    return {"import_file": path}
+    path = config.imported_file("sa_init")
+    return {"import_file": path} if path else {}
 
 
 def _section(config: Config) -> SaInitConfig:

@@ -89,12 +89,8 @@ def _parents(config: Config) -> tuple[str, ...]:
 
 
 def _raw_inputs(config: SidsConfig) -> dict[str, Path]:
-    if not config.import_file:
-        return {}
-    path = Path(config.import_file)
-    if not path.is_file():
-        raise DataError(f"sids.import_file: {path}: no such file, neither here nor in ingest.path")
-    return {"sids": path}
+    path = config.imported_file("sids")
+    return {"sids": path} if path else {}
 
 
 STAGE = Stage(

@@ -105,11 +105,12 @@ def train(
             return _training_log(state.log_history, task_names)
     meter = _Meter(len(task_names))
     callbacks: list[TrainerCallback] = [_MarkComplete(), _ProgressBar(meter)]
-    if len(valid_examples) and recipe.patience is not None:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
+    patience = recipe.patience if len(valid_examples) else None
+    if patience is not None:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=patience))
     trainer = _PackingTrainer(
         model=model,
-        args=_arguments(recipe, len(train_examples), len(valid_examples), checkpoints),
+        args=_arguments(recipe, len(train_examples), len(valid_examples), checkpoints, keep_best=patience is not None),
         train_dataset=_Examples(train_examples),
         eval_dataset=_Examples(valid_examples) if len(valid_examples) else None,
         data_collator=lambda examples: pack(examples, pad_id),
@@ -123,10 +124,9 @@ def train(
     return _training_log(trainer.state.log_history, task_names)
 
 
-def _arguments(recipe: Recipe, n_train: int, n_valid: int, checkpoints: Path) -> TrainingArguments:
+def _arguments(recipe: Recipe, n_train: int, n_valid: int, checkpoints: Path, *, keep_best: bool) -> TrainingArguments:
     device = resolve_device(recipe.device)
     interval = max(1, math.ceil(n_train / recipe.batch_size) // recipe.evals_per_epoch)
-    keep_best = n_valid > 0 and recipe.patience is not None
     return TrainingArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=recipe.batch_size,
