@@ -80,10 +80,12 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     writer = _evaluate(shop_config, shop_artifacts, tmp_path / "partial")
     shards = sorted(writer.work.glob("*.parquet"))
     assert len(shards) == 8  # 25 targets and 25 users in shards of 8
-    kept = {path: path.stat().st_mtime_ns for path in shards[1::2]}
-    for path in shards[::2]:
-        path.with_suffix(".tmp").write_bytes(path.read_bytes()[:50])  # what a kill leaves
-        path.unlink()
+    kept = {path: path.stat().st_mtime_ns for path in shards[3:]}
+    whole = shards[0].read_bytes()
+    shards[0].write_bytes(b"")  # what a power cut leaves
+    shards[1].write_bytes(shards[1].read_bytes()[: len(whole) // 2])
+    shards[2].with_name(shards[2].name + ".tmp").write_bytes(whole[:50])  # what a kill leaves
+    shards[2].unlink()
     _evaluate(shop_config, shop_artifacts, tmp_path / "partial")
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     for table in TABLES:

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 import signal
 from pathlib import Path
 
@@ -71,6 +72,57 @@ def test_a_checkpoint_half_deleted_is_not_resumed_from(whole: Path, tmp_path: Pa
     (marked[-1].parent / "optimizer.pt").unlink()
     assert _run(tmp_path / "work", weights) == 0
     assert weights.read_bytes() == whole.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The work folder of a run killed at step 14, with the checkpoints of steps 8 and 12, and a copy of it."""
+    work = tmp_path_factory.mktemp("killed") / "work"
+    assert _run(work, work.parent / "none", (14, "step")) == -signal.SIGKILL
+    shutil.copytree(work, work.parent / "copy")
+    return work, work.parent / "copy"
+
+
+CUTS = [
+    ("newest", "complete.json", 0),
+    ("newest", "complete.json", 0.5),
+    ("newest", "trainer_state.json", 0),
+    ("newest", "trainer_state.json", 0.5),
+    ("newest", "model.safetensors", 0),
+    ("newest", "optimizer.pt", 0.5),
+    ("all", "trainer_state.json", 0),
+]
+
+
+@pytest.mark.parametrize(("which", "name", "share"), CUTS)
+def test_work_files_cut_by_a_power_cut_change_nothing(
+    whole: Path, killed: tuple[Path, Path], tmp_path: Path, which: str, name: str, share: float
+) -> None:
+    """Checkpoints hold absolute paths, so the damaged copy is put back where it was made."""
+    work, copy = killed
+    shutil.rmtree(work)
+    shutil.copytree(copy, work)
+    checkpoints = sorted(work.glob("checkpoints/*"), key=lambda path: int(path.name.split("-")[1]))
+    assert [path.name for path in checkpoints] == ["checkpoint-8", "checkpoint-12"]
+    for checkpoint in checkpoints if which == "all" else checkpoints[-1:]:
+        content = (checkpoint / name).read_bytes()
+        (checkpoint / name).write_bytes(content[: int(len(content) * share)])
+    weights = tmp_path / "weights.safetensors"
+    assert _run(work, weights) == 0
+    assert weights.read_bytes() == whole.read_bytes()
+    assert weights.with_suffix(".csv").read_text() == whole.with_suffix(".csv").read_text()
+
+
+def test_a_checkpoint_whose_best_weights_are_lost_is_not_resumed_from(whole: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    assert _run(work, tmp_path / "none", (30, "step")) == -signal.SIGKILL
+    states = [json.loads(path.read_text()) for path in work.glob("checkpoints/*/trainer_state.json")]
+    newest = max(states, key=lambda state: state["global_step"])
+    best = Path(newest["best_model_checkpoint"])
+    assert best.name != f"checkpoint-{newest['global_step']}"  # else this test could not fail
+    (best / "model.safetensors").write_bytes(b"")
+    assert _run(work, tmp_path / "weights.safetensors") == 0
+    assert (tmp_path / "weights.safetensors").read_bytes() == whole.read_bytes()
 
 
 def test_best_weights_are_loaded_and_the_log_holds_every_task(tmp_path: Path) -> None:

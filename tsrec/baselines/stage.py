@@ -1,10 +1,9 @@
 """The baselines stage: fit each method on train, rank all items for every target of valid and test."""
 
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tsrec.baselines import item_knn, popular, sasrec, transitions
 from tsrec.baselines.scorer import Baseline, FitInputs
@@ -15,6 +14,7 @@ from tsrec.histories import build_histories
 from tsrec.progress import progress
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
+from tsrec.store.work_files import kept_table
 
 BASELINES: dict[str, Baseline] = {
     "popular": popular.fit,
@@ -36,9 +36,7 @@ def run(config: BaselinesConfig, parents: Parents, out: ArtifactWriter) -> None:
     tables = []
     for method in config.methods:
         path = out.work / f"{method}.parquet"
-        if not path.exists():
-            _write(_rank(method, inputs, events, names), path)
-        tables.append(pq.read_table(path))
+        tables.append(kept_table(path, partial(_rank, method, inputs, events, names)))
     out.write_table("baseline_recommendations", pa.concat_tables(tables))
 
 
@@ -72,12 +70,6 @@ def _rank(method: str, inputs: FitInputs, events: np.ndarray, names: pa.Array) -
         }
     )
     return table.filter(pa.array(keep))
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(table, temporary)
-    temporary.rename(path)
 
 
 STAGE = Stage(

@@ -1,15 +1,16 @@
 """Recommendations for many histories, shard by shard, so that a killed run goes on where it was."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.config import EvaluateConfig
 from tsrec.evaluate.recommend import Recommender
 from tsrec.progress import progress
+from tsrec.store.work_files import kept_table
 
 ROW = "row"
 ITEM_NUMBER = "item"
@@ -36,11 +37,7 @@ def recommend_all(
             rows = np.arange(start, min(start + config.shard_users, len(pasts)))
             # Other batches may give other last bits, so shards of another batch size are not mixed in.
             path = work / f"{what} {start}-{rows[-1]}-{config.batch_users}.parquet"
-            if not path.exists():
-                temporary = path.with_suffix(".tmp")
-                pq.write_table(_shard(recommender, pasts, rows, config), temporary)
-                temporary.rename(path)
-            shards.append(pq.read_table(path))
+            shards.append(kept_table(path, partial(_shard, recommender, pasts, rows, config)))
             bar.update(len(rows))
     return pa.concat_tables(shards)
 

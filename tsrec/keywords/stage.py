@@ -1,11 +1,10 @@
 """The keywords stage: shard by shard, so that a killed run asks the teacher only for what is missing."""
 
 from collections import Counter
-from pathlib import Path
+from functools import partial
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.config import KeywordsConfig, OpenAIConfig
@@ -15,6 +14,7 @@ from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher
 from tsrec.progress import progress
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
+from tsrec.store.work_files import kept_table
 
 _SCHEMA = pa.schema([(C.ITEM, pa.string()), (C.KEYWORDS, pa.list_(pa.string())), (C.SOURCE, pa.string())])
 
@@ -30,9 +30,7 @@ def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
             shard = items.iloc[start : start + config.shard_items]
             # Named by its rows: with another shard size, other shards.
             path = out.work / f"{start}-{start + len(shard)}.parquet"
-            if not path.exists():
-                _draw(teacher, shard, path)
-            shards.append(pq.read_table(path))
+            shards.append(kept_table(path, partial(_draw, teacher, shard)))
             bar.update(len(shard))
     table = pa.concat_tables([shard.replace_schema_metadata(None) for shard in shards])
     out.write_table("item_keywords", table)
@@ -52,13 +50,11 @@ def _bill(prices: OpenAIConfig, shards: list[pa.Table]) -> dict[str, float]:
     return {**usage, "cost_usd": round(dollars, 4)}
 
 
-def _draw(teacher: Teacher, shard: pd.DataFrame, path: Path) -> None:
+def _draw(teacher: Teacher, shard: pd.DataFrame) -> pa.Table:
     drawn = teacher.draw(shard)
     table = pa.table([pa.array(shard[C.ITEM]).cast(pa.string()), drawn.keywords, drawn.sources], schema=_SCHEMA)
     metadata = {f"usage.{name}": str(value) for name, value in drawn.usage.items()}
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(table.replace_schema_metadata(metadata), temporary)
-    temporary.rename(path)
+    return table.replace_schema_metadata(metadata)
 
 
 def _usage(shard: pa.Table) -> dict[str, int]:

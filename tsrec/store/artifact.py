@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from tsrec.errors import ArtifactError, CorruptArtifactError
 from tsrec.store.fingerprint import file_sha256
 from tsrec.store.manifest import MANIFEST_NAME, Count, FileEntry, Manifest
+from tsrec.store.work_files import write_parquet
 
 WORK_NAME = "work"
 
@@ -78,7 +79,7 @@ class ArtifactWriter:
     """What a stage writes to. Files appear in the store only when the stage has returned.
 
     `work` is a folder that survives a kill: shards and checkpoints kept there are found again by the next attempt
-    at the same artifact. It is removed when the artifact is finished.
+    at the same artifact, which checks them first (`work_files`). It is removed when the artifact is finished.
     """
 
     path: Path
@@ -123,13 +124,8 @@ class ArtifactWriter:
     def _files(self) -> Iterator[Path]:
         for path in sorted(self.path.rglob("*")):
             relative = path.relative_to(self.path)
-            if path.is_file() and relative.parts[0] != WORK_NAME and relative.name != MANIFEST_NAME:
+            if path.is_file() and relative.parts[0] != WORK_NAME and relative != Path(MANIFEST_NAME):
                 yield path
-
-
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write one Parquet file: the same table gives the same bytes."""
-    pq.write_table(table, path, compression="zstd")
 
 
 def _describe(path: Path) -> FileEntry:

@@ -5,10 +5,8 @@ Knows nothing of SIDs: it is handed a model that takes a packed batch and return
 are gone when the stage is done.
 """
 
-import json
 import logging
 import math
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,11 +29,10 @@ from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging as transformers_logging
 
 from tsrec.progress import progress
+from tsrec.store import work_files
 from tsrec.training.packing import Example, pack
 
 logger = logging.getLogger(__name__)
-
-_COMPLETE = "complete.json"
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def train(
 ) -> pd.DataFrame:
     """Train `model` in place, and leave its best weights by the loss of `valid_examples` in it, or its last ones.
 
-    A killed call repeated with the same `work` folder goes on from the last complete checkpoint and ends with the
+    A killed call repeated with the same `work` folder goes on from the last checkpoint that is whole and ends with the
     same weights as a call never interrupted.
 
     Returns:
@@ -95,10 +92,10 @@ def train(
     """
     transformers_logging.set_verbosity_error()
     checkpoints = work / "checkpoints"
-    newest = _last_complete(checkpoints)
+    newest = _last_usable(checkpoints)
     if newest is not None:
         logger.info("resuming from %s", newest.name)
-        state = TrainerState.load_from_json(str(newest / "trainer_state.json"))
+        state = _state_of(newest)
         if state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
             # Killed after its last step. Trainer would forget that it had stopped early, and train on.
             load_model(model, Path(state.best_model_checkpoint or newest) / "model.safetensors")
@@ -253,17 +250,13 @@ class _PackingTrainer(Trainer):
 
 
 class _MarkComplete(TrainerCallback):
-    """Mark a checkpoint once it is whole, with the size of each file.
+    """Seal a checkpoint once it is whole.
 
     A kill while Trainer writes a checkpoint, or deletes an old one, must not leave one to resume from.
     """
 
     def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir()}
-        partial = checkpoint / f"{_COMPLETE}.partial"
-        partial.write_text(json.dumps(sizes), encoding="utf-8")
-        partial.replace(checkpoint / _COMPLETE)
+        work_files.seal(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
 
 class _ProgressBar(TrainerCallback):
@@ -293,24 +286,26 @@ class _ProgressBar(TrainerCallback):
         self.bar.close()
 
 
-def _last_complete(folder: Path) -> Path | None:
-    """The newest complete checkpoint; incomplete ones are removed."""
-    complete = []
+def _last_usable(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole, as is the one whose weights it calls the best; others are removed."""
+    whole = set()
     for checkpoint in folder.glob("checkpoint-*"):
-        if _is_complete(checkpoint):
-            complete.append(checkpoint)
+        if work_files.is_whole(checkpoint):
+            whole.add(checkpoint)
         else:
-            shutil.rmtree(checkpoint)
-    return max(complete, key=lambda checkpoint: int(checkpoint.name.split("-")[1]), default=None)
+            work_files.remove(checkpoint)
+    for checkpoint in sorted(whole, key=lambda checkpoint: int(checkpoint.name.split("-")[1]), reverse=True):
+        best = _state_of(checkpoint).best_model_checkpoint
+        if best is None or Path(best) in whole:
+            return checkpoint
+        # Trainer would go on, and at the end leave the last weights in place of the best ones.
+        logger.warning("%s: its best weights, %s, are lost; not resuming from it", checkpoint, best)
+        work_files.remove(checkpoint)
+    return None
 
 
-def _is_complete(checkpoint: Path) -> bool:
-    marker = checkpoint / _COMPLETE
-    if not marker.exists():
-        return False
-    sizes = json.loads(marker.read_text(encoding="utf-8"))
-    files = {name: checkpoint / name for name in sizes}
-    return all(files[name].exists() and files[name].stat().st_size == size for name, size in sizes.items())
+def _state_of(checkpoint: Path) -> Any:
+    return TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
 
 def _training_log(history: list[dict[str, float]], task_names: Sequence[str]) -> pd.DataFrame:
