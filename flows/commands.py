@@ -24,11 +24,14 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool) ->
         from tsrec import pipeline
 
         pipeline.run(config)
+    from tsrec.data import loss_lines
     from tsrec.evaluate.summary import metrics_table
 
-    evaluate, report = _finished(config, "evaluate", "report")
+    ingest, evaluate, report = _finished(config, "ingest", "evaluate", "report")
     print(f"\n{config.dataset}, {config.evaluate.split} targets, {config.evaluate.confidence:.0%} intervals")
     print(metrics_table(evaluate.frame("metrics")).to_string())
+    if lost := loss_lines(ingest):
+        print("\n".join(["\nof the raw data:", *(f"  {line}" for line in lost)]))
     print(f"\nreport: {report.file('report.html')}\n\ntry next:")
     user = evaluate.frame("recommendations", [C.USER])[C.USER].iloc[0]
     same = [*([profile] if profile else []), *(part for override in overrides for part in ("--set", override))]

@@ -50,20 +50,28 @@ def test_leave_one_out_marks_the_last_two_events_of_long_enough_users(pairs: lis
     assert counts == {"n_users_too_short_to_split": short}
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 50)), min_size=1, max_size=60))
-def test_by_time_cuts_the_whole_log_at_80_and_90_percent(events: list[tuple[int, int]]) -> None:
-    events = sorted(events)
-    split, _ = by_time(_events([(user, 0) for user, _ in events], [time for _, time in events]))
-    size = len(events)
-    times = {name: [t for s, (_, t) in zip(split, events, strict=True) if SPLITS[s] == name] for name in SPLITS}
-    assert len(times["train"]) == size * 8 // 10
-    assert len(times["valid"]) == size * 9 // 10 - size * 8 // 10
-    assert len(times["test"]) == size - size * 9 // 10
-    for early, late in (("train", "valid"), ("train", "test"), ("valid", "test")):
-        assert max(times[early], default=-1) <= min(times[late], default=51)
+@given(st.sets(st.integers(0, 500), min_size=10, max_size=60))
+def test_by_time_cuts_the_whole_log_at_80_and_90_percent(times: set[int]) -> None:
+    split, _ = by_time(_events([(time % 5, 0) for time in times], list(times)))
+    marks = [SPLITS[code] for _, code in sorted(zip(times, split, strict=True))]
+    size = len(times)
+    first, second = size * 8 // 10, size * 9 // 10
+    assert marks == ["train"] * first + ["valid"] * (second - first) + ["test"] * (size - second)
 
 
-RATED = "user_id,item_id,timestamp,rating\nu,a,1,5\nu,b,2,1\nu,c,3,\nu,a,4,4\nv,a,5,5\n"
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=60), st.permutations(range(5)))
+def test_by_time_parts_no_moment_and_asks_no_user_for_his_name(times: list[int], names: list[int]) -> None:
+    split, _ = by_time(_events([(index % 5, 0) for index in range(len(times))], times))
+    renamed, _ = by_time(_events([(names[index % 5], 0) for index in range(len(times))], times))
+    assert split.tolist() == renamed.tolist()
+    marks = {time: {SPLITS[code] for t, code in zip(times, split, strict=True) if t == time} for time in sorted(times)}
+    assert all(len(found) == 1 for found in marks.values())
+    order = [SPLITS.index(mark) for found in marks.values() for mark in found]
+    assert order == sorted(order)
+    assert set(order) == ({0, 1, 2} if len(marks) > 2 else {0})
+
+
+RATED = "user_id,item_id,timestamp,rating\nu,a,1,5\nu,b,2,1\nu,c,3,\nu,a,4,4\nv,a,5,5\nu,a,6,5\nu,a,7,5\n"
 
 
 def test_low_and_missing_ratings_are_dropped_and_counted(ingest: Ingest) -> None:
@@ -73,6 +81,8 @@ def test_low_and_missing_ratings_are_dropped_and_counted(ingest: Ingest) -> None
     assert events[["user_id", "item_id", "position"]].to_numpy().tolist() == [
         ["u", "a", 0],
         ["u", "a", 1],
+        ["u", "a", 2],
+        ["u", "a", 3],
         ["v", "a", 0],
     ]
     assert artifact.frame("items")["item_id"].tolist() == ["a", "b", "c"]
@@ -84,14 +94,14 @@ def test_k_core_drops_users_and_items_and_counts_them(ingest: Ingest) -> None:
     assert artifact.counts["n_users_dropped_by_k_core"] == 1
     assert artifact.counts["n_items_dropped_by_k_core"] == 2
     assert artifact.frame("items")["item_id"].tolist() == ["a"]
-    assert artifact.frame("interactions")["item_id"].tolist() == ["a", "a"]
+    assert artifact.frame("interactions")["item_id"].tolist() == ["a"] * 4
 
 
 @pytest.mark.parametrize("times_per_second", [1, 1000])
 def test_the_time_window_takes_dates_or_raw_numbers(ingest: Ingest, times_per_second: int) -> None:
-    days = [1_577_836_800 + 86_400 * day for day in range(4)]  # 1 to 4 January 2020
+    days = [1_577_836_800 + 86_400 * day for day in range(6)]  # 1 to 6 January 2020
     rows = "".join(f"u,a,{time * times_per_second}\n" for time in days)
     files = {"items.csv": ITEMS, "interactions.csv": f"user_id,item_id,timestamp\n{rows}"}
-    artifact = ingest(files, since="2020-01-02", until=str(days[3] * times_per_second))
+    artifact = ingest(files, since="2020-01-02", until=str(days[5] * times_per_second))
     assert artifact.counts["n_dropped_by_time"] == 2
-    assert artifact.frame("interactions")["timestamp"].tolist() == [t * times_per_second for t in days[1:3]]
+    assert artifact.frame("interactions")["timestamp"].tolist() == [t * times_per_second for t in days[1:5]]

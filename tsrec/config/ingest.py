@@ -46,10 +46,25 @@ class IngestConfig(Section):
     min_rating: float | None = Field(None, description="Drop interactions rated lower, where there are ratings.")
     min_user_events: int = Field(1, ge=1, description="k-core: repeatedly drop users with fewer events.")
     min_item_events: int = Field(1, ge=1, description="k-core: repeatedly drop items with fewer events.")
-    since: str | None = Field(None, description="Keep events from this time on (ISO date, or the raw number).")
-    until: str | None = Field(None, description="Keep events before this time (ISO date, or the raw number).")
+    since: str | None = Field(
+        None, description="Keep events from this time on: a date (2018, 20140720, ISO; UTC), or the raw number."
+    )
+    until: str | None = Field(
+        None, description="Keep events before this time: a date (2018, 20140720, ISO; UTC), or the raw number."
+    )
+    duplicates: Literal["drop", "keep"] = Field(
+        "drop", description="Events of the same user, item and time: drop all but the first, or keep them."
+    )
+    max_loss: float = runtime(  # whether a run stops, not what it makes
+        0.3,
+        ge=0,
+        le=1,
+        description="Stop where a larger share of the interactions names unknown items, of the items has no text, or "
+        "of the interactions contradicts the order of the split column.",
+    )
     split: Literal["leave-one-out", "time", "column"] = Field(
         "leave-one-out",
         description="leave-one-out: each user's last event is test, the one before it valid. time: all events "
-        "sorted by time, 8:1:1. column: as given in a `split` column (train, valid, test, history).",
+        "sorted by time, 8:1:1, those of one moment together. column: as given in a `split` column (train, valid, "
+        "test, history); what stands after a later split of the same user becomes history.",
     )

@@ -1,6 +1,6 @@
 """Interactions as integer arrays: ten million of them fit in a few hundred megabytes."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
@@ -9,9 +9,13 @@ import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
+from tsrec.data.half_written import LastRow
+from tsrec.data.ids import as_ids
+from tsrec.data.times import Clock, RawTimes, parse_times, settle
 from tsrec.errors import DataError
 
 SPLITS = tuple(split.value for split in Split)
+_EXAMPLES = 1000  # unknown ids that are kept, to see why they are unknown
 
 
 @dataclass(frozen=True)
@@ -48,27 +52,55 @@ class EventReader:
         self.user_codes: dict[str, int] = {}
         self.n_rows = 0
         self.n_unknown_items = 0
+        self.unknown_items = pd.Index([], dtype="str")  # the first different ones
+        self._parts: list[Events] = []
+        self._times: list[RawTimes] = []
+        self._last_row = LastRow()
 
-    def read(self, batch: pd.DataFrame) -> Events:
-        """The events of one batch; those of unknown items are skipped and counted.
+    def read(self, batch: pd.DataFrame) -> None:
+        """Take in one batch; events of unknown items are skipped and counted.
 
         Raises:
             DataError: a needed column is missing, or a value cannot be read; names its row and field.
         """
-        items = self.item_ids.get_indexer(self._ids(batch, C.ITEM)).astype(np.int32)
+        ids = self._ids(batch, C.ITEM)
+        items = self.item_ids.get_indexer(ids).astype(np.int32)
         codes, users = pd.factorize(self._ids(batch, C.USER))
         numbers = np.array([self.user_codes.setdefault(user, len(self.user_codes)) for user in users], dtype=np.int32)
+        times, bad = parse_times(batch[C.TIMESTAMP])
+        self._refuse(batch[C.TIMESTAMP], bad, "a number or an ISO date")
+        if self._last_row.is_cut(batch[C.TIMESTAMP]):
+            self._refuse(batch[C.TIMESTAMP], np.arange(len(batch)) == len(batch) - 1, "as long as all others: cut off")
         events = Events(
             user=numbers[codes],
             item=items,
-            timestamp=self._timestamps(batch),
+            timestamp=times.whole,
             rating=self._ratings(batch),
             split=self._splits(batch),
         )
         self.n_rows += len(batch)
         known = items >= 0
-        self.n_unknown_items += int((~known).sum())
-        return events.take(known)
+        if not known.all():
+            self.n_unknown_items += int((~known).sum())
+            self.unknown_items = self.unknown_items.append(pd.Index(ids[~known])).unique()[:_EXAMPLES]
+        self._parts.append(events.take(known))
+        self._times.append(times.take(known))
+
+    def events(self) -> tuple[Events, Clock, dict[str, int | str]]:
+        """All events, in raw order, with their times in one unit; what that unit is, and what was counted.
+
+        Raises:
+            DataError: times of different units stand side by side.
+        """
+        raw = RawTimes.concatenate(self._times)
+        self._times = []
+        try:
+            timestamp, clock, counts = settle(raw)
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from None
+        events = replace(Events.concatenate(self._parts), timestamp=timestamp)
+        self._parts = []
+        return events, clock, counts
 
     def user_ids(self) -> np.ndarray:
         """(U,) object: user ids by code."""
@@ -77,25 +109,7 @@ class EventReader:
     def _ids(self, batch: pd.DataFrame, field: str) -> pd.Series:
         values = batch[field]
         self._refuse(values, (values.isna() | (values == "")).to_numpy(), "an id")
-        return values.astype(str)
-
-    def _timestamps(self, batch: pd.DataFrame) -> np.ndarray:
-        """Numbers as they are, ISO dates in whole seconds since 1970 (UTC)."""
-        values = batch[C.TIMESTAMP]
-        if pd.api.types.is_datetime64_any_dtype(values):
-            is_number = np.zeros(len(values), dtype=bool)
-            result = np.zeros(len(values), dtype=np.int64)
-        else:
-            numbers = pd.to_numeric(values, errors="coerce")
-            is_number = np.abs(numbers.to_numpy(dtype=np.float64)) < 2.0**63  # not for NaN either
-            result = numbers.where(is_number, 0).to_numpy().astype(np.int64)
-        if not is_number.all():
-            dates = pd.to_datetime(values[~is_number], errors="coerce", utc=True, format="ISO8601")
-            unreadable = np.zeros(len(values), dtype=bool)
-            unreadable[~is_number] = dates.isna()
-            self._refuse(values, unreadable, "a number or an ISO date")
-            result[~is_number] = dates.dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
-        return result
+        return as_ids(values, self.path)
 
     def _ratings(self, batch: pd.DataFrame) -> np.ndarray:
         if not self.needs_rating:

@@ -12,9 +12,13 @@ from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
 from tsrec.data.cleaning import clean_items
 from tsrec.data.events import SPLITS, EventReader, Events
-from tsrec.data.filtering import filter_events
+from tsrec.data.filtering import filter_events, k_core
+from tsrec.data.ids import as_ids
+from tsrec.data.losses import LossReport, failed_join
+from tsrec.data.ordering import find_duplicates, in_order, ties
 from tsrec.data.sources import SOURCES
-from tsrec.data.splitting import SPLITTERS
+from tsrec.data.splitting import SPLITTERS, check_targets, count_targets
+from tsrec.data.times import Clock
 from tsrec.errors import DataError
 from tsrec.progress import progress
 from tsrec.stage import Parents, Stage
@@ -33,12 +37,12 @@ _SCHEMA = pa.schema(
 
 
 def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
-    """Write `items` (in order of id) and `interactions` (in order of user id and time)."""
+    """Write `items` (in order of id), `interactions` (in order of user id and time) and what was lost."""
     items_path, events_path = SOURCES[config.source].files(config)
-    items = _read_items(config, items_path, out)
-    events, user_ids = _read_events(config, events_path, pd.Index(items[C.ITEM]), out)
-    events, counts = filter_events(events, config)
-    out.count(**counts)
+    losses = LossReport(config.max_loss)
+    items = _read_items(config, items_path, out, losses)
+    events, clock, user_ids = _read_events(config, items_path, events_path, pd.Index(items[C.ITEM]), out, losses)
+    events, user_ids = _select(config, events, clock, user_ids, out, losses)
     if not len(events):
         raise DataError(
             f"{events_path}: no interaction is left; see ingest.since, until, min_rating, min_user_events, "
@@ -48,23 +52,24 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
         n_before = len(items)
         items, events = _keep_items(items, events)
         out.count(n_items_dropped_by_k_core=n_before - len(items))
-    events, user_ids = _in_order(events, user_ids)
-    split, counts = SPLITTERS[config.split](events)
-    out.count(**counts, n_items=len(items), n_users=len(user_ids), n_interactions=len(events))
+    out.count(n_items=len(items), n_users=len(user_ids), n_interactions=len(events))
+    split = _split(config, events, user_ids, out, losses)
     out.write_table("items", items)
     _write_interactions(events, split, items[C.ITEM].to_numpy(dtype=object), user_ids, out)
+    losses.write(out)
 
 
-def _read_items(config: IngestConfig, path: Path, out: ArtifactWriter) -> pd.DataFrame:
+def _read_items(config: IngestConfig, path: Path, out: ArtifactWriter, losses: LossReport) -> pd.DataFrame:
     source = SOURCES[config.source]
     frames: list[pd.DataFrame] = []
     totals, n_rows = Counter[str](), 0
-    for batch in progress(source.items(config, path), desc="reading items", unit="batch"):
-        nameless = (batch[C.ITEM].isna() | (batch[C.ITEM] == "")).to_numpy()
+    for raw in progress(source.items(config, path), desc="reading items", unit="batch"):
+        nameless = (raw[C.ITEM].isna() | (raw[C.ITEM] == "")).to_numpy()
         if nameless.any():
             row = n_rows + int(np.argmax(nameless)) + 1
             raise DataError(f"{path}: row {row}, field item_id: the item has no id")
-        frame, counts = clean_items(batch.reset_index(drop=True), config.text_fields, config.max_text_chars)
+        batch = raw.assign(**{C.ITEM: as_ids(raw[C.ITEM], path)}).reset_index(drop=True)
+        frame, counts = clean_items(batch, config.text_fields, config.max_text_chars)
         frames.append(frame)
         totals.update(counts)
         n_rows += len(frame)
@@ -76,38 +81,95 @@ def _read_items(config: IngestConfig, path: Path, out: ArtifactWriter) -> pd.Dat
         row = int(np.argmax(repeated))
         raise DataError(f"{path}: row {row + 1}, field item_id: {items[C.ITEM][row]!r} stands there twice")
     out.count(**totals, n_repeated_items=int(repeated.sum()))
+    fields = ", ".join(config.text_fields)
+    hint = f"their id stands for it; see ingest.text_fields ({fields}) and item_columns"
+    losses.add(totals["n_items_without_text"], n_rows, "items have no text", hint=hint, stops=True)
+    losses.add(totals["n_texts_cut"], n_rows, "texts are cut", hint="see ingest.max_text_chars", wanted=True)
     return items[~repeated].sort_values(C.ITEM, kind="stable", ignore_index=True)
 
 
 def _read_events(
-    config: IngestConfig, path: Path, item_ids: pd.Index, out: ArtifactWriter
-) -> tuple[Events, np.ndarray]:
+    config: IngestConfig,
+    items_path: Path,
+    path: Path,
+    item_ids: pd.Index,
+    out: ArtifactWriter,
+    losses: LossReport,
+) -> tuple[Events, Clock, np.ndarray]:
     reader = EventReader(
         item_ids, path, needs_rating=config.min_rating is not None, needs_split=config.split == "column"
     )
-    batches = progress(SOURCES[config.source].interactions(config, path), desc="reading interactions", unit="batch")
-    parts = [reader.read(batch) for batch in batches]
+    for batch in progress(SOURCES[config.source].interactions(config, path), desc="reading interactions", unit="batch"):
+        reader.read(batch)
     if not reader.n_rows:
         raise DataError(f"{path}: the table holds no interactions")
     out.count(n_interactions_read=reader.n_rows, n_interactions_with_unknown_items=reader.n_unknown_items)
-    return Events.concatenate(parts), reader.user_ids()
+    if reader.n_unknown_items:
+        what = "interactions name items that the catalogue lacks"
+        hint = failed_join(reader.unknown_items, path, item_ids, items_path)
+        losses.add(reader.n_unknown_items, reader.n_rows, what, hint=hint, stops=True)
+    events, clock, counts = reader.events()
+    out.count(**counts)
+    odd = int(counts["n_times_outside_1990_to_2100"])
+    losses.add(odd, len(events), f"timestamps (in {clock.unit}) lie outside 1990 to 2100", hint="missing ones?")
+    return events, clock, reader.user_ids()
+
+
+def _select(
+    config: IngestConfig, events: Events, clock: Clock, user_ids: np.ndarray, out: ArtifactWriter, losses: LossReport
+) -> tuple[Events, np.ndarray]:
+    """Events that stay, in order; users that still have events, renumbered in order of their ids."""
+    n_before = len(events)
+    events, counts = filter_events(events, clock, config)
+    out.count(**counts)
+    for name, settings in (("n_dropped_by_time", "since, until"), ("n_dropped_by_rating", "min_rating")):
+        losses.add(counts.get(name, 0), n_before, f"interactions go by ingest.{settings}", wanted=True)
+    events, user_ids = in_order(events, user_ids)
+    twice = find_duplicates(events)
+    out.count(n_duplicates=int(twice.sum()))
+    if config.duplicates == "drop":
+        what = "interactions repeat user, item and time of another, and go"
+        losses.add(int(twice.sum()), len(events), what, hint="ingest.duplicates=keep keeps them")
+        events = events.take(~twice)
+    core = k_core(events, config.min_user_events, config.min_item_events)
+    present, user = np.unique(core.user, return_inverse=True)
+    out.count(
+        n_dropped_by_k_core=len(events) - len(core),
+        n_users_dropped_by_k_core=len(np.unique(events.user)) - len(present),
+        n_ties=int(ties(core).sum()),
+    )
+    what = "interactions go by ingest.min_user_events, min_item_events"
+    losses.add(len(events) - len(core), len(events), what, wanted=True)
+    return replace(core, user=user.astype(np.int32)), user_ids[present]
+
+
+def _split(
+    config: IngestConfig, events: Events, user_ids: np.ndarray, out: ArtifactWriter, losses: LossReport
+) -> np.ndarray:
+    split, counts = SPLITTERS[config.split](events)
+    out.count(**counts)
+    what = "users have fewer than three events, so that they only train"
+    losses.add(counts.get("n_users_too_short_to_split", 0), len(user_ids), what)
+    if counts.get("n_splits_set_to_history"):
+        changed = np.flatnonzero(split != events.split)
+        what = "interactions follow an event of a later split of their user; they are kept as history, no targets"
+        hint = (
+            f"e.g. user {user_ids[events.user[changed[0]]]!r}: {SPLITS[events.split[changed[0]]]} after valid or test"
+        )
+        losses.add(len(changed), len(events), what, hint=hint + "; ingest.split splits anew", stops=True)
+    targets = count_targets(events, split)
+    out.count(**targets)
+    for name in ("valid", "test"):
+        n_lost = targets[f"n_{name}_events_without_history"]
+        losses.add(n_lost, n_lost + targets[f"n_{name}_targets"], f"{name}-events have no earlier event: no targets")
+    check_targets(events, split, config.split)
+    return split
 
 
 def _keep_items(items: pd.DataFrame, events: Events) -> tuple[pd.DataFrame, Events]:
     """Only the items that the k-core left, renumbered."""
     kept, item = np.unique(events.item, return_inverse=True)
     return items.iloc[kept].reset_index(drop=True), replace(events, item=item.astype(np.int32))
-
-
-def _in_order(events: Events, user_ids: np.ndarray) -> tuple[Events, np.ndarray]:
-    """Events by user id, time and raw order; users that still have events, numbered in order of their ids."""
-    order = np.argsort(user_ids)
-    rank = np.empty(len(user_ids), dtype=np.int32)
-    rank[order] = np.arange(len(user_ids), dtype=np.int32)
-    present, user = np.unique(rank[events.user], return_inverse=True)
-    events = replace(events, user=user.astype(np.int32))
-    # lexsort is stable: at equal times the raw order stays
-    return events.take(np.lexsort((events.timestamp, events.user))), user_ids[order][present]
 
 
 def _write_interactions(
@@ -139,7 +201,7 @@ def _raw_inputs(config: IngestConfig) -> dict[str, Path]:
 
 STAGE = Stage(
     name="ingest",
-    version=1,
+    version=2,
     config=lambda config: config.ingest,
     parents=lambda _: (),
     run=run,

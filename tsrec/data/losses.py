@@ -1,0 +1,91 @@
+"""What of the raw data did not make it, in sentences: warned of above 1 %, an error above `ingest.max_loss`."""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from tsrec.data.ids import why_apart
+from tsrec.errors import DataError
+from tsrec.store import Artifact, ArtifactWriter
+
+logger = logging.getLogger(__name__)
+
+_NAME = "losses"
+_WARN_ABOVE = 0.01
+_LONGEST_ID = 60  # characters of an id that a message shows
+
+
+@dataclass(frozen=True)
+class Loss:
+    """`n` of `total` things were lost; `text` says so. `is_warning` where nobody asked for it and it is above 1 %."""
+
+    n: int
+    total: int
+    text: str
+    is_warning: bool
+
+
+class LossReport:
+    """Collects losses while the data is read, logs the large ones, and stops where too much is lost."""
+
+    def __init__(self, max_loss: float) -> None:
+        self.max_loss = max_loss
+        self._losses: list[Loss] = []
+
+    def add(self, n: int, total: int, what: str, *, hint: str = "", wanted: bool = False, stops: bool = False) -> None:
+        """Note that `n` of `total` were lost, unless none was.
+
+        Args:
+            n: how many.
+            total: of how many.
+            what: noun and verb, e.g. "interactions name items that the catalogue lacks".
+            hint: the cause, an example, what to do.
+            wanted: a setting asked for it, so it is no reason to warn.
+            stops: it is an error above the bound.
+
+        Raises:
+            DataError: more than `max_loss` of the total, and `stops`.
+        """
+        if not n:
+            return
+        share = n / total
+        noun, _, verb = what.partition(" ")
+        text = f"{n:,} of {total:,} {noun} ({share:.1%}) {verb}{f'; {hint}' if hint else ''}"
+        if stops and share > self.max_loss:
+            raise DataError(f"{text}. More than ingest.max_loss={self.max_loss:g} is an error")
+        loss = Loss(n, total, text, is_warning=share > _WARN_ABOVE and not wanted)
+        if loss.is_warning:
+            logger.warning("%s", text)
+        self._losses.append(loss)
+
+    def write(self, out: ArtifactWriter) -> None:
+        """Write `losses.json`."""
+        out.write_json(_NAME, [asdict(loss) for loss in self._losses])
+
+
+def loss_lines(ingest: Artifact) -> list[str]:
+    """What was lost on the way from the raw files to this artifact of the ingest stage, a line each; large ones that
+    no setting asked for begin with "warning:"."""
+    losses = [Loss(**entry) for entry in ingest.json(_NAME)]
+    return [f"{'warning: ' if loss.is_warning else ''}{loss.text}" for loss in losses]
+
+
+def failed_join(unknown: pd.Index, events: Path, known: pd.Index, items: Path) -> str:
+    """An example from either side of a join on ids, by file, and the cause where it can be seen."""
+    found = why_apart(unknown, known)
+    if found is not None:
+        cause, ours, theirs = found
+        return (
+            f"e.g. {_shown(ours)} in {events.name}, which {items.name} has as {_shown(theirs)}: {cause}; "
+            "keep ids as text where the files are made (pandas: dtype=str)"
+        )
+    return (
+        f"e.g. {_shown(unknown[0])} in {events.name}, while {items.name} has ids such as "
+        f"{_shown(known[len(known) // 2])}"
+    )
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= _LONGEST_ID else value[:_LONGEST_ID] + "...")
