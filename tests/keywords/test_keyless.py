@@ -1,9 +1,15 @@
+from pathlib import Path
+
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tsrec.config import KeywordsConfig
 from tsrec.keywords.keyless import KeylessTeacher
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def draw(catalogue: pd.DataFrame, **settings: int) -> list[list[str]]:
@@ -53,6 +59,60 @@ def test_an_item_without_usable_words_gets_its_title_or_id() -> None:
     )
     assert draw(catalogue) == [["the", "who"], ["2001"], ["c"], ["glue"]]
     assert draw(catalogue[:3]) == [["the", "who"], ["2001"], ["c"]]  # no text of any item holds a word
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        ["不锈钢保温杯大容量便携水杯", "不锈钢电热水壶大容量", "便携咖啡杯不锈钢", "大容量便携水壶"],
+        ["ステンレス製の水筒を大容量で", "ステンレス製のマグカップ", "大容量の水筒です", "持ち運びやすい水筒"],
+        ["แก้วน้ำเก็บความเย็น", "ขวดน้ำเก็บความเย็น", "แก้วน้ำสำหรับเด็ก", "ขวดน้ำสำหรับเด็ก"],
+    ],
+)
+def test_no_whole_title_is_a_keyword_where_words_have_no_blanks(titles: list[str]) -> None:
+    for title, keywords in zip(titles, draw(catalogue_of(titles)), strict=True):
+        assert keywords and all(len(keyword) < len(title) and " " not in keyword for keyword in keywords)
+
+
+def test_words_keep_their_combining_marks() -> None:
+    texts = ["स्टील की बोतल", "स्टील का गिलास", "पानी की बोतल", "पानी का गिलास"]
+    assert draw(catalogue_of(texts))[0] == ["स्टील बोतल"]  # without की and का
+
+
+def test_articles_go_with_their_apostrophe() -> None:
+    texts = ["Colori dell'acqua per il bagno", "Filtri dell'acqua per la casa", "La luce per la casa", "Il bagno"]
+    keywords = {word for words in draw(catalogue_of(texts), max_ngram=1) for word in words}
+    assert "acqua" in keywords and not any("dell" in word for word in keywords)
+
+
+def test_keywords_that_no_other_item_shares_are_counted() -> None:
+    texts = [*["wood glue"] * 30, "Zyx", "2001", "!"]
+    drawn = KeylessTeacher(catalogue_of(texts), KeywordsConfig()).draw(catalogue_of(texts))
+    assert drawn.keywords[-3:] == [["zyx"], ["2001"], ["i32"]]
+    assert drawn.usage == {"n_from_title": 2, "n_from_id": 1}
+
+
+@pytest.mark.parametrize("name", ["industrial", "beauty"])
+def test_english_catalogues_keep_their_keywords(name: str) -> None:
+    """The pattern and the stop words that they were read with before: only contractions ("you'll") differ."""
+    path = DATA / name / "items.jsonl.gz"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    items = pd.read_json(path, lines=True, dtype=str).fillna("").head(1200)
+    catalogue = pd.DataFrame({"item_id": items["item_id"], "title": items["title"], "text": items["title"]})
+    catalogue["text"] += ". " + items["description"]
+    keywords = KeylessTeacher(catalogue, KeywordsConfig()).draw(catalogue).keywords
+    plain = KeylessTeacher(catalogue, KeywordsConfig())
+    plain.vectorizer = TfidfVectorizer(
+        token_pattern=r"(?u)\b[^\W\d_]{2,}(?:['-][^\W\d_]+)*\b",
+        stop_words=sorted(plain.stop_words),
+        ngram_range=(1, 2),
+        sublinear_tf=True,
+        min_df=3,
+    ).fit(catalogue["text"])
+    plain.terms = plain.vectorizer.get_feature_names_out()
+    changed = [a != b for a, b in zip(keywords, plain.draw(catalogue).keywords, strict=True)]
+    assert sum(changed) <= 0.01 * len(changed)
 
 
 @settings(max_examples=40, deadline=None)

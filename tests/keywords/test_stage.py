@@ -52,6 +52,7 @@ def test_keyless_table_does_not_depend_on_shards(store: ArtifactStore, ingest: A
     assert table["item_id"].to_pylist() == [f"i{n}" for n in range(6)]
     assert set(table["source"].to_pylist()) == {"keyless"}
     assert other.manifest.files == artifact.manifest.files
+    assert artifact.counts == {"n_language_en": 6, "n_from_title": 0, "n_from_id": 0}
 
 
 def test_a_killed_run_asks_only_for_the_missing_shards(
@@ -75,6 +76,7 @@ def test_tokens_cost_and_failures_are_counted(store: ArtifactStore, ingest: Arti
     server.always = lambda item: Reply(500) if item == "i1" else None
     artifact = build(store, ingest, openai_config(server))
     assert artifact.counts == {
+        "n_language_en": 6,
         "n_fallback": 1,
         "input_tokens": 500,
         "output_tokens": 50,

@@ -1,21 +1,20 @@
 """The keyless teacher: words and short phrases that an item stresses and few others have (TF-IDF). Deterministic."""
 
-import re
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tsrec.columns import Columns as C
 from tsrec.config import KeywordsConfig
+from tsrec.keywords.languages import find_languages
 from tsrec.keywords.teacher import Drawn
+from tsrec.keywords.words import pieces, spelled, words
 
-# Letters only: sizes, years and part numbers tell items apart but do not say what they are.
-_WORD = r"(?u)\b[^\W\d_]{2,}(?:['-][^\W\d_]+)*\b"
 _UNITS = "cm diameter feet foot ft gallon gram grams height id inch inches kg lb lbs length ml mm od oz pcs width"
-_STOP_WORDS = sorted(ENGLISH_STOP_WORDS.union(_UNITS.split(), ["ll", "ve"]))
+_CONTRACTED = "ll ve"
 # A term of very few items cannot describe what the items of a cluster share.
 _MIN_ITEMS = 3
 
@@ -25,14 +24,17 @@ class KeylessTeacher:
 
     An item's score of a term is its weight in the text plus its weight in the title: the title says what an item
     is, the description what it is like. Where no term is shared with other items, the title's own words stand in.
+
+    Attributes:
+        languages: items of each language (ISO 639-1) that their stop words show, or `unclear`.
     """
 
     def __init__(self, catalogue: pd.DataFrame, config: KeywordsConfig) -> None:
         self.config = config
+        self.languages, stop_words = find_languages(words(text) for text in catalogue[C.TEXT])
+        self.stop_words = stop_words.union(_UNITS.split(), _CONTRACTED.split())
         self.vectorizer: TfidfVectorizer | None = TfidfVectorizer(
-            token_pattern=_WORD,
-            stop_words=_STOP_WORDS,
-            ngram_range=(1, config.max_ngram),
+            analyzer=self._terms,
             sublinear_tf=True,
             min_df=min(_MIN_ITEMS, max(1, len(catalogue) // 10)),  # ten items can hardly share anything
         )
@@ -51,29 +53,44 @@ class KeylessTeacher:
         else:
             weights = self.vectorizer.transform(items[C.TEXT]) + self.vectorizer.transform(titles)
             best = [self._best(weights[[row]]) for row in range(len(items))]
+        own = [[] if terms else _words_of(title) for terms, title in zip(best, titles, strict=True)]
         most = self.config.max_keywords
         keywords = [
-            terms or _words_of(title)[:most] or [item]
-            for terms, title, item in zip(best, titles, items[C.ITEM], strict=True)
+            terms or title_words[:most] or [item]
+            for terms, title_words, item in zip(best, own, items[C.ITEM], strict=True)
         ]
-        return Drawn(keywords, ["keyless"] * len(items))
+        n_from_title, n_shared = sum(map(bool, own)), sum(map(bool, best))
+        usage = {"n_from_title": n_from_title, "n_from_id": len(items) - n_shared - n_from_title}
+        return Drawn(keywords, ["keyless"] * len(items), usage)
+
+    def _terms(self, text: str) -> list[str]:
+        """The n-grams of a text's words, stop words left out, joined by blanks in every script."""
+        kept = [word for word in map(self._without_article, words(text)) if word not in self.stop_words]
+        longest = min(self.config.max_ngram, len(kept))
+        return [" ".join(kept[at : at + n]) for n in range(1, longest + 1) for at in range(len(kept) - n + 1)]
+
+    def _without_article(self, word: str) -> str:
+        """`dell'acqua` without its `dell`."""
+        article, apostrophe, rest = word.partition("'")
+        return rest if apostrophe and len(rest) > 1 and article in self.stop_words else word
 
     def _best(self, weights: sparse.csr_matrix) -> list[str]:
         order = np.lexsort((weights.indices, -weights.data))  # terms are numbered in the order of the alphabet
-        return _without_overlap((str(self.terms[term]) for term in weights.indices[order]), self.config.max_keywords)
+        best = _without_overlap((str(self.terms[term]) for term in weights.indices[order]), self.config.max_keywords)
+        return [spelled(term) for term in best]
 
 
 def _words_of(title: str) -> list[str]:
-    """The title's words in lower case, each once, or all of it where it has none ("2001")."""
-    return list(dict.fromkeys(re.findall(_WORD, title.lower()))) or title.lower().split()
+    """The title's words in lower case, each once, or what else it has between its blanks and signs ("2001")."""
+    return list(dict.fromkeys(words(title))) or list(dict.fromkeys(pieces(title)))
 
 
 def _without_overlap(terms: Iterable[str], most: int) -> list[str]:
     """The first `most` terms, leaving out those that contain, or are contained in, one already taken."""
     chosen: list[str] = []
     for term in terms:
-        words = set(term.split())
-        if not any(words <= set(other.split()) or words >= set(other.split()) for other in chosen):
+        parts = set(term.split())
+        if not any(parts <= set(other.split()) or parts >= set(other.split()) for other in chosen):
             chosen.append(term)
         if len(chosen) == most:
             break

@@ -34,20 +34,23 @@ def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
             bar.update(len(shard))
     table = pa.concat_tables([shard.replace_schema_metadata(None) for shard in shards])
     out.write_table("item_keywords", table)
+    out.count(**{f"n_language_{language}": count for language, count in sorted(keyless.languages.items())})
+    usage: Counter[str] = Counter()  # of all shards, those of earlier attempts included
+    for shard_table in shards:
+        usage.update(_usage(shard_table))
+    out.count(**usage)
     if config.teacher == "openai":
-        out.count(n_fallback=table[C.SOURCE].to_pylist().count(FALLBACK_SOURCE), **_bill(config.openai, shards))
+        out.count(
+            n_fallback=table[C.SOURCE].to_pylist().count(FALLBACK_SOURCE), cost_usd=_cost_usd(config.openai, usage)
+        )
 
 
-def _bill(prices: OpenAIConfig, shards: list[pa.Table]) -> dict[str, float]:
-    """Tokens, bad answers and cost of all shards, those of earlier attempts included."""
-    usage: Counter[str] = Counter()
-    for shard in shards:
-        usage.update(_usage(shard))
+def _cost_usd(prices: OpenAIConfig, usage: Counter[str]) -> float:
     dollars = (
         usage["input_tokens"] * prices.usd_per_million_input_tokens
         + usage["output_tokens"] * prices.usd_per_million_output_tokens
     ) / 1e6
-    return {**usage, "cost_usd": round(dollars, 4)}
+    return round(dollars, 4)
 
 
 def _draw(teacher: Teacher, shard: pd.DataFrame) -> pa.Table:
@@ -64,4 +67,4 @@ def _usage(shard: pa.Table) -> dict[str, int]:
     }
 
 
-STAGE = Stage(name="keywords", version=2, config=lambda config: config.keywords, parents=lambda _: ("ingest",), run=run)
+STAGE = Stage(name="keywords", version=3, config=lambda config: config.keywords, parents=lambda _: ("ingest",), run=run)
