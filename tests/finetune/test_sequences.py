@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
-from tsrec.finetune.sequences import history_examples, windows
+from tsrec.finetune.sequences import HistoryExamples, windows
 from tsrec.histories import Histories, build_histories
 from tsrec.training import IGNORED, Example
 
@@ -32,7 +32,7 @@ def _histories(users: list[list[Split]]) -> Histories:
 
 
 def _examples(histories: Histories, split: Split, items: int, context: int) -> list[Example]:
-    return history_examples(histories, ITEM_TOKENS, split, items, context, BOS, task=0)
+    return list(HistoryExamples(histories, ITEM_TOKENS, split, items, context, BOS, task=0))
 
 
 @given(st.lists(st.booleans(), max_size=60), window_sizes)

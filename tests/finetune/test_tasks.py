@@ -1,21 +1,25 @@
 """SFT tasks: prompts, answers, and how often each is seen."""
 
+import gzip
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
 
+from tsrec.backbone import wheel
 from tsrec.columns import Columns as C
-from tsrec.config import TaskWeights
-from tsrec.finetune.tasks import TASK_NAMES, TASKS, TaskData, sample, text_examples
+from tsrec.config import TaskWeights, load_config
+from tsrec.finetune.tasks import TASK_NAMES, TASKS, TaskData, TaskExamples
+from tsrec.finetune.texts import cut_texts
 from tsrec.histories import build_histories
 from tsrec.sid import SidSpace
 from tsrec.training import IGNORED, Example
 
+PROFILES = Path(__file__).parents[2] / "configs"
+PUBLISHED = PROFILES.parent / "../shared/data/industrial/published_token_semantics.json.gz"
 TITLES = ["blue gloves", "wood screws", "metal glue {strong}", "toys"]
 SIDS = ["<a_0><b_0>", "<a_0><b_1>", "<a_1><b_0>", "<a_1><b_1>"]
 MEANINGS = {"<a_0>": "gloves, screws", "<b_1>": "wood and children"}
@@ -28,12 +32,22 @@ def tokenizer(tiny_backbone: Path) -> PreTrainedTokenizerBase:
     return loaded
 
 
-@pytest.fixture(scope="module")
-def data() -> TaskData:
+def _data(tokenizer: PreTrainedTokenizerBase, max_tokens: int = 64, **changes: Sequence[str]) -> TaskData:
     rows = [("u", f"i{n}", n, n, split) for n, split in enumerate(["train", "train", "train", "test"])]
     frame = pd.DataFrame(rows, columns=[C.USER, C.ITEM, C.TIMESTAMP, C.POSITION, C.SPLIT])
-    histories = build_histories(frame, pd.Series(["i0", "i1", "i2", "i3"]))
-    return TaskData(TITLES, SIDS, MEANINGS, histories, max_history=10)
+    return TaskData(
+        titles=cut_texts(changes.get("titles", TITLES), tokenizer, max_tokens),
+        sids=SIDS,
+        n_levels=2,
+        tokens=list(MEANINGS),
+        meanings=cut_texts(changes.get("meanings", list(MEANINGS.values())), tokenizer, max_tokens),
+        histories=build_histories(frame, pd.Series(["i0", "i1", "i2", "i3"])),
+        max_history=10,
+    )
+
+
+def _examples(task: str, data: TaskData, tokenizer: PreTrainedTokenizerBase) -> TaskExamples:
+    return TaskExamples(next(known for known in TASKS if known.name == task), data, tokenizer)
 
 
 def _read(example: Example, tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
@@ -43,11 +57,10 @@ def _read(example: Example, tokenizer: PreTrainedTokenizerBase) -> tuple[str, st
     return tokenizer.decode(prompt), tokenizer.decode(answer)
 
 
-def _only(task: str, data: TaskData, tokenizer: PreTrainedTokenizerBase, weight: float = 1.0) -> list[tuple[str, str]]:
-    weights = TaskWeights(history=0, **{task: weight})
-    examples, n_cut = text_examples(data, weights, tokenizer, max_text_tokens=64, seed=1)
-    assert n_cut == 0
-    assert {example.task for example in examples} <= {TASK_NAMES.index(task)}
+def _only(task: str, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str]]:
+    examples = _examples(task, _data(tokenizer), tokenizer)
+    assert not examples.is_cut.any()
+    assert {example.task for example in examples} == {TASK_NAMES.index(task)}
     return [_read(example, tokenizer) for example in examples]
 
 
@@ -62,17 +75,15 @@ def _only(task: str, data: TaskData, tokenizer: PreTrainedTokenizerBase, weight:
         ("meaning_to_token", 2, "<s>The token that stands for wood and children is ", "<b_1></s>"),
     ],
 )
-def test_prompt_and_answer(
-    task: str, n: int, prompt: str, answer: str, data: TaskData, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    examples = _only(task, data, tokenizer)
+def test_prompt_and_answer(task: str, n: int, prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = _only(task, tokenizer)
     assert len(examples) == n
     assert (prompt, answer) in examples
 
 
-def test_no_test_event_is_learned_from(data: TaskData, tokenizer: PreTrainedTokenizerBase) -> None:
+def test_no_test_event_is_learned_from(tokenizer: PreTrainedTokenizerBase) -> None:
     for task in ("history_to_title", "titles_to_sid"):
-        for prompt, answer in _only(task, data, tokenizer):
+        for prompt, answer in _only(task, tokenizer):
             assert "toys" not in prompt + answer
             assert SIDS[3] not in prompt + answer
 
@@ -82,21 +93,65 @@ def test_every_task_has_a_weight_in_the_configuration() -> None:
     assert len(TASKS) == len(TASK_NAMES) - 1
 
 
-@given(st.integers(0, 200), st.floats(0, 4), st.integers(0, 9))
-def test_weights_say_how_often_each_row_is_seen(n_rows: int, weight: float, seed: int) -> None:
-    chosen = sample(n_rows, weight, np.random.default_rng(seed))
-    times = np.bincount(chosen, minlength=n_rows)
-    assert len(chosen) == int(weight) * n_rows + round(weight % 1 * n_rows)
-    assert ((times >= int(weight)) & (times <= int(weight) + 1)).all()
-    np.testing.assert_array_equal(chosen, sample(n_rows, weight, np.random.default_rng(seed)))
+LONG = "wood " * 40 + "end"
+CUT = ("wood " * 7).rstrip()  # to 8 tokens: each word is one, the first without its blank two
 
 
-def test_long_texts_are_cut_and_counted(data: TaskData, tokenizer: PreTrainedTokenizerBase) -> None:
-    long = TaskData(["wood " * 50, *TITLES[1:]], SIDS, MEANINGS, data.histories, max_history=10)
-    weights = TaskWeights(history=0, title_to_sid=1, sid_to_title=1)
-    examples, n_cut = text_examples(long, weights, tokenizer, max_text_tokens=32, seed=1)
-    assert n_cut == 2
-    assert max(len(example.input_ids) for example in examples) <= 1 + 32 + 32
-    prompt, answer = _read(examples[0], tokenizer)
-    assert prompt.endswith("is written ")
-    assert answer == "<a_0><b_0></s>"
+@pytest.mark.parametrize(
+    ("task", "prompt", "answer"),
+    [
+        ("title_to_sid", f"<s>The item titled {CUT} is written ", "<a_0><b_0></s>"),
+        ("sid_to_title", "<s>The title of item <a_0><b_0> is", f" {CUT}"),
+        ("history_to_title", "<s>After <a_0><b_0> comes the item titled", f" {CUT}"),
+        ("titles_to_sid", f"<s>After {CUT}; {CUT} comes the item written ", "<a_1><b_0></s>"),
+        ("token_to_meaning", "<s>The token <a_0> stands for", f" {CUT}"),
+        ("meaning_to_token", f"<s>The token that stands for {CUT} is ", "<a_0></s>"),
+    ],
+)
+def test_a_cut_takes_from_the_value_and_a_cut_answer_has_no_end(
+    task: str, prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    data = _data(tokenizer, 8, titles=[LONG, LONG, TITLES[0], TITLES[1]], meanings=[LONG, "toys"])
+    examples = _examples(task, data, tokenizer)
+    read = [_read(example, tokenizer) for example in examples]
+    assert (prompt, answer) in read
+    n_levels_cut = {"history_to_title": 1, "titles_to_sid": 2, "token_to_meaning": 1, "meaning_to_token": 1}
+    assert examples.is_cut.sum() == n_levels_cut.get(task, 2)
+    assert all(text.endswith("</s>") for _, text in read if LONG[:20] not in text)
+
+
+@pytest.mark.parametrize("text", ["wooden 木の板 für Möbel 👩‍🔧👩‍🔧 e\u0301 " * 9, LONG, "x" * 300])
+@pytest.mark.parametrize("max_tokens", [4, 5, 6, 7, 33])
+def test_a_cut_text_is_the_beginning_of_the_text(
+    text: str, max_tokens: int, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    cut = cut_texts([text, "short"], tokenizer, max_tokens)
+    assert text.startswith(cut.values[0])
+    assert cut.values[0]
+    assert len(tokenizer.encode(cut.values[0], add_special_tokens=False)) <= max_tokens
+    assert cut.values[1] == "short"
+    assert cut.is_cut.tolist() == [True, len(tokenizer.encode("short", add_special_tokens=False)) > max_tokens]
+
+
+def test_a_tokenizer_written_in_python_cuts_too() -> None:
+    cut = cut_texts(["abcdefgh", "abc"], ByT5Tokenizer(), 4)
+    assert (cut.values, cut.n_tokens.tolist(), cut.is_cut.tolist()) == (["abcd", "abc"], [4, 3], [True, False])
+
+
+@pytest.mark.parametrize("task", [task.name for task in TASKS])
+def test_the_longest_example_is_found_without_making_all(task: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    titles = ["toys " * (5 * n % 37) + "film" for n in range(4)]
+    examples = _examples(task, _data(tokenizer, titles=titles), tokenizer)
+    assert examples.longest() == max(len(example.input_ids) for example in examples)
+
+
+def test_published_token_semantics_are_cut_nowhere_in_the_profiles() -> None:
+    """What TS-Rec's authors trained on is trained on whole; 145 tokens is the longest under SmolLM2's tokenizer."""
+    if not PUBLISHED.exists():
+        pytest.skip("the benchmark data (../shared/data from the project's root) are absent")
+    weights = wheel.gguf_file()
+    tokenizer = AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
+    descriptions = [entry["description"] for entry in json.loads(gzip.decompress(PUBLISHED.read_bytes()))]
+    for profile in ("industrial-tsrec", "industrial-tsrec-gpu"):
+        limit = load_config(PROFILES / f"{profile}.yaml", []).finetune.max_text_tokens
+        assert not cut_texts(descriptions, tokenizer, limit).is_cut.any()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.training_run import TinyModel, examples, recipe, run
+from tests.training.training_run import TinyModel, examples, mixture, recipe, run
 from tsrec.training import pack, resolve_precision, train
 
 TASKS = ("even", "odd")
@@ -40,8 +40,8 @@ def test_the_uninterrupted_run_stops_early(whole: Path) -> None:
     assert 16 < steps.max() < 48
 
 
-# The run evaluates and saves every fourth step; at step 30 early stopping is halfway to its patience.
-KILLS = [(2, "step"), (6, "step"), (30, "step"), (4, "save"), (1, "mark"), (8, "mark")]
+# The run evaluates and saves every fourth step; at step 26 early stopping is halfway to its patience.
+KILLS = [(2, "step"), (6, "step"), (26, "step"), (4, "save"), (1, "mark"), (7, "mark")]
 
 
 @pytest.mark.parametrize(("count", "moment"), KILLS)
@@ -115,7 +115,7 @@ def test_work_files_cut_by_a_power_cut_change_nothing(
 
 def test_a_checkpoint_whose_best_weights_are_lost_is_not_resumed_from(whole: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
-    assert _run(work, tmp_path / "none", (30, "step")) == -signal.SIGKILL
+    assert _run(work, tmp_path / "none", (26, "step")) == -signal.SIGKILL
     states = [json.loads(path.read_text()) for path in work.glob("checkpoints/*/trainer_state.json")]
     newest = max(states, key=lambda state: state["global_step"])
     best = Path(newest["best_model_checkpoint"])
@@ -128,7 +128,7 @@ def test_a_checkpoint_whose_best_weights_are_lost_is_not_resumed_from(whole: Pat
 def test_best_weights_are_loaded_and_the_log_holds_every_task(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, valid = TinyModel(), examples(32, 2)
-    log = train(model, examples(64, 1), valid, recipe(), tmp_path, TASKS, pad_id=0)
+    log = train(model, mixture(51), valid, recipe(), tmp_path, TASKS, pad_id=0)
     assert list(log.columns) == ["step", "epoch", "split", "task", "loss", "learning_rate", "tokens_per_s"]
     assert set(log["task"]) == set(TASKS)
     assert set(log["split"]) == {"train", "valid"}
@@ -147,7 +147,7 @@ def test_best_weights_are_loaded_and_the_log_holds_every_task(tmp_path: Path) ->
 
 def test_without_patience_training_runs_to_the_end_and_keeps_the_last_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model, few, valid, settings = TinyModel(), examples(16, 1), examples(32, 2), recipe(patience=None, epochs=24)
+    model, few, valid, settings = TinyModel(), mixture(16, 19.2), examples(32, 2), recipe(patience=None)
     log = train(model, few, valid, settings, tmp_path, TASKS, pad_id=0)
     assert log["step"].max() == 48
     losses = log[log["split"] == "valid"].groupby("step")["loss"].mean()
@@ -162,7 +162,7 @@ def test_without_patience_training_runs_to_the_end_and_keeps_the_last_weights(tm
 def test_early_stopping_sees_the_mean_over_tokens(tmp_path: Path) -> None:
     """The loss that stops training and the loss that chooses the best checkpoint are the one in the log."""
     torch.manual_seed(0)
-    train(TinyModel(), examples(64, 1), examples(33, 2), recipe(epochs=1), tmp_path, TASKS, pad_id=0)
+    train(TinyModel(), mixture(64, 1), examples(33, 2), recipe(), tmp_path, TASKS, pad_id=0)
     newest = max(tmp_path.glob("checkpoints/*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
     state = json.loads(newest.read_text())
     losses = [entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry]
@@ -173,7 +173,7 @@ def test_without_valid_the_last_weights_stay(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = TinyModel()
     before = model.head.weight.detach().clone()
-    log = train(model, examples(16, 1), [], recipe(epochs=1), tmp_path, TASKS, pad_id=0)
+    log = train(model, mixture(16, 1), [], recipe(), tmp_path, TASKS, pad_id=0)
     assert set(log["split"]) == {"train"}
     assert not torch.equal(before, model.head.weight)
 
@@ -182,8 +182,8 @@ def test_own_rates_apply_to_the_named_parameter_only(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = TinyModel()
     rows, head = model.rows.weight.detach().clone(), model.head.weight.detach().clone()
-    slow = recipe(epochs=1, own_rates={"rows.weight": 1e-12}, weight_decay=0.0)
-    train(model, examples(16, 1), [], slow, tmp_path, TASKS, pad_id=0)
+    slow = recipe(own_rates={"rows.weight": 1e-12}, weight_decay=0.0)
+    train(model, mixture(16, 1), [], slow, tmp_path, TASKS, pad_id=0)
     torch.testing.assert_close(model.rows.weight, rows, atol=1e-8, rtol=0)
     assert (model.head.weight - head).abs().max() > 1e-4
 
@@ -191,7 +191,7 @@ def test_own_rates_apply_to_the_named_parameter_only(tmp_path: Path) -> None:
 def test_bfloat16_trains_on_the_cpu_and_keeps_float32_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = TinyModel()
-    train(model, examples(16, 1), examples(8, 2), recipe(epochs=1, precision="bfloat16"), tmp_path, TASKS, pad_id=0)
+    train(model, mixture(16, 1), examples(8, 2), recipe(precision="bfloat16"), tmp_path, TASKS, pad_id=0)
     assert model.head.weight.dtype == torch.float32
     assert resolve_precision("bfloat16", torch.device("cpu")) is torch.bfloat16
     assert resolve_precision("float32", torch.device("cpu")) is torch.float32

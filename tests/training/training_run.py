@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Trainer
 
-from tsrec.training import IGNORED, Example, Recipe, train, trainer
+from tsrec.training import IGNORED, Example, Mixture, Recipe, train, trainer
 
 N_TOKENS = 12
 
@@ -41,10 +41,14 @@ def examples(n: int, seed: int) -> list[Example]:
     return [Example(random.integers(1, N_TOKENS, k), random.integers(1, N_TOKENS, k), int(k % 2)) for k in lengths]
 
 
+def mixture(n: int, epochs: float = 6) -> Mixture:
+    """Two tasks, of which the second is seen a quarter per epoch."""
+    return Mixture({0: (examples(n, 1), 1.0), 1: (examples(n, 4), 0.25)}, epochs, seed=3)
+
+
 def recipe(**changes: object) -> Recipe:
-    """Six epochs of eight steps, evaluated twice an epoch, stopped early."""
+    """Batches of eight, evaluated twice an epoch, stopped early."""
     values: dict[str, object] = {
-        "epochs": 6,
         "batch_size": 8,
         "learning_rate": 0.3,
         "warmup_steps": 4,
@@ -93,6 +97,6 @@ def run(work: Path, weights: Path, death: tuple[int, str] | None = None) -> None
     torch.manual_seed(0)
     torch.set_num_threads(1)
     model = TinyModel()
-    log = train(model, examples(64, 1), examples(32, 2), recipe(), work, ("even", "odd"), pad_id=0)
+    log = train(model, mixture(51), examples(32, 2), recipe(), work, ("even", "odd"), pad_id=0)
     save_model(model, str(weights))
     log.drop(columns="tokens_per_s").to_csv(weights.with_suffix(".csv"), index=False)

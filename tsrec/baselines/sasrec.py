@@ -13,7 +13,7 @@ from tsrec.baselines.scorer import FitInputs, Scorer
 from tsrec.columns import Split
 from tsrec.config import BaselinesConfig
 from tsrec.histories import Histories
-from tsrec.training import IGNORED, Example, Recipe, packed_attention_mask, train
+from tsrec.training import IGNORED, Example, Mixture, Recipe, packed_attention_mask, train
 
 _DROPOUT = 0.3
 
@@ -64,7 +64,7 @@ def fit(inputs: FitInputs) -> Scorer:
     model = SasRec(inputs.n_items, config)
     train(
         model,
-        _examples(histories, Split.TRAIN, config.sasrec_window),
+        Mixture({0: (_examples(histories, Split.TRAIN, config.sasrec_window), 1.0)}, config.sasrec_epochs, config.seed),
         _examples(histories, Split.VALID, config.sasrec_window),
         _recipe(config),
         inputs.work / "sasrec",
@@ -113,7 +113,6 @@ def _examples(histories: Histories, split: Split, window: int) -> list[Example]:
 
 def _recipe(config: BaselinesConfig) -> Recipe:
     return Recipe(
-        epochs=config.sasrec_epochs,
         batch_size=128,
         learning_rate=2e-3,
         warmup_steps=50,

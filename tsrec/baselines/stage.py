@@ -74,7 +74,7 @@ def _rank(method: str, inputs: FitInputs, events: np.ndarray, names: pa.Array) -
 
 STAGE = Stage(
     name="baselines",
-    version=2,
+    version=3,
     config=lambda config: config.baselines,
     parents=lambda _: ("ingest",),
     run=run,

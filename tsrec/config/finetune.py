@@ -53,7 +53,9 @@ class FinetuneConfig(Section):
     )
     window_items: int = Field(20, ge=2, description="Longest training window of a history, in items.")
     window_overlap: int = Field(8, ge=0, description="Items a window repeats from the one before, without loss.")
-    max_text_tokens: int = Field(64, ge=4, description="Longest title or meaning in a task, in tokens.")
+    max_text_tokens: int = Field(
+        256, ge=4, description="Longest title or meaning in a task, in tokens; the rest of it is cut, and counted."
+    )
     max_history: int = Field(10, ge=1, description="Items of history in the tasks that write them out.")
     epochs: float = Field(6, gt=0, description="Passes over the task mix.")
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")

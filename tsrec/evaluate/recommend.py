@@ -1,19 +1,18 @@
 """From a history of items to a ranked list of items: prompt, beams, and the items behind them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.decode import BeamSearch, Trie
-from tsrec.errors import ArtifactError
 from tsrec.histories import Histories, build_histories
 from tsrec.sid import SidSpace
+from tsrec.sid_tokens import first_sid_id, opening_token, sid_token_ids
 from tsrec.store import Artifact
 from tsrec.training import resolve_device
 
@@ -88,29 +87,20 @@ def load_recommender(
     model = model.to(where).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     space = SidSpace(tuple(sids.json("sid_space")["sizes"]))
-    first = _first_sid_id(tokenizer, space, folder)
+    first = first_sid_id(tokenizer, space, folder)
     codes = sids.matrix("item_sids", C.CODES).astype(np.int64)
     item_ids = ingest.frame("items", [C.ITEM])[C.ITEM]
     histories = build_histories(ingest.frame("interactions"), item_ids)
     trained = np.bincount(histories.items[histories.splits == Split.TRAIN.value], minlength=len(item_ids))
     trie = Trie.build(codes, priority=trained)
-    bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     recommender = Recommender(
         search=BeamSearch(model, trie, space, first, torch.bfloat16 if where.type == "cuda" else None),
         trie=trie,
         codes=codes,
-        item_tokens=first + np.array(space.offsets) + codes,
-        bos_id=bos,
+        item_tokens=sid_token_ids(first, space, codes),
+        bos_id=opening_token(tokenizer),
         max_history=max_history,
         n_beams=n_beams,
         exclude_seen=exclude_seen,
     )
     return recommender, histories, item_ids.tolist()
-
-
-def _first_sid_id(tokenizer: PreTrainedTokenizerBase, space: SidSpace, folder: Path) -> int:
-    """Token id of SID token 0; the others follow in flat order."""
-    ids: Any = tokenizer.convert_tokens_to_ids(space.tokens())  # a list of tokens gives a list of ids
-    if ids[0] is None or ids != list(range(ids[0], ids[0] + space.n_tokens)):
-        raise ArtifactError(f"{folder}: the tokenizer lacks the SID tokens of this code book; run finetune again")
-    return int(ids[0])

@@ -4,6 +4,7 @@ One row per user instead of one per target: about 28 times fewer tokens for the 
 into windows that repeat a few items, without loss, as context.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,34 +34,47 @@ def windows(is_target: np.ndarray, window_items: int, context_items: int) -> Ite
         remaining = remaining[len(covered) :]
 
 
-def history_examples(
-    histories: Histories,
-    item_tokens: np.ndarray,
-    split: Split,
-    window_items: int,
-    context_items: int,
-    bos_id: int,
-    task: int,
-) -> list[Example]:
-    """All users' histories as examples with a loss on the targets of `split`.
+class HistoryExamples:
+    """All users' histories as examples with a loss on the targets of `split`, each made when it is asked for.
 
     Args:
         item_tokens: (n_items, L) int64, the token ids of every item's SID.
-        context_items: see `windows`.
+        window_items, context_items: see `windows`.
+        opening: id of the token that opens a sequence.
+        task: index of the task.
     """
-    n_levels = item_tokens.shape[1]
-    wanted = np.zeros(len(histories.items), dtype=bool)
-    wanted[histories.target_events(split)] = True
-    examples = []
-    for user in range(histories.n_users):
-        place = slice(histories.offsets[user], histories.offsets[user + 1])
-        items, is_target = histories.items[place], wanted[place]
-        for start, first, end in windows(is_target, window_items, context_items):
-            ids = np.concatenate([[bos_id], item_tokens[items[start:end]].ravel()]).astype(np.int64)
-            learned = is_target[start:end].copy()
-            learned[: first - start] = False
-            labels = np.append(ids[1:], IGNORED)
-            labels[:-1][~np.repeat(learned, n_levels)] = IGNORED
-            # The last token predicts nothing, so it is not fed.
-            examples.append(Example(ids[:-1], labels[:-1], task))
-    return examples
+
+    def __init__(
+        self,
+        histories: Histories,
+        item_tokens: np.ndarray,
+        split: Split,
+        window_items: int,
+        context_items: int,
+        opening: int,
+        task: int,
+    ) -> None:
+        self._items, self._item_tokens, self._opening, self._task = histories.items, item_tokens, opening, task
+        self._wanted = np.zeros(len(histories.items), dtype=bool)
+        self._wanted[histories.target_events(split)] = True
+        found = [
+            (offset + start, offset + first, offset + end)
+            for offset, stop in itertools.pairwise(histories.offsets.tolist())
+            for start, first, end in windows(self._wanted[offset:stop], window_items, context_items)
+        ]
+        self._windows = np.array(found, dtype=np.int64).reshape(-1, 3)  # rows of `items`
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self._windows)
+
+    def __getitem__(self, index: int) -> Example:
+        """The window `index`."""
+        start, first, end = self._windows[index]
+        ids = np.concatenate([[self._opening], self._item_tokens[self._items[start:end]].ravel()]).astype(np.int64)
+        learned = self._wanted[start:end].copy()
+        learned[: first - start] = False
+        labels = np.append(ids[1:], IGNORED)
+        labels[:-1][~np.repeat(learned, self._item_tokens.shape[1])] = IGNORED
+        # The last token predicts nothing, so it is not fed.
+        return Example(ids[:-1], labels[:-1], self._task)

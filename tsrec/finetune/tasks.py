@@ -1,68 +1,102 @@
-"""The SFT tasks as data: a template and the rows that fill it. A new task is one entry in `TASKS`.
+"""The SFT tasks as data: a template and the fields that fill it. A new task is one entry in `TASKS`.
 
 The tasks of MiniOneRec (arXiv 2510.24431) and, for single SID tokens, of TS-Align (TS-Rec, arXiv 2602.22632), with
-prompts short enough for small budgets. The loss is on the answer and the end token only.
+prompts short enough for small budgets. The loss is on the answer and the end token only. Examples are made when they
+are asked for: a catalogue has many times more of them than a run ever sees.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import string
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tsrec.columns import Split
-from tsrec.config import TaskWeights
+from tsrec.finetune.texts import Texts
 from tsrec.histories import Histories
+from tsrec.sid_tokens import closing_token, opening_token
 from tsrec.training import IGNORED, Example
 
 HISTORY_TASK = "history"
-Row = dict[str, str]
+_CANDIDATES = 16  # lengths are counted value by value; joined, they may differ by a token or two
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """What task rows are made of. `sids` and `titles` have one entry per item; `meanings` maps token -> meaning."""
+    """What tasks are made of: `titles`, and `sids` of `n_levels` tokens, by item; `meanings` of `tokens`."""
 
-    titles: Sequence[str]
+    titles: Texts
     sids: Sequence[str]
-    meanings: dict[str, str]
+    n_levels: int
+    tokens: Sequence[str]
+    meanings: Texts
     histories: Histories
     max_history: int
 
-    def train_targets(self) -> Iterator[tuple[np.ndarray, int]]:
-        """(history item indices, target item index) of every training target."""
-        for event in self.histories.target_events(Split.TRAIN):
-            yield self.histories.history_of(int(event), self.max_history), int(self.histories.items[event])
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a template over all R rows of a task: its `value` by row; `n_tokens` and `is_cut`, (R,) each."""
+
+    value: Callable[[int], str]
+    n_tokens: np.ndarray
+    is_cut: np.ndarray
+
+
+Fields = dict[str, Field]
 
 
 @dataclass(frozen=True)
 class SftTask:
-    """A prompt, its answer, and the rows whose values fill both."""
+    """A prompt, its answer, and the fields whose values fill both."""
 
     name: str
     prompt: str
     answer: str
-    rows: Callable[[TaskData], Iterator[Row]]
+    fields: Callable[[TaskData], Fields]
 
 
-def _items(data: TaskData) -> Iterator[Row]:
-    for title, sid in zip(data.titles, data.sids, strict=True):
-        yield {"title": title, "sid": sid}
+def _whole(values: Sequence[str], n_tokens: int) -> Field:
+    """A field that is never cut."""
+    return Field(values.__getitem__, np.full(len(values), n_tokens), np.zeros(len(values), dtype=bool))
 
 
-def _histories(data: TaskData) -> Iterator[Row]:
-    for history, target in data.train_targets():
-        yield {
-            "sids": "".join(data.sids[item] for item in history),
-            "titles": "; ".join(data.titles[item] for item in history),
-            "title": data.titles[target],
-            "sid": data.sids[target],
-        }
+def _text(texts: Texts) -> Field:
+    return Field(texts.values.__getitem__, texts.n_tokens, texts.is_cut)
 
 
-def _tokens(data: TaskData) -> Iterator[Row]:
-    for token, meaning in data.meanings.items():
-        yield {"token": token, "meaning": meaning}
+def _items(data: TaskData) -> Fields:
+    return {"title": _text(data.titles), "sid": _whole(data.sids, data.n_levels)}
+
+
+def _histories(data: TaskData) -> Fields:
+    histories, titles, sids = data.histories, data.titles, data.sids
+    events = histories.target_events(Split.TRAIN)  # (R,)
+    targets = histories.items[events]
+    starts = np.maximum(histories.offsets[histories.users()[events]], events - data.max_history)
+
+    def over_history(of_item: np.ndarray) -> np.ndarray:
+        sums = np.concatenate([[0], np.cumsum(of_item[histories.items])])
+        return sums[events] - sums[starts]
+
+    def joined(values: Sequence[str], separator: str) -> Callable[[int], str]:
+        return lambda row: separator.join(values[item] for item in histories.items[starts[row] : events[row]])
+
+    n_items, none = events - starts, np.zeros(len(events), dtype=bool)
+    return {
+        "sids": Field(joined(sids, ""), n_items * data.n_levels, none),
+        "titles": Field(
+            joined(titles.values, "; "), over_history(titles.n_tokens) + n_items, over_history(titles.is_cut) > 0
+        ),
+        "title": Field(lambda row: titles.values[targets[row]], titles.n_tokens[targets], titles.is_cut[targets]),
+        "sid": Field(lambda row: sids[targets[row]], np.full(len(events), data.n_levels), none),
+    }
+
+
+def _tokens(data: TaskData) -> Fields:
+    return {"token": _whole(data.tokens, 1), "meaning": _text(data.meanings)}
 
 
 TASKS: tuple[SftTask, ...] = (
@@ -77,44 +111,49 @@ TASKS: tuple[SftTask, ...] = (
 TASK_NAMES: tuple[str, ...] = (HISTORY_TASK, *(task.name for task in TASKS))
 
 
-def text_examples(
-    data: TaskData, weights: TaskWeights, tokenizer: PreTrainedTokenizerBase, max_text_tokens: int, seed: int
-) -> tuple[list[Example], int]:
-    """The examples of all text tasks in the given mix, and how many texts were cut to `max_text_tokens`."""
-    examples, n_cut = [], 0
-    for task in TASKS:
-        weight = getattr(weights, task.name)
-        if not weight:
-            continue
-        rows = list(task.rows(data))
-        for index in sample(len(rows), weight, np.random.default_rng([seed, TASK_NAMES.index(task.name)])):
-            example, cut = _encode(task, rows[index], tokenizer, max_text_tokens)
-            examples.append(example)
-            n_cut += cut
-    return examples, n_cut
+class TaskExamples:
+    """All examples of one text task, each encoded when it is asked for."""
+
+    def __init__(self, task: SftTask, data: TaskData, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.task, self.tokenizer = task, tokenizer
+        self._opening, self._closing = opening_token(tokenizer), closing_token(tokenizer)
+        fields = task.fields(data)
+        self._prompt = {name: fields[name] for name in _names(task.prompt)}
+        self._answer = {name: fields[name] for name in _names(task.answer)}
+
+    @cached_property
+    def is_cut(self) -> np.ndarray:
+        """(R,) bool: examples of which some text was cut."""
+        return np.any([field.is_cut for field in (*self._prompt.values(), *self._answer.values())], axis=0)
+
+    def longest(self) -> int:
+        """Tokens of the longest example; 0 where there is none."""
+        counts = sum(field.n_tokens for field in (*self._prompt.values(), *self._answer.values()))
+        return max(
+            (len(self[int(row)].input_ids) for row in np.argsort(-counts, kind="stable")[:_CANDIDATES]), default=0
+        )
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.is_cut)
+
+    def __getitem__(self, index: int) -> Example:
+        """The example of row `index`."""
+        if index >= len(self):  # what ends an iteration
+            raise IndexError(index)
+        prompt = self._encode(self.task.prompt, self._prompt, index)
+        answer = self._encode(self.task.answer, self._answer, index)
+        if not any(field.is_cut[index] for field in self._answer.values()):
+            answer.append(self._closing)  # a text that was cut does not end where it was cut
+        ids = np.array([self._opening, *prompt, *answer], dtype=np.int64)
+        labels = np.full(len(ids) - 1, IGNORED, dtype=np.int64)
+        labels[len(prompt) :] = ids[1 + len(prompt) :]
+        return Example(ids[:-1], labels, TASK_NAMES.index(self.task.name))
+
+    def _encode(self, template: str, fields: Fields, row: int) -> list[int]:
+        text = template.format(**{name: field.value(row) for name, field in fields.items()})
+        return self.tokenizer.encode(text, add_special_tokens=False)
 
 
-def sample(n_rows: int, weight: float, random: np.random.Generator) -> np.ndarray:
-    """Indices of the rows seen per epoch: each floor(weight) times, and a random share of them once more."""
-    whole, part = divmod(weight, 1)
-    extra = random.permutation(n_rows)[: round(part * n_rows)]
-    return np.sort(np.concatenate([np.tile(np.arange(n_rows), int(whole)), extra])).astype(np.int64)
-
-
-def _encode(task: SftTask, row: Row, tokenizer: PreTrainedTokenizerBase, max_text_tokens: int) -> tuple[Example, bool]:
-    prompt = tokenizer.encode(task.prompt.format(**row), add_special_tokens=False)
-    answer = tokenizer.encode(task.answer.format(**row), add_special_tokens=False)
-    longest = max_text_tokens * (4 if task.rows is _histories else 1)
-    cut = len(prompt) > longest or len(answer) > max_text_tokens
-    if len(prompt) > longest:  # keep the end: that is where the question stands
-        prompt = prompt[-longest:]
-    answer = answer[:max_text_tokens]
-    ids = np.array([bos_id(tokenizer), *prompt, *answer, tokenizer.eos_token_id], dtype=np.int64)
-    labels = np.full(len(ids) - 1, IGNORED, dtype=np.int64)
-    labels[len(prompt) :] = ids[1 + len(prompt) :]
-    return Example(ids[:-1], labels, TASK_NAMES.index(task.name)), cut
-
-
-def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that opens every sequence; models without one (Qwen) open with the end token."""
-    return tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+def _names(template: str) -> list[str]:
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,6 +22,16 @@ class Example:
     input_ids: np.ndarray
     labels: np.ndarray
     task: int
+
+
+class Examples(Protocol):
+    """Examples by number: a list, or something that makes each one when it is asked for."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: int, /) -> Example:
+        """One of them."""
 
 
 def pack(examples: Sequence[Example], pad_id: int, min_row: int = 64) -> dict[str, Tensor]:

@@ -28,9 +28,11 @@ from transformers import (
 from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging as transformers_logging
 
+from tsrec.devices import resolve_device, resolve_precision
 from tsrec.progress import progress
 from tsrec.store import work_files
-from tsrec.training.packing import Example, pack
+from tsrec.training.mixture import Mixture
+from tsrec.training.packing import Example, Examples, pack
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,6 @@ class Recipe:
     None it runs to the end and keeps the last weights.
     """
 
-    epochs: float
     batch_size: int
     learning_rate: float
     warmup_steps: int
@@ -57,32 +58,18 @@ class Recipe:
     own_rates: dict[str, float] = field(default_factory=dict)
 
 
-def resolve_device(device: str) -> torch.device:
-    """`auto` is CUDA where there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
-
-
-def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where the processor multiplies it natively (AVX512-BF16, AMX, recent GPUs), else float32."""
-    if precision != "auto":
-        return torch.bfloat16 if precision == "bfloat16" else torch.float32
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
-
-
 def train(
     model: nn.Module,
-    train_examples: Sequence[Example],
-    valid_examples: Sequence[Example],
+    train_examples: Mixture,
+    valid_examples: Examples,
     recipe: Recipe,
     work: Path,
     task_names: Sequence[str],
     pad_id: int,
 ) -> pd.DataFrame:
     """Train `model` in place, and leave its best weights by the loss of `valid_examples` in it, or its last ones.
+
+    `train_examples` are taken in their order, and that is the whole training.
 
     A killed call repeated with the same `work` folder goes on from the last checkpoint that is whole and ends with the
     same weights as a call never interrupted.
@@ -99,7 +86,7 @@ def train(
         if state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
             # Killed after its last step. Trainer would forget that it had stopped early, and train on.
             load_model(model, Path(state.best_model_checkpoint or newest) / "model.safetensors")
-            return _training_log(state.log_history, task_names)
+            return _training_log(state.log_history, task_names, train_examples.epochs)
     meter = _Meter(len(task_names))
     callbacks: list[TrainerCallback] = [_MarkComplete(), _ProgressBar(meter)]
     patience = recipe.patience if len(valid_examples) else None
@@ -107,7 +94,7 @@ def train(
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=patience))
     trainer = _PackingTrainer(
         model=model,
-        args=_arguments(recipe, len(train_examples), len(valid_examples), checkpoints, keep_best=patience is not None),
+        args=_arguments(recipe, train_examples, len(valid_examples), checkpoints, keep_best=patience is not None),
         train_dataset=_Examples(train_examples),
         eval_dataset=_Examples(valid_examples) if len(valid_examples) else None,
         data_collator=lambda examples: pack(examples, pad_id),
@@ -118,17 +105,21 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    return _training_log(trainer.state.log_history, task_names)
+    return _training_log(trainer.state.log_history, task_names, train_examples.epochs)
 
 
-def _arguments(recipe: Recipe, n_train: int, n_valid: int, checkpoints: Path, *, keep_best: bool) -> TrainingArguments:
+def _arguments(
+    recipe: Recipe, train_examples: Mixture, n_valid: int, checkpoints: Path, *, keep_best: bool
+) -> TrainingArguments:
     device = resolve_device(recipe.device)
-    interval = max(1, math.ceil(n_train / recipe.batch_size) // recipe.evals_per_epoch)
+    steps_per_epoch = math.ceil(len(train_examples) / train_examples.epochs / recipe.batch_size)
+    interval = max(1, steps_per_epoch // recipe.evals_per_epoch)
     return TrainingArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=2 * recipe.batch_size,
-        num_train_epochs=recipe.epochs,
+        num_train_epochs=1,  # Trainer's one epoch is the whole mixture, which knows of epochs and shuffles itself
+        train_sampling_strategy="sequential",
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=recipe.warmup_steps,
@@ -155,9 +146,9 @@ def _arguments(recipe: Recipe, n_train: int, n_valid: int, checkpoints: Path, *,
 
 
 class _Examples(torch.utils.data.Dataset[Example]):
-    """A sequence of examples as the map-style dataset that Trainer asks for."""
+    """Examples as the map-style dataset that Trainer asks for."""
 
-    def __init__(self, examples: Sequence[Example]) -> None:
+    def __init__(self, examples: Examples) -> None:
         self.examples = examples
 
     def __len__(self) -> int:
@@ -308,11 +299,11 @@ def _state_of(checkpoint: Path) -> Any:
     return TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
 
-def _training_log(history: list[dict[str, float]], task_names: Sequence[str]) -> pd.DataFrame:
+def _training_log(history: list[dict[str, float]], task_names: Sequence[str], epochs: float) -> pd.DataFrame:
     rows = [
         {
             "step": entry["step"],
-            "epoch": entry["epoch"],
+            "epoch": entry["epoch"] * epochs,
             "split": "train" if "loss" in entry else "valid",
             "task": task,
             "loss": entry[f"task_{task}"],
@@ -326,11 +317,3 @@ def _training_log(history: list[dict[str, float]], task_names: Sequence[str]) ->
     ]
     columns = ["step", "epoch", "split", "task", "loss", "learning_rate", "tokens_per_s"]
     return pd.DataFrame(rows, columns=columns).astype({"learning_rate": float, "tokens_per_s": float})
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-    except OSError:  # not Linux
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags

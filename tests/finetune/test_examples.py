@@ -1,0 +1,73 @@
+"""What a run draws from the tables: every promise of `finetune.tasks` and `finetune.max_text_tokens`, end to end."""
+
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from tests.finetune.stage_run import N_ITEMS, SPACE, config, parents
+from tsrec.finetune.examples import RunExamples, build_examples
+from tsrec.finetune.tasks import TASK_NAMES
+from tsrec.sid_tokens import add_sid_tokens
+from tsrec.store import Artifact, ArtifactStore
+
+
+@pytest.fixture(scope="module")
+def before(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    return parents(ArtifactStore(tmp_path_factory.mktemp("store")), tiny_backbone)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_backbone: Path) -> PreTrainedTokenizerBase:
+    loaded = AutoTokenizer.from_pretrained(tiny_backbone)
+    add_sid_tokens(loaded, SPACE)
+    return loaded
+
+
+def _examples(
+    before: dict[str, Artifact], tokenizer: PreTrainedTokenizerBase, **changes: object
+) -> tuple[RunExamples, list[str]]:
+    """What is built, and the text of all of it."""
+    built = build_examples(config(**changes), before, tokenizer, SPACE, len(tokenizer) - SPACE.n_tokens)
+    return built, [tokenizer.decode(example.input_ids) for example in built.train]
+
+
+def test_a_quarter_per_epoch_has_seen_every_example_after_four(
+    before: dict[str, Artifact], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    built, texts = _examples(before, tokenizer, tasks={"history": 0.25, "sid_to_title": 0.25}, epochs=4)
+    titles = [text for text in texts if text.startswith("<s>The title of item")]
+    assert len(titles) == len(set(titles)) == N_ITEMS
+    assert built.counts["n_train_examples"] == len(texts) == 40 + N_ITEMS
+    per_epoch = [example.task for example in built.train]
+    assert per_epoch[:18].count(TASK_NAMES.index("history")) == 10
+
+
+def test_a_token_without_a_description_is_described_by_its_keywords(
+    before: dict[str, Artifact], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    _, texts = _examples(before, tokenizer, tasks={"history": 0, "meaning_to_token": 1}, epochs=1)
+    assert "<s>The token that stands for wood, glue is <a_0>" in texts
+    assert "<s>The token that stands for gloves for cleaning is <a_1>" in texts
+
+
+def test_cut_texts_are_counted_per_task(before: dict[str, Artifact], tokenizer: PreTrainedTokenizerBase) -> None:
+    tasks = {"history": 1, "title_to_sid": 0.1, "titles_to_sid": 0.01, "token_to_meaning": 1}
+    whole = _examples(before, tokenizer, tasks=tasks)[0]
+    assert whole.counts["n_texts_cut"] == whole.counts["n_texts_cut_title_to_sid"] == 0
+    cut = _examples(before, tokenizer, tasks=tasks, max_text_tokens=4)[0]
+    assert cut.counts["n_texts_cut_title_to_sid"] == N_ITEMS
+    assert cut.counts["n_texts_cut_titles_to_sid"] > N_ITEMS
+    assert 0 < cut.counts["n_texts_cut_token_to_meaning"] <= SPACE.n_tokens
+    assert cut.counts["n_texts_cut"] == sum(
+        count for name, count in cut.counts.items() if name.startswith("n_texts_cut_")
+    )
+
+
+def test_the_longest_sequence_is_known_beforehand(
+    before: dict[str, Artifact], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    built, _ = _examples(before, tokenizer, tasks={"history": 1, "titles_to_sid": 1}, epochs=1)
+    assert built.longest == max(len(example.input_ids) for example in built.train)
+    only_histories, _ = _examples(before, tokenizer, tasks={"history": 1}, epochs=1, window_items=30)
+    assert only_histories.longest == 31 * SPACE.n_levels  # decoding writes one item more than a window holds

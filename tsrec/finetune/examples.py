@@ -1,0 +1,105 @@
+"""From the tables of the stages before: what a run trains on, and the histories behind its loss on valid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from tsrec.columns import Columns as C
+from tsrec.columns import Split
+from tsrec.config import FinetuneConfig
+from tsrec.errors import DataError
+from tsrec.finetune.sequences import HistoryExamples
+from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, TaskExamples
+from tsrec.finetune.texts import cut_texts
+from tsrec.histories import Histories, build_histories
+from tsrec.sid import SidSpace, format_sid
+from tsrec.sid_tokens import opening_token, sid_token_ids
+from tsrec.stage import Parents
+from tsrec.store import Artifact
+from tsrec.training import Example, Examples, Mixture
+
+
+@dataclass(frozen=True)
+class RunExamples:
+    """`train` in order, for all epochs; `valid`; `longest` in tokens of all that may be drawn; `counts` to record."""
+
+    train: Mixture
+    valid: list[Example]
+    longest: int
+    counts: dict[str, int]
+
+
+def build_examples(
+    config: FinetuneConfig, parents: Parents, tokenizer: PreTrainedTokenizerBase, space: SidSpace, first_sid: int
+) -> RunExamples:
+    """Prepare every task of the mix and draw what the run sees.
+
+    Args:
+        tokenizer: with the SID tokens of `space`, of which token 0 has the id `first_sid`.
+
+    Raises:
+        DataError: there is nothing to train on.
+    """
+    histories = build_histories(
+        parents["ingest"].frame("interactions"), parents["ingest"].frame("items", [C.ITEM])[C.ITEM]
+    )
+    codes = parents["sids"].matrix("item_sids", C.CODES)
+    item_tokens = sid_token_ids(first_sid, space, codes)  # (n_items, L)
+    texts = _text_tasks(config, parents, histories, codes, tokenizer)
+    opening, task = opening_token(tokenizer), TASK_NAMES.index(HISTORY_TASK)
+    window, overlap = config.window_items, config.window_overlap
+    packed = HistoryExamples(histories, item_tokens, Split.TRAIN, window, overlap, opening, task)
+    parts: dict[int, tuple[Examples, float]] = {task: (packed, config.tasks.history)}
+    parts |= {TASK_NAMES.index(mine.task.name): (mine, getattr(config.tasks, mine.task.name)) for mine in texts}
+    mixture = Mixture(parts, config.epochs, config.seed)
+    if not len(mixture):
+        raise DataError("nothing to train on: no user has two train events, or every weight in finetune.tasks is 0")
+    # On valid the prompt is as long as in evaluation: all context that a window holds.
+    valid = HistoryExamples(histories, item_tokens, Split.VALID, window, window - 1, opening, task)
+    drawn = np.random.default_rng([config.seed, len(TASK_NAMES)]).permutation(len(valid))[: config.max_valid_histories]
+    cut = {f"n_texts_cut_{mine.task.name}": int(mine.is_cut.sum()) for mine in texts}
+    return RunExamples(
+        train=mixture,
+        valid=[valid[int(index)] for index in np.sort(drawn)],
+        longest=max([(window + 1) * space.n_levels, *(mine.longest() for mine in texts)]),
+        counts={
+            "n_train_examples": len(mixture),
+            "n_valid_examples": len(drawn),
+            "n_texts_cut": sum(cut.values()),
+            **cut,
+        },
+    )
+
+
+def _text_tasks(
+    config: FinetuneConfig,
+    parents: Parents,
+    histories: Histories,
+    codes: np.ndarray,
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[TaskExamples]:
+    """The text tasks that have a weight."""
+    wanted = [task for task in TASKS if getattr(config.tasks, task.name)]
+    if not wanted:
+        return []
+    titles = parents["ingest"].frame("items", [C.TITLE])[C.TITLE].tolist()
+    meanings = _meanings(parents["sa_init"])
+    data = TaskData(
+        titles=cut_texts(titles, tokenizer, config.max_text_tokens),
+        sids=[format_sid(sid) for sid in codes],
+        n_levels=codes.shape[1],
+        tokens=list(meanings),
+        meanings=cut_texts(list(meanings.values()), tokenizer, config.max_text_tokens),
+        histories=histories,
+        max_history=config.max_history,
+    )
+    return [TaskExamples(task, data, tokenizer) for task in wanted]
+
+
+def _meanings(sa_init: Artifact) -> dict[str, str]:
+    """Token -> what its cluster means: the description where there is one, else the keywords."""
+    # Not through pandas, where a missing description is NaN, which passes for a text.
+    rows = sa_init.table("token_semantics", [C.TOKEN, "description", C.KEYWORDS]).to_pylist()
+    meanings = {row[C.TOKEN]: row["description"] or ", ".join(row[C.KEYWORDS]) for row in rows}
+    return {token: meaning for token, meaning in meanings.items() if meaning}

@@ -1,0 +1,44 @@
+"""Texts that fill templates, cut to a number of tokens. Knows no template: what is cut is the value alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Texts:
+    """N texts: their `values` after cutting; `n_tokens` (N,) int64 of each; `is_cut` (N,) bool."""
+
+    values: list[str]
+    n_tokens: np.ndarray
+    is_cut: np.ndarray
+
+
+def cut_texts(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Texts:
+    """Keep the first `max_tokens` tokens of every text, to the character; shorter ones stay as they are."""
+    values: list[str] = []
+    counts: list[int] = []
+    for start in range(0, len(texts), _AT_ONCE):
+        for text, ids, starts in _encode(list(texts[start : start + _AT_ONCE]), tokenizer):
+            counts.append(len(ids))
+            if len(ids) <= max_tokens:
+                values.append(text)
+            elif starts is None:
+                values.append(str(tokenizer.decode(ids[:max_tokens])))
+            else:
+                values.append(text[: starts[max_tokens]].rstrip())
+    n_tokens = np.array(counts, dtype=np.int64)
+    return Texts(values, np.minimum(n_tokens, max_tokens), n_tokens > max_tokens)
+
+
+def _encode(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, list[int], list[int] | None]]:
+    """Per text its token ids, and where each token starts; tokenizers written in Python do not know the latter."""
+    encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast, verbose=False)
+    if not tokenizer.is_fast:
+        return [(text, ids, None) for text, ids in zip(texts, encoded["input_ids"], strict=True)]
+    starts = [[start for start, _ in offsets] for offsets in encoded["offset_mapping"]]
+    return list(zip(texts, encoded["input_ids"], starts, strict=True))

@@ -1,0 +1,80 @@
+"""SIDs among a tokenizer's tokens: which ids they have, and the tokens that open and close a sequence.
+
+Training writes these ids, decoding reads them: both ask here, so that they cannot disagree.
+"""
+
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from tsrec.errors import ArtifactError, ConfigError
+from tsrec.sid import SidSpace
+
+
+def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, space: SidSpace) -> int:
+    """Append all SID tokens to a backbone's tokenizer, and return the id of the first.
+
+    Raises:
+        ArtifactError: the tokenizer holds some of them already.
+    """
+    n_text = len(tokenizer)
+    tokenizer.add_tokens(space.tokens(), special_tokens=True)
+    if _first_id(tokenizer, space) != n_text:
+        raise ArtifactError("the backbone's tokenizer already holds SID tokens; start from the original model")
+    return n_text
+
+
+def first_sid_id(tokenizer: PreTrainedTokenizerBase, space: SidSpace, place: object) -> int:
+    """Token id of SID token 0 in a fine-tuned model's tokenizer; the others follow in flat order.
+
+    Args:
+        place: where the tokenizer was read from, for the message.
+
+    Raises:
+        ArtifactError: the tokenizer lacks tokens of `space`, or numbers them otherwise.
+    """
+    first = _first_id(tokenizer, space)
+    if first is None:
+        raise ArtifactError(f"{place}: the tokenizer lacks the SID tokens of this code book; run finetune again")
+    return first
+
+
+def sid_token_ids(first: int, space: SidSpace, codes: np.ndarray) -> np.ndarray:
+    """Token ids (N, L) int64 of SIDs (N, L); `first` is the id of SID token 0."""
+    return first + np.array(space.offsets) + codes.astype(np.int64)
+
+
+def opening_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id of the token that opens every sequence: BOS, or EOS where a model has none (Qwen).
+
+    Raises:
+        ConfigError: the tokenizer has neither.
+    """
+    return _either(tokenizer.bos_token_id, tokenizer.eos_token_id)
+
+
+def closing_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id of the token that closes an answer: EOS, or BOS where a model has none.
+
+    Raises:
+        ConfigError: the tokenizer has neither.
+    """
+    return _either(tokenizer.eos_token_id, tokenizer.bos_token_id)
+
+
+def _either(wanted: int | None, other: int | None) -> int:
+    if wanted is not None:
+        return wanted
+    if other is None:
+        raise ConfigError(
+            "backbone.model: its tokenizer has neither a BOS nor an EOS token, and a sequence needs one to open with; "
+            "choose another model, or set bos_token or eos_token in its tokenizer_config.json"
+        )
+    return other
+
+
+def _first_id(tokenizer: PreTrainedTokenizerBase, space: SidSpace) -> int | None:
+    """Id of SID token 0 where all SID tokens follow it in flat order, else None."""
+    ids: Any = tokenizer.convert_tokens_to_ids(space.tokens())  # a list of tokens gives a list of ids
+    return int(ids[0]) if ids[0] is not None and ids == list(range(ids[0], ids[0] + space.n_tokens)) else None
