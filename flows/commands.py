@@ -104,22 +104,29 @@ def verify_artifacts(store: str) -> int:
 
 def collect_garbage(store: str, keep: int, dry_run: bool) -> None:
     """Print what goes, and remove it unless `dry_run`."""
+    from tsrec.store import locks
     from tsrec.store.gc import collect, find_garbage
 
     opened = _open(store)
     garbage = find_garbage(opened, keep)
     for path in garbage.in_use:
-        print(f"being built, left alone: {path.relative_to(opened.root)}")
+        holder = locks.holder(path)
+        print(f"being built, left alone: {path.relative_to(opened.root)}" + (f" ({holder.words})" if holder else ""))
     if garbage.in_use:
         print("while a run is at work only leftovers are removed; collect again when it has ended")
+    for run in garbage.kept_runs:
+        print(f"keeping {run.dataset}, profile {run.profile}, run of {run.started[:19]}")
     verb = "would remove" if dry_run else "removing"
     for artifact in garbage.artifacts:
         print(f"{verb} {artifact.manifest.key.path}")
     for path in garbage.leftovers:
         print(f"{verb} {path.relative_to(opened.root)}")
+    for upload in garbage.uploads:
+        print(f"{verb} abandoned upload {upload}")
     print(f"{'would free' if dry_run else 'freed'} {garbage.n_bytes / 1e6:,.1f} MB")
     if not dry_run:
-        collect(opened, garbage)
+        for path in collect(opened, garbage):
+            print(f"came into use meanwhile, left alone: {path.relative_to(opened.root)}")
 
 
 def serve(profile: str | None, overrides: Sequence[str], host: str, port: int) -> None:
@@ -165,7 +172,7 @@ def _line(artifact: Artifact) -> str:
     key, manifest = artifact.manifest.key, artifact.manifest
     n_bytes = sum(entry.n_bytes for entry in manifest.files.values())
     return (
-        f"{manifest.created}  {key.fingerprint}  {key.dataset:14s} {key.stage:10s} "
+        f"{manifest.created[:19]}  {key.fingerprint}  {key.dataset:14s} {key.stage:10s} "
         f"{n_bytes / 1e6:8.1f} MB {manifest.seconds:8.0f} s"
     )
 

@@ -43,7 +43,9 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
     logger = get_run_logger()
     store = ArtifactStore(config.store)
     artifacts: dict[str, Artifact] = {}
-    for name, planned in pipeline.plan(config).items():
+    stages = pipeline.plan(config)
+    pipeline.record(config, stages, store)
+    for name, planned in stages.items():
         parents = {parent: artifacts[parent] for parent in planned.key.parents}
         # A task that returns a State (to be named Cached) hands the very State to its caller.
         artifacts[name] = _TASKS[name](planned, store, parents, return_state=True).result()

@@ -7,6 +7,7 @@ import pytest
 from tsrec import pipeline
 from tsrec.config import Config, load_config
 from tsrec.store import Artifact, ArtifactStore
+from tsrec.store.gc import find_garbage
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +106,20 @@ def test_the_report_escapes_item_text_and_needs_no_other_file(artifacts: dict[st
     assert 'src="data:image/png;base64,' in page
     for heading in ("Metrics", "Codebook health", "What tokens mean", "Training", "A few users"):
         assert heading in page
+
+
+def test_a_run_records_what_it_uses_so_that_no_other_profile_takes_it(
+    artifacts: dict[str, Artifact], config: Config
+) -> None:
+    """Two configurations of one data set: the newer one's collection leaves the older one's model in place."""
+    store = ArtifactStore(config.store)
+    other = config.model_copy(update={"finetune": config.finetune.model_copy(update={"epochs": 1.0})})
+    planned = pipeline.plan(other)
+    pipeline.record(other, planned, store)
+    assert not find_garbage(store, keep=1).artifacts, "not while the other one is unfinished"
+    page = planned["report"].key
+    store.build(page, lambda out: out.write_json("page", 1))
+    garbage = find_garbage(store, keep=1)
+    assert not garbage.artifacts
+    assert {run.goal for run in garbage.kept_runs} >= {artifacts["report"].manifest.key.path, page.path}
+    store.delete(page)

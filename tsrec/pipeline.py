@@ -4,6 +4,7 @@ This is the whole pipeline without Prefect: `run(load_config("configs/industrial
 the flow does.
 """
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,16 @@ from dataclasses import dataclass
 from tsrec import backbone, baselines, data, embed, evaluate, finetune, keywords, report, sa_init, sids
 from tsrec.config import Config, Section, canonical
 from tsrec.stage import Stage
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore, file_sha256, fingerprint
+from tsrec.store import (
+    SHARED,
+    Artifact,
+    ArtifactKey,
+    ArtifactStore,
+    canonical_json,
+    file_sha256,
+    fingerprint,
+    record_run,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +72,7 @@ def plan(config: Config) -> dict[str, PlannedStage]:
         settings = canonical(section)
         mark = fingerprint(stage.name, stage.version, settings, parents, raw)
         # The backbone depends on no data: all data sets of a store share it.
-        dataset = config.dataset if stage.name != backbone.STAGE.name else "shared"
+        dataset = config.dataset if stage.name != backbone.STAGE.name else SHARED
         key = ArtifactKey(
             dataset=dataset,
             stage=stage.name,
@@ -76,6 +86,15 @@ def plan(config: Config) -> dict[str, PlannedStage]:
     return planned
 
 
+def record(config: Config, planned: Mapping[str, PlannedStage], store: ArtifactStore) -> None:
+    """Write down which artifacts a run that starts now uses, so that garbage collection keeps them.
+
+    A run without a profile counts as one of its own, named by its settings: data may change, they may not.
+    """
+    settings = hashlib.sha256(canonical_json(canonical(config)).encode()).hexdigest()[:8]
+    record_run(store, config.profile or f"settings-{settings}", [stage.key for stage in planned.values()])
+
+
 def build(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact]) -> Artifact:
     """Return the stage's artifact, building it from its parents' where the store has none."""
     wanted = {name: parents[name] for name in planned.key.parents}
@@ -86,7 +105,9 @@ def run(config: Config, store: ArtifactStore | None = None) -> dict[str, Artifac
     """Build every artifact of a run that does not exist yet, and return all of them by stage."""
     store = store or ArtifactStore(config.store)
     artifacts: dict[str, Artifact] = {}
-    for name, planned in plan(config).items():
+    stages = plan(config)
+    record(config, stages, store)
+    for name, planned in stages.items():
         logger.info("%s: %s", name, planned.key.path)
         artifacts[name] = build(planned, store, artifacts)
     return artifacts

@@ -65,7 +65,20 @@ def test_dates_in_a_profile_stay_text(tmp_path: Path) -> None:
 def test_a_section_with_everything_commented_out_is_the_default(tmp_path: Path) -> None:
     profile = write(tmp_path, "finetune:\n  # epochs: 3\n")
     assert load_config(profile, ["finetune.batch_size=8"]).finetune.batch_size == 8
-    assert load_config(write(tmp_path, "# nothing\n")) == Config()
+    empty = load_config(write(tmp_path, "# nothing\n"))
+    assert empty == Config(profile=empty.profile)
+
+
+def test_a_profile_is_named_by_its_file_and_folder_unless_it_names_itself(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    assert load_config(write(tmp_path / "shop", "dataset: shop")).profile == "shop/profile"
+    assert load_config(write(tmp_path, "profile: nightly")).profile == "nightly"
+    assert load_config().profile == ""
+
+
+def test_the_name_of_the_shared_folder_is_reserved() -> None:
+    with pytest.raises(ConfigError, match=r"dataset: 'shared' is the store's folder .* choose another name"):
+        load_config(None, ["dataset=shared"])
 
 
 @pytest.mark.parametrize(

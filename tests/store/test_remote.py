@@ -31,6 +31,12 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     return move
 
 
+def stored(url: str, name: str) -> str:
+    """Where the remote holds a file of the one artifact."""
+    (path,) = [path for path in fsspec.filesystem("memory").find(url) if path.endswith(f"/{name}")]
+    return str(path)
+
+
 def fail(out: ArtifactWriter) -> None:
     raise AssertionError("must be found, not built")
 
@@ -61,8 +67,8 @@ def test_listing_or_opening_on_a_fresh_machine_harms_nothing(
 
 def test_work_folders_stay_on_the_machine(url: str, machine: Callable[[str], None], make: Maker) -> None:
     ArtifactStore(url).build(key_of(), make)
-    names = fsspec.filesystem("memory").find(url)
-    assert sorted(name.split(key_of().fingerprint + "/")[1] for name in names) == [
+    names = [name.split(key_of().fingerprint + "/")[1] for name in fsspec.filesystem("memory").find(url)]
+    assert sorted(name.split("/", 1)[-1] for name in names) == [
         "items.parquet",
         "manifest.json",
         "model/weights.bin",
@@ -80,8 +86,7 @@ def test_damage_in_the_mirror_is_repaired_from_the_remote(
 
 def test_damage_in_the_remote_is_noticed_and_rebuilt(url: str, machine: Callable[[str], None], make: Maker) -> None:
     ArtifactStore(url).build(key_of(), make)
-    memory = fsspec.filesystem("memory")
-    memory.pipe_file(f"{url}/{key_of().path}/items.parquet", b"damaged")
+    fsspec.filesystem("memory").pipe_file(stored(url, "items.parquet"), b"damaged")
     machine("second")
     store = ArtifactStore(url)
     with pytest.raises(CorruptArtifactError):
@@ -90,12 +95,13 @@ def test_damage_in_the_remote_is_noticed_and_rebuilt(url: str, machine: Callable
     assert make.calls == 2
     machine("third")
     assert ArtifactStore(url).build(key_of(), fail).frame("items").equals(FRAME)
+    assert fsspec.filesystem("memory").cat_file(f"{url}/{key_of().path}/manifest.json"), "nothing is overwritten"
 
 
 @pytest.mark.parametrize("lost", ["items.parquet", "manifest.json"])
 def test_half_an_upload_does_not_exist(url: str, machine: Callable[[str], None], make: Maker, lost: str) -> None:
     ArtifactStore(url).build(key_of(), make)
-    fsspec.filesystem("memory").rm_file(f"{url}/{key_of().path}/{lost}")
+    fsspec.filesystem("memory").rm_file(stored(url, lost))
     machine("second")
     assert ArtifactStore(url).find(key_of()) is None
 

@@ -98,7 +98,7 @@ def test_one_flipped_byte_is_noticed_reported_and_rebuilt(
     with caplog.at_level(logging.WARNING):
         rebuilt = store.build(key_of(), make)
     assert make.calls == 2
-    assert name in caplog.text and "setting the artifact aside" in caplog.text
+    assert name in caplog.text and "it will be rebuilt, the damaged copy set aside" in caplog.text
     assert rebuilt.manifest.files == artifact.manifest.files
     assert [path.suffix for path in store.leftovers()] == [".corrupt"]
 

@@ -32,7 +32,8 @@ def load_config(profile: str | Path | None = None, overrides: Iterable[str] = ()
     """
     values: dict[str, Any] = {}
     if profile is not None:
-        values = _read_profile(Path(profile))
+        path = Path(profile)
+        values = {"profile": f"{path.absolute().parent.name}/{path.stem}", **_read_profile(path)}
     for override in overrides:
         _apply(values, override)
     try:

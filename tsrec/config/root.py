@@ -1,6 +1,6 @@
 """The whole configuration: one section per stage."""
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tsrec.config.evaluate import BaselinesConfig, EvaluateConfig, ReportConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig
@@ -9,6 +9,7 @@ from tsrec.config.keywords import KeywordsConfig
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, runtime
 from tsrec.config.sids import EmbedConfig, SidsConfig
+from tsrec.store.manifest import SHARED
 
 
 class Config(Section):
@@ -18,6 +19,11 @@ class Config(Section):
         "ml-100k",
         pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
         description="Name of the data set: a folder of the artifact store.",
+    )
+    profile: str = runtime(
+        "",
+        description="Name of these settings, FOLDER/FILE of the profile unless given: `tsrec artifacts gc` keeps the "
+        "newest runs of every name.",
     )
     store: str = runtime("artifacts", min_length=1, description="Artifact store: a folder or an fsspec URL (s3://...).")
     ingest: IngestConfig = Field(IngestConfig(), description="Raw files -> items and interactions.")
@@ -30,6 +36,13 @@ class Config(Section):
     baselines: BaselinesConfig = Field(BaselinesConfig(), description="Methods to compare with.")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="Beam search and metrics.")
     report: ReportConfig = Field(ReportConfig(), description="The HTML page.")
+
+    @field_validator("dataset")
+    @classmethod
+    def _is_not_reserved(cls, dataset: str) -> str:
+        if dataset == SHARED:
+            raise ValueError(f"{SHARED!r} is the store's folder for what depends on no data set; choose another name")
+        return dataset
 
     @model_validator(mode="after")
     def _baselines_fill_the_lists(self) -> "Config":

@@ -2,10 +2,12 @@
 
 from tsrec.store.artifact import Artifact, ArtifactWriter
 from tsrec.store.fingerprint import canonical_json, file_sha256, fingerprint
-from tsrec.store.manifest import ArtifactKey, FileEntry, Manifest
+from tsrec.store.manifest import SHARED, ArtifactKey, FileEntry, Manifest
+from tsrec.store.runs import record_run
 from tsrec.store.store import ArtifactStore
 
 __all__ = [
+    "SHARED",
     "Artifact",
     "ArtifactKey",
     "ArtifactStore",
@@ -15,4 +17,5 @@ __all__ = [
     "canonical_json",
     "file_sha256",
     "fingerprint",
+    "record_run",
 ]

@@ -1,7 +1,11 @@
 """Garbage collection: what of a store is still wanted, and removing the rest.
 
-Wanted are the newest finished reports of every data set with all their ancestors, and whole data sets that have no
-report yet (nothing says which of their artifacts the first one will need).
+Wanted, with all their ancestors, are
+- what the newest finished runs of every profile use, and any run of the profile that started after the oldest of them,
+  finished or not: a run is recorded when it starts (`runs`), so that one started again counts as new;
+- the newest reports of every data set among those that no run is recorded for (made without a run);
+- what belongs to no run and no report and is newer than the newest report of its data set: somebody's work in progress.
+What is being built, here or on another machine, is left alone.
 """
 
 import shutil
@@ -10,26 +14,33 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from tsrec.store import locks
 from tsrec.store.artifact import Artifact
-from tsrec.store.store import ArtifactStore
+from tsrec.store.manifest import SHARED
+from tsrec.store.runs import Run, forget_run, recorded_runs
+from tsrec.store.store import ABANDONED_AFTER, ArtifactStore
 
 REPORT = "report"
-SHARED = "shared"  # the folder of artifacts that depend on no data set; wanted only as ancestors
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """What a collection removes, and the partial folders that it leaves alone because they are being built."""
+    """What a collection removes, and what it leaves alone because somebody works on it.
+
+    `kept_runs` are the recorded runs whose artifacts stay, `old_runs` the records that go; `leftovers` are folders of
+    this machine, `uploads` abandoned uploads in a remote, relative to the store.
+    """
 
     artifacts: list[Artifact]
     leftovers: list[Path]
+    uploads: list[str]
     in_use: list[Path]
+    kept_runs: list[Run]
+    old_runs: list[Run]
 
     @property
     def n_bytes(self) -> int:
-        """Bytes that go."""
+        """Bytes that go, abandoned uploads aside."""
         stored = sum(entry.n_bytes for artifact in self.artifacts for entry in artifact.manifest.files.values())
         return stored + sum(_size(folder) for folder in self.leftovers)
 
@@ -39,41 +50,87 @@ def find_garbage(store: ArtifactStore, keep: int) -> Garbage:
 
     Args:
         store: the store.
-        keep: newest reports kept per data set, with their ancestors.
+        keep: newest finished runs kept per profile of each data set, with all that they use.
     """
     leftovers: list[Path] = []
     in_use: list[Path] = []
     for path in store.leftovers():
-        (in_use if path.suffix == ".partial" and _is_locked(path) else leftovers).append(path)
+        (in_use if store.is_in_use(path) else leftovers).append(path)
+    runs, unreadable = recorded_runs(store)
+    artifacts = store.list()  # after the runs: what a run has finished meanwhile is in neither or in both
+    kept, old = _split_runs(runs, {artifact.manifest.key.path for artifact in artifacts}, keep)
+    wanted = _with_ancestors(_roots(artifacts, runs, kept, keep, unreadable), artifacts)
     # A run at work may be about to read any finished artifact: while there is one, only leftovers go.
-    artifacts = store.list()
-    wanted = _with_ancestors(_roots(artifacts, keep), artifacts)
     unwanted = [] if in_use else [artifact for artifact in artifacts if artifact.manifest.key.path not in wanted]
-    return Garbage(unwanted, leftovers, in_use)
+    uploads = store.remote.abandoned_uploads(ABANDONED_AFTER) if store.remote else []
+    return Garbage(unwanted, leftovers, uploads, in_use, kept, [] if in_use else old)
 
 
-def collect(store: ArtifactStore, garbage: Garbage) -> None:
-    """Remove what `find_garbage` found."""
+def collect(store: ArtifactStore, garbage: Garbage) -> list[Path]:
+    """Remove what `find_garbage` found, but for what has come into use since; return that."""
+    spared = []
+    runs = recorded_runs(store)[0]
+    started = {path for run in runs if run not in garbage.old_runs for path in run.artifacts}
     # Newest first: killed half way, no artifact is left without its parents.
     for artifact in reversed(garbage.artifacts):
-        store.delete(artifact.manifest.key)
+        path = artifact.manifest.key.path
+        if path in started or store.is_in_use(artifact.path):
+            spared.append(artifact.path)
+        else:
+            store.delete(artifact.manifest.key)
     for folder in garbage.leftovers:
-        shutil.rmtree(folder)
+        with locks.hold_if_free(folder.with_suffix("")) as free:
+            if free:
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                spared.append(folder)
+    for upload in garbage.uploads:
+        if store.remote:
+            store.remote.remove_upload(upload)
+    for run in garbage.old_runs:
+        if run in runs:  # else it was started again
+            forget_run(store, run)
+    return spared
 
 
-def _roots(artifacts: list[Artifact], keep: int) -> list[Artifact]:
-    """The `keep` newest reports of every data set; everything of a data set without one."""
-    by_dataset: dict[str, list[Artifact]] = defaultdict(list)
-    for artifact in artifacts:  # oldest first
-        by_dataset[artifact.manifest.key.dataset].append(artifact)
-    roots: list[Artifact] = []
-    for dataset, members in by_dataset.items():
-        reports = [artifact for artifact in members if artifact.manifest.key.stage == REPORT]
-        if reports:
-            roots.extend(reports[max(len(reports) - keep, 0) :])
-        elif dataset != SHARED:
-            roots.extend(members)
-    return roots
+def _split_runs(runs: list[Run], existing: set[str], keep: int) -> tuple[list[Run], list[Run]]:
+    """Kept and old runs: of every profile all from the newest back to the `keep`-th finished one are kept."""
+    n_finished: dict[tuple[str, str], int] = defaultdict(int)
+    kept: list[Run] = []
+    old: list[Run] = []
+    for run in reversed(runs):  # newest first
+        profile = (run.dataset, run.profile)
+        (kept if n_finished[profile] < keep else old).append(run)
+        n_finished[profile] += run.goal in existing
+    return kept, old
+
+
+def _roots(
+    artifacts: list[Artifact], runs: list[Run], kept: list[Run], keep: int, unreadable: set[str]
+) -> list[Artifact]:
+    """What is wanted for its own sake; its ancestors are wanted too."""
+    reports = [artifact for artifact in artifacts if artifact.manifest.key.stage == REPORT]
+    recorded = {path for run in runs for path in run.artifacts}
+    used = {path for run in kept for path in run.artifacts}
+    for same in _by_dataset(artifact for artifact in reports if artifact.manifest.key.path not in recorded).values():
+        used.update(artifact.manifest.key.path for artifact in same[-keep:])  # oldest first
+    claimed = recorded | _with_ancestors(reports, artifacts)
+    newest = {dataset: same[-1].manifest.created for dataset, same in _by_dataset(reports).items()}
+    if newest:
+        newest[SHARED] = max(newest.values())
+    for artifact in artifacts:
+        key = artifact.manifest.key
+        unfinished = key.path not in claimed and artifact.manifest.created >= newest.get(key.dataset, "")
+        if unfinished or key.dataset in unreadable:
+            used.add(key.path)
+    return [artifact for artifact in artifacts if artifact.manifest.key.path in used]
+
+
+def _by_dataset(artifacts: Iterable[Artifact]) -> dict[str, list[Artifact]]:
+    found: dict[str, list[Artifact]] = defaultdict(list)
+    for artifact in artifacts:
+        found[artifact.manifest.key.dataset].append(artifact)
+    return found
 
 
 def _with_ancestors(roots: Iterable[Artifact], artifacts: list[Artifact]) -> set[str]:
@@ -90,15 +147,6 @@ def _with_ancestors(roots: Iterable[Artifact], artifacts: list[Artifact]) -> set
             places = (f"{dataset}/{stage}/{fingerprint}" for dataset in (key.dataset, SHARED))
             queue.extend(by_path[place] for place in places if place in by_path)
     return wanted
-
-
-def _is_locked(partial: Path) -> bool:
-    """Whether a process is building this artifact now."""
-    try:
-        with FileLock(partial.with_suffix(".lock"), timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _size(folder: Path) -> int:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tsrec.errors import ArtifactError
 
 MANIFEST_NAME = "manifest.json"
+SHARED = "shared"  # in place of a data set's name: artifacts that depend on no data; no data set may be called so
 _LIBRARIES = (
     "tsrec",
     "torch",

@@ -1,74 +1,277 @@
 """A remote store (any fsspec URL) behind a local mirror.
 
-An artifact's files go up first and its manifest last, so that a reader never sees half of one. Work folders stay on
-the machine that builds: a killed stage resumes inside on the same machine, and starts that stage again elsewhere.
+Each upload of an artifact goes into a folder of its own, so that two machines never mix their files, and exists for
+readers once a manifest names it. A manifest is only ever created, never overwritten: of two machines that build one
+artifact the first to write it wins, and the other uses the winner's. Where all readers would find damage, a rebuilt
+copy is added under the next manifest name (`manifest-2.json`). Readers delete nothing.
+
+Work folders stay on the machine that builds: a killed stage resumes inside on the same machine, and starts that stage
+again elsewhere.
 """
 
+import contextlib
 import hashlib
 import logging
-from collections.abc import Iterator
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
 
 import fsspec
 from pydantic import ValidationError
 
-from tsrec.errors import ConfigError
+from tsrec.errors import ArtifactError, ConfigError, CorruptArtifactError, TsrecError
+from tsrec.store.fingerprint import file_sha256
 from tsrec.store.manifest import MANIFEST_NAME, Manifest
+from tsrec.store.work_files import write_text_whole
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MANIFEST_NAMES = re.compile(r"manifest(?:-(\d+))?\.json")
+_UPLOAD = "upload-"
+_MOMENT = "%Y%m%dT%H%M%S"
+_ATTEMPTS = 4  # at one transfer, beyond those that fsspec's file system makes itself
+_FIRST_PAUSE_S = 0.2
+
+
+class PublishedManifest(Manifest):
+    """A manifest as the remote holds it: with the folder, beside it, that its files lie in."""
+
+    upload: str = ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One copy of an artifact in the remote; of several, the one with the highest `number` counts."""
+
+    number: int
+    upload: str
+    manifest: Manifest
 
 
 class RemoteMirror:
     """Uploads to and downloads from `url`; `cache` is the local folder that mirrors it."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         try:
-            self.filesystem, self.base = fsspec.core.url_to_fs(url)
+            # Without a cache of listings: other machines write too.
+            self.filesystem, self.base = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise ConfigError(f"store {url}: {error}; for S3 install the extra: pip install 'tsrec[s3]'") from None
         digest = hashlib.sha256(url.encode()).hexdigest()[:16]
         self.cache = Path.home() / ".cache" / "tsrec" / "stores" / digest
         self.cache.mkdir(parents=True, exist_ok=True)
+        self._damaged: set[tuple[str, str]] = set()  # artifact and upload
 
-    def upload(self, relative: str, manifest: Manifest) -> None:
-        """Copy a finished artifact up, its manifest last."""
-        for name in [*manifest.files, MANIFEST_NAME]:
-            target = f"{self.base}/{relative}/{name}"
-            self.filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-            self.filesystem.put_file(str(self.cache / relative / name), target)
+    def newest(self, relative: str) -> Published | None:
+        """The copy of an artifact that counts, or None. Copies that this process found damaged do not.
 
-    def download(self, relative: str) -> bool:
-        """Copy an artifact down, its manifest last. False where the remote has none."""
-        if not self.has(relative):
-            return False
-        local = self.cache / relative
-        manifest = Manifest.read(self._get(f"{relative}/{MANIFEST_NAME}", local.with_suffix(".manifest")))
+        Raises ArtifactError where the remote cannot be reached; so do all methods.
+        """
+        with self._reached():
+            return self._newest(relative, self._manifest_paths(relative))
+
+    def _newest(self, relative: str, paths: dict[int, str]) -> Published | None:
+        for number, path in sorted(paths.items(), reverse=True):
+            published = self._read(number, path)
+            if published and (relative, published.upload) not in self._damaged:
+                return published
+        return None
+
+    def publish(self, relative: str, folder: Path, manifest: Manifest) -> Published:
+        """Copy the finished artifact in `folder` up, unless another was first; say which copy counts now."""
+        with self._reached():
+            # The name for our manifest is fixed by this one look: if it is taken when we are done, another was first.
+            paths = self._manifest_paths(relative)
+            first = self._newest(relative, paths)
+        if first:
+            return first
+        number = max(paths, default=0) + 1
+        upload = f"{_UPLOAD}{datetime.now(UTC).strftime(_MOMENT)}-{uuid4().hex[:12]}"
         for name in manifest.files:
-            self._get(f"{relative}/{name}", local / name)
-        local.with_suffix(".manifest").replace(local / MANIFEST_NAME)
-        return True
+            self._put(folder / name, f"{relative}/{upload}/{name}")
+        text = PublishedManifest(**manifest.model_dump(), upload=upload).to_json()
 
-    def has(self, relative: str) -> bool:
-        """Whether the remote holds the artifact."""
-        return bool(self.filesystem.exists(f"{self.base}/{relative}/{MANIFEST_NAME}"))
-
-    def manifests(self) -> Iterator[Manifest]:
-        """All manifests, for listings. They stay out of the mirror: there a manifest means that its files are too."""
-        for path in sorted(self.filesystem.glob(f"{self.base}/*/*/*/{MANIFEST_NAME}")):
+        def create() -> Published:
             try:
-                yield Manifest.model_validate_json(self.filesystem.cat_file(path))
-            except ValidationError as error:
-                logger.warning("%s: not a valid manifest: %s", path, error)
+                self.filesystem.pipe_file(self._manifest_path(relative, number), text.encode(), mode="create")
+            except Exception:
+                first = self._newest(relative, self._manifest_paths(relative))
+                if first is None:
+                    raise
+                return first  # another machine's; or ours, where only the answer to our request was lost
+            return Published(number, upload, manifest)
+
+        published = self._patiently(f"writing the manifest of {relative}", create)
+        if published.upload != upload:
+            logger.info("%s: another machine finished first; using its copy", relative)
+            self.remove_upload(f"{relative}/{upload}")
+        return published
+
+    def download(self, relative: str, published: Published, folder: Path) -> None:
+        """Copy an artifact down into the new folder `folder`, its manifest last.
+
+        Raises:
+            CorruptArtifactError: the remote's copy is damaged; it stays where it is, and counts no longer here.
+        """
+        try:
+            for name, entry in published.manifest.files.items():
+                source = "/".join(part for part in (self.base, relative, published.upload, name) if part)
+                self._patiently(f"fetching {source}", partial(self._get, source, folder / name, entry.sha256))
+        except CorruptArtifactError:
+            self._damaged.add((relative, published.upload))
+            raise
+        write_text_whole(folder / MANIFEST_NAME, published.manifest.to_json())
+
+    def manifests(self) -> list[Manifest]:
+        """All manifests, for listings. They stay out of the mirror: there a manifest means that its files are too."""
+        by_folder: dict[str, dict[int, str]] = defaultdict(dict)
+        with self._reached():
+            for path in self.filesystem.glob(f"{self.base}/*/*/*/manifest*.json"):
+                by_folder[path.rsplit("/", 1)[0]].update(_numbered([path]))
+            found = []
+            for _, paths in sorted(by_folder.items()):
+                copies = (self._read(number, path) for number, path in sorted(paths.items(), reverse=True))
+                found.extend([copy.manifest for copy in copies if copy][:1])
+        return found
 
     def delete(self, relative: str) -> None:
-        """Remove an artifact from the remote, its manifest first."""
-        target = f"{self.base}/{relative}"
-        if self.filesystem.exists(f"{target}/{MANIFEST_NAME}"):
-            self.filesystem.rm_file(f"{target}/{MANIFEST_NAME}")
-        if self.filesystem.exists(target):
-            self.filesystem.rm(target, recursive=True)
+        """Remove an artifact from the remote, its manifests first. Another machine's upload at work is left alone."""
+        with self._reached():
+            paths = self._manifest_paths(relative)
+            copies = [self._read(number, path) for number, path in paths.items()]
+            for path in paths.values():
+                self.filesystem.rm_file(path)
+            for copy in copies:
+                if copy and copy.upload:
+                    self.remove_upload(f"{relative}/{copy.upload}")
+                elif copy:
+                    self.filesystem.rm([f"{self.base}/{relative}/{name}" for name in copy.manifest.files])
 
-    def _get(self, relative: str, local: Path) -> Path:
+    def abandoned_uploads(self, age: timedelta) -> list[str]:
+        """Uploads that no manifest names and that began longer ago than `age`, relative to the store."""
+        found = []
+        with self._reached():
+            for path in self.filesystem.glob(f"{self.base}/*/*/*/{_UPLOAD}*"):
+                folder, upload = path.rstrip("/").removeprefix(f"{self.base}/").rsplit("/", 1)
+                if _began(upload) < datetime.now(UTC) - age and upload not in self._named_uploads(folder):
+                    found.append(f"{folder}/{upload}")
+        return found
+
+    def remove_upload(self, relative: str) -> None:
+        """Remove one upload's folder: an own one that lost, one whose manifests are gone, or an abandoned one."""
+        with self._reached():
+            if self.filesystem.exists(f"{self.base}/{relative}"):
+                self.filesystem.rm(f"{self.base}/{relative}", recursive=True)
+
+    def write_note(self, relative: str, text: str) -> None:
+        """Write a small file, over an older one of that name."""
+        target = f"{self.base}/{relative}"
+        with self._reached():
+            self.filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            self.filesystem.pipe_file(target, text.encode())
+
+    def notes(self, pattern: str) -> dict[str, bytes]:
+        """Path relative to the store -> content of the small files that match a glob."""
+        with self._reached():
+            found = self.filesystem.glob(f"{self.base}/{pattern}")
+            return {path.removeprefix(f"{self.base}/"): self.filesystem.cat_file(path) for path in found}
+
+    def remove_note(self, relative: str) -> None:
+        """Remove a small file, where it is still there."""
+        with self._reached(), contextlib.suppress(FileNotFoundError):
+            self.filesystem.rm_file(f"{self.base}/{relative}")
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Say in words that the remote did not answer; each file system fails with errors of its own library."""
+        try:
+            yield
+        except TsrecError:
+            raise
+        except Exception as error:
+            raise ArtifactError(f"store {self.url}: {type(error).__name__}: {error}") from error
+
+    def _named_uploads(self, relative: str) -> set[str]:
+        copies = [self._read(number, path) for number, path in self._manifest_paths(relative).items()]
+        return {copy.upload for copy in copies if copy}
+
+    def _manifest_paths(self, relative: str) -> dict[int, str]:
+        """Number -> path of every manifest in an artifact's folder."""
+        try:
+            return _numbered(self.filesystem.ls(f"{self.base}/{relative}", detail=False))
+        except FileNotFoundError:
+            return {}
+
+    def _manifest_path(self, relative: str, number: int) -> str:
+        return f"{self.base}/{relative}/{MANIFEST_NAME if number == 1 else f'manifest-{number}.json'}"
+
+    def _read(self, number: int, path: str) -> Published | None:
+        try:
+            found = PublishedManifest.model_validate_json(self.filesystem.cat_file(path))
+        except FileNotFoundError:  # removed since it was listed
+            return None
+        except ValidationError as error:
+            logger.warning("%s: not a valid manifest: %s", path, error)
+            return None
+        return Published(number, found.upload, Manifest(**found.model_dump(exclude={"upload"})))
+
+    def _put(self, local: Path, relative: str) -> None:
+        target = f"{self.base}/{relative}"
+
+        def put() -> None:
+            self.filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            self.filesystem.put_file(str(local), target)
+            n_bytes = self.filesystem.info(target)["size"]
+            if n_bytes != local.stat().st_size:
+                raise OSError(f"only {n_bytes} of {local.stat().st_size} bytes arrived")
+
+        self._patiently(f"storing {target}", put)
+
+    def _get(self, source: str, local: Path, sha256: str) -> None:
         local.parent.mkdir(parents=True, exist_ok=True)
-        self.filesystem.get_file(f"{self.base}/{relative}", str(local))
-        return local
+        try:
+            self.filesystem.get_file(source, str(local))
+        except FileNotFoundError:
+            raise CorruptArtifactError(f"{source}: missing, though its manifest lists it") from None
+        if file_sha256(local) != sha256:
+            raise CorruptArtifactError(f"{source}: does not match the hash in its manifest")
+
+    def _patiently(self, what: str, transfer: Callable[[], T]) -> T:
+        """Try a transfer several times. Each file system fails with errors of its own library: any is tried again."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return transfer()
+            except Exception as error:
+                if attempt < _ATTEMPTS and not isinstance(error, PermissionError):
+                    logger.warning("%s: %s: %s; trying again", what, type(error).__name__, error)
+                    time.sleep(_FIRST_PAUSE_S * 3 ** (attempt - 1))
+                elif isinstance(error, CorruptArtifactError):
+                    raise
+                else:
+                    what_next = "run the same command again to go on"
+                    raise ArtifactError(f"{what} failed: {type(error).__name__}: {error}; {what_next}") from error
+        raise AssertionError("unreachable")
+
+
+def _numbered(paths: Iterable[str]) -> dict[int, str]:
+    names = {path: _MANIFEST_NAMES.fullmatch(path.rsplit("/", 1)[-1]) for path in paths}
+    return {int(match[1] or 1): path for path, match in names.items() if match}
+
+
+def _began(upload: str) -> datetime:
+    """When an upload began, by its name; long ago where that does not say."""
+    try:
+        moment = datetime.strptime(upload.removeprefix(_UPLOAD).split("-")[0], _MOMENT)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return moment.replace(tzinfo=UTC)

@@ -2,27 +2,29 @@
 
 Atomic: an artifact is written to the sibling `<fingerprint>.partial`, flushed, and renamed; a folder without a valid
 manifest does not exist. Two processes that want the same artifact: one holds its lock and builds, the other waits
-and reads. Corrupt artifacts are reported, set aside and rebuilt. A remote root (fsspec URL) is mirrored in a local
-cache: built and verified there, uploaded with the manifest last.
+and reads. Looking changes nothing; who builds an artifact anew sets a corrupt one aside, under the lock. A remote root
+(fsspec URL) is mirrored in a local cache: built and verified there, and shared as `remote` says.
 """
 
-import contextlib
 import logging
-import os
+import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from filelock import FileLock
-
 from tsrec.errors import ArtifactError, CorruptArtifactError
+from tsrec.store import locks
 from tsrec.store.artifact import WORK_NAME, Artifact, ArtifactWriter
 from tsrec.store.manifest import MANIFEST_NAME, ArtifactKey, Manifest, host_facts
-from tsrec.store.remote import RemoteMirror
+from tsrec.store.remote import Published, RemoteMirror
+from tsrec.store.work_files import flush
 
 logger = logging.getLogger(__name__)
+
+PARTIAL, CORRUPT, INCOMING = ".partial", ".corrupt", ".incoming"
+ABANDONED_AFTER = timedelta(days=7)
 
 
 class ArtifactStore:
@@ -33,11 +35,18 @@ class ArtifactStore:
         self.root = self.remote.cache if self.remote else Path(root).expanduser().resolve()
 
     def find(self, key: ArtifactKey) -> Artifact | None:
-        """The finished, verified artifact of `key`, or None. One that fails its check is reported and set aside."""
-        artifact = self._find_local(key) or self._fetch(key)
-        if artifact and self.remote and not self.remote.has(key.path):  # killed between building and uploading
-            self.remote.upload(key.path, artifact.manifest)
-        return artifact
+        """The finished, verified artifact of `key`, or None. One that fails its check is reported and left in place.
+
+        With a remote root what is there is fetched into the mirror, and what only the mirror has is uploaded (a run
+        was killed in between); nothing is removed from the remote. Raises ArtifactError where it cannot be reached.
+        """
+        if self.remote is None:
+            return self._sound(key)
+        sound, published = self._sound(key), self.remote.newest(key.path)
+        if _agree(sound, published):
+            return sound
+        with locks.hold(self.root / key.path):
+            return self._settle(key)
 
     def build(self, key: ArtifactKey, make: Callable[[ArtifactWriter], None]) -> Artifact:
         """Return the artifact of `key`, calling `make` to write it where it does not exist yet.
@@ -46,26 +55,24 @@ class ArtifactStore:
         next attempt.
         """
         final = self.root / key.path
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(final.with_suffix(".lock")):
-            existing = self.find(key)  # whoever held the lock before us may have built it
+        with locks.hold(final):
+            existing = self._settle(key)  # whoever held the lock before us may have built it
             if existing:
                 return existing
             started = time.monotonic()
-            writer = _open_partial(final.with_suffix(".partial"))
+            writer = _open_partial(final.with_suffix(PARTIAL))
             make(writer)
             manifest = Manifest(
                 key=key,
                 files=writer.entries(),
                 counts=writer.counts,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                created=datetime.now(UTC).isoformat(timespec="microseconds"),
                 seconds=round(time.monotonic() - started, 3),
                 **host_facts(),
             )
-            _publish(writer.path, final, manifest)
-            if self.remote:
-                self.remote.upload(key.path, manifest)
-        return Artifact(final, manifest)
+            _finish(writer.path, manifest)
+            _put_in_place(writer.path, final)
+            return self._share(Artifact(final, manifest))
 
     def list(self) -> list[Artifact]:
         """All finished artifacts, oldest first. Their files are not verified, nor fetched from a remote root."""
@@ -77,9 +84,10 @@ class ArtifactStore:
 
     def verify(self, artifact: Artifact) -> None:
         """Check a listed artifact, fetching it where it is only remote. Raises CorruptArtifactError."""
-        if self.remote and not (artifact.path / MANIFEST_NAME).is_file():
-            self.remote.download(artifact.manifest.key.path)
-        artifact.verify()
+        if (artifact.path / MANIFEST_NAME).is_file() or self.remote is None:
+            artifact.verify()
+        elif self.find(artifact.manifest.key) is None:
+            raise CorruptArtifactError(f"{artifact.manifest.key.path}: the remote's copy does not match its manifest")
 
     def open(self, fingerprint: str) -> Artifact:
         """The verified artifact whose fingerprint starts with `fingerprint`. Raises ArtifactError if not just one."""
@@ -89,50 +97,86 @@ class ArtifactStore:
             raise ArtifactError(f"{what} in {self.root} start with {fingerprint!r}; see `tsrec artifacts list`")
         artifact = self.find(matches[0].manifest.key)
         if artifact is None:
-            raise CorruptArtifactError(f"{matches[0].path}: corrupt and set aside; run the pipeline again")
+            raise CorruptArtifactError(f"{matches[0].path}: corrupt; run the pipeline again, which rebuilds it")
         return artifact
 
     def delete(self, key: ArtifactKey) -> None:
         """Remove an artifact, its manifest first, so that a half-removed one does not exist."""
         final = self.root / key.path
-        if self.remote:
-            self.remote.delete(key.path)
-        (final / MANIFEST_NAME).unlink(missing_ok=True)
-        shutil.rmtree(final, ignore_errors=True)
-        final.with_suffix(".lock").unlink(missing_ok=True)
+        with locks.hold(final):
+            if self.remote:
+                self.remote.delete(key.path)
+            (final / MANIFEST_NAME).unlink(missing_ok=True)
+            shutil.rmtree(final, ignore_errors=True)
+
+    def is_in_use(self, path: Path) -> bool:
+        """Whether somebody works on an artifact or on a leftover of it now.
+
+        A lock of this machine says so itself. Another machine's (the store may be a network folder whose locks stay
+        on each machine) is believed from its note, until nothing has changed there for a week.
+        """
+        folder = path.with_suffix("")
+        with locks.hold_if_free(folder) as free:
+            if not free:
+                return True
+        other = locks.holder(folder)
+        return other is not None and other.host != platform.node() and _age(path) < ABANDONED_AFTER
 
     def leftovers(self) -> Iterator[Path]:
-        """Partial and corrupt folders that killed or damaged runs left behind."""
-        for suffix in (".partial", ".corrupt"):
+        """Partial, half-fetched and corrupt folders that killed or damaged runs left behind."""
+        for suffix in (PARTIAL, INCOMING, CORRUPT):
             yield from sorted(self.root.glob(f"*/*/*{suffix}"))
 
-    def _find_local(self, key: ArtifactKey) -> Artifact | None:
+    def _sound(self, key: ArtifactKey) -> Artifact | None:
+        """The local artifact where there is one that passes its check. Changes nothing."""
         path = self.root / key.path
         if not (path / MANIFEST_NAME).is_file():
             return None
         try:
             artifact = Artifact(path, Manifest.read(path / MANIFEST_NAME))
             artifact.verify()
-        except ArtifactError as error:
-            logger.warning("%s; setting the artifact aside, it will be rebuilt", error)
-            aside = path.with_suffix(".corrupt")
-            shutil.rmtree(aside, ignore_errors=True)
-            with contextlib.suppress(FileNotFoundError):  # another process saw it too
-                path.rename(aside)
+        except (ArtifactError, OSError) as error:  # OSError: another process is putting it in place or removing it
+            logger.warning("%s; it will be rebuilt, the damaged copy set aside", error)
             return None
         return artifact
 
-    def _fetch(self, key: ArtifactKey) -> Artifact | None:
+    def _settle(self, key: ArtifactKey) -> Artifact | None:
+        """Under the lock: the artifact that mirror and remote agree on afterwards; None where neither has it whole."""
+        sound = self._sound(key)
+        if sound or self.remote is None:
+            return sound and self._share(sound)
+        while published := self.remote.newest(key.path):
+            fetched = self._fetch(key, published)
+            if fetched:
+                return fetched
+        return None
+
+    def _share(self, artifact: Artifact) -> Artifact:
+        """Under the lock: upload a local artifact, or put what another machine uploaded first in its place."""
         if self.remote is None:
-            return None
+            return artifact
+        key = artifact.manifest.key
+        while True:
+            published = self.remote.publish(key.path, artifact.path, artifact.manifest)
+            if _agree(artifact, published):
+                return artifact
+            fetched = self._fetch(key, published)
+            if fetched:
+                return fetched
+
+    def _fetch(self, key: ArtifactKey, published: Published) -> Artifact | None:
+        """Under the lock: copy an artifact from the remote into the mirror; None where that copy is damaged."""
+        assert self.remote is not None
+        final = self.root / key.path
+        incoming = final.with_suffix(INCOMING)
+        shutil.rmtree(incoming, ignore_errors=True)
         try:
-            artifact = self._find_local(key) if self.remote.download(key.path) else None
-        except (ArtifactError, FileNotFoundError) as error:
-            logger.warning("%s", error)
-            artifact = None
-        if artifact is None:  # no whole copy there: what there is would only be fetched again
-            self.remote.delete(key.path)
-        return artifact
+            self.remote.download(key.path, published, incoming)
+        except CorruptArtifactError as error:
+            logger.warning("%s; it will be rebuilt, the damaged copy stays where it is", error)
+            return None
+        _put_in_place(incoming, final)
+        return Artifact(final, published.manifest)
 
     def _manifests(self) -> Iterator[Manifest]:
         for path in sorted(self.root.glob(f"*/*/*/{MANIFEST_NAME}")):
@@ -153,22 +197,36 @@ def _open_partial(path: Path) -> ArtifactWriter:
     return ArtifactWriter(path)
 
 
-def _publish(partial: Path, final: Path, manifest: Manifest) -> None:
+def _finish(partial: Path, manifest: Manifest) -> None:
+    """Write the manifest and force everything to the disk."""
     shutil.rmtree(partial / WORK_NAME, ignore_errors=True)
     (partial / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     for path in sorted(partial.rglob("*")):
-        if path.is_file():
-            _flush(path)
-    _flush(partial)
-    if final.exists():  # a folder without a valid manifest
-        shutil.rmtree(final)
-    partial.rename(final)
-    _flush(final.parent)
+        flush(path)
+    flush(partial)
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _put_in_place(folder: Path, final: Path) -> None:
+    """Under the lock: rename a whole artifact to its final name; what lies there is set aside."""
+    if final.exists():
+        aside = final.with_suffix(CORRUPT)
+        shutil.rmtree(aside, ignore_errors=True)
+        final.rename(aside)
+    folder.rename(final)
+    flush(final.parent)
+
+
+def _age(folder: Path) -> timedelta:
+    """Since anything in the folder was last written."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:  # something went while we looked
+        newest = time.time()
+    return timedelta(seconds=time.time() - newest)
+
+
+def _agree(artifact: Artifact | None, published: Published | None) -> bool:
+    """Whether mirror and remote hold the same files, or both nothing."""
+    if artifact is None or published is None:
+        return artifact is None and published is None
+    return artifact.manifest.files == published.manifest.files

@@ -1,0 +1,109 @@
+"""Locks of artifacts: who waits says so, and for whom; who is killed holds nothing."""
+
+import logging
+import multiprocessing
+import os
+import platform
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tsrec.store import ArtifactStore, ArtifactWriter, locks
+
+from .conftest import Maker, key_of
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.store.test_locks"])
+
+
+def _hold(folder: Path, held: Any, seconds: float) -> None:
+    with locks.hold(folder):
+        held.set()
+        time.sleep(seconds)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "shop" / "ingest" / "abc"
+
+
+def _start(folder: Path, seconds: float) -> Any:
+    held = PROCESSES.Event()
+    process = PROCESSES.Process(target=_hold, args=(folder, held, seconds))
+    process.start()
+    assert held.wait(60)
+    return process
+
+
+def test_a_wait_is_said_with_whom_it_is_for(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    process = _start(folder, 1.0)
+    with locks.hold_if_free(folder) as free:
+        assert not free
+    with locks.hold(folder):
+        mine = locks.holder(folder)
+        assert mine and (mine.pid, mine.host) == (os.getpid(), platform.node())
+    process.join()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"waiting for {folder}: held by process {process.pid} on {platform.node()}, since 20")
+    assert locks.holder(folder) is None
+
+
+def test_a_lock_that_is_free_is_taken_without_a_word(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        with locks.hold(folder):
+            pass
+    with locks.hold_if_free(folder) as free:
+        assert free
+    assert caplog.text == ""
+
+
+def test_the_lock_of_a_killed_holder_is_free_whatever_its_note_says(folder: Path) -> None:
+    process = _start(folder, 60)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert locks.holder(folder) is not None  # nobody took it back
+    with locks.hold(folder):
+        mine = locks.holder(folder)
+        assert mine and mine.pid == os.getpid()
+
+
+@pytest.mark.parametrize("note", ["", "{", '{"pid": 1}', "[]"])
+def test_a_damaged_note_is_no_note(folder: Path, note: str) -> None:
+    folder.parent.mkdir(parents=True)
+    folder.with_suffix(".holder").write_text(note)
+    assert locks.holder(folder) is None
+    with locks.hold(folder):
+        assert locks.holder(folder) is not None
+
+
+def test_looking_at_a_corrupt_artifact_takes_no_fresh_rebuild_away(
+    store: ArtifactStore, make: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`find` has seen the damage; before it does anything about it, another run has rebuilt the artifact."""
+    key = key_of()
+    artifact = store.build(key, make)
+    artifact.file("items.parquet").write_bytes(b"damaged")
+    with caplog.at_level(logging.WARNING):
+        assert store.find(key) is None
+    assert artifact.file("items.parquet").read_bytes() == b"damaged", "looking changes nothing"
+    building, go_on = threading.Event(), threading.Event()
+
+    def slowly(out: ArtifactWriter) -> None:
+        building.set()
+        assert go_on.wait(60)
+        make(out)
+
+    rebuild = threading.Thread(target=lambda: store.build(key, slowly))
+    rebuild.start()
+    assert building.wait(60)
+    assert store.find(key) is None
+    go_on.set()
+    rebuild.join()
+    for _ in range(3):
+        found = store.find(key)
+        assert found and found.frame("items").shape == (3, 2)
+    assert [path.name for path in store.leftovers()] == ["0123456789abcdef.corrupt"]

@@ -1,0 +1,84 @@
+"""Records of runs: which artifacts each one uses, written when it starts. Garbage collection reads them.
+
+One small JSON per run in `<root>/.runs/<dataset>/`, in the remote itself where the store is remote. The same run
+started again writes the same file, so that it is the newest of its profile from then on. Knows nothing of stages.
+"""
+
+import logging
+import re
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tsrec.store.manifest import ArtifactKey
+from tsrec.store.store import ArtifactStore
+from tsrec.store.work_files import write_text_whole
+
+logger = logging.getLogger(__name__)
+
+_FOLDER = ".runs"
+
+
+class Run(BaseModel):
+    """One run: paths, relative to the store, of the artifacts that it uses, in order; it is finished with the last."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    profile: str
+    artifacts: tuple[str, ...]
+    started: str
+
+    @property
+    def goal(self) -> str:
+        """The last artifact: once it exists, the run is finished."""
+        return self.artifacts[-1]
+
+    @property
+    def path(self) -> str:
+        """The record's own path, relative to the store."""
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", self.profile)
+        return f"{_FOLDER}/{self.dataset}/{name}-{self.goal.rsplit('/', 1)[-1]}.json"
+
+
+def record_run(store: ArtifactStore, profile: str, keys: list[ArtifactKey]) -> None:
+    """Write down that a run of `profile` that starts now uses the artifacts of `keys`; the last one is its goal."""
+    run = Run(
+        dataset=keys[-1].dataset,
+        profile=profile,
+        artifacts=tuple(key.path for key in keys),
+        started=datetime.now(UTC).isoformat(timespec="microseconds"),
+    )
+    text = run.model_dump_json(indent=1)
+    if store.remote:
+        store.remote.write_note(run.path, text)
+    else:
+        path = store.root / run.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text_whole(path, text)
+
+
+def recorded_runs(store: ArtifactStore) -> tuple[list[Run], set[str]]:
+    """All recorded runs, oldest first, and the data sets of which a record cannot be read."""
+    pattern = f"{_FOLDER}/*/*.json"
+    if store.remote:
+        notes = store.remote.notes(pattern)
+    else:
+        files = store.root.glob(pattern)
+        notes = {path.relative_to(store.root).as_posix(): path.read_bytes() for path in files}
+    runs, unreadable = [], set()
+    for path, content in notes.items():
+        try:
+            runs.append(Run.model_validate_json(content))
+        except ValidationError:
+            unreadable.add(path.split("/")[1])
+            logger.warning("%s: not a readable record of a run; run that profile again, or delete the file", path)
+    return sorted(runs, key=lambda run: (run.started, run.path)), unreadable
+
+
+def forget_run(store: ArtifactStore, run: Run) -> None:
+    """Remove the record of a run."""
+    if store.remote:
+        store.remote.remove_note(run.path)
+    else:
+        (store.root / run.path).unlink(missing_ok=True)
