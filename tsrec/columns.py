@@ -21,6 +21,7 @@ class Columns:
     TIMESTAMP = "timestamp"
     POSITION = "position"
     SPLIT = "split"
+    RATING = "rating"  # raw interactions only
     # keywords and token semantics
     KEYWORDS = "keywords"
     SOURCE = "source"

@@ -49,7 +49,6 @@ def test_overrides_win_over_the_profile_and_leave_the_rest(tmp_path: Path) -> No
         ("ingest.since=875000000", "ingest", "since", "875000000"),
         ("ingest.path=/data/a=b", "ingest", "path", "/data/a=b"),
         ("ingest.path=", "ingest", "path", None),
-        ("ingest.item_columns={item_id: sku}", "ingest", "item_columns", {"item_id": "sku"}),
         (" evaluate.beams=30", "evaluate", "beams", 30),
     ],
 )

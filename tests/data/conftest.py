@@ -1,6 +1,7 @@
 """Runs the ingest stage on raw files that a test writes."""
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,16 @@ def run_ingest(config: IngestConfig, store: Path) -> Artifact:
 
 @pytest.fixture
 def ingest(tmp_path: Path) -> Ingest:
-    """Write raw files (by default three items and one user of four events), run the stage on them."""
+    """Write raw files (by default three items and one user of four events), run the stage on them. Every call has a
+    store of its own; files of earlier calls stay."""
+    stores = (tmp_path / f"store-{number}" for number in count())
 
     def write_and_run(files: Mapping[str, str | bytes] | None = None, **config: Any) -> Artifact:
         folder = tmp_path / "raw"
         folder.mkdir(exist_ok=True)
         for name, content in ({"items.csv": ITEMS, "interactions.csv": EVENTS} if files is None else files).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        return run_ingest(IngestConfig(**{"source": "tables", "path": str(folder), **config}), tmp_path / "store")
+        return run_ingest(IngestConfig(**{"source": "tables", "path": str(folder), **config}), next(stores))
 
     return write_and_run

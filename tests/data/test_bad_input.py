@@ -30,7 +30,11 @@ def test_missing_folder(ingest: Ingest) -> None:
 
 
 def test_missing_file(ingest: Ingest) -> None:
-    _refused(ingest, {"items.csv": ITEMS}, "expected one file interactions.*, found none; set ingest.interactions_file")
+    _refused(
+        ingest,
+        {"items.csv": ITEMS},
+        "expected one file interactions.* or train.*, found none; set ingest.interactions_file (there is items.csv)",
+    )
 
 
 def test_missing_named_file(ingest: Ingest) -> None:
@@ -70,20 +74,27 @@ def test_missing_rating_column(ingest: Ingest) -> None:
 
 def test_unparsable_csv_line(ingest: Ingest) -> None:
     bad = EVENTS + "u,a,5,6,7\n"
-    _refused(ingest, {"items.csv": ITEMS, "interactions.csv": bad}, "interactions.csv: unparsable line", "line 6")
+    _refused(
+        ingest,
+        {"items.csv": ITEMS, "interactions.csv": bad},
+        "interactions.csv: row 5 has 5 fields, expected 3: 'u,a,5,6,7'",
+    )
 
 
 def test_more_fields_than_the_header(ingest: Ingest) -> None:
     _refused(
         ingest,
         {"items.csv": ITEMS, "interactions.csv": HEADER + "u,a,0,1\n"},
-        "interactions.csv: unparsable: rows have more fields than the header names",
+        "interactions.csv: row 1 has 4 fields, expected 3: 'u,a,0,1'",
     )
 
 
-def test_too_few_fields(ingest: Ingest) -> None:
-    bad = {"items.csv": ITEMS, "interactions.csv": EVENTS + "u,a\n"}
-    _refused(ingest, bad, "interactions.csv: row 5, field timestamp: '' is not a number or an ISO date")
+@pytest.mark.parametrize(("name", "separator"), [("interactions.csv", ","), ("interactions.tsv", "\t")])
+def test_too_few_fields(ingest: Ingest, name: str, separator: str) -> None:
+    """Nothing is made up for the missing ones, even where they are not needed."""
+    log = ("user_id,item_id,timestamp,rating\nu,a,1,5\n\nu,b,2\n").replace(",", separator)
+    bad = f"{name}: row 2 has 3 fields, expected 4: {f'u{separator}b{separator}2'!r}; mend the row"
+    _refused(ingest, {"items.csv": ITEMS, name: log}, bad)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +138,11 @@ def test_truncated_parquet(ingest: Ingest) -> None:
     ],
 )
 def test_not_utf8(ingest: Ingest, name: str, content: bytes) -> None:
-    _refused(ingest, {name: content, "interactions.csv": EVENTS}, f"{name}: line 3: not UTF-8")
+    _refused(
+        ingest,
+        {name: content, "interactions.csv": EVENTS},
+        f"{name}: line 3: not UTF-8; set ingest.items_format.encoding=latin-1",
+    )
 
 
 @pytest.mark.parametrize("content", ["", "\n"])

@@ -149,9 +149,8 @@ def test_amazon_of_every_year(ingest: Ingest, year: str, packed: bool) -> None:
 
 
 def test_amazon_reviews_are_missing(ingest: Ingest) -> None:
-    with pytest.raises(
-        errors.DataError, match=r"expected one file \*\.json\*, found none; set ingest\.interactions_file"
-    ):
+    message = r"expected one file raw_review\* or \*\.json\*, found none; set ingest\.interactions_file"
+    with pytest.raises(errors.DataError, match=message):
         ingest({"meta_Toys.json": AMAZON["2014"]["meta_Toys.json"]}, source="amazon")
 
 
@@ -161,6 +160,54 @@ def test_amazon_file_that_is_none(ingest: Ingest) -> None:
         errors.DataError, match=r"Toys\.json: no column user_id or reviewerID \(for user_id\); it has sku"
     ):
         ingest(files, source="amazon")
+
+
+def _hub_parquet() -> dict[str, str | bytes]:
+    """2023 as the hub serves it: list and struct columns, missing values as `None` in words."""
+    meta = [
+        {"parent_asin": "B1", "title": "Kid's glue", "store": "Bond", "price": "None", "images": [{"thumb": "x"}]}
+        | {"description": ["Sticks", "& holds"], "categories": ["Toys", "Craft"]},
+        {"parent_asin": "B2", "title": "Wire", "store": None, "price": "None", "images": []}
+        | {"description": [], "categories": []},
+    ]
+    review = {"user_id": "A1", "asin": "B9", "parent_asin": "B1", "rating": 5.0, "images": []}
+    return {
+        "meta_Toys.parquet": _parquet(pd.DataFrame(meta)),
+        "Toys.parquet": _parquet(pd.DataFrame([review | {"timestamp": 1400000000123 + n} for n in range(4)])),
+    }
+
+
+def test_amazon_2023_as_parquet(ingest: Ingest) -> None:
+    artifact = ingest(_hub_parquet(), source="amazon")
+    assert artifact.frame("items")["text"].tolist() == ["Kid's glue; Bond; Toys > Craft; Sticks & holds", "Wire"]
+    assert artifact.counts["n_values_from_lists_or_objects"] == 4
+    assert artifact.frame("interactions")["item_id"].tolist() == ["B1"] * 4
+
+
+def test_amazon_parquet_as_tables(ingest: Ingest) -> None:
+    artifact = ingest(
+        _hub_parquet(),
+        items_file="meta_Toys.parquet",
+        interactions_file="Toys.parquet",
+        item_columns={"item_id": "parent_asin", "brand": "store"},
+        interaction_columns={"item_id": "parent_asin"},
+    )
+    assert artifact.frame("items")["text"].tolist() == ["Kid's glue; Bond; Toys, Craft; Sticks & holds", "Wire"]
+
+
+def test_amazon_in_the_folders_of_the_hub(ingest: Ingest) -> None:
+    lines = AMAZON["2023"]
+    files: dict[str, str | bytes] = {
+        "raw_meta_Toys/full-00000-of-00001.jsonl": lines["meta_Toys.jsonl"],
+        "raw_review_Toys/full-00000-of-00001.jsonl": lines["Toys.jsonl"],
+    }
+    assert ingest(files, source="amazon").counts["n_interactions"] == 4
+
+
+def test_amazon_honours_a_mapping(ingest: Ingest) -> None:
+    files: dict[str, str | bytes] = dict(AMAZON["2014"])
+    artifact = ingest(files, source="amazon", item_columns={"description": "brand", "brand": "description"})
+    assert artifact.frame("items")["text"][0] == "Kid's glue; Sticks & holds; Toys > Craft; Office; Bond"
 
 
 def _targets(artifact: Artifact) -> tuple[int, ...]:
@@ -179,6 +226,54 @@ def test_movielens_from_its_wheel(tmp_path: Path) -> None:
     assert items.loc["1", "categories"] == "Animation, Children's, Comedy"
     assert artifact.counts["n_interactions"] == 100_000
     assert _targets(artifact) == (100_000 - 3 * 943, 943, 943)
+
+
+RATINGS = "7::1::5::881250949\n7::2::3::881250950\n7::1::4::881250951\n7::2::4::881250952\n"
+GENRES = 19
+FILMS = "1::Les Misérables (1995)::Action|Western\n2::Wire (1996)::(no genres listed)\n"
+MOVIELENS: dict[str, dict[str, str | bytes]] = {
+    "100k": {
+        "u.item": f"1|Les Misérables (1995)|01-Jan-1995||http://x|0|1{'|0' * (GENRES - 3)}|1\n"
+        f"2|Wire (1996)|01-Jan-1996||http://x{'|0' * GENRES}\n".encode("latin-1"),
+        "u.data": RATINGS.replace("::", "\t"),
+    },
+    "1m": {
+        "movies.dat": "1::Les Misérables (1995)::Action|Western\n2::Wire (1996)::(no genres listed)\n".encode(
+            "latin-1"
+        ),
+        "ratings.dat": RATINGS,
+        "users.dat": "7::F::1::10::48067\n",
+    },
+    "10m": {
+        "movies.dat": FILMS,
+        "ratings.dat": RATINGS.replace("::3::", "::3.5::"),
+    },
+    "32m": {
+        "movies.csv": "movieId,title,genres\n" + FILMS.replace("::", ",").replace("Wire (1996)", '"Wire (1996)"'),
+        "ratings.csv": "userId,movieId,rating,timestamp\n" + RATINGS.replace("::", ","),
+        "tags.csv": "userId,movieId,tag,timestamp\n",
+    },
+}
+MOVIELENS["1m as .csv"] = {name.replace(".dat", ".csv"): text for name, text in MOVIELENS["1m"].items()}
+
+
+@pytest.mark.parametrize("size", MOVIELENS)
+def test_movielens_as_published(ingest: Ingest, size: str) -> None:
+    artifact = ingest(MOVIELENS[size], source="movielens", min_rating=3)
+    texts = artifact.frame("items")["text"].tolist()
+    assert texts == ["Les Misérables (1995); Action, Western", "Wire (1996)"]
+    assert artifact.frame("interactions")["item_id"].tolist() == ["1", "2", "1", "2"]
+
+
+def test_movielens_that_is_none(ingest: Ingest) -> None:
+    files = {"movies.csv": "sku,name\n", "ratings.csv": ""}
+    with pytest.raises(errors.DataError, match=r"movies\.csv: line 1: 'sku,name' is no line of MovieLens"):
+        ingest(files, source="movielens")
+
+
+def test_a_mapping_that_would_be_ignored_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"ingest\.item_columns is not for source 'movielens'"):
+        IngestConfig(source="movielens", path="x", item_columns={"title": "name"})
 
 
 def test_movielens_without_its_wheel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ Fields made with `runtime` change how a stage runs but not its result, and stay 
 
 from tsrec.config.evaluate import BaselinesConfig, EvaluateConfig, ReportConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig, LoraConfig, Precision, TaskWeights
-from tsrec.config.ingest import IngestConfig
+from tsrec.config.ingest import IngestConfig, InteractionColumns, ItemColumns, TableFormat
 from tsrec.config.keywords import KeywordsConfig, OpenAIConfig
 from tsrec.config.profiles import load_config
 from tsrec.config.root import Config
@@ -21,6 +21,8 @@ __all__ = [
     "EvaluateConfig",
     "FinetuneConfig",
     "IngestConfig",
+    "InteractionColumns",
+    "ItemColumns",
     "KeywordsConfig",
     "LoraConfig",
     "OpenAIConfig",
@@ -29,6 +31,7 @@ __all__ = [
     "SaInitConfig",
     "Section",
     "SidsConfig",
+    "TableFormat",
     "TaskWeights",
     "canonical",
     "load_config",

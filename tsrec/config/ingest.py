@@ -1,36 +1,133 @@
 """What the ingest stage reads: where the raw files are and how they become items and interactions."""
 
+import codecs
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from tsrec.config.section import Section, runtime
+
+_KNOWN_LAYOUTS = ("movielens-100k", "movielens")  # nothing of these files is left to be set
+
+
+class _ColumnNames(Section):
+    """One field for each of our columns: its name in the raw files, where that is another one."""
+
+    def given(self) -> dict[str, str]:
+        """Our name -> theirs, of the columns that were named."""
+        return {ours: theirs for ours, theirs in self.model_dump().items() if theirs is not None}
+
+
+class ItemColumns(_ColumnNames):
+    """What the raw files call the columns of items."""
+
+    item_id: str | None = Field(None, min_length=1, description="Their name of the item's id.")
+    title: str | None = Field(None, min_length=1, description="Their name of the title.")
+    description: str | None = Field(None, min_length=1, description="Their name of the description.")
+    brand: str | None = Field(None, min_length=1, description="Their name of the brand, author or maker.")
+    categories: str | None = Field(None, min_length=1, description="Their name of the categories, genres or tags.")
+
+
+class InteractionColumns(_ColumnNames):
+    """What the raw files call the columns of interactions."""
+
+    user_id: str | None = Field(None, min_length=1, description="Their name of the user's or session's id.")
+    item_id: str | None = Field(None, min_length=1, description="Their name of the item's id.")
+    timestamp: str | None = Field(
+        None, min_length=1, description="Their name of the time, or of a column of numbers that orders a user's events."
+    )
+    rating: str | None = Field(None, min_length=1, description="Their name of the rating (for min_rating).")
+    split: str | None = Field(None, min_length=1, description="Their name of the split (for split: column).")
+
+
+class TableFormat(Section):
+    """How separated text files are written. Nothing of it is needed where the suffix says it all."""
+
+    separator: str | None = Field(
+        None,
+        min_length=1,
+        description="What stands between fields, one character or more (;  |  ::  \\t); by default a comma in .csv, a "
+        "tab in .tsv, .inter, .item.",
+    )
+    encoding: str = Field(
+        "utf-8", description="Text encoding, as Python names it: latin-1, cp1252, utf-16, gb18030 ..."
+    )
+    column_names: tuple[str, ...] | None = Field(
+        None, min_length=1, description="The columns, in order, of files that have no header line."
+    )
+    quoting: Literal["auto", "double", "none"] = Field(
+        "auto",
+        description="double: fields may stand in quotation marks, as CSV has it. none: such marks are text. auto: "
+        "double between commas and semicolons; elsewhere where all marks of the file can be read so.",
+    )
+    escape: str | None = Field(
+        None, min_length=1, max_length=1, description="Character before a quotation mark inside a field (Spark: \\)."
+    )
+
+    @field_validator("separator")
+    @classmethod
+    def _written_as_backslash_t(cls, value: str | None) -> str | None:
+        return value.replace("\\t", "\t") if value else value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_to_python(cls, value: str) -> str:
+        try:
+            "".encode(value)
+            return codecs.lookup(value).name
+        except LookupError:
+            raise ValueError(f"no text encoding {value!r}; e.g. utf-8, latin-1, cp1252, utf-16") from None
+
+    @field_validator("column_names")
+    @classmethod
+    def _all_different(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value and len(set(value)) < len(value):
+            raise ValueError(f"a name stands there twice: {', '.join(value)}")
+        return value
 
 
 class IngestConfig(Section):
     """Raw files, cleaning, filtering and splitting."""
 
-    source: Literal["movielens-100k", "amazon", "recbole", "tables"] = Field(
+    source: Literal["movielens-100k", "movielens", "amazon", "recbole", "tables"] = Field(
         "movielens-100k",
-        description="Format of the raw data: MovieLens-100K from its PyPI wheel, Amazon reviews (2014, 2018, 2023 "
-        "JSON lines), RecBole atomic files, or any CSV/JSONL/Parquet tables.",
+        description="Format of the raw data: MovieLens-100K from its PyPI wheel, a folder of MovieLens as published "
+        "(100K to 32M), Amazon reviews (2014, 2018, 2023), RecBole atomic files, or any CSV/JSON/Parquet tables.",
     )
     path: str | None = runtime(  # the hashes of its files, not its place, are fingerprinted
         None, description="Folder that holds the raw files (not needed for movielens-100k)."
     )
     items_file: str | None = Field(
-        None, description="File of items within `path`; by default the only one that fits the source."
+        None,
+        min_length=1,
+        description="Items within `path`: a file, a folder of part files, or a pattern (items/*.parquet); by default "
+        "what fits the source.",
     )
     interactions_file: str | None = Field(
-        None, description="File of interactions within `path`; by default the only one that fits the source."
+        None,
+        min_length=1,
+        description="Interactions within `path`: a file, a folder of part files, or a pattern (log_2026-*.csv); by "
+        "default what fits the source.",
     )
-    item_columns: dict[str, str] = Field(
-        default_factory=dict,
-        description="For tables: our column name -> theirs, e.g. {item_id: sku, title: name}.",
+    item_columns: ItemColumns = Field(
+        ItemColumns(), description="Our column name -> theirs, e.g. {item_id: sku, title: name}."
     )
-    interaction_columns: dict[str, str] = Field(
-        default_factory=dict,
-        description="For tables: our column name -> theirs, e.g. {user_id: customer, timestamp: bought_at}.",
+    interaction_columns: InteractionColumns = Field(
+        InteractionColumns(), description="Our column name -> theirs, e.g. {user_id: customer, timestamp: bought_at}."
+    )
+    items_format: TableFormat = Field(TableFormat(), description="How separated files of items are written.")
+    interactions_format: TableFormat = Field(
+        TableFormat(), description="How separated files of interactions are written."
+    )
+    order: Literal["timestamp", "rows"] = Field(
+        "timestamp",
+        description="What orders a user's events. rows: the files have no times, the order of their rows counts; "
+        "`timestamp` becomes the number of the row.",
+    )
+    time_format: str | None = Field(
+        None,
+        min_length=1,
+        description="How times are written that are neither numbers nor ISO dates, e.g. %m/%d/%Y %I:%M:%S %p.",
     )
     text_fields: tuple[Literal["title", "brand", "categories", "description"], ...] = Field(
         ("title", "brand", "categories", "description"),
@@ -66,5 +163,21 @@ class IngestConfig(Section):
         "leave-one-out",
         description="leave-one-out: each user's last event is test, the one before it valid. time: all events "
         "sorted by time, 8:1:1, those of one moment together. column: as given in a `split` column (train, valid, "
-        "test, history); what stands after a later split of the same user becomes history.",
+        "test, history) or by files that are named so (log.train.csv); what stands after a later split of the same "
+        "user becomes history.",
     )
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> "IngestConfig":
+        if self.source in _KNOWN_LAYOUTS:
+            fields = ["item_columns", "interaction_columns", "items_format", "interactions_format", "time_format"]
+            fields += ["items_file", "interactions_file"] if self.source == "movielens-100k" else []
+            for field in fields:
+                if getattr(self, field) != type(self).model_fields[field].default:
+                    raise ValueError(
+                        f"ingest.{field} is not for source {self.source!r}, whose files are known; "
+                        "take it out, or set ingest.source (tables reads any)"
+                    )
+        if self.order == "rows" and (self.since or self.until or self.time_format):
+            raise ValueError("ingest.order=rows reads no times: take ingest.since, until and time_format out")
+        return self

@@ -1,34 +1,14 @@
-"""Cleaning item texts: HTML entities and tags, white space, length."""
+"""Items from raw columns: plain texts, one `text` made of several fields, a title for each."""
 
-import html
-import re
-import warnings
+from collections import Counter
 
 import pandas as pd
-from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning
 
 from tsrec.columns import Columns as C
+from tsrec.data.texts import COUNTED, clean_text
 
-FIELDS = (C.TITLE, C.DESCRIPTION, C.BRAND, C.CATEGORIES)
-_TAG = re.compile(r"<[a-zA-Z/!]")
-
-
-def clean_text(text: object) -> str:
-    """Plain text of a raw value: entities resolved, tags removed, white space folded; missing values are empty."""
-    if not isinstance(text, str):
-        if text is None or text != text:
-            return ""
-        text = str(text)
-    if "&" in text:
-        text = html.unescape(html.unescape(text))  # review sites escape twice
-    if _TAG.search(text):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MarkupResemblesLocatorWarning)
-            soup = BeautifulSoup(text, "html.parser")
-        for hidden in soup(["script", "style"]):
-            hidden.decompose()
-        text = soup.get_text(" ")
-    return " ".join(text.split())
+# Each field with what joins the parts of a list: paragraphs, several makers, genres.
+FIELDS = {C.TITLE: " ", C.DESCRIPTION: " ", C.BRAND: ", ", C.CATEGORIES: ", "}
 
 
 def clean_items(raw: pd.DataFrame, text_fields: tuple[str, ...], max_chars: int) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -42,11 +22,14 @@ def clean_items(raw: pd.DataFrame, text_fields: tuple[str, ...], max_chars: int)
         max_chars: characters of `text` that are kept.
     """
     items = pd.DataFrame({C.ITEM: raw[C.ITEM].astype(str)})
-    for field in FIELDS:
-        items[field] = raw[field].map(clean_text) if field in raw else ""
+    done = Counter[str]()
+    for field, joiner in FIELDS.items():
+        items[field] = [clean_text(value, joiner, done) for value in raw[field]] if field in raw else ""
     parts = [items[field] for field in text_fields]
     text = pd.Series(["; ".join(filter(None, values)) for values in zip(*parts, strict=True)], index=items.index)
-    counts = {"n_items_without_text": int((text == "").sum()), "n_texts_cut": int((text.str.len() > max_chars).sum())}
+    counts = {name: done[name] for name in COUNTED}
+    counts["n_items_without_text"] = int((text == "").sum())
+    counts["n_texts_cut"] = int((text.str.len() > max_chars).sum())
     items[C.TEXT] = text.where(text != "", items[C.ITEM]).str.slice(0, max_chars)
     untitled = items[C.TITLE] == ""
     counts["n_items_without_title"] = int(untitled.sum())

@@ -9,8 +9,9 @@ import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
+from tsrec.data.files import Batch
 from tsrec.data.half_written import LastRow
-from tsrec.data.ids import as_ids
+from tsrec.data.ids import as_ids, no_ids
 from tsrec.data.times import Clock, RawTimes, parse_times, settle
 from tsrec.errors import DataError
 
@@ -46,23 +47,30 @@ class Events:
 class EventReader:
     """Turns raw batches into events; numbers users as they come, and counts what it skips."""
 
-    def __init__(self, item_ids: pd.Index, path: Path, needs_rating: bool, needs_split: bool) -> None:
-        self.item_ids, self.path = item_ids, path
+    path: Path  # of the batch that is read
+    first_row: int
+
+    def __init__(self, item_ids: pd.Index, needs_rating: bool, needs_split: bool) -> None:
+        self.item_ids = item_ids
         self.needs_rating, self.needs_split = needs_rating, needs_split
         self.user_codes: dict[str, int] = {}
         self.n_rows = 0
         self.n_unknown_items = 0
+        self.n_ids_escaped = 0
         self.unknown_items = pd.Index([], dtype="str")  # the first different ones
         self._parts: list[Events] = []
         self._times: list[RawTimes] = []
         self._last_row = LastRow()
 
-    def read(self, batch: pd.DataFrame) -> None:
+    def read(self, raw: Batch) -> None:
         """Take in one batch; events of unknown items are skipped and counted.
 
         Raises:
             DataError: a needed column is missing, or a value cannot be read; names its row and field.
         """
+        if raw.first_row == 1:
+            self._last_row = LastRow()
+        batch, self.path, self.first_row = raw.rows, raw.path, raw.first_row
         ids = self._ids(batch, C.ITEM)
         items = self.item_ids.get_indexer(ids).astype(np.int32)
         codes, users = pd.factorize(self._ids(batch, C.USER))
@@ -108,13 +116,15 @@ class EventReader:
 
     def _ids(self, batch: pd.DataFrame, field: str) -> pd.Series:
         values = batch[field]
-        self._refuse(values, (values.isna() | (values == "")).to_numpy(), "an id")
-        return as_ids(values, self.path)
+        self._refuse(values, no_ids(values), "an id")
+        ids, n_escaped = as_ids(values, self.path)
+        self.n_ids_escaped += n_escaped
+        return ids
 
     def _ratings(self, batch: pd.DataFrame) -> np.ndarray:
         if not self.needs_rating:
             return np.full(len(batch), np.nan, dtype=np.float32)
-        values = self._column(batch, "rating", "ingest.min_rating")
+        values = self._column(batch, C.RATING, "ingest.min_rating")
         ratings = pd.to_numeric(values, errors="coerce")
         self._refuse(values, (ratings.isna() & values.notna() & (values != "")).to_numpy(), "a number")
         return ratings.to_numpy().astype(np.float32)
@@ -135,5 +145,5 @@ class EventReader:
     def _refuse(self, values: pd.Series, bad: np.ndarray, expected: str) -> None:
         if bad.any():
             place = int(np.argmax(bad))
-            row = self.n_rows + place + 1
+            row = self.first_row + place
             raise DataError(f"{self.path}: row {row}, field {values.name}: {values.iloc[place]!r} is not {expected}")

@@ -1,111 +1,86 @@
 """Reading raw files in batches, with errors that name file, row and field. Knows formats, not data sets.
 
-Rows are counted from 1, a header not among them; lines from 1, a header among them.
+Rows are counted from 1 in every file, a header not among them; lines from 1, a header among them.
 """
 
-import ast
 import gzip
-import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from fnmatch import fnmatch
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+from urllib.parse import unquote
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from tsrec.config import IngestConfig
-from tsrec.errors import ConfigError, DataError
+from tsrec.config import TableFormat
+from tsrec.data import json_lines, parquet
+from tsrec.data.guesses import likely_encoding, undecodable_line
+from tsrec.data.separated import SeparatedFile
+from tsrec.errors import DataError
 
-_ROWS = 200_000
-_JSON_ROWS = 20_000  # a review's whole text is parsed before its few wanted fields are taken
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t"}
+_SEPARATED = (".csv", ".tsv", ".inter", ".item", ".dat", ".data", ".txt")
 _JSON = (".jsonl", ".json", ".ndjson")
-_SUFFIXES = (*_SEPARATORS, *_JSON, ".parquet")
+_SUFFIXES = (*_SEPARATED, *_JSON, ".parquet")
+_SHOWN_CHARS = 40
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
-def find_file(
-    config: IngestConfig,
-    field: Literal["items_file", "interactions_file"],
-    patterns: tuple[str, ...],
-    other_than: Path | None = None,
-) -> Path:
-    """The file that `field` names within `ingest.path`, or else the only readable one that fits a pattern.
-
-    Args:
-        config: the stage's section.
-        field: the field of the section that may name the file.
-        patterns: shell patterns in lower case that a file's lower-cased name may fit.
-        other_than: a file that is already taken.
-
-    Raises:
-        ConfigError: `ingest.path` is not set.
-        DataError: no such folder or file, or several files that fit.
-    """
-    if config.path is None:
-        raise ConfigError(f"ingest.path: source {config.source!r} needs the folder of the raw files")
-    folder, name = Path(config.path).expanduser(), getattr(config, field)
-    if name is not None:
-        return folder / name
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; set ingest.path to the folder that holds the raw files")
-    found = [
-        path
-        for path in sorted(folder.iterdir())
-        if path.is_file() and path != other_than and file_format(path) and _fits(path, patterns)
-    ]
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise DataError(f"{folder}: expected one file {' or '.join(patterns)}, found {names}; set ingest.{field}")
-    return found[0]
+class _File(Protocol):
+    @property
+    def path(self) -> Path: ...
+    @property
+    def name(self) -> str: ...
 
 
-def _fits(path: Path, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch(path.name.lower(), pattern) for pattern in patterns)
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one file: the wanted columns of them, the number of the first one, all columns that the file has."""
+
+    rows: pd.DataFrame
+    path: Path
+    first_row: int
+    columns: tuple[str, ...]
 
 
 def file_format(path: Path) -> str:
-    """`.csv`, `.jsonl` ...: the suffix that says how to read a file, gzipped or not; empty where unknown."""
+    """`.csv`, `.jsonl` ...: the suffix that says how to read a file, gzipped or not; empty where unknown. A part file
+    without any takes its folder's (`items.csv/part-00000`)."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
-    return suffixes[-1] if suffixes and suffixes[-1] in _SUFFIXES else ""
+    if not suffixes:
+        suffixes = [path.parent.suffix.lower()]
+    return suffixes[-1] if suffixes[-1] in _SUFFIXES else ""
 
 
-def read_batches(path: Path, python_literals: bool = False) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a CSV, TSV, JSON-lines, Parquet or RecBole atomic file, in batches.
+def read_batches(files: Sequence[_File], form: TableFormat, wanted: Collection[str], section: str) -> Iterator[Batch]:
+    """Yield the rows of CSV, TSV, JSON, Parquet or RecBole atomic files, file by file, in batches.
 
     Args:
-        path: the file, gzipped or not.
-        python_literals: also accept lines that are Python literals, as Amazon's metadata of 2014 is.
+        files: the files in order, gzipped or not.
+        form: how separated text and JSON are written.
+        wanted: columns that are kept, where a file has them.
+        section: the setting that holds `form`, for messages.
 
     Raises:
-        DataError: the file is missing, cut off, not UTF-8, or has a line that cannot be parsed.
+        DataError: a file is missing, cut off, in another encoding, or has a row that cannot be parsed.
     """
-    kind = file_format(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    try:
-        if kind == ".parquet":
-            yield from _read_parquet(path)
-        elif kind in _JSON:
-            yield from _read_json_lines(path, python_literals)
-        elif kind:
-            yield from _read_separated(path, _SEPARATORS[kind])
-        else:
-            raise DataError(f"{path}: unknown format; expected one of {', '.join(_SUFFIXES)}, gzipped or not")
-    except EOFError:
-        raise DataError(f"{path}: the gzip stream ends too early; the file is cut off, fetch it again") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: not a readable gzip file: {error}; fetch it again") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: line {_undecodable_line(path)}: not UTF-8 ({error.reason}); convert it") from None
+    for file in files:
+        if len(files) > 1 and file.path.is_file() and file.path.stat().st_size == 0:
+            continue  # an empty partition
+        first_row = 1
+        partition = _partition(file.name)
+        for rows, columns in _read(file.path, form, wanted, section):
+            for name, value in partition.items():
+                if name in wanted and name not in rows:
+                    rows[name] = value
+            yield Batch(rows, file.path, first_row, (*columns, *partition))
+            first_row += len(rows)
 
 
 def named_columns(
-    batch: pd.DataFrame, names: Mapping[str, tuple[str, ...]], needed: tuple[str, ...], path: Path, hint: str
+    batch: Batch, names: Mapping[str, tuple[str, ...]], needed: Collection[str], hint: str
 ) -> pd.DataFrame:
     """The columns of a batch under our names.
 
@@ -113,7 +88,6 @@ def named_columns(
         batch: rows as they stand in the file.
         names: our column name -> the names it may have in the file, the preferred one first.
         needed: our names that have to be there; the others may be missing.
-        path: the file, for the message.
         hint: what to do about a missing column.
 
     Raises:
@@ -121,77 +95,51 @@ def named_columns(
     """
     columns = {}
     for ours, candidates in names.items():
-        theirs = next((name for name in candidates if name in batch.columns), None)
+        theirs = next((name for name in candidates if name in batch.rows), None)
         if theirs is not None:
-            columns[ours] = batch[theirs]
+            columns[ours] = batch.rows[theirs]
         elif ours in needed:
-            found = ", ".join(map(str, batch.columns))
-            raise DataError(f"{path}: no column {' or '.join(candidates)} (for {ours}); it has {found}; {hint}")
-    return pd.DataFrame(columns, index=batch.index)
+            found = ", ".join(map(_shown, batch.columns))
+            raise DataError(f"{batch.path}: no column {' or '.join(candidates)} (for {ours}); it has {found}; {hint}")
+    return pd.DataFrame(columns, index=batch.rows.index)
 
 
-def _read_parquet(path: Path) -> Iterator[pd.DataFrame]:
+def _read(
+    path: Path, form: TableFormat, wanted: Collection[str], section: str
+) -> Iterator[tuple[pd.DataFrame, tuple[str, ...]]]:
+    kind = file_format(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
     try:
-        with pq.ParquetFile(path) as parquet:
-            for batch in parquet.iter_batches(_ROWS):
-                yield batch.to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet file: {error}") from None
+        if kind == ".parquet":
+            yield from parquet.read(path, wanted)
+        elif kind in _JSON:
+            yield from json_lines.read(path, form.encoding, wanted)
+        elif kind or form.separator is not None:
+            yield from SeparatedFile(path, kind, form, section).read(wanted)
+        else:
+            raise DataError(
+                f"{path}: unknown format; expected one of {', '.join(_SUFFIXES)}, gzipped or not; a file of separated "
+                f"fields is read whatever its name where {section}.separator is set"
+            )
+    except EOFError:
+        raise DataError(f"{path}: the gzip stream ends too early; the file is cut off, fetch it again") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: not a readable gzip file: {error}; fetch it again") from None
+    except UnicodeError:
+        more = SeparatedFile(path, kind, form, section).hint() if kind in _SEPARATED else ""
+        raise DataError(
+            f"{path}: line {undecodable_line(path, form.encoding)}: not {form.encoding.upper()}; set {section}.encoding"
+            f"={likely_encoding(path)} if that is how the file is written, or convert the file{more}"
+        ) from None
 
 
-def _read_separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
-    # RecBole writes no quotes; a lone one in a title must not swallow lines.
-    quoting = 0 if separator == "," else 3
-    try:
-        with pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, chunksize=_ROWS, quoting=quoting, encoding="utf-8"
-        ) as reader:
-            for batch in reader:
-                if not isinstance(batch.index, pd.RangeIndex):  # pandas took a surplus first field for row labels
-                    raise DataError(f"{path}: unparsable: rows have more fields than the header names")
-                yield batch
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{path}: the file is empty") from None
-    except pd.errors.ParserError as error:
-        raise DataError(f"{path}: unparsable line: {str(error).removeprefix('Error tokenizing data. ')}") from None
+def _shown(name: str) -> str:
+    short = name if len(name) <= _SHOWN_CHARS else name[:_SHOWN_CHARS] + "..."
+    return short if short.isprintable() else repr(short)
 
 
-def _read_json_lines(path: Path, python_literals: bool) -> Iterator[pd.DataFrame]:
-    parse: Callable[[str], Any] = _parse_json_or_literal if python_literals else json.loads
-    opener = gzip.open if path.suffix.lower() == ".gz" else Path.open
-    rows: list[dict[str, Any]] = []
-    with opener(path, "rt", encoding="utf-8-sig") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = parse(line)
-            except (ValueError, SyntaxError, RecursionError) as error:
-                raise DataError(f"{path}: line {number}: not a JSON object: {error}") from None
-            if not isinstance(row, dict):
-                raise DataError(f"{path}: line {number}: expected a JSON object, found a {type(row).__name__}")
-            rows.append(row)
-            if len(rows) == _JSON_ROWS:
-                yield pd.DataFrame(rows)
-                rows = []
-    if rows:
-        yield pd.DataFrame(rows)
-
-
-def _parse_json_or_literal(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return ast.literal_eval(line.strip())
-
-
-def _undecodable_line(path: Path) -> int:
-    """Number of the first line that is not UTF-8: readers report only a place within their buffer."""
-    opener = gzip.open if path.suffix.lower() == ".gz" else Path.open
-    with opener(path, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return 0
+def _partition(name: str) -> dict[str, str | None]:
+    """The columns that stand in the names of folders: `date=2026-11-25/part-0.parquet`."""
+    pairs = (folder.split("=", 1) for folder in PurePosixPath(name).parts[:-1] if "=" in folder)
+    return {key: None if value == _NULL_PARTITION else unquote(value) for key, value in pairs}

@@ -1,40 +1,78 @@
 """Ids as they stand in raw data -> text, and why two files' ids do not meet. Knows no files."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from tsrec.data.texts import CONTROL, SURROGATE
 from tsrec.errors import DataError
 
+_CONTROL = CONTROL + "|[\u2028\u2029]"
+_HALF = re.compile(SURROGATE)  # of a character: no text can be written with it
+_HIDDEN = re.compile(f"{_CONTROL}|{SURROGATE}")
 _EXACT = 2.0**53  # above it a float skips whole numbers: digits of the id are lost
 
 
-def as_ids(values: pd.Series, path: Path) -> pd.Series:
-    """Text of every id. Libraries keep whole numbers as floats where a value is missing: 5.0 is the id 5.
+def no_ids(values: pd.Series) -> np.ndarray:
+    """(E,) bool: which values can be nobody's id: missing, blank, a list, an object, true or false."""
+    if isinstance(values.dtype, pd.StringDtype):
+        return (values.isna() | (values.str.strip() == "")).to_numpy(dtype=bool)
+    if values.dtype == object:
+        return np.array([_is_no_id(value) for value in values], dtype=bool)
+    return values.isna().to_numpy() if values.dtype != bool else np.ones(len(values), dtype=bool)
+
+
+def as_ids(values: pd.Series, path: Path) -> tuple[pd.Series, int]:
+    """Text of every id, and how many were escaped. Ids are joined on, printed and pasted, so they are not cleaned:
+    characters that a terminal obeys or does not show are written out (`\\x1b`, `\\u202e`). Libraries keep whole
+    numbers as floats where a value is missing: 5.0 is the id 5.
 
     Raises:
         DataError: a float too large to hold all digits of an id.
     """
-    if isinstance(values.dtype, pd.StringDtype):
-        return values
+    n_broken = 0
     if pd.api.types.is_float_dtype(values) or values.dtype == object:
-        floats = values[values.map(lambda value: isinstance(value, float))].astype(float)
-        if (floats.abs() >= _EXACT).any():
-            example = floats[floats.abs() >= _EXACT].iloc[0]
-            raise DataError(
-                f"{path}: field {values.name}: {example!r} is a floating-point number that lost the last digits of "
-                "an id; keep ids as text where the file is made"
-            )
-        values = values.map(_text, na_action="ignore")
-    return values.astype("str")
+        _refuse_rounded(values, path)
+        texts = [_text(value) for value in values]
+        broken = [place for place, text in enumerate(texts) if _HALF.search(text)]  # no column of text can hold it
+        for place in broken:
+            texts[place] = _escaped(texts[place])
+        values, n_broken = pd.Series(texts, index=values.index, name=values.name, dtype="str"), len(broken)
+    values = values.astype("str")
+    odd = values.str.contains(_CONTROL, regex=True)
+    if odd.any():
+        values = values.copy()
+        values[odd] = values[odd].map(_escaped)
+    return values, n_broken + int(odd.sum())
+
+
+def _is_no_id(value: object) -> bool:
+    if isinstance(value, str | bytes):
+        return not value.strip()
+    return isinstance(value, bool | list | tuple | dict | set) or bool(pd.isna(value))
+
+
+def _refuse_rounded(values: pd.Series, path: Path) -> None:
+    floats = values[values.map(lambda value: isinstance(value, float))].astype(float)
+    if (floats.abs() >= _EXACT).any():
+        example = floats[floats.abs() >= _EXACT].iloc[0]
+        raise DataError(
+            f"{path}: field {values.name}: {example!r} is a floating-point number that lost the last digits of "
+            "an id; keep ids as text where the file is made"
+        )
 
 
 def _text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _escaped(text: str) -> str:
+    return _HIDDEN.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
 def _without_point(ids: pd.Series) -> pd.Series:

@@ -1,6 +1,7 @@
 """The ingest stage: read, clean, filter, order, split, write; interactions in batches throughout."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from tsrec.config import IngestConfig
 from tsrec.data.cleaning import clean_items
 from tsrec.data.events import SPLITS, EventReader, Events
 from tsrec.data.filtering import filter_events, k_core
-from tsrec.data.ids import as_ids
+from tsrec.data.finding import RawFile
+from tsrec.data.ids import as_ids, no_ids
 from tsrec.data.losses import LossReport, failed_join
 from tsrec.data.ordering import find_duplicates, in_order, ties
 from tsrec.data.sources import SOURCES
@@ -38,14 +40,14 @@ _SCHEMA = pa.schema(
 
 def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write `items` (in order of id), `interactions` (in order of user id and time) and what was lost."""
-    items_path, events_path = SOURCES[config.source].files(config)
+    item_files, event_files = SOURCES[config.source].files(config)
     losses = LossReport(config.max_loss)
-    items = _read_items(config, items_path, out, losses)
-    events, clock, user_ids = _read_events(config, items_path, events_path, pd.Index(items[C.ITEM]), out, losses)
+    items = _read_items(config, item_files, out, losses)
+    events, clock, user_ids = _read_events(config, item_files, event_files, pd.Index(items[C.ITEM]), out, losses)
     events, user_ids = _select(config, events, clock, user_ids, out, losses)
     if not len(events):
         raise DataError(
-            f"{events_path}: no interaction is left; see ingest.since, until, min_rating, min_user_events, "
+            f"{_place(event_files)}: no interaction is left; see ingest.since, until, min_rating, min_user_events, "
             f"min_item_events, and the {out.counts['n_interactions_with_unknown_items']} of unknown items"
         )
     if config.min_item_events > 1:
@@ -59,54 +61,60 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
     losses.write(out)
 
 
-def _read_items(config: IngestConfig, path: Path, out: ArtifactWriter, losses: LossReport) -> pd.DataFrame:
+def _read_items(
+    config: IngestConfig, files: Sequence[RawFile], out: ArtifactWriter, losses: LossReport
+) -> pd.DataFrame:
     source = SOURCES[config.source]
     frames: list[pd.DataFrame] = []
-    totals, n_rows = Counter[str](), 0
-    for raw in progress(source.items(config, path), desc="reading items", unit="batch"):
-        nameless = (raw[C.ITEM].isna() | (raw[C.ITEM] == "")).to_numpy()
+    totals, seen = Counter[str](), set[str]()
+    for batch in progress(source.items(config, files), desc="reading items", unit="batch"):
+        nameless = no_ids(batch.rows[C.ITEM])
         if nameless.any():
-            row = n_rows + int(np.argmax(nameless)) + 1
-            raise DataError(f"{path}: row {row}, field item_id: the item has no id")
-        batch = raw.assign(**{C.ITEM: as_ids(raw[C.ITEM], path)}).reset_index(drop=True)
-        frame, counts = clean_items(batch, config.text_fields, config.max_text_chars)
-        frames.append(frame)
-        totals.update(counts)
-        n_rows += len(frame)
+            row = batch.first_row + int(np.argmax(nameless))
+            raise DataError(f"{batch.path}: row {row}, field item_id: the item has no id")
+        ids, n_escaped = as_ids(batch.rows[C.ITEM], batch.path)
+        frame, counts = clean_items(batch.rows.assign(**{C.ITEM: ids}), config.text_fields, config.max_text_chars)
+        repeated = (frame[C.ITEM].duplicated() | frame[C.ITEM].isin(seen)).to_numpy()
+        if repeated.any() and not source.repeats_items:
+            place = int(np.argmax(repeated))
+            row, item = batch.first_row + place, frame[C.ITEM][place]
+            raise DataError(f"{batch.path}: row {row}, field item_id: {item!r} stands there twice; keep one row of it")
+        frames.append(frame[~repeated])
+        seen.update(frame[C.ITEM])
+        totals.update(counts, n_items=len(frame), n_repeated_items=int(repeated.sum()), n_item_ids_escaped=n_escaped)
+    n_rows = totals.pop("n_items", 0)
     if not n_rows:
-        raise DataError(f"{path}: the table holds no items")
-    items = pd.concat(frames, ignore_index=True)
-    repeated = items[C.ITEM].duplicated().to_numpy()
-    if repeated.any() and not source.repeats_items:
-        row = int(np.argmax(repeated))
-        raise DataError(f"{path}: row {row + 1}, field item_id: {items[C.ITEM][row]!r} stands there twice")
-    out.count(**totals, n_repeated_items=int(repeated.sum()))
+        raise DataError(f"{_place(files)}: the table holds no items")
+    out.count(**totals)
     fields = ", ".join(config.text_fields)
     hint = f"their id stands for it; see ingest.text_fields ({fields}) and item_columns"
     losses.add(totals["n_items_without_text"], n_rows, "items have no text", hint=hint, stops=True)
     losses.add(totals["n_texts_cut"], n_rows, "texts are cut", hint="see ingest.max_text_chars", wanted=True)
-    return items[~repeated].sort_values(C.ITEM, kind="stable", ignore_index=True)
+    return pd.concat(frames).sort_values(C.ITEM, kind="stable", ignore_index=True)
 
 
 def _read_events(
     config: IngestConfig,
-    items_path: Path,
-    path: Path,
+    item_files: Sequence[RawFile],
+    files: Sequence[RawFile],
     item_ids: pd.Index,
     out: ArtifactWriter,
     losses: LossReport,
 ) -> tuple[Events, Clock, np.ndarray]:
-    reader = EventReader(
-        item_ids, path, needs_rating=config.min_rating is not None, needs_split=config.split == "column"
-    )
-    for batch in progress(SOURCES[config.source].interactions(config, path), desc="reading interactions", unit="batch"):
+    reader = EventReader(item_ids, needs_rating=config.min_rating is not None, needs_split=config.split == "column")
+    batches = SOURCES[config.source].interactions(config, files)
+    for batch in progress(batches, desc="reading interactions", unit="batch"):
         reader.read(batch)
     if not reader.n_rows:
-        raise DataError(f"{path}: the table holds no interactions")
-    out.count(n_interactions_read=reader.n_rows, n_interactions_with_unknown_items=reader.n_unknown_items)
+        raise DataError(f"{_place(files)}: the table holds no interactions")
+    out.count(
+        n_interactions_read=reader.n_rows,
+        n_interactions_with_unknown_items=reader.n_unknown_items,
+        n_interaction_ids_escaped=reader.n_ids_escaped,
+    )
     if reader.n_unknown_items:
         what = "interactions name items that the catalogue lacks"
-        hint = failed_join(reader.unknown_items, path, item_ids, items_path)
+        hint = failed_join(reader.unknown_items, files[0].path, item_ids, item_files[0].path)
         losses.add(reader.n_unknown_items, reader.n_rows, what, hint=hint, stops=True)
     events, clock, counts = reader.events()
     out.count(**counts)
@@ -166,6 +174,11 @@ def _split(
     return split
 
 
+def _place(files: Sequence[RawFile]) -> str:
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"{files[0].path}{more}"
+
+
 def _keep_items(items: pd.DataFrame, events: Events) -> tuple[pd.DataFrame, Events]:
     """Only the items that the k-core left, renumbered."""
     kept, item = np.unique(events.item, return_inverse=True)
@@ -193,10 +206,11 @@ def _write_interactions(
 
 def _raw_inputs(config: IngestConfig) -> dict[str, Path]:
     items, interactions = SOURCES[config.source].files(config)
-    for path in (items, interactions):
-        if not path.is_file():
-            raise DataError(f"{path}: no such file")
-    return {"items": items, "interactions": interactions}
+    for file in (*items, *interactions):
+        if not file.path.is_file():
+            raise DataError(f"{file.path}: no such file")
+    named = {"items": items, "interactions": interactions}
+    return {f"{role}/{file.name}": file.path for role, files in named.items() for file in files}
 
 
 STAGE = Stage(

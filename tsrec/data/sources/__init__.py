@@ -4,29 +4,30 @@ A batch of items has item_id, title and any of description, brand, categories; a
 item_id, timestamp and, where the data has them, rating and split. Values are still raw: cleaning comes after.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import pandas as pd
 
 from tsrec.config import IngestConfig
-from tsrec.data.sources import amazon, movielens, recbole, tables
+from tsrec.data.files import Batch
+from tsrec.data.finding import RawFile
+from tsrec.data.sources import amazon, grouplens, movielens, recbole, tables
 
 
 @dataclass(frozen=True)
 class Source:
-    """`files` says which raw files are read (items, interactions); the other two read them. Where `repeats_items`,
-    the raw data is known to list items more than once: the first row counts, instead of an error."""
+    """`files` says which raw files are read (items, interactions), all of them and in order; the other two read them.
+    Where `repeats_items`, the raw data is known to list items more than once: the first row counts, instead of an
+    error."""
 
-    files: Callable[[IngestConfig], tuple[Path, Path]]
-    items: Callable[[IngestConfig, Path], Iterator[pd.DataFrame]]
-    interactions: Callable[[IngestConfig, Path], Iterator[pd.DataFrame]]
+    files: Callable[[IngestConfig], tuple[tuple[RawFile, ...], tuple[RawFile, ...]]]
+    items: Callable[[IngestConfig, Sequence[RawFile]], Iterator[Batch]]
+    interactions: Callable[[IngestConfig, Sequence[RawFile]], Iterator[Batch]]
     repeats_items: bool = False
 
 
 SOURCES: dict[str, Source] = {
     "movielens-100k": Source(movielens.files, movielens.items, recbole.interactions),
+    "movielens": Source(grouplens.files, grouplens.items, grouplens.interactions),
     "amazon": Source(amazon.files, amazon.items, amazon.interactions, repeats_items=True),
     "recbole": Source(recbole.files, recbole.items, recbole.interactions),
     "tables": Source(tables.files, tables.items, tables.interactions),

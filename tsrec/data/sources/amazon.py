@@ -1,14 +1,15 @@
-"""Amazon reviews as published in 2014, 2018 and 2023: JSON lines of reviews and of metadata, gzipped or not."""
+"""Amazon reviews as published in 2014, 2018 and 2023: reviews and metadata as JSON lines, gzipped or not, or as the
+Parquet files of 2023."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
-
-import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
-from tsrec.data.files import find_file, named_columns, read_batches
+from tsrec.data.files import Batch
+from tsrec.data.finding import RawFile, find_files
+from tsrec.data.sources.tables import read_interactions, read_items
 
 # ours -> theirs, newest first: 2023, then 2018 and 2014
 _META = {
@@ -22,40 +23,31 @@ _REVIEW = {
     C.USER: ("user_id", "reviewerID"),
     C.ITEM: ("parent_asin", "asin"),
     C.TIMESTAMP: ("timestamp", "unixReviewTime"),
-    "rating": ("rating", "overall"),
+    C.RATING: ("rating", "overall"),
 }
-_HINT = "is this Amazon's file?"
 
 
-def files(config: IngestConfig) -> tuple[Path, Path]:
-    """The metadata file (`meta*`) and the one of reviews beside it, or as configured."""
-    meta = find_file(config, "items_file", ("meta*.json*",))
-    return meta, find_file(config, "interactions_file", ("*.json*",), other_than=meta)
+def files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
+    """The metadata (`meta*`, `raw_meta*`) and the reviews beside it, or as configured."""
+    meta = find_files(config, "items", [("meta*", "raw_meta*")])
+    reviews = [("raw_review*",), ("*.json*", "*.parquet", "*.csv*")]
+    return meta, find_files(config, "interactions", reviews, taken=meta)
 
 
-def items(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
-    """Batches of items; some come more than once. Lists become strings."""
-    for batch in read_batches(path, python_literals=True):
-        named = named_columns(batch, _META, (C.ITEM, C.TITLE), path, _HINT)
-        for name in named.columns.drop(C.ITEM):
-            named[name] = named[name].map(_category_path if name == C.CATEGORIES else _sentences)
-        yield named
+def items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
+    """Batches of items; some come more than once. Categories become paths."""
+    for batch in read_items(config, files, _META):
+        rows = batch.rows
+        if C.CATEGORIES in rows:
+            rows = rows.assign(**{C.CATEGORIES: rows[C.CATEGORIES].map(_paths)})
+        yield replace(batch, rows=rows)
 
 
-def interactions(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
+def interactions(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
     """Batches of reviews."""
-    for batch in read_batches(path, python_literals=True):
-        yield named_columns(batch, _REVIEW, (C.USER, C.ITEM, C.TIMESTAMP), path, _HINT)
+    return read_interactions(config, files, _REVIEW)
 
 
-def _sentences(value: Any) -> Any:
-    """A description, in 2018 and 2023 a list of paragraphs."""
-    return " ".join(map(str, value)) if isinstance(value, list) else value
-
-
-def _category_path(value: Any) -> Any:
-    """`A > B > C` of a list from wide to narrow; 2014 has a list of such lists."""
-    if not isinstance(value, list):
-        return value
-    nested = any(isinstance(part, list) for part in value)
-    return ("; " if nested else " > ").join(str(_category_path(part)) for part in value)
+def _paths(value: Any) -> Any:
+    """A list of paths from wide to narrow, as 2014 has it; 2018 and 2023 have one path."""
+    return [value] if isinstance(value, list) and not any(isinstance(part, list) for part in value) else value

@@ -1,13 +1,12 @@
 """RecBole atomic files: tab-separated `.item` and `.inter`, headers like `item_id:token`."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
-import pandas as pd
+from collections.abc import Iterator, Sequence
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
-from tsrec.data.files import find_file, named_columns, read_batches
+from tsrec.data.files import Batch
+from tsrec.data.finding import RawFile, find_files
+from tsrec.data.sources.tables import read_interactions, read_items
 
 _ITEM_COLUMNS = {
     C.ITEM: (C.ITEM,),
@@ -16,36 +15,22 @@ _ITEM_COLUMNS = {
     C.BRAND: ("brand",),
     C.CATEGORIES: ("categories", "category", "class", "genre", "genres"),
 }
-_EVENT_COLUMNS = {name: (name,) for name in (C.USER, C.ITEM, C.TIMESTAMP, "rating", C.SPLIT)}
+_EVENT_COLUMNS = {name: (name,) for name in (C.USER, C.ITEM, C.TIMESTAMP, C.RATING, C.SPLIT)}
 
 
-def files(config: IngestConfig) -> tuple[Path, Path]:
-    """The `.item` and `.inter` file within the folder, or as configured."""
+def files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
+    """The `.item` and `.inter` files within the folder (`.train.inter` ... are given splits), or as configured."""
     return (
-        find_file(config, "items_file", ("*.item", "*.item.gz")),
-        find_file(config, "interactions_file", ("*.inter", "*.inter.gz")),
+        find_files(config, "items", [("*.item", "*.item.gz")]),
+        find_files(config, "interactions", [("*.inter", "*.inter.gz")]),
     )
 
 
-def items(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
+def items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
     """Batches of items."""
-    return _named(path, _ITEM_COLUMNS, (C.ITEM, C.TITLE), config.item_columns, "ingest.item_columns")
+    return read_items(config, files, _ITEM_COLUMNS)
 
 
-def interactions(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
+def interactions(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
     """Batches of interactions."""
-    needed = (C.USER, C.ITEM, C.TIMESTAMP)
-    return _named(path, _EVENT_COLUMNS, needed, config.interaction_columns, "ingest.interaction_columns")
-
-
-def without_types(batch: pd.DataFrame) -> pd.DataFrame:
-    """The batch with `item_id` for `item_id:token`, and so on."""
-    return batch.rename(columns=lambda name: name.split(":")[0])
-
-
-def _named(
-    path: Path, known: Mapping[str, tuple[str, ...]], needed: tuple[str, ...], mapping: Mapping[str, str], field: str
-) -> Iterator[pd.DataFrame]:
-    names = {**known, **{ours: (theirs,) for ours, theirs in mapping.items()}}
-    for batch in read_batches(path):
-        yield named_columns(without_types(batch), names, (*needed, *mapping), path, hint=f"map it in {field}")
+    return read_interactions(config, files, _EVENT_COLUMNS)

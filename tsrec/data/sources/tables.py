@@ -1,42 +1,102 @@
-"""Any CSV, TSV, JSON-lines or Parquet tables, with a column mapping where names differ."""
+"""Any CSV, TSV, JSON or Parquet tables, with a column mapping where names differ. What other sources are made of:
+they know their files' names and columns beforehand."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
-from tsrec.data.files import find_file, named_columns, read_batches
+from tsrec.data.files import Batch, named_columns, read_batches
+from tsrec.data.finding import RawFile, Role, find_files
+from tsrec.errors import DataError
 
-_ITEM_COLUMNS = (C.ITEM, C.TITLE, C.DESCRIPTION, C.BRAND, C.CATEGORIES)
-_EVENT_COLUMNS = (C.USER, C.ITEM, C.TIMESTAMP, "rating", C.SPLIT)
+Names = Mapping[str, tuple[str, ...]]  # ours -> theirs, the preferred one first
 
-
-def files(config: IngestConfig) -> tuple[Path, Path]:
-    """`items.*` and `interactions.*` within the folder, or as configured."""
-    return (
-        find_file(config, "items_file", ("items.*",)),
-        find_file(config, "interactions_file", ("interactions.*",)),
-    )
+_ITEM_COLUMNS = {name: (name,) for name in (C.ITEM, C.TITLE, C.DESCRIPTION, C.BRAND, C.CATEGORIES)}
+_EVENT_COLUMNS = {name: (name,) for name in (C.USER, C.ITEM, C.TIMESTAMP, C.RATING, C.SPLIT)}
+_SPLIT_FILES = tuple(f"{word}{rest}" for word in ("train", "valid*", "val", "dev", "test") for rest in (".*", "[_-]*"))
 
 
-def items(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
+def files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
+    """`items` and `interactions` within the folder, as files, part files or folders, or as configured."""
+    found = find_files(config, "items", [_called("items")])
+    return found, find_files(config, "interactions", [_called("interactions"), _SPLIT_FILES], taken=found)
+
+
+def items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
     """Batches of items."""
-    return _mapped(path, _ITEM_COLUMNS, (C.ITEM, C.TITLE), config.item_columns, "ingest.item_columns")
+    return read_items(config, files, _ITEM_COLUMNS)
 
 
-def interactions(config: IngestConfig, path: Path) -> Iterator[pd.DataFrame]:
+def interactions(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
     """Batches of interactions."""
-    needed = (C.USER, C.ITEM, C.TIMESTAMP)
-    return _mapped(path, _EVENT_COLUMNS, needed, config.interaction_columns, "ingest.interaction_columns")
+    return read_interactions(config, files, _EVENT_COLUMNS)
+
+
+def read_items(config: IngestConfig, files: Sequence[RawFile], known: Names) -> Iterator[Batch]:
+    """Batches of items under our column names; `ingest.item_columns` goes before the `known` names."""
+    return _mapped(config, "items", files, known, config.item_columns.given(), (C.ITEM, C.TITLE))
+
+
+def read_interactions(config: IngestConfig, files: Sequence[RawFile], known: Names) -> Iterator[Batch]:
+    """Batches of interactions under our column names; `ingest.interaction_columns` goes before the `known` names.
+
+    A split that a file's name gives is added where the file has no such column; so are row numbers as timestamps
+    where `ingest.order` asks for them.
+
+    Raises:
+        DataError: a column is missing, or a time is not of `ingest.time_format`; names its row.
+    """
+    needed = (C.USER, C.ITEM) if config.order == "rows" else (C.USER, C.ITEM, C.TIMESTAMP)
+    splits = {file.path: file.split for file in files}
+    n_rows = 0
+    for batch in _mapped(config, "interactions", files, known, config.interaction_columns.given(), needed):
+        rows = batch.rows
+        if config.order == "rows":
+            rows[C.TIMESTAMP] = np.arange(n_rows, n_rows + len(rows))
+        elif config.time_format:
+            rows[C.TIMESTAMP] = _moments(rows[C.TIMESTAMP], config.time_format, batch)
+        if C.SPLIT not in rows and splits[batch.path]:
+            rows[C.SPLIT] = splits[batch.path]
+        n_rows += len(rows)
+        yield batch
+
+
+def _called(name: str) -> tuple[str, ...]:
+    return (f"{name}.*", name, f"{name}[_-]*")
 
 
 def _mapped(
-    path: Path, columns: tuple[str, ...], needed: tuple[str, ...], mapping: Mapping[str, str], field: str
-) -> Iterator[pd.DataFrame]:
-    names = {name: (mapping.get(name, name),) for name in columns}
-    expected = (*needed, *mapping)  # a mapped column has to exist, but JSON lines may leave it out later on
-    for batch in read_batches(path):
-        yield named_columns(batch, names, expected, path, hint=f"map it in {field}")
+    config: IngestConfig,
+    role: Role,
+    files: Sequence[RawFile],
+    known: Names,
+    mapping: Mapping[str, str],
+    needed: tuple[str, ...],
+) -> Iterator[Batch]:
+    names = {**known, **{ours: (theirs,) for ours, theirs in mapping.items()}}
+    wanted = {theirs for candidates in names.values() for theirs in candidates}
+    section = f"ingest.{role}_format"
+    hint = f"map it in ingest.{'item' if role == 'items' else 'interaction'}_columns; where the file has no header "
+    hint += f"line, name its columns in {section}.column_names"
+    if C.TIMESTAMP in needed:
+        hint += "; where there are no times, set ingest.order=rows"
+    expected: tuple[str, ...] = (*needed, *mapping)  # a mapped column has to exist, but JSON may leave it out later on
+    for batch in read_batches(files, getattr(config, f"{role}_format"), wanted, section):
+        yield replace(batch, rows=named_columns(batch, names, expected, hint))
         expected = needed
+
+
+def _moments(values: pd.Series, time_format: str, batch: Batch) -> pd.Series:
+    moments = pd.to_datetime(values, format=time_format, utc=True, errors="coerce")
+    bad = moments.isna().to_numpy()
+    if bad.any():
+        place = int(np.argmax(bad))
+        raise DataError(
+            f"{batch.path}: row {batch.first_row + place}, field {C.TIMESTAMP}: {values.iloc[place]!r} is not written "
+            f"as ingest.time_format={time_format!r} says"
+        )
+    return moments

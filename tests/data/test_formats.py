@@ -1,0 +1,205 @@
+"""Separators, encodings, quotes, headers, times: read by settings, and a failed reading names the setting."""
+
+import io
+import json
+
+import pandas as pd
+import pytest
+
+from tests.data.conftest import EVENTS, ITEMS, Ingest
+from tsrec.config import load_config
+from tsrec.errors import ConfigError, DataError
+
+FILMS = "a::Misérables au Café, Les (1995)::Action|Romance\nb::Wire (1996)::Drama\nc::Oil (1997)::Drama\n"
+RATINGS = "".join(f"u::{item}::5::{time}\n" for time, item in enumerate("abca"))
+DAT = {"movies.dat": FILMS.encode("latin-1"), "ratings.dat": RATINGS}
+NAMED = {"items_file": "movies.dat", "interactions_file": "ratings.dat"}
+FILM_NAMES, RATING_NAMES = ["item_id", "title", "categories"], ["user_id", "item_id", "rating", "timestamp"]
+
+
+def test_each_failure_names_the_next_setting_until_it_reads(ingest: Ingest) -> None:
+    form: dict[str, object] = {}
+    cures = [
+        (
+            r"movies\.dat: ingest\.items_format\.separator is not set; the file looks separated by '::'",
+            {"separator": "::"},
+        ),
+        (r"movies\.dat: line 1: not UTF-8; set ingest\.items_format\.encoding=latin-1", {"encoding": "latin-1"}),
+        (r"no column item_id .* name its columns in ingest\.items_format\.column_names", {"column_names": FILM_NAMES}),
+    ]
+    for message, setting in cures:
+        with pytest.raises(
+            DataError, match=message.replace("items_format.separator is", "ingest.items_format.separator is")
+        ):
+            ingest(DAT, **NAMED, items_format=form)
+        form |= setting
+    artifact = ingest(
+        DAT, **NAMED, items_format=form, interactions_format={"separator": "::", "column_names": RATING_NAMES}
+    )
+    assert artifact.frame("items")["title"][0] == "Misérables au Café, Les (1995)"
+    assert artifact.frame("interactions")["item_id"].tolist() == ["a", "b", "c", "a"]
+
+
+@pytest.mark.parametrize("separator", [";", "|", "\t", "::"])
+def test_the_likely_separator_is_named(ingest: Ingest, separator: str) -> None:
+    files = {"items.csv": ITEMS.replace(",", separator), "interactions.csv": EVENTS}
+    with pytest.raises(DataError) as caught:
+        ingest(files)
+    assert f"set ingest.items_format.separator={separator!r}" in str(caught.value)
+    assert len(ingest(files, items_format={"separator": separator}).frame("items")) == 3
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8-sig"])
+def test_encodings(ingest: Ingest, encoding: str) -> None:
+    items = ITEMS.replace("Glue", "Café “Glue”" if encoding != "latin-1" else "Café")
+    artifact = ingest(
+        {"items.csv": items.encode(encoding), "interactions.csv": EVENTS}, items_format={"encoding": encoding}
+    )
+    assert artifact.frame("items")["title"][0] in ("Café “Glue”", "Café")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_the_likely_encoding_is_named(ingest: Ingest, encoding: str) -> None:
+    items = ITEMS.replace("Glue", "Café “Glue”").encode(encoding)
+    with pytest.raises(DataError, match=rf"not UTF-8; set ingest\.items_format\.encoding={encoding}"):
+        ingest({"items.csv": items, "interactions.csv": EVENTS})
+
+
+def test_an_unknown_encoding_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"items_format\.encoding: no text encoding 'latin-8000'"):
+        load_config(None, ["ingest.source=tables", "ingest.items_format.encoding=latin-8000"])
+
+
+QUOTED = pd.DataFrame(
+    {
+        "item_id": ["a", "b", "c"],
+        "title": ['12" ruler', "Wire", 'The "best" oil'],
+        "description": ["First line\nSecond line\tafter a tab", "plain", "plain"],
+    }
+)
+
+
+@pytest.mark.parametrize(("suffix", "separator"), [("csv", ","), ("tsv", "\t")])
+def test_what_pandas_writes_is_read_back(ingest: Ingest, suffix: str, separator: str) -> None:
+    files = {f"items.{suffix}": QUOTED.to_csv(sep=separator, index=False), "interactions.csv": EVENTS}
+    items = ingest(files).frame("items")
+    assert items["title"].tolist() == QUOTED["title"].tolist()
+    assert items["description"][0] == "First line Second line after a tab"
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        ['"Weird" Al', '12" ruler', '"Unclosed'],  # no notation: text after a mark
+        ['"Hello', "World", 'again"'],  # could be one field over three lines, but so all rows have their fields
+    ],
+)
+def test_marks_of_a_tsv_that_are_text_stay(ingest: Ingest, titles: list[str]) -> None:
+    rows = "".join(f"{item}\t{title}\n" for item, title in zip("abc", titles, strict=True))
+    artifact = ingest({"items.tsv": f"item_id\ttitle\n{rows}", "interactions.csv": EVENTS})
+    assert artifact.frame("items")["title"].tolist() == titles
+
+
+def test_a_mark_that_swallows_lines_is_refused_and_can_be_made_text(ingest: Ingest) -> None:
+    files = {"items.csv": 'item_id,title\na,"Glue\nb,Wire\nc,Oil\n', "interactions.csv": EVENTS}
+    with pytest.raises(DataError, match=r"where quotation marks are text, set ingest\.items_format\.quoting=none"):
+        ingest(files)
+    titles = ingest(files, items_format={"quoting": "none"}).frame("items")["title"]
+    assert titles.tolist() == ['"Glue', "Wire", "Oil"]
+
+
+@pytest.mark.parametrize("row", ['a,"Glue" strong', 'a,"Glue', 'a,"Glue\nb,"Wire"'])
+def test_text_behind_a_closed_mark_is_refused(ingest: Ingest, row: str) -> None:
+    files = {"items.csv": f"item_id,title\n{row}\nc,Oil\n", "interactions.csv": EVENTS}
+    with pytest.raises(
+        DataError, match=r"items\.csv: row 1 \(line 2\): a mark \" is not closed, or has text behind it"
+    ):
+        ingest(files)
+
+
+def test_backslashes_before_marks_as_spark_writes_them(ingest: Ingest) -> None:
+    files = {"items.csv": 'item_id,title\na,"The \\"best\\", glue"\nb,Wire\nc,Oil\n', "interactions.csv": EVENTS}
+    with pytest.raises(DataError, match=r"ingest\.items_format\.escape='\\'"):
+        ingest(files)
+    assert ingest(files, items_format={"escape": "\\"}).frame("items")["title"][0] == 'The "best", glue'
+
+
+def test_files_without_a_header(ingest: Ingest) -> None:
+    files = {"items.csv": ITEMS.split("\n", 1)[1], "interactions.csv": EVENTS}
+    with pytest.raises(DataError, match=r"row 1 has 2 fields, ingest\.items_format\.column_names has 1 names"):
+        ingest(files, items_format={"column_names": ["item_id"]})
+    artifact = ingest(files, items_format={"column_names": ["sku", "title"]}, item_columns={"item_id": "sku"})
+    assert artifact.frame("items")["title"].tolist() == ["Glue", "Wire", "Oil"]
+
+
+def test_names_for_a_file_that_has_a_header_are_refused(ingest: Ingest) -> None:
+    with pytest.raises(DataError, match=r"the first line is a header; take ingest.items_format.column_names out"):
+        ingest(items_format={"column_names": ["item_id", "title"]})
+
+
+def test_two_columns_of_one_name_are_refused(ingest: Ingest) -> None:
+    with pytest.raises(DataError, match=r"items\.csv: two columns are called 'title'"):
+        ingest({"items.csv": "item_id,title,title\na,b,c\n", "interactions.csv": EVENTS})
+
+
+def test_any_suffix_where_the_separator_is_set(ingest: Ingest) -> None:
+    files = {"items.psv": ITEMS.replace(",", "|"), "interactions.csv": EVENTS}
+    assert ingest(files, items_format={"separator": "|"}).counts["n_items"] == 3
+
+
+def test_python_literals_and_json_arrays(ingest: Ingest) -> None:
+    literals = "{u'item_id': u'a', 'title': \"Kid's glue\", 'price': None}\n{'item_id': 'b', 'title': 'Wire'}\n"
+    array = json.dumps([{"user_id": 7, "item_id": "ab"[time % 2], "timestamp": time} for time in range(4)], indent=1)
+    artifact = ingest({"items.json": literals, "interactions.json": array})
+    assert artifact.frame("items")["title"].tolist() == ["Kid's glue", "Wire"]
+    assert artifact.frame("interactions")["user_id"].tolist() == ["7"] * 4
+
+
+def test_numbers_stay_whole_beside_missing_ones(ingest: Ingest) -> None:
+    items = '{"item_id": 1, "title": "Glue", "brand": 7}\n{"item_id": 2, "title": "Wire"}\n'
+    columns = {"user_id": ["u"] * 5, "item_id": pd.array([2] * 5, dtype="Int64"), "timestamp": range(5)}
+    frame = pd.DataFrame(columns)
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    artifact = ingest({"items.jsonl": items, "interactions.parquet": buffer.getvalue()})
+    assert artifact.frame("items")["brand"].tolist() == ["7", ""]
+    assert artifact.counts["n_interactions"] == 5
+
+
+def test_the_order_of_rows_where_there_are_no_times(ingest: Ingest) -> None:
+    files = {"items.csv": ITEMS, "interactions.csv": "user_id,item_id\nu,b\nv,a\nu,a\nu,a\nu,c\n"}
+    with pytest.raises(DataError, match=r"no column timestamp .*; where there are no times, set ingest\.order=rows"):
+        ingest(files)
+    events = ingest(files, order="rows").frame("interactions")
+    assert events["item_id"].tolist() == ["b", "a", "a", "c", "a"]
+    with pytest.raises(ValueError, match=r"ingest\.order=rows reads no times"):
+        ingest(files, order="rows", since="2020-01-01")
+
+
+def test_times_that_are_written_in_another_way(ingest: Ingest) -> None:
+    log = "user_id,item_id,timestamp\nu,a,11/10/2019 9:05:58 AM\nu,b,11/09/2019 9:05:58 PM\n"
+    log += "u,c,11/09/2019 9:05:58 AM\nu,a,12/01/2019 1:05:58 AM\n"
+    artifact = ingest({"items.csv": ITEMS, "interactions.csv": log}, time_format="%m/%d/%Y %I:%M:%S %p")
+    assert artifact.frame("interactions")["item_id"].tolist() == ["c", "b", "a", "a"]
+    with pytest.raises(DataError, match=r"row 1, field timestamp: '11/10/2019 9:05:58 AM' is not written as"):
+        ingest({"items.csv": ITEMS, "interactions.csv": log}, time_format="%Y")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("item_columns={descripton: text}", r"item_columns: unknown field 'descripton'; did you mean 'description'"),
+        ("interaction_columns={user: x}", r"interaction_columns: unknown field 'user'; did you mean 'user_id'"),
+        ("interactions_format={seperator: ;}", r"interactions_format: unknown field 'seperator'; did you mean"),
+    ],
+)
+def test_a_typo_in_a_mapping_names_the_nearest_field(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, ["ingest.source=tables", f"ingest.{override}"])
+
+
+def test_a_mapping_in_yaml_names_only_what_differs() -> None:
+    config = load_config(None, ["ingest.source=tables", "ingest.item_columns={item_id: sku}"])
+    assert config.ingest.item_columns.given() == {"item_id": "sku"}
+    settings = ["ingest.source=tables", r"ingest.items_format.separator='\t'"]
+    assert load_config(None, settings).ingest.items_format.separator == "\t"

@@ -1,0 +1,63 @@
+"""What a file that was not read probably is: its encoding, its separator. For messages only: nothing is read by it."""
+
+import codecs
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from charset_normalizer import from_bytes
+
+from tsrec.data.opening import open_bytes
+
+_SEPARATORS = ("::", "\t", ";", "|", ",", "\x01")
+_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8"}
+_SAMPLE_LINES, _SAMPLE_BYTES = 50, 1 << 16
+
+
+def likely_separator(lines: Sequence[str]) -> str | None:
+    """What stands equally often, and most often, in all lines; None where nothing does."""
+    lines = [line for line in lines if line.strip()]
+    found: dict[str, int] = {}
+    for separator in _SEPARATORS:
+        counts = {line.count(separator) for line in lines}
+        if len(counts) == 1 and 0 not in counts:
+            found[separator] = counts.pop()
+    return max(found, key=lambda separator: found[separator]) if found else None
+
+
+def likely_encoding(path: Path) -> str:
+    """The encoding that reads the file's first lines that are not ASCII, as well as can be told from so few."""
+    with open_bytes(path) as stream:
+        start = stream.read(4)
+        for mark, name in _MARKS.items():
+            if start.startswith(mark) and name != "utf-8":
+                return name
+        stream.seek(0)
+        sample = b"".join(islice((line for line in stream if not line.isascii()), _SAMPLE_LINES))[:_SAMPLE_BYTES]
+    western = _western(sample)
+    if western:
+        return western
+    best = from_bytes(sample).best()
+    return codecs.lookup(best.encoding).name if best is not None else "latin-1"
+
+
+def _western(sample: bytes) -> str | None:
+    """`latin-1` or `cp1252` where the bytes above ASCII are mostly single letters between ASCII ones, as in Western
+    European text; statistics tell little about a few names."""
+    high = [place for place, byte in enumerate(sample) if byte >= 0x80]
+    alone = [place for place in high if place - 1 not in (near := set(high)) and place + 1 not in near]
+    if len(alone) < 0.8 * len(high):
+        return None
+    return "cp1252" if any(0x80 <= sample[place] < 0xA0 for place in high) else "latin-1"
+
+
+def undecodable_line(path: Path, encoding: str) -> int:
+    """Number of the first line that is not of this encoding: readers report only a place within their buffer. 1 where
+    lines cannot be told apart by their bytes."""
+    with open_bytes(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode(encoding)
+            except UnicodeError:
+                return number
+    return 1

@@ -1,0 +1,38 @@
+"""Parquet files in batches: nested columns become Python lists and dicts, whole numbers stay whole."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tsrec.errors import DataError
+
+_ROWS = 200_000
+
+
+def read(path: Path, wanted: Collection[str]) -> Iterator[tuple[pd.DataFrame, tuple[str, ...]]]:
+    """Yield batches of the wanted columns, and the names of all.
+
+    Raises:
+        DataError: the file is no Parquet, or cut off.
+    """
+    try:
+        with pq.ParquetFile(path) as parquet:
+            names = tuple(parquet.schema_arrow.names)
+            for batch in parquet.iter_batches(_ROWS, columns=[name for name in names if name in wanted]):
+                columns = {name: _column(batch.column(name)) for name in batch.schema.names}
+                yield pd.DataFrame(columns, index=pd.RangeIndex(batch.num_rows)), names
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable Parquet file: {error}; fetch or write it again") from None
+
+
+def _column(values: pa.Array) -> pd.Series:
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_nested(values.type):
+        return pd.Series(values.to_pylist(), dtype=object)
+    if pa.types.is_date(values.type):
+        values = values.cast(pa.timestamp("ms"))
+    return values.to_pandas(integer_object_nulls=True)
