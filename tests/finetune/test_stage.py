@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.finetune.stage_run import SPACE, config, run
 from tsrec.config import FinetuneConfig, load_config
-from tsrec.errors import ConfigError, DataError
+from tsrec.errors import ConfigError, DataError, TrainingError
 from tsrec.store import Artifact
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -94,3 +94,10 @@ def test_nothing_to_train_on_is_an_error(tiny_backbone: Path, tmp_path: Path) ->
 def test_windows_that_cannot_advance_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"window_overlap \(20\) must be less than window_items \(20\)"):
         load_config(None, ["finetune.window_overlap=20"])
+
+
+def test_a_diverged_model_is_an_error_and_nothing_of_it_is_kept(tiny_backbone: Path, tmp_path: Path) -> None:
+    settings = config(learning_rate=1e30, warmup_steps=0)
+    with pytest.raises(TrainingError, match=r"training, step .*; lower finetune\.learning_rate \(1e\+30\)"):
+        run(tmp_path, tiny_backbone, settings)
+    assert not list(tmp_path.glob("tiny/finetune/*/manifest.json"))

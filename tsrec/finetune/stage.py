@@ -57,6 +57,9 @@ def _recipe(config: FinetuneConfig) -> Recipe:
         device=config.device,
         seed=config.seed,
         own_rates=own,
+        advice=f"lower finetune.learning_rate ({config.learning_rate:g}) and finetune.sid_learning_rate "
+        f"({config.sid_learning_rate or config.learning_rate:g}), raise finetune.warmup_steps ({config.warmup_steps}), "
+        "or set finetune.precision to float32",
     )
 
 

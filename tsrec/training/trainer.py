@@ -31,6 +31,7 @@ from transformers.utils import logging as transformers_logging
 from tsrec.devices import resolve_device, resolve_precision
 from tsrec.progress import progress
 from tsrec.store import work_files
+from tsrec.training.divergence import check_gradient, check_losses, check_weights
 from tsrec.training.mixture import Mixture
 from tsrec.training.packing import Example, Examples, pack
 
@@ -42,7 +43,7 @@ class Recipe:
     """How to train. Rates are peak values of AdamW; `own_rates` maps a parameter's name to its own rate.
 
     `patience` is how many evaluations without a lower loss end the training, whose best weights are then kept; with
-    None it runs to the end and keeps the last weights.
+    None it runs to the end and keeps the last weights. `advice` says what to change where training diverges.
     """
 
     batch_size: int
@@ -56,6 +57,7 @@ class Recipe:
     device: str
     seed: int
     own_rates: dict[str, float] = field(default_factory=dict)
+    advice: str = "lower the learning rate"
 
 
 def train(
@@ -76,9 +78,26 @@ def train(
 
     Returns:
         the training log: step, epoch, split, task, loss (nats per labelled token), learning_rate, tokens_per_s.
+
+    Raises:
+        TrainingError: a loss, a gradient or a weight is not finite; it names step, task and learning rate.
     """
     transformers_logging.set_verbosity_error()
-    checkpoints = work / "checkpoints"
+    check_weights(model, "before the first step", "the model that training starts from is broken")
+    log = _train(model, train_examples, valid_examples, recipe, work / "checkpoints", task_names, pad_id)
+    check_weights(model, "after the last step", recipe.advice)
+    return log
+
+
+def _train(
+    model: nn.Module,
+    train_examples: Mixture,
+    valid_examples: Examples,
+    recipe: Recipe,
+    checkpoints: Path,
+    task_names: Sequence[str],
+    pad_id: int,
+) -> pd.DataFrame:
     newest = _last_usable(checkpoints)
     if newest is not None:
         logger.info("resuming from %s", newest.name)
@@ -170,10 +189,13 @@ class _Meter:
         self.counts = torch.zeros(self.n_tasks, dtype=torch.float64)
         self.n_tokens, self.seconds = 0, 0.0
 
-    def add(self, outputs: dict[str, Tensor], n_tokens: int) -> None:
-        self.losses += outputs["task_loss"].detach().double().cpu()
+    def add(self, outputs: dict[str, Tensor], n_tokens: int) -> Tensor:
+        """Add a batch, and return its sums of losses (tasks,) float64, on the CPU."""
+        losses = outputs["task_loss"].detach().double().cpu()
+        self.losses += losses
         self.counts += outputs["task_count"].detach().double().cpu()
         self.n_tokens += n_tokens
+        return losses
 
     def mean(self) -> float:
         return float(self.losses.sum() / self.counts.sum().clamp(min=1))
@@ -199,7 +221,8 @@ class _PackingTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         outputs = model(**inputs)
-        self.meter.add(outputs, int((inputs["segment_ids"] > 0).sum()))
+        sums = self.meter.add(outputs, int((inputs["segment_ids"] > 0).sum()))
+        check_losses(sums, self.task_names, self._when(training=model.training), self.recipe.advice)
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def prediction_step(
@@ -224,6 +247,18 @@ class _PackingTrainer(Trainer):
             logs = {**logs, "tokens_per_s": speed, **self.meter.task_means(self.task_names)}
             self.meter.empty()
         super().log(logs, *arguments, **options)
+
+    def _get_grad_norm(self, *arguments: Any, **options: Any) -> float:
+        """The norm before clipping; Trainer asks for it between the backward pass and the optimizer's step."""
+        norm = float(super()._get_grad_norm(*arguments, **options))
+        check_gradient(norm, self._when(training=True), self.recipe.advice)
+        return norm
+
+    def _when(self, *, training: bool) -> str:
+        if not training:
+            return f"evaluation after step {self.state.global_step} of training, on valid"
+        rate = max(self.lr_scheduler.get_last_lr()) if self.lr_scheduler else self.recipe.learning_rate
+        return f"training, step {self.state.global_step + 1} at learning rate {rate:.3g}"
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
         if self.optimizer is None:
