@@ -44,6 +44,14 @@ def test_overrides_win_over_the_profile_and_leave_the_rest(tmp_path: Path) -> No
         ("sids.unique=false", "sids", "unique", False),
         ("sa_init.norm=pretrained", "sa_init", "norm", "pretrained"),
         ("sa_init.norm=5e-1", "sa_init", "norm", 0.5),
+        ("dataset=2024_01", "", "dataset", "2024_01"),
+        ("dataset=010", "", "dataset", "010"),
+        ("dataset=no", "", "dataset", "no"),
+        ("dataset='7'", "", "dataset", "7"),
+        ("backbone.model=a #b: c", "backbone", "model", "a #b: c"),
+        ("sids.unique=off", "sids", "unique", False),
+        ("sids.seed=010", "sids", "seed", 10),
+        ("ingest.since=12:30", "ingest", "since", "12:30"),
         ("ingest.since=2014-01-31", "ingest", "since", "2014-01-31"),
         ("ingest.since=2014-01-31T10:00:00Z", "ingest", "since", "2014-01-31T10:00:00Z"),
         ("ingest.since=875000000", "ingest", "since", "875000000"),
@@ -53,12 +61,102 @@ def test_overrides_win_over_the_profile_and_leave_the_rest(tmp_path: Path) -> No
     ],
 )
 def test_values_are_read_as_people_mean_them(override: str, section: str, field: str, value: Any) -> None:
-    assert getattr(getattr(load_config(None, [override]), section), field) == value
+    config = load_config(None, ["ingest.source=tables", override])
+    assert getattr(getattr(config, section) if section else config, field) == value
 
 
 def test_dates_in_a_profile_stay_text(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path, "dataset: 2024\ningest:\n  since: 2014-01-31\n"))
+    config = load_config(write(tmp_path, "dataset: 2024\ningest:\n  source: tables\n  since: 2014-01-31\n"))
     assert (config.dataset, config.ingest.since) == ("2024", "2014-01-31")
+
+
+@pytest.mark.parametrize(
+    "written", ["2024_01", "010", "0x1f", "12:30", "1e3", "1.10", "on", "off", "yes", "no", "True"]
+)
+def test_a_text_stays_what_was_written(tmp_path: Path, written: str) -> None:
+    text = f"ingest:\n  source: tables\n  items_file: {written}\n  item_columns: {{title: {written}}}\n"
+    for ingest in (
+        load_config(write(tmp_path, text)).ingest,
+        load_config(None, ["ingest.source=tables", f"ingest.items_file={written}"]).ingest,
+        load_config(None, [f"ingest={{source: tables, items_file: {written}}}"]).ingest,
+    ):
+        assert ingest.items_file == written
+        assert ingest.item_columns.title in (None, written)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ingest:\n  source: tables\ndataset: x\ningest:\n  path: a\n", "line 4: 'ingest' .* first in line 1"),
+        ("finetune:\n  epochs: 1\n  seed: 2\n  epochs: 3\n", "line 4: 'epochs' .* first in line 2"),
+        ("finetune:\n  tasks: {history: 1, history: 2}\n", "line 2: 'history' .* first in line 2"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_at_every_depth(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"profile.yaml, {message}"):
+        load_config(write(tmp_path, text))
+
+
+def test_a_merged_mapping_may_be_changed_key_by_key(tmp_path: Path) -> None:
+    text = "sids: &seeded {seed: 3}\nsa_init:\n  <<: *seeded\n  seed: 4\nfinetune:\n  <<: *seeded\n"
+    config = load_config(write(tmp_path, text))
+    assert (config.sids.seed, config.sa_init.seed, config.finetune.seed) == (3, 4, 3)
+
+
+def test_no_data_is_read_by_accident(tmp_path: Path) -> None:
+    text = "dataset: shop\ningest:\n  path: /data/shop\n  item_columns: {item_id: sku}\n"
+    with pytest.raises(ConfigError, match=r"profile\.yaml: ingest: path, item_columns given, but no source"):
+        load_config(write(tmp_path, text))
+
+
+def test_paths_in_a_profile_are_relative_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "shop"
+    (home / "model").mkdir(parents=True)
+    (home / "sids.json").write_text("{}")
+    text = (
+        "store: ../store\ningest: {source: tables, path: data}\nbackbone: {model: model}\n"
+        "embed: {encoder: sentence-transformers/name}\nsids: {import_file: sids.json}\n"
+        "sa_init: {import_file: beside_the_data.json}\n"
+    )
+    profile = write(home, text)
+    monkeypatch.chdir(tmp_path)
+    config = load_config(profile.relative_to(tmp_path))
+    assert Path(config.store) == home / ".." / "store"
+    assert Path(config.ingest.path or "") == home / "data"
+    assert Path(config.backbone.model) == home / "model"
+    assert Path(config.sids.import_file or "") == home / "sids.json"
+    assert config.embed.encoder == "sentence-transformers/name"
+    assert config.sa_init.import_file == "beside_the_data.json"
+    assert load_config(profile, ["ingest.path=data", "store=s3://bucket/x"]).ingest.path == "data"
+    assert load_config(write(home, "store: s3://bucket/x\n")).store == "s3://bucket/x"
+
+
+def test_the_shipped_profiles_find_their_data_from_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path(load_config(CONFIGS / "industrial.yaml").ingest.path or "")
+    assert folder.resolve() == (CONFIGS.parent.parent / "shared" / "data" / "industrial").resolve()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["baselines.top_k=5"], "baselines.top_k = 5 is less than evaluate.k = 10"),
+        (["evaluate.max_history=30"], "evaluate.max_history = 30 items, but finetune.window_items = 20"),
+        (["finetune.tasks.history=0"], "finetune.tasks: every weight is 0"),
+        (["sa_init.levels=4"], "sa_init.levels = 4, but sids.codes_per_level has 3 levels"),
+        (["evaluate.k=[5, 10, 5]"], "evaluate.k: 5 stands there twice"),
+        (["ingest.source=tables", "ingest.text_fields=[title, title]"], "ingest.text_fields: 'title' stands there"),
+    ],
+)
+def test_settings_that_disagree_are_refused_naming_both(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"configuration: {message}"):
+        load_config(None, overrides)
+
+
+def test_every_broken_rule_is_named_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(None, ["baselines.top_k=5", "evaluate.max_history=30"])
+    assert len(str(error.value).splitlines()) == 2
 
 
 def test_a_section_with_everything_commented_out_is_the_default(tmp_path: Path) -> None:

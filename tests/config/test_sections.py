@@ -28,7 +28,7 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str)
     ("override", "message"),
     [
         ("finetune.learning_rate=0", "finetune.learning_rate: Input should be greater than 0"),
-        ("finetune.learning_rate=.inf", "finetune.learning_rate: Input should be a finite number"),
+        ("finetune.learning_rate=inf", "finetune.learning_rate: Input should be a finite number"),
         ("finetune.dropout=1", "finetune.dropout: Input should be less than 1"),
         ("finetune.epochs=many", "finetune.epochs: Input should be a valid number"),
         ("finetune.method=magic", "finetune.method: Input should be 'full', 'lora'"),
@@ -40,6 +40,11 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str)
         ("dataset=../elsewhere", "dataset: String should match pattern"),
         ("dataset=A/b", "dataset: String should match pattern"),
         ("ingest=5", "ingest: "),
+        ("evaluate.device=gpu", "evaluate.device: String should match pattern"),
+        ("evaluate.k=[0, 10]", r"evaluate.k.0: Input should be greater than or equal to 1"),
+        ("evaluate.k=[]", "evaluate.k: Tuple should have at least 1 item"),
+        ("ingest.path=/data/shop", "ingest: path given, but no source, and movielens-100k would be read by accident"),
+        ("ingest={source: movielens-100k, path: /data}", "ingest: path given, but source movielens-100k comes from"),
     ],
 )
 def test_what_is_out_of_bounds_names_its_field(override: str, message: str) -> None:

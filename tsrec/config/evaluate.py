@@ -1,10 +1,10 @@
 """What the baselines, evaluate and report stages read."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import Section, runtime
+from tsrec.config.section import Device, Section, runtime
 
 
 class BaselinesConfig(Section):
@@ -27,7 +27,9 @@ class EvaluateConfig(Section):
 
     split: Literal["valid", "test"] = Field("test", description="Targets that are scored.")
     beams: int = Field(20, ge=1, le=512, description="Beams per user.")
-    k: tuple[int, ...] = Field((3, 5, 10), min_length=1, description="Cut-offs of HR@K and NDCG@K.")
+    k: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (3, 5, 10), min_length=1, description="Cut-offs of HR@K and NDCG@K."
+    )
     max_history: int = Field(20, ge=1, description="Items of history in the prompt: the last ones.")
     exclude_seen: bool = Field(False, description="Never recommend what the user already has.")
     all_users: bool = Field(False, description="Also write the next recommendations of every user.")
@@ -36,7 +38,7 @@ class EvaluateConfig(Section):
     seed: int = Field(1, ge=0, description="Seed of the bootstrap.")
     batch_users: int = runtime(64, ge=1, description="Users decoded at once.")
     shard_users: int = runtime(1024, ge=1, description="Users per shard; a killed run resumes at the next shard.")
-    device: str = runtime("auto", description="auto, cpu or cuda.")
+    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
 
     @model_validator(mode="after")
     def _enough_beams(self) -> "EvaluateConfig":

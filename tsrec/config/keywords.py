@@ -1,10 +1,10 @@
 """What the keywords stage reads: which teacher draws keywords from item texts."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tsrec.config.section import Section, runtime
+from tsrec.config.section import InForce, Section, runtime
 
 
 class OpenAIConfig(Section):
@@ -31,4 +31,6 @@ class KeywordsConfig(Section):
     max_keywords: int = Field(10, ge=1, le=50, description="Keywords kept per item.")
     max_ngram: int = Field(2, ge=1, le=3, description="keyless: longest keyword, in words.")
     shard_items: int = runtime(256, ge=1, description="Items per shard; a killed run resumes at the next shard.")
-    openai: OpenAIConfig = Field(OpenAIConfig(), description="Used when teacher is openai.")
+    openai: Annotated[OpenAIConfig, InForce(lambda keywords: keywords.teacher == "openai")] = Field(
+        OpenAIConfig(), description="Used when teacher is openai."
+    )

@@ -8,16 +8,11 @@ import yaml
 from pydantic import ValidationError
 
 from tsrec.config.root import Config
+from tsrec.config.section import anchored
+from tsrec.config.yaml_text import DuplicateKeyError, parse_yaml
 from tsrec.errors import ConfigError
 
-
-class _Loader(yaml.SafeLoader):
-    """YAML without its dates: 2024-01-31 stays the text that was written."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 (the base class declares it so)
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+_NONE = ("", "~", "null", "Null", "NULL")
 
 
 def load_config(profile: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -25,10 +20,14 @@ def load_config(profile: str | Path | None = None, overrides: Iterable[str] = ()
 
     Args:
         profile: a YAML file; without one, the defaults (the demo).
-        overrides: `section.field=value` strings; values are read as YAML, so `1e-3`, `null` and `[1, 2]` work.
+            Relative paths in it are relative to its folder.
+        overrides: `section.field=value` strings. A value stays the text that was written, but that `null`, `~` and
+            nothing mean none and that what begins like a YAML list, mapping or quotation (`[1, 2]`) is read as one.
+            Relative paths in them are relative to the working directory.
 
     Raises:
-        ConfigError: the file is missing or not YAML, or a field is unknown or out of bounds.
+        ConfigError: the file is missing or not YAML, a key stands twice, or a field is unknown, out of bounds or at
+            odds with another.
     """
     values: dict[str, Any] = {}
     if profile is not None:
@@ -41,9 +40,9 @@ def load_config(profile: str | Path | None = None, overrides: Iterable[str] = ()
     except ValidationError as error:
         where = f"{profile}: " if profile is not None else ""
         lines = [
-            f"{where}{'.'.join(str(part) for part in problem['loc']) or 'configuration'}: "
-            f"{problem['msg'].removeprefix('Value error, ')}"
+            f"{where}{'.'.join(str(part) for part in problem['loc']) or 'configuration'}: {message}"
             for problem in error.errors()
+            for message in problem["msg"].removeprefix("Value error, ").splitlines()
         ]
         raise ConfigError("\n".join(lines)) from None
 
@@ -52,14 +51,17 @@ def _read_profile(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such profile; see configs/ for those that ship with tsrec")
     try:
-        values = _parse(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8-sig"))
+    except DuplicateKeyError as error:
+        raise ConfigError(f"{path}, {error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected sections (ingest: ...), found a {type(values).__name__}")
-    return {name: section for name, section in values.items() if section is not None}  # all of it commented out
+    present = {name: section for name, section in values.items() if section is not None}  # all of it commented out
+    return anchored(present, Config, path.parent)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -79,15 +81,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: value not readable as YAML: {error}") from None
 
 
-def _parse(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)  # a SafeLoader
-
-
 def _read_value(text: str) -> Any:
-    value = _parse(text)
-    if isinstance(value, str):  # YAML 1.1 reads 5e-4 as a string: it wants a dot
-        try:
-            return float(value) if value[:1].isdigit() else value
-        except ValueError:
-            return value
-    return value
+    """YAML where it looks like more than one word; else what is written, `#` and `: ` included."""
+    bare = text.strip(" ")  # a tab may be a separator
+    if bare.startswith(("[", "{", '"', "'", "!")):
+        return parse_yaml(bare)
+    return None if bare in _NONE else bare

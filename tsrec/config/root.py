@@ -1,13 +1,16 @@
 """The whole configuration: one section per stage."""
 
+from typing import Annotated
+
 from pydantic import Field, field_validator, model_validator
 
 from tsrec.config.evaluate import BaselinesConfig, EvaluateConfig, ReportConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig
 from tsrec.config.ingest import IngestConfig
 from tsrec.config.keywords import KeywordsConfig
+from tsrec.config.rules import broken_rules
 from tsrec.config.sa_init import SaInitConfig
-from tsrec.config.section import Section, runtime
+from tsrec.config.section import LOCAL_PATH, Section, runtime
 from tsrec.config.sids import EmbedConfig, SidsConfig
 from tsrec.store.manifest import SHARED
 
@@ -25,7 +28,9 @@ class Config(Section):
         description="Name of these settings, FOLDER/FILE of the profile unless given: `tsrec artifacts gc` keeps the "
         "newest runs of every name.",
     )
-    store: str = runtime("artifacts", min_length=1, description="Artifact store: a folder or an fsspec URL (s3://...).")
+    store: Annotated[str, LOCAL_PATH] = runtime(
+        "artifacts", min_length=1, description="Artifact store: a folder or an fsspec URL (s3://...)."
+    )
     ingest: IngestConfig = Field(IngestConfig(), description="Raw files -> items and interactions.")
     keywords: KeywordsConfig = Field(KeywordsConfig(), description="Items -> keywords.")
     embed: EmbedConfig = Field(EmbedConfig(), description="Items -> text embeddings.")
@@ -45,10 +50,7 @@ class Config(Section):
         return dataset
 
     @model_validator(mode="after")
-    def _baselines_fill_the_lists(self) -> "Config":
-        if self.baselines.top_k < max(self.evaluate.k):
-            raise ValueError(
-                f"baselines.top_k = {self.baselines.top_k} is less than evaluate.k = {max(self.evaluate.k)}, "
-                "so baselines would be scored on shorter lists; raise baselines.top_k"
-            )
+    def _sections_agree(self) -> "Config":
+        if broken := broken_rules(self):
+            raise ValueError("\n".join(broken))
         return self

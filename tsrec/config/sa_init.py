@@ -4,13 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tsrec.config.section import ImportingSection, runtime
+from tsrec.config.section import LOCAL_FILE, ImportingSection, InForce, runtime
+
+_FROM_KEYWORDS = InForce(lambda sa_init: sa_init.initializer in ("keywords", "keyword-string"))
+_NOT_ALL_RANDOM = InForce(lambda sa_init: sa_init.initializer != "random")
 
 
 class SaInitConfig(ImportingSection):
     """Token semantics and the initial rows of the SID tokens."""
 
-    import_file: str | None = runtime(  # its hash, not its place, is fingerprinted
+    import_file: Annotated[str | None, LOCAL_FILE] = runtime(  # its hash, not its place, is fingerprinted
         None,
         description="JSON file, a list of {token, description, keywords}, in `ingest.path` or elsewhere: token "
         "semantics made elsewhere.",
@@ -21,12 +24,14 @@ class SaInitConfig(ImportingSection):
         description="keywords: mean over the keywords' mean input embeddings (SA-Init). keyword-string: all keywords "
         "as one string, mean over its tokens (TS-Rec's released code). vocabulary-mean: the library default. random.",
     )
-    levels: int | None = Field(
+    levels: Annotated[int | None, _NOT_ALL_RANDOM] = Field(
         None,
         ge=0,
         description="How many leading levels are initialized from keywords; the others start random. Empty: all.",
     )
-    centre: bool = Field(True, description="Subtract the common mean of rows made from keywords: it makes them alike.")
+    centre: Annotated[bool, _FROM_KEYWORDS] = Field(
+        True, description="Subtract the common mean of rows made from keywords: it makes them alike."
+    )
     norm: Literal["as-is", "pretrained"] | Annotated[float, Field(gt=0)] = Field(
         0.5,
         description="Norm of every row: as-is, pretrained (mean norm of the LLM's own rows), or a number.",

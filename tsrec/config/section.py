@@ -1,12 +1,55 @@
-"""The base of all configuration sections: frozen, strict, and precise about what a fingerprint covers."""
+"""The base of all configuration sections: frozen, strict, and precise about what a fingerprint covers.
+
+What a field means beyond its value is said where the field stands: `runtime` (how, not what), `InForce` (only under a
+condition), `ResolvesTo` (what `auto` becomes on this machine), `LOCAL_PATH`, `LOCAL_FILE` and `MODEL` (something on
+disk). `canonical` and the reading of profiles obey these marks; neither knows any section by name.
+"""
 
 import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
+from tsrec.devices import DEVICE_PATTERN, device_type
 from tsrec.errors import DataError
+
+
+@dataclass(frozen=True)
+class InForce:
+    """Marks a field that changes the result only where `where(section)` holds; elsewhere no fingerprint covers it."""
+
+    where: Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class ResolvesTo:
+    """Marks a field whose value stands for another on this machine: `value(section, written)` is fingerprinted."""
+
+    value: Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Marks a field that names something on disk; a relative one in a profile is relative to the profile's folder.
+
+    `may_be_elsewhere`: the name counts as a path only where something lies there; it may be a name of the model hub,
+    or of a file beside the data. `is_model`: the content of a local folder is fingerprinted, as a raw input, and its
+    place is not.
+    """
+
+    may_be_elsewhere: bool = False
+    is_model: bool = False
+
+
+LOCAL_PATH = OnDisk()
+LOCAL_FILE = OnDisk(may_be_elsewhere=True)
+MODEL = OnDisk(may_be_elsewhere=True, is_model=True)
+
+Device = Annotated[str, Field(pattern=DEVICE_PATTERN), ResolvesTo(lambda _, device: device_type(device))]
 
 
 class Section(BaseModel):
@@ -57,13 +100,56 @@ class ImportingSection(Section):
         return path
 
 
+NOT_IMPORTED = InForce(lambda section: not section.import_file)
+
+
 def canonical(section: BaseModel) -> dict[str, Any]:
-    """The section as plain JSON values without its `runtime` fields: what a fingerprint covers."""
+    """The section as plain JSON values, as a fingerprint covers it: what is in force, `auto` as what it stands for.
+
+    Left out are `runtime` fields, fields that are not in force, and models in local folders: their content counts.
+    """
+    written = section.model_dump(mode="json")
     result: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("runtime"):
-            continue
         value = getattr(section, name)
-        result[name] = canonical(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
+        if not _is_covered(section, field, value):
+            continue
+        result[name] = canonical(value) if isinstance(value, BaseModel) else written[name]
+        for mark in _marks(field, ResolvesTo):
+            result[name] = mark.value(section, value)
     return result
+
+
+def anchored(values: dict[str, Any], section: type[BaseModel], folder: Path) -> dict[str, Any]:
+    """`values` of a profile in `folder`, as read from YAML: relative paths in them become absolute."""
+    result = dict(values)
+    for name, value in values.items():
+        field = section.model_fields.get(name)
+        if field is None or value is None:
+            continue
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, dict):
+            result[name] = anchored(value, inner, folder)
+        for mark in _marks(field, OnDisk):
+            result[name] = _anchor(value, mark, folder) if isinstance(value, str) else value
+    return result
+
+
+def _anchor(value: str, mark: OnDisk, folder: Path) -> str:
+    if "://" in value or value.startswith("~"):
+        return value
+    beside = folder.absolute() / value  # an absolute value stays itself
+    return value if mark.may_be_elsewhere and not beside.exists() else str(beside)
+
+
+def _is_covered(section: BaseModel, field: FieldInfo, value: Any) -> bool:
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and extra.get("runtime"):
+        return False
+    if any(mark.is_model for mark in _marks(field, OnDisk)) and Path(value).expanduser().is_dir():
+        return False
+    return all(mark.where(section) for mark in _marks(field, InForce))
+
+
+def _marks(field: FieldInfo, kind: type[Any]) -> list[Any]:
+    return [mark for mark in field.metadata if isinstance(mark, kind)]

@@ -1,57 +1,59 @@
 """What the embed and sids stages read: the text encoder and the residual quantizer, or a file of SIDs."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
-from tsrec.config.section import ImportingSection, Section, runtime
+from tsrec.config.section import LOCAL_FILE, MODEL, NOT_IMPORTED, Device, ImportingSection, Section, runtime
 
 
 class EmbedConfig(Section):
     """The text encoder."""
 
-    encoder: str = Field(
+    encoder: Annotated[str, MODEL] = Field(
         "all-minilm-l6-v2",
         min_length=1,
         description="`all-minilm-l6-v2` from its PyPI wheel, or any sentence-transformers model name or folder.",
     )
     normalize: bool = Field(True, description="Scale every vector to length 1.")
     batch_items: int = runtime(64, ge=1, description="Items encoded at once.")
-    device: str = runtime("auto", description="auto, cpu, cuda, cuda:1 ...")
+    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
 
 
 class SidsConfig(ImportingSection):
     """The residual quantizer, or SIDs made elsewhere."""
 
-    import_file: str | None = runtime(  # its hash, not its place, is fingerprinted
+    import_file: Annotated[str | None, LOCAL_FILE] = runtime(  # its hash, not its place, is fingerprinted
         None,
         description="JSON file item_id -> list of tokens (<a_1>, <b_2>, ...), in `ingest.path` or elsewhere; "
         "replaces the quantizer.",
     )
-    codes_per_level: tuple[int, ...] = Field(
+    codes_per_level: Annotated[tuple[int, ...], NOT_IMPORTED] = Field(
         (256, 256, 256),
         min_length=1,
         max_length=8,
         description="Codes of each level; reduced where the catalogue is too small for so many.",
     )
-    min_items_per_code: int = Field(
+    min_items_per_code: Annotated[int, NOT_IMPORTED] = Field(
         4,
         ge=1,
         description="A level gets at most (number of items / this) codes, so that small catalogues share.",
     )
-    iterations: int = Field(50, ge=1, description="k-means iterations per level.")
-    unique: bool = Field(
+    iterations: Annotated[int, NOT_IMPORTED] = Field(50, ge=1, description="k-means iterations per level.")
+    unique: Annotated[bool, NOT_IMPORTED] = Field(
         True,
         description="Move colliding items to the next nearest free code of the last level; else they share.",
     )
-    max_largest_cluster: float = Field(
+    max_largest_cluster: Annotated[float, NOT_IMPORTED] = Field(
         0.5,
         gt=0,
         le=1,
         description="Largest share of items that one level-1 code may hold before it is a collapse.",
     )
-    min_utilization: float = Field(
+    min_utilization: Annotated[float, NOT_IMPORTED] = Field(
         0.1, ge=0, le=1, description="Smallest share of a level's codes in use before it is a collapse."
     )
-    seed: int = Field(1, ge=0, description="Seed of k-means.")
+    seed: Annotated[int, NOT_IMPORTED] = Field(1, ge=0, description="Seed of k-means.")
 
     @model_validator(mode="after")
     def _codes_in_range(self) -> "SidsConfig":

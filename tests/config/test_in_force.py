@@ -1,0 +1,141 @@
+"""What a fingerprint covers: every setting that is in force, and no other."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import BaseModel
+
+from tsrec import devices
+from tsrec.config import Config, EmbedConfig, FinetuneConfig, canonical
+
+# (field, what is set, what else): `field` is in force under `what is set` and not under `what else`.
+CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("keywords.openai.model", {"keywords": {"teacher": "openai"}}, {}),
+    ("keywords.openai.base_url", {"keywords": {"teacher": "openai"}}, {}),
+    ("keywords.openai.temperature", {"keywords": {"teacher": "openai"}}, {}),
+    ("finetune.lora.rank", {"finetune": {"method": "lora"}}, {}),
+    ("finetune.lora.alpha", {"finetune": {"method": "lora"}}, {"finetune": {"method": "sid-rows"}}),
+    ("finetune.lora.dropout", {"finetune": {"method": "lora"}}, {}),
+    ("finetune.max_text_tokens", {"finetune": {"tasks": {"token_to_meaning": 0.1}}}, {}),
+    (
+        "finetune.max_history",
+        {"finetune": {"tasks": {"titles_to_sid": 1}}},
+        {"finetune": {"tasks": {"title_to_sid": 1}}},
+    ),
+    *(
+        (f"sids.{name}", {}, {"sids": {"import_file": "sids.json"}})
+        for name in (
+            "codes_per_level",
+            "min_items_per_code",
+            "iterations",
+            "unique",
+            "max_largest_cluster",
+            "min_utilization",
+            "seed",
+        )
+    ),
+    ("sa_init.centre", {"sa_init": {"initializer": "keyword-string"}}, {"sa_init": {"initializer": "vocabulary-mean"}}),
+    ("sa_init.levels", {"sa_init": {"initializer": "vocabulary-mean"}}, {"sa_init": {"initializer": "random"}}),
+]
+CONDITIONAL = {field for field, _, _ in CONDITIONS}
+
+
+def _fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _fields(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+FIELDS = dict(_fields(Config))
+
+
+def _is_runtime(field: Any) -> bool:
+    return bool((field.json_schema_extra or {}).get("runtime"))
+
+
+def _other(value: Any, field: Any) -> list[Any]:
+    """Candidates for another valid value of the field."""
+    literals = [value for value in getattr(field.annotation, "__args__", ()) if isinstance(value, str)]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int | float):
+        return [value + 1, value - 1, value / 2, (value + 1) / 2]
+    if isinstance(value, dict):
+        return [{**value, "title": "name"}]
+    if isinstance(value, tuple):
+        return [value[:-1], (*value, *value), (*value[:-1], value[-1] + 1 if isinstance(value[-1], int) else "x")]
+    return [*literals, 3, 0.5, "other", "2014-01-31", "latin-1", "cuda", ("a", "b")]
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
+    first, _, rest = dotted.partition(".")
+    inner = values.get(first, {}) if rest else None
+    return {**values, first: _set(inner or {}, rest, value) if rest else value}
+
+
+def _get(config: BaseModel, dotted: str) -> Any:
+    for name in dotted.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def _changed(base: dict[str, Any], dotted: str) -> tuple[Config, Config]:
+    """The configuration of `base`, and the same with another value of the field."""
+    base = {"ingest": {"source": "tables"}, **base}
+    before = Config.model_validate(base)
+    old = _get(before, dotted)
+    for value in _other(old, FIELDS[dotted]):
+        try:
+            after = Config.model_validate(_set(base, dotted, value))
+        except ValueError:
+            continue
+        if _get(after, dotted) != old:
+            return before, after
+    raise AssertionError(f"no other value of {dotted} is known to this test")
+
+
+@pytest.mark.parametrize("field", [name for name, field in FIELDS.items() if name not in CONDITIONAL])
+def test_a_field_is_fingerprinted_unless_it_only_says_how_to_run(field: str) -> None:
+    before, after = _changed({}, field)
+    if field == "sids.import_file":  # its own place is not covered, but it puts all other fields out of force
+        assert canonical(after.sids) == {}
+        return
+    same = canonical(before) == canonical(after)
+    assert same is _is_runtime(FIELDS[field])
+
+
+@pytest.mark.parametrize(("field", "there", "elsewhere"), CONDITIONS)
+def test_a_field_is_fingerprinted_only_where_it_is_in_force(
+    field: str, there: dict[str, Any], elsewhere: dict[str, Any]
+) -> None:
+    before, after = _changed(there, field)
+    assert canonical(before) != canonical(after)
+    before, after = _changed(elsewhere, field)
+    assert canonical(before) == canonical(after)
+
+
+def test_auto_enters_as_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    assert canonical(EmbedConfig())["device"] == here
+    assert canonical(FinetuneConfig(device="cuda:1"))["device"] == "cuda"
+    own = devices.precision_name("auto", "cpu")
+    assert own in ("float32", "bfloat16")
+    assert canonical(FinetuneConfig(device="cpu")) == canonical(FinetuneConfig(device="cpu", precision=own))
+    other = "float32" if own == "bfloat16" else "bfloat16"
+    assert canonical(FinetuneConfig(device="cpu")) != canonical(FinetuneConfig(device="cpu", precision=other))
+
+
+def test_a_model_folder_is_not_known_by_its_place(tmp_path: Path) -> None:
+    marks = set()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        marks.add(str(canonical(Config.model_validate({"backbone": {"model": str(tmp_path / name)}}))))
+    assert len(marks) == 1
+    named = Config.model_validate({"backbone": {"model": "org/name"}})
+    assert canonical(named.backbone)["model"] == "org/name"

@@ -1,0 +1,76 @@
+"""Rules that span sections: settings that are each possible, and together unfair or without sense.
+
+One function per rule: it takes the whole configuration and says what is wrong, naming every field, and what to do; or
+None. What a section can say by itself (bounds, one of its fields against another) stands in the section.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tsrec.config.root import Config
+
+Rule = Callable[["Config"], str | None]
+
+
+def broken_rules(config: "Config") -> list[str]:
+    """What is wrong with `config`, one message per broken rule."""
+    return [message for rule in _RULES if (message := rule(config))]
+
+
+def _baselines_fill_the_lists(config: "Config") -> str | None:
+    top_k, largest = config.baselines.top_k, max(config.evaluate.k)
+    if top_k >= largest:
+        return None
+    return (
+        f"baselines.top_k = {top_k} is less than evaluate.k = {largest}, so baselines would be scored on shorter "
+        "lists; raise baselines.top_k"
+    )
+
+
+def _prompts_fit_a_training_window(config: "Config") -> str | None:
+    prompt, window = config.evaluate.max_history, config.finetune.window_items
+    if not config.finetune.tasks.history or prompt <= window:
+        return None
+    return (
+        f"evaluate.max_history = {prompt} items, but finetune.window_items = {window}: the model never sees so long a "
+        "history in training; lower the one or raise the other"
+    )
+
+
+def _something_is_trained(config: "Config") -> str | None:
+    if any(weight for _, weight in config.finetune.tasks):
+        return None
+    return "finetune.tasks: every weight is 0, so there is nothing to train on; set finetune.tasks.history=1"
+
+
+def _levels_exist(config: "Config") -> str | None:
+    levels, sizes = config.sa_init.levels, config.sids.codes_per_level
+    if config.sids.import_file or levels is None or levels <= len(sizes):
+        return None
+    return (
+        f"sa_init.levels = {levels}, but sids.codes_per_level has {len(sizes)} levels; lower it, or leave it empty "
+        "for all"
+    )
+
+
+def _nothing_stands_twice(config: "Config") -> str | None:
+    lists = {
+        "ingest.text_fields": config.ingest.text_fields,
+        "baselines.methods": config.baselines.methods,
+        "evaluate.k": config.evaluate.k,
+    }
+    for name, values in lists.items():
+        twice = [value for number, value in enumerate(values) if value in values[:number]]
+        if twice:
+            return f"{name}: {twice[0]!r} stands there twice; name each once"
+    return None
+
+
+_RULES: tuple[Rule, ...] = (
+    _baselines_fill_the_lists,
+    _prompts_fit_a_training_window,
+    _something_is_trained,
+    _levels_exist,
+    _nothing_stands_twice,
+)
