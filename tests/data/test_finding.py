@@ -117,3 +117,11 @@ def test_rows_are_counted_in_each_file(ingest: Ingest) -> None:
     files = {"items.csv": ITEMS, "interactions/1.csv": _log("a", "b"), "interactions/2.csv": _log("a") + ",b,5\n"}
     with pytest.raises(DataError, match=r"2\.csv: row 2, field user_id: '' is not an id"):
         ingest(files)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("_delta_log", "a Delta table"), ("_temporary", "Spark has not finished")]
+)
+def test_folders_whose_files_are_not_all_meant_are_refused(ingest: Ingest, name: str, message: str) -> None:
+    with pytest.raises(DataError, match=rf"interactions: {message}"):
+        ingest({"items.csv": ITEMS, "interactions/part-0.csv": _log("a"), f"interactions/{name}/0": ""})

@@ -186,6 +186,27 @@ def test_times_that_are_written_in_another_way(ingest: Ingest) -> None:
 
 
 @pytest.mark.parametrize(
+    ("times", "formats"),
+    [
+        (["11/10/2019 9:05:58 AM", "11/13/2019 9:05:58 PM"], "'%m/%d/%Y %I:%M:%S %p'"),
+        (["31/12/2019 10:00"], "'%d/%m/%Y %H:%M'"),
+        (["11/10/2019"], "'%m/%d/%Y' or '%d/%m/%Y'"),
+        (["Sun Jun 22 05:55:22 -0700 2014"], "'%a %b %d %H:%M:%S %z %Y'"),
+        (["Posted November 5, 2011"], None),
+    ],
+)
+def test_the_likely_format_of_times_is_named_and_reads(ingest: Ingest, times: list[str], formats: str | None) -> None:
+    rows = "".join(f'u{number % 2},{"abc"[number % 3]},"{times[number % len(times)]}"\n' for number in range(12))
+    files = {"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\n" + rows}
+    with pytest.raises(DataError, match=r"row 1, field timestamp: .* is not a number or an ISO date") as caught:
+        ingest(files)
+    assert str(caught.value).partition("; set ingest.time_format=")[2] == (formats or "")
+    if formats:
+        read = ingest(files, time_format=formats.split("'")[1], duplicates="keep")
+        assert read.counts["n_interactions"] == 12
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("item_columns={descripton: text}", r"item_columns: unknown field 'descripton'; did you mean 'description'"),

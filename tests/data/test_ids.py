@@ -21,6 +21,7 @@ from tsrec.errors import DataError
         (7, "7"),
         (7.0, "7"),
         (b"A1", "A1"),
+        (b"\xff\x00\x1b", "ff001b"),
         ("a\x1b[31mb", r"a\x1b[31mb"),
         ("\u202egnp", r"\u202egnp"),
         ("half \ud83d", r"half \ud83d"),

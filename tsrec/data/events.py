@@ -1,5 +1,6 @@
 """Interactions as integer arrays: ten million of them fit in a few hundred megabytes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
@@ -10,6 +11,7 @@ import pandas as pd
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.data.files import Batch
+from tsrec.data.guesses import likely_time_formats
 from tsrec.data.half_written import LastRow
 from tsrec.data.ids import as_ids, no_ids
 from tsrec.data.times import Clock, RawTimes, parse_times, settle
@@ -76,7 +78,7 @@ class EventReader:
         codes, users = pd.factorize(self._ids(batch, C.USER))
         numbers = np.array([self.user_codes.setdefault(user, len(self.user_codes)) for user in users], dtype=np.int32)
         times, bad = parse_times(batch[C.TIMESTAMP])
-        self._refuse(batch[C.TIMESTAMP], bad, "a number or an ISO date")
+        self._refuse(batch[C.TIMESTAMP], bad, "a number or an ISO date", hint=_time_format_hint)
         if self._last_row.is_cut(batch[C.TIMESTAMP]):
             self._refuse(batch[C.TIMESTAMP], np.arange(len(batch)) == len(batch) - 1, "as long as all others: cut off")
         events = Events(
@@ -142,8 +144,17 @@ class EventReader:
             raise DataError(f"{self.path}: no column {field}, which {wanted_by} needs")
         return batch[field]
 
-    def _refuse(self, values: pd.Series, bad: np.ndarray, expected: str) -> None:
+    def _refuse(
+        self, values: pd.Series, bad: np.ndarray, expected: str, hint: Callable[[pd.Series], str] = lambda _: ""
+    ) -> None:
         if bad.any():
             place = int(np.argmax(bad))
             row = self.first_row + place
-            raise DataError(f"{self.path}: row {row}, field {values.name}: {values.iloc[place]!r} is not {expected}")
+            raise DataError(
+                f"{self.path}: row {row}, field {values.name}: {values.iloc[place]!r} is not {expected}{hint(values)}"
+            )
+
+
+def _time_format_hint(times: pd.Series) -> str:
+    formats = likely_time_formats(times)
+    return f"; set ingest.time_format={' or '.join(map(repr, formats))}" if formats else ""

@@ -21,7 +21,8 @@ from tsrec.errors import DataError
 
 _SEPARATED = (".csv", ".tsv", ".inter", ".item", ".dat", ".data", ".txt")
 _JSON = (".jsonl", ".json", ".ndjson")
-_SUFFIXES = (*_SEPARATED, *_JSON, ".parquet")
+_PARQUET = (".parquet", ".pq")
+_SUFFIXES = (*_SEPARATED, *_JSON, *_PARQUET)
 _SHOWN_CHARS = 40
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
@@ -111,7 +112,7 @@ def _read(
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
-        if kind == ".parquet":
+        if kind in _PARQUET:
             yield from parquet.read(path, wanted)
         elif kind in _JSON:
             yield from json_lines.read(path, form.encoding, wanted)

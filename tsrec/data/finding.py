@@ -29,6 +29,10 @@ _SPLIT_WORDS = {
     "test": Split.TEST,
 }
 _SHOWN_NAMES = 10
+_NOT_PLAIN = {
+    "_delta_log": "a Delta table, whose old files lie beside the new ones; write its present state as plain Parquet",
+    "_temporary": "Spark has not finished writing here, or was stopped; wait for it, or write again",
+}
 _SPLIT_ORDER = {split.value: number for number, split in enumerate(Split)}
 
 
@@ -147,6 +151,9 @@ def _files_in(path: Path) -> list[Path]:
     """The file itself, or all within a folder but for `_SUCCESS`, `.part.crc` and the like."""
     if not path.is_dir():
         return [path]
+    for name, problem in _NOT_PLAIN.items():
+        if (path / name).exists():
+            raise DataError(f"{path}: {problem}")
     inside = [file for file in path.rglob("*") if file.is_file()]
     return [file for file in inside if not any(_is_hidden(part) for part in file.relative_to(path).parts)]
 

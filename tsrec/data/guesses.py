@@ -1,10 +1,12 @@
-"""What a file that was not read probably is: its encoding, its separator. For messages only: nothing is read by it."""
+"""What a file that was not read probably is: its encoding, its separator, how it writes times. For messages only:
+nothing is read by it."""
 
 import codecs
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
+import pandas as pd
 from charset_normalizer import from_bytes
 
 from tsrec.data.opening import open_bytes
@@ -12,6 +14,11 @@ from tsrec.data.opening import open_bytes
 _SEPARATORS = ("::", "\t", ";", "|", ",", "\x01")
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8"}
 _SAMPLE_LINES, _SAMPLE_BYTES = 50, 1 << 16
+_DAYS = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%m-%d-%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y.%m.%d", "%m/%d/%y", "%d/%m/%y")
+_NAMED_DAYS = ("%d %b %Y", "%d %b, %Y", "%b %d, %Y", "%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y", "%d %B %Y", "%B %d, %Y")
+_HOURS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", ":%H:%M:%S %z")
+_WHOLE = ("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S GMT")
+_SAMPLE_TIMES = 1000
 
 
 def likely_separator(lines: Sequence[str]) -> str | None:
@@ -61,3 +68,15 @@ def undecodable_line(path: Path, encoding: str) -> int:
             except UnicodeError:
                 return number
     return 1
+
+
+def likely_time_formats(times: pd.Series) -> list[str]:
+    """The formats, at most two, that read all of the first times: often two, as 11/10/2019 is a day in two orders."""
+    sample = times[:_SAMPLE_TIMES].astype(str)
+    layouts = (*_WHOLE, *("".join(parts) for parts in product((*_DAYS, *_NAMED_DAYS), _HOURS)))
+    fitting = (layout for layout in layouts if _fits(sample[:1], layout) and _fits(sample, layout))
+    return list(islice(fitting, 2))
+
+
+def _fits(times: pd.Series, layout: str) -> bool:
+    return bool(pd.to_datetime(times, format=layout, errors="coerce", utc=True).notna().all())

@@ -68,7 +68,12 @@ def _refuse_rounded(values: pd.Series, path: Path) -> None:
 def _text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:  # a UUID as Parquet stores it
+            return value.hex()
+    return str(value)
 
 
 def _escaped(text: str) -> str:

@@ -55,7 +55,7 @@ class SeparatedFile:
         if separator is None:
             raise DataError(f"{self.path}: {self.section}.separator is not set{self.hint()}")
         quoted = self._is_quoted(separator)
-        names = self._column_names(separator, quoted)
+        names = self._column_names(separator, quoted, wanted)
         if len(separator) == 1 and separator.isascii():
             yield from self._read_arrow(separator, quoted, names, wanted)
         else:
@@ -69,7 +69,7 @@ class SeparatedFile:
             return ""
         return f"; the file looks separated by {likely!r}: set {self.section}.separator={likely!r}"
 
-    def _column_names(self, separator: str, quoted: bool) -> tuple[str, ...]:
+    def _column_names(self, separator: str, quoted: bool, wanted: Collection[str]) -> tuple[str, ...]:
         first = next((row for row in self._rows(separator, quoted) if row), None)
         if first is None:
             raise DataError(f"{self.path}: the file is empty")
@@ -78,7 +78,7 @@ class SeparatedFile:
             names = tuple(name.split(":")[0] if self.kind in _TYPED else name.strip() for name in first)
             if len(names) == 1:
                 raise DataError(f"{self.path}: the first line has one field, {names[0]!r}{self.hint()}")
-            for name in names:
+            for name in wanted:
                 if names.count(name) > 1:
                     raise DataError(
                         f"{self.path}: two columns are called {name!r}; rename one, or, where the first line is no "
