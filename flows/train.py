@@ -41,9 +41,9 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
         TsrecError: a stage cannot go on; its message says what to do.
     """
     logger = get_run_logger()
+    stages = pipeline.plan(config)  # before the store is opened: it may lie where it must not
     store = ArtifactStore(config.store)
     artifacts: dict[str, Artifact] = {}
-    stages = pipeline.plan(config)
     pipeline.record(config, stages, store)
     for name, planned in stages.items():
         parents = {parent: artifacts[parent] for parent in planned.key.parents}

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tsrec import backbone, baselines, data, embed, evaluate, finetune, keywords, report, sa_init, sids
+from tsrec import backbone, baselines, data, embed, evaluate, finetune, keywords, permissions, report, sa_init, sids
 from tsrec.config import Config, Section, canonical
 from tsrec.stage import Stage
 from tsrec.store import (
@@ -59,8 +59,9 @@ def plan(config: Config) -> dict[str, PlannedStage]:
     imported) are left out.
 
     Raises:
-        DataError, ConfigError: a raw file is missing.
+        DataError, ConfigError: a raw file is missing, or lies where runs must not read (see `permissions`).
     """
+    permissions.check_roots(config)
     needed = _needed(config)
     planned: dict[str, PlannedStage] = {}
     for stage in STAGES:
@@ -68,7 +69,10 @@ def plan(config: Config) -> dict[str, PlannedStage]:
             continue
         section = stage.config(config)
         parents = {name: planned[name].key.fingerprint for name in stage.parents(config)}
-        raw = {name: file_sha256(path) for name, path in sorted(stage.raw_inputs(section).items())}
+        raw_files = sorted(stage.raw_inputs(section).items())
+        for name, path in raw_files:
+            permissions.check_readable(f"{stage.name}, {name}", path)
+        raw = {name: file_sha256(path) for name, path in raw_files}
         settings = canonical(section)
         mark = fingerprint(stage.name, stage.version, settings, parents, raw)
         # The backbone depends on no data: all data sets of a store share it.
@@ -103,9 +107,9 @@ def build(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Art
 
 def run(config: Config, store: ArtifactStore | None = None) -> dict[str, Artifact]:
     """Build every artifact of a run that does not exist yet, and return all of them by stage."""
+    stages = plan(config)  # before the store is opened: it may lie where it must not
     store = store or ArtifactStore(config.store)
     artifacts: dict[str, Artifact] = {}
-    stages = plan(config)
     record(config, stages, store)
     for name, planned in stages.items():
         logger.info("%s: %s", name, planned.key.path)

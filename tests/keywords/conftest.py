@@ -12,6 +12,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tsrec.config import KeywordsConfig
+from tsrec.keywords.keyless import KeylessTeacher
+from tsrec.keywords.openai_teacher import OpenAITeacher
+from tsrec.keywords.teacher import Drawn
+
 KEY = "sk-secret-0123456789"
 
 
@@ -20,14 +25,21 @@ class Reply:
     """What the server does with one request: a status, a body, after a while."""
 
     status: int = 200
-    content: str | None = None
+    content: Any = None
+    body: Any = None  # instead of a completion or an error: JSON, or the text itself
+    choice: dict[str, Any] = field(default_factory=dict)  # more fields of the choice
+    usage: Any = field(default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110})
     error_code: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
 
 
 def answer(item_id: str, *keywords: str) -> Reply:
-    return Reply(content=json.dumps({"item_id": item_id, "keywords": list(keywords or (f"word of {item_id}",))}))
+    return Reply(content=said(item_id, *keywords))
+
+
+def said(item_id: str, *keywords: str) -> str:
+    return json.dumps({"item_id": item_id, "keywords": list(keywords or (f"word of {item_id}",))})
 
 
 @dataclass
@@ -37,9 +49,11 @@ class ChatServer:
     url: str = ""
     script: dict[str, list[Reply]] = field(default_factory=lambda: defaultdict(list))
     always: Callable[[str], Reply | None] = lambda _: None
+    refuse: Callable[[dict[str, Any]], Reply | None] = lambda _: None  # by what a request holds
     requests: list[dict[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
+    headers: set[str] = field(default_factory=set)
     under_way: int = 0
     most_under_way: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -55,7 +69,7 @@ class ChatServer:
             self.requests.append(request)
             self.times.append(time.monotonic())
             scripted = self.script[item_id].pop(0) if self.script[item_id] else None
-        return self.always(item_id) or scripted or answer(item_id)
+        return self.refuse(request) or self.always(item_id) or scripted or answer(item_id)
 
 
 def item_of(request: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +82,7 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             assert self.path == "/v1/chat/completions"
+            server.headers.update(name.lower() for name in self.headers)
             server.keys.add(self.headers["Authorization"].removeprefix("Bearer "))
             with server.lock:
                 server.under_way += 1
@@ -79,19 +94,7 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             self._send(reply)
 
         def _send(self, reply: Reply) -> None:
-            if reply.status == 200:
-                message = {"role": "assistant", "content": reply.content}
-                body: dict[str, Any] = {
-                    "id": "1",
-                    "object": "chat.completion",
-                    "created": 0,
-                    "model": "tiny",
-                    "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-                    "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
-                }
-            else:  # as real endpoints do, the message repeats the key
-                body = {"error": {"message": f"no, {KEY}", "code": reply.error_code, "type": "x", "param": None}}
-            data = json.dumps(body).encode()
+            data = _body(reply).encode("utf-8", "surrogatepass")
             try:
                 self.send_response(reply.status)
                 for name, value in {"Content-Type": "application/json", **reply.headers}.items():
@@ -106,6 +109,18 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+def _body(reply: Reply) -> str:
+    if reply.body is not None:
+        return reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
+    if reply.status != 200:  # as real endpoints do, the message repeats the key
+        error = {"message": f"no, {KEY}", "code": reply.error_code, "type": "x", "param": None}
+        return json.dumps({"error": error})
+    message = {"role": "assistant", "content": reply.content}
+    choice = {"index": 0, "finish_reason": "stop", "message": message, **reply.choice}
+    completion = {"id": "1", "object": "chat.completion", "created": 0, "model": "tiny", "choices": [choice]}
+    return json.dumps(completion | {"usage": reply.usage})
 
 
 @pytest.fixture
@@ -132,3 +147,21 @@ def items() -> pd.DataFrame:
             "text": [f"{title}. For wood and steel, at home and at work." for title in titles],
         }
     )
+
+
+@pytest.fixture
+def allowed(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator lets runs ask the server, with a key."""
+    monkeypatch.setenv("TEACHER_KEY", KEY)
+    monkeypatch.setenv("TSREC_TEACHER_KEY_ENV", "TEACHER_KEY")
+    monkeypatch.setenv("TSREC_TEACHER_URLS", server.url)
+
+
+def teacher_of(server: ChatServer, items: pd.DataFrame, max_keywords: int = 3, **settings: Any) -> OpenAITeacher:
+    endpoint = {"base_url": server.url, "model": "tiny", "timeout_s": 5, "max_retries": 2, "concurrency": 4, **settings}
+    config = KeywordsConfig.model_validate({"teacher": "openai", "max_keywords": max_keywords, "openai": endpoint})
+    return OpenAITeacher(config, fallback=KeylessTeacher(items, config))
+
+
+def draw(server: ChatServer, items: pd.DataFrame, **settings: Any) -> Drawn:
+    return teacher_of(server, items, **settings).draw(items)

@@ -3,41 +3,16 @@
 import asyncio
 import json
 import logging
-from typing import Any
 
 import pandas as pd
 import pytest
 
-from tsrec.config import KeywordsConfig
-from tsrec.errors import TeacherError
-from tsrec.keywords.keyless import KeylessTeacher
-from tsrec.keywords.openai_teacher import OpenAITeacher
+from tsrec.errors import ConfigError, TeacherError
 from tsrec.keywords.teacher import Drawn
 
-from .conftest import KEY, ChatServer, Reply, answer, item_of
+from .conftest import KEY, ChatServer, Reply, answer, draw, item_of, teacher_of
 
-
-@pytest.fixture(autouse=True)
-def _key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEACHER_KEY", KEY)
-
-
-def teacher_of(server: ChatServer, items: pd.DataFrame, max_keywords: int = 3, **settings: Any) -> OpenAITeacher:
-    endpoint = {
-        "base_url": server.url,
-        "model": "tiny",
-        "api_key_env": "TEACHER_KEY",
-        "timeout_s": 5,
-        "max_retries": 2,
-        "concurrency": 4,
-        **settings,
-    }
-    config = KeywordsConfig.model_validate({"teacher": "openai", "max_keywords": max_keywords, "openai": endpoint})
-    return OpenAITeacher(config, fallback=KeylessTeacher(items, config))
-
-
-def draw(server: ChatServer, items: pd.DataFrame, **settings: Any) -> Drawn:
-    return teacher_of(server, items, **settings).draw(items)
+pytestmark = pytest.mark.usefixtures("allowed")
 
 
 def test_draws_in_order_counts_tokens_and_names_the_model(server: ChatServer, items: pd.DataFrame) -> None:
@@ -46,7 +21,11 @@ def test_draws_in_order_counts_tokens_and_names_the_model(server: ChatServer, it
     assert drawn.keywords[0] == ["word of i0"]
     assert drawn.keywords[2] == ["copper wire", "cable"]
     assert drawn.sources == ["openai:tiny"] * 6
-    assert drawn.usage == {"input_tokens": 600, "output_tokens": 60, "n_bad_answers": 0, "n_keywords_cut": 0}
+    assert {name: count for name, count in drawn.usage.items() if count} == {
+        "input_tokens": 600,
+        "output_tokens": 60,
+        "n_answers": 6,
+    }
     assert server.keys == {KEY}
     schema = server.requests[0]["response_format"]["json_schema"]["schema"]
     assert schema["required"] == ["item_id", "keywords"] and schema["additionalProperties"] is False
@@ -80,7 +59,7 @@ def test_500_and_a_time_out_are_tried_again(server: ChatServer, items: pd.DataFr
         '{"item_id": "i0", "keywords": ["cut o',
         '{"item_id": "i0", "keywords": "glue"}',
         '{"item_id": "i0", "keywords": []}',
-        '{"item_id": "i0", "keywords": ["glue"], "note": "more"}',
+        '{"item_id": "i0", "keywords": ["glue", null]}',
         '{"item_id": "i1", "keywords": ["of another item"]}',
         json.dumps({"item_id": "i0", "keywords": ["long " * 30]}),
         None,
@@ -93,7 +72,8 @@ def test_an_answer_of_the_wrong_form_or_item_is_asked_again(
     drawn = draw(server, items[:1])
     assert drawn.keywords == [["word of i0"]]
     assert drawn.usage["n_bad_answers"] == 2 and drawn.usage["input_tokens"] == 300
-    assert "cannot be used" in server.requests[1]["messages"][2]["content"]
+    system, user = server.requests[1]["messages"]  # no two messages of a user in a row
+    assert "cannot be used" in system["content"] and user == server.requests[0]["messages"][1]
 
 
 def test_a_markdown_block_around_the_answer_is_fine(server: ChatServer, items: pd.DataFrame) -> None:
@@ -146,8 +126,9 @@ def test_a_refused_key_model_or_quota_stops_at_once(
 
 def test_an_endpoint_that_fails_on_everything_stops_the_stage(server: ChatServer, items: pd.DataFrame) -> None:
     server.always = lambda _: Reply(400)
-    with pytest.raises(TeacherError, match=r"no usable answer for any of 6 items"):
+    with pytest.raises(TeacherError, match=r"no usable answer for any of the first 5 items .*400 x: no, \*\*\*"):
         draw(server, items)
+    assert len(server.requests) == 15  # five items, three forms of answer each
 
 
 def test_an_endpoint_that_is_not_there_stops_the_stage(server: ChatServer, items: pd.DataFrame) -> None:
@@ -155,16 +136,37 @@ def test_an_endpoint_that_is_not_there_stops_the_stage(server: ChatServer, items
         draw(server, items, base_url="http://127.0.0.1:9/v1", max_retries=0)
 
 
-def test_without_a_key_only_an_endpoint_of_this_machine_is_asked(
+def test_an_endpoint_of_this_machine_needs_no_key_and_gets_none_unasked(
     server: ChatServer, items: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("TEACHER_KEY")
-    monkeypatch.setenv("OPENAI_BASE_URL", server.url)  # the client's own variable does not count
-    for url in (None, "https://llm.example.com/v1"):
-        with pytest.raises(TeacherError, match=r"environment variable TEACHER_KEY holds no key"):
-            teacher_of(server, items, base_url=url)
+    monkeypatch.delenv("TSREC_TEACHER_URLS")
+    for name in ("OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Secret: {KEY}\nAuthorization: Bearer {KEY}")
     assert draw(server, items[:1]).sources == ["openai:tiny"]
     assert server.keys == {"none"}
+    assert not server.headers & {"x-secret", "openai-organization", "openai-project"}
+
+
+def test_only_addresses_that_the_operator_names_are_asked(
+    server: ChatServer, items: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)  # the client's own variable does not count
+    for url in (None, "https://llm.example.com/v1"):
+        with pytest.raises(ConfigError, match=r"may ask http://127.*TSREC_TEACHER_URLS"):
+            teacher_of(server, items, base_url=url)
+    monkeypatch.delenv("TSREC_TEACHER_URLS")
+    monkeypatch.delenv("TEACHER_KEY")
+    with pytest.raises(TeacherError, match=r"environment variable TEACHER_KEY holds no key for https://api.openai.com"):
+        teacher_of(server, items, base_url=None)
+    assert not server.requests
+
+
+def test_a_redirect_is_not_followed(server: ChatServer, items: pd.DataFrame) -> None:
+    server.always = lambda _: Reply(307, headers={"Location": server.url.replace("/v1", "/v2")})
+    with pytest.raises(TeacherError, match=r"refused \(307.*without redirects"):
+        draw(server, items)
+    assert len(server.requests) == 1
 
 
 def test_the_key_is_in_no_log_line(server: ChatServer, items: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:

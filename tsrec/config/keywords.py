@@ -1,24 +1,41 @@
 """What the keywords stage reads: which teacher draws keywords from item texts."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from tsrec.config.address import address_problem
 from tsrec.config.section import InForce, Section, runtime
 
 
 class OpenAIConfig(Section):
-    """Any OpenAI-compatible endpoint. The key comes from the environment alone."""
+    """Any OpenAI-compatible endpoint. Which addresses may be asked, and the key, are the operator's: see README."""
 
     base_url: str | None = Field(None, description="Endpoint, e.g. http://localhost:8000/v1; empty: api.openai.com.")
     model: str = Field("gpt-4o-mini", min_length=1, description="Model name as the endpoint knows it.")
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
-    api_key_env: str = runtime("OPENAI_API_KEY", description="Environment variable that holds the key.")
     concurrency: int = runtime(8, ge=1, le=256, description="Requests under way at once.")
     timeout_s: float = runtime(60.0, gt=0, description="Seconds until one request is given up.")
     max_retries: int = runtime(5, ge=0, le=20, description="Retries of one request, with exponential back-off.")
     usd_per_million_input_tokens: float = runtime(0.0, ge=0, description="Price, to report the cost.")
     usd_per_million_output_tokens: float = runtime(0.0, ge=0, description="Price, to report the cost.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _key_is_the_operators(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "api_key_env" in values:
+            raise ValueError(
+                "api_key_env is no setting of a run any more: the environment variable TSREC_TEACHER_KEY_ENV names the "
+                "variable that holds the key, and TSREC_TEACHER_URLS the addresses that may get it"
+            )
+        return values
+
+    @field_validator("base_url")
+    @classmethod
+    def _address_is_plain(cls, url: str | None) -> str | None:
+        if url and (problem := address_problem(url)):
+            raise ValueError(f"the address {problem}")
+        return url
 
 
 class KeywordsConfig(Section):

@@ -55,9 +55,15 @@ Device = Annotated[str, Field(pattern=DEVICE_PATTERN), ResolvesTo(lambda _, devi
 class Section(BaseModel):
     """Configuration of one stage. Unknown keys are errors that name the nearest known one."""
 
-    # A data set may be called 2024 in YAML; infinity and NaN are no settings, and JSON has no word for them.
+    # A data set may be called 2024 in YAML; infinity and NaN are no settings, and JSON has no word for them. What a
+    # refused field held is not repeated: it may be an address with a key.
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True, allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
     )
 
     @model_validator(mode="before")

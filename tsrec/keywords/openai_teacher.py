@@ -1,37 +1,38 @@
 """A teacher LLM behind any OpenAI-compatible endpoint.
 
-The client itself retries 429 (honouring Retry-After), 5xx and time-outs with exponential back-off. An answer of the
-wrong form or for the wrong item is asked again, saying what was wrong. The policy for what still fails: a single item
-gets the keyless keywords, marked as such and counted; an endpoint that refuses the key or the model, cannot be
-reached, or fails on every item of a shard stops the stage, and the next run goes on at that shard.
+An answer of the wrong form or for the wrong item is asked again, saying what was wrong. The policy for what still
+fails: a single item gets the keyless keywords, marked as such and counted; an endpoint that refuses the key or the
+model, cannot be reached, fails on the first few items or on every item of a shard stops the stage, and the next run
+goes on at that shard.
 """
 
 import asyncio
 import logging
-import os
+from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 import openai
 import pandas as pd
+import regex
 from pydantic import ValidationError
 
 from tsrec.columns import Columns as C
 from tsrec.config import KeywordsConfig
 from tsrec.errors import TeacherError
-from tsrec.keywords.prompt import Answer, correction, messages, response_format
+from tsrec.keywords.chat_endpoint import ChatEndpoint, new_usage
+from tsrec.keywords.endpoint_answers import Completion, EndpointError, json_objects
+from tsrec.keywords.prompt import Answer, answer_schema, messages
 from tsrec.keywords.teacher import FALLBACK_SOURCE, Drawn, Teacher
 
 logger = logging.getLogger(__name__)
 
-# Named here, so that no environment variable of the client moves a run to another endpoint unseen.
-_DEFAULT_URL = "https://api.openai.com/v1"
 _ASKS = 3  # the first time, and twice more after an answer that cannot be used
+_ASKS_WHEN_CUT = 2  # a limit of length does not go away
+_FIRST_ITEMS = 5  # an endpoint that fails on so many before it was of any use is not asked about the others
 _MAX_KEYWORD_CHARS = 60
-# These will not get better by asking for the next item.
-_REFUSALS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+_UNSEEN = regex.compile(r"(?V1)[\p{C}--[\u200c\u200d]]")  # control characters, but the joiners of Persian and Hindi
 
 
 class _BadAnswerError(Exception):
@@ -42,20 +43,14 @@ class OpenAITeacher:
     """Asks the endpoint for each item, `concurrency` at once; `fallback` draws for items that fail.
 
     Raises:
-        TeacherError: no key in the environment, and the endpoint is not on this machine.
+        ConfigError, TeacherError: the endpoint must not be asked, or there is no key for it (see `permissions`).
     """
 
     def __init__(self, config: KeywordsConfig, fallback: Teacher) -> None:
         self.config, self.fallback = config, fallback
-        variable = config.openai.api_key_env
-        self.url = config.openai.base_url or _DEFAULT_URL
-        key = os.environ.get(variable, "").strip()
-        if not key and urlsplit(self.url).hostname not in ("localhost", "127.0.0.1", "::1"):
-            raise TeacherError(
-                f"keywords.teacher is openai, but the environment variable {variable} holds no key for {self.url}; "
-                f"set it (to any word, where the endpoint asks for none) or use keywords.teacher=keyless"
-            )
-        self.key = key or "none"  # the client insists on some key
+        self.endpoint = ChatEndpoint(config.openai, answer_schema())
+        self._is_of_use = False
+        self._last_problem = ""
 
     def draw(self, items: pd.DataFrame) -> Drawn:
         """Keywords for a shard of items.
@@ -67,43 +62,63 @@ class OpenAITeacher:
         return drawn
 
     async def _draw(self, items: pd.DataFrame) -> Drawn:
-        settings = self.config.openai
-        usage = {"input_tokens": 0, "output_tokens": 0, "n_bad_answers": 0, "n_keywords_cut": 0}
-        limit = asyncio.Semaphore(settings.concurrency)
-        async with openai.AsyncOpenAI(
-            api_key=self.key, base_url=self.url, timeout=settings.timeout_s, max_retries=settings.max_retries
-        ) as client:
+        usage = new_usage()
+        limit = asyncio.Semaphore(self.config.openai.concurrency)
+        rows = [item for _, item in items.iterrows()]
+        async with self.endpoint.client() as client:
 
             async def one(item: pd.Series) -> list[str]:
                 async with limit:
                     return await self._ask(client, item, usage)
 
+            keywords = await self._ask_first(client, rows, usage)
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(one(item)) for _, item in items.iterrows()]
+                    tasks = [group.create_task(one(item)) for item in rows[len(keywords) :]]
             except ExceptionGroup as errors:  # the other requests have been cancelled
                 raise errors.exceptions[0] from None
-        keywords = [task.result() for task in tasks]
+        keywords += [task.result() for task in tasks]
         failed = [index for index, words in enumerate(keywords) if not words]
         if len(failed) == len(items) > 1:
-            raise TeacherError(
-                f"{self.url} gave no usable answer for any of {len(items)} items (the log says why, item by item); "
-                f"check keywords.openai, then run again: finished shards are kept"
-            )
-        sources = [f"openai:{settings.model}"] * len(items)
+            raise self._of_no_use(f"any of {len(items)} items")
+        sources = [f"openai:{self.config.openai.model}"] * len(items)
         if failed:
             stand_in = self.fallback.draw(items.iloc[failed])
+            usage.update(stand_in.usage)
             for index, words in zip(failed, stand_in.keywords, strict=True):
                 keywords[index], sources[index] = words, FALLBACK_SOURCE
-        return Drawn(keywords, sources, usage)
+        return Drawn(keywords, sources, dict(usage))
 
-    async def _ask(self, client: openai.AsyncOpenAI, item: pd.Series, usage: dict[str, int]) -> list[str]:
+    async def _ask_first(
+        self, client: openai.AsyncOpenAI, rows: list[pd.Series], usage: Counter[str]
+    ) -> list[list[str]]:
+        """The first items one by one, until one answer is of use: what an endpoint refuses is refused once."""
+        keywords: list[list[str]] = []
+        while not self._is_of_use and len(keywords) < len(rows):
+            keywords.append(await self._ask(client, rows[len(keywords)], usage))
+            if len(keywords) == _FIRST_ITEMS and not self._is_of_use:
+                raise self._of_no_use(f"any of the first {_FIRST_ITEMS} items")
+        return keywords
+
+    def _of_no_use(self, items: str) -> TeacherError:
+        return TeacherError(
+            f"{self.endpoint.url} gave no usable answer for {items} (the last time: {self._last_problem}); check "
+            f"keywords.openai (model, base_url, temperature, timeout_s), then run again: finished shards are kept"
+        )
+
+    async def _ask(self, client: openai.AsyncOpenAI, item: pd.Series, usage: Counter[str]) -> list[str]:
         """Keywords of one item; none where it failed for good."""
         most = self.config.max_keywords
-        chat, too_many = messages(item, most), list[str]()
+        problem, too_many, n_cut = "", list[str](), 0
         for _ in range(_ASKS):
             try:
-                keywords = await self._ask_once(client, chat, item[C.ITEM], usage)
+                completion = await self.endpoint.complete(client, messages(item, most, problem), usage)
+            except EndpointError as error:
+                self._note(item, f"the request failed: {self.endpoint.shown(error)}")
+                break
+            try:
+                keywords = _checked(completion, item[C.ITEM])
+                self._is_of_use = True
                 if len(keywords) <= most:
                     return keywords
                 if too_many:  # twice is enough: the first ones will do
@@ -112,60 +127,44 @@ class OpenAITeacher:
                 raise _BadAnswerError(f"it lists {len(keywords)} keywords, more than {most}")
             except _BadAnswerError as error:
                 usage["n_bad_answers"] += 1
-                logger.warning("teacher, item %s: cannot use the answer: %s", item[C.ITEM], error)
-                chat = [*messages(item, most), correction(str(error))]
-            except openai.APIStatusError as error:
-                self._stop_if_hopeless(error)
-                logger.warning("teacher, item %s: the endpoint answered %d", item[C.ITEM], error.status_code)
-                break
-            except openai.APITimeoutError:
-                logger.warning("teacher, item %s: no answer within %g s", item[C.ITEM], self.config.openai.timeout_s)
-                break
-            except openai.APIConnectionError:
-                raise TeacherError(f"{self.url} cannot be reached; run again when it can: shards are kept") from None
+                problem = str(error)
+                self._note(item, f"cannot use the answer: {problem}")
+                n_cut += completion.is_cut
+                if n_cut == _ASKS_WHEN_CUT or completion.is_filtered:
+                    break
         usage["n_keywords_cut"] += max(0, len(too_many) - most)
         return too_many[:most]
 
-    def _stop_if_hopeless(self, error: openai.APIStatusError) -> None:
-        """Raise TeacherError for refusals. The endpoint's own words stay out: some repeat part of the key."""
-        settings = self.config.openai
-        if isinstance(error, _REFUSALS) or error.code == "insufficient_quota":
-            raise TeacherError(
-                f"{self.url} refused ({error.status_code} {error.code or type(error).__name__}); check "
-                f"keywords.openai.model ({settings.model}), base_url, and the key in {settings.api_key_env}"
-            ) from None
-
-    async def _ask_once(
-        self, client: openai.AsyncOpenAI, chat: list[dict[str, str]], item_id: str, usage: dict[str, int]
-    ) -> list[str]:
-        settings = self.config.openai
-        typed_chat: Any = chat  # the client's own types list every kind of message
-        schema: Any = response_format()
-        completion = await client.chat.completions.create(
-            model=settings.model, temperature=settings.temperature, messages=typed_chat, response_format=schema
-        )
-        if completion.usage:
-            usage["input_tokens"] += completion.usage.prompt_tokens
-            usage["output_tokens"] += completion.usage.completion_tokens
-        content = (completion.choices[0].message.content if completion.choices else None) or ""
-        return _checked(content, item_id)
+    def _note(self, item: pd.Series, problem: str) -> None:
+        self._last_problem = problem
+        logger.warning("teacher, item %s: %s", item[C.ITEM], problem)
 
 
-def _checked(content: str, item_id: str) -> list[str]:
+def _checked(completion: Completion, item_id: str) -> list[str]:
     """The keywords of an answer, in lower case, each once. Raises _BadAnswerError where it is of another form."""
-    try:
-        # Endpoints that ignore the schema like to wrap the object in a Markdown block.
-        answer = Answer.model_validate_json(content[content.find("{") : content.rfind("}") + 1])
-    except ValidationError:
-        raise _BadAnswerError("it is not a JSON object of the form asked for") from None
-    if answer.item_id != item_id:
-        raise _BadAnswerError("its item_id is another one")
-    keywords = list(dict.fromkeys(" ".join(word.lower().split()) for word in answer.keywords if word.strip()))
-    if not keywords:
-        raise _BadAnswerError("it lists no keywords")
-    if max(map(len, keywords)) > _MAX_KEYWORD_CHARS:
-        raise _BadAnswerError(f"a keyword is longer than {_MAX_KEYWORD_CHARS} characters")
-    return keywords
+    problem = "it holds no JSON object of the form asked for"
+    if completion.is_filtered:
+        problem = "the endpoint's filter stopped it"
+    elif completion.is_cut:
+        problem = "it was cut off by a limit of length before it was whole; be shorter"
+    elif not completion.text.strip():
+        problem = "it is empty"
+    for value in json_objects(completion.text):
+        try:
+            answer = Answer.model_validate(value)
+        except ValidationError:
+            continue
+        if answer.item_id != item_id:
+            problem = "its item_id is another one"
+            continue
+        cleaned = (" ".join(_UNSEEN.sub(" ", word.lower()).split()) for word in answer.keywords)
+        keywords = list(dict.fromkeys(filter(None, cleaned)))
+        if not keywords:
+            raise _BadAnswerError("it lists no keywords")
+        if max(map(len, keywords)) > _MAX_KEYWORD_CHARS:
+            raise _BadAnswerError(f"a keyword is longer than {_MAX_KEYWORD_CHARS} characters")
+        return keywords
+    raise _BadAnswerError(problem)
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:

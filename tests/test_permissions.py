@@ -1,0 +1,187 @@
+"""What a run may do is the operator's to say: addresses, keys, folders."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsrec import pipeline
+from tsrec.config import Config, OpenAIConfig, load_config
+from tsrec.config.address import address_problem
+from tsrec.errors import ConfigError, TeacherError
+from tsrec.permissions import teacher_endpoint
+
+SECRET = "tok-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TEACHER_URLS", "TEACHER_KEY_ENV", "READ_ROOTS", "WRITE_ROOTS"):
+        monkeypatch.delenv(f"TSREC_{name}", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    monkeypatch.setenv("DATABASE_PASSWORD", SECRET)
+
+
+def test_the_key_goes_to_openai_alone_unless_the_operator_says_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert teacher_endpoint(None).key == "sk-1"
+    assert teacher_endpoint("https://API.openai.com:443/v1/").key == "sk-1"
+    for url in ("https://llm.example.com/v1", "http://api.openai.com/v1", "https://api.openai.com:8443/v1"):
+        with pytest.raises(ConfigError, match="TSREC_TEACHER_URLS"):
+            teacher_endpoint(url)
+    monkeypatch.setenv("TSREC_TEACHER_URLS", "http://gpu1:8000/v1/, https://llm.example.com")
+    monkeypatch.setenv("TSREC_TEACHER_KEY_ENV", "LLM_KEY")
+    monkeypatch.setenv("LLM_KEY", "k2")
+    assert teacher_endpoint("http://gpu1:8000/v1").key == teacher_endpoint("https://llm.example.com/a/v1").key == "k2"
+    for url in (None, "http://gpu1:8000/v1evil", "http://gpu1:8000", "https://llm.example.com.evil.org/v1"):
+        with pytest.raises(ConfigError, match="TSREC_TEACHER_URLS"):
+            teacher_endpoint(url)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8000/v1", "http://127.0.0.1/v1", "http://[::1]:11434/v1"])
+def test_this_machine_needs_no_key_and_gets_none(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert teacher_endpoint(url).key == ""
+    monkeypatch.setenv("TSREC_TEACHER_URLS", url)
+    assert teacher_endpoint(url).key == "sk-1"
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert teacher_endpoint(url).key == ""
+
+
+def test_a_missing_or_spoilt_key_is_said_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"{SECRET}\u2026")
+    with pytest.raises(TeacherError, match="OPENAI_API_KEY holds characters") as error:
+        teacher_endpoint(None)
+    assert SECRET not in str(error.value)
+    monkeypatch.setenv("OPENAI_API_KEY", " ")
+    with pytest.raises(TeacherError, match="OPENAI_API_KEY holds no key"):
+        teacher_endpoint(None)
+
+
+def test_the_key_is_in_no_repr() -> None:
+    assert "sk-1" not in repr(teacher_endpoint(None))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://user:{SECRET}@llm.example.com/v1",
+        f"https://{SECRET}@llm.example.com/v1",
+        f"https://llm.example.com/v1?api_key={SECRET}",
+        f"https://llm.example.com/v1#{SECRET}",
+        f"https://api.openai.com\\@{SECRET}.example.com/v1",
+        f"ftp://{SECRET}/v1",
+        f"https://llm.example.com/v1/{SECRET} x",
+        f"https://llm.example.com/{SECRET}/../v1",
+        f"https://llm.example.com:99999/{SECRET}",
+        f"https://llm.example.com/%2e%2e/{SECRET}",
+        f"{SECRET}.example.com",
+    ],
+)
+def test_addresses_with_secrets_or_tricks_are_refused_without_repeating_them(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"keywords.openai.base_url: the address ") as error:
+        load_config(None, [f"keywords.openai.base_url='{url}'"])
+    assert SECRET not in str(error.value)
+    with pytest.raises(ValueError, match="the address ") as invalid:
+        Config.model_validate({"keywords": {"openai": {"base_url": url}}})
+    assert SECRET not in str(invalid.value)
+    monkeypatch.setenv("TSREC_TEACHER_URLS", url)
+    with pytest.raises(ConfigError, match="TSREC_TEACHER_URLS: an address ") as listed:
+        teacher_endpoint(None)
+    assert SECRET not in str(listed.value)
+
+
+@given(st.text(alphabet="htps:/@?#.a1[]%\\ ", max_size=30))
+def test_no_address_is_a_traceback(text: str) -> None:
+    if address_problem(f"http://{text}") is None:
+        assert OpenAIConfig(base_url=f"http://{text}").base_url
+        with pytest.raises(ConfigError):
+            teacher_endpoint(f"http://{text}")
+
+
+def test_an_old_profile_with_the_keys_variable_is_told_where_it_went() -> None:
+    with pytest.raises(ConfigError, match=r"keywords.openai: api_key_env .*TSREC_TEACHER_KEY_ENV") as error:
+        load_config(None, ["keywords.openai.api_key_env=DATABASE_PASSWORD"])
+    assert "DATABASE_PASSWORD" not in str(error.value)
+
+
+@pytest.fixture
+def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("data", "store", "outside"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("TSREC_READ_ROOTS", f"{tmp_path / 'data'},{tmp_path / 'models'}")
+    monkeypatch.setenv("TSREC_WRITE_ROOTS", f"{tmp_path / 'store'}/, s3://bucket/tsrec")
+    return tmp_path
+
+
+def planned(folder: Path, shop: Path, *settings: str) -> None:
+    """Plan a run on the tiny shop, put into `folder`, with a permitted store."""
+    for file in shop.iterdir() if not folder.is_symlink() else ():
+        (folder / file.name).write_bytes(file.read_bytes())
+    store = f"store={folder.parent / 'store' / 'mine'}"
+    pipeline.plan(load_config(None, ["ingest.source=tables", f"ingest.path={folder}", store, *settings]))
+
+
+def test_inside_the_roots_everything_goes(roots: Path, shop: Path) -> None:
+    planned(roots / "data", shop)
+    planned(roots / "data", shop, "store=s3://bucket/tsrec")
+    planned(roots / "data", shop, "store=s3://bucket/tsrec/a")
+    pipeline.plan(load_config(None, [f"store={roots / 'store'}"]))  # MovieLens comes from its wheel
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "{roots}/outside",
+        "{roots}/store/../outside",
+        "{roots}/store-b",
+        "s3://bucket/tsrec2",
+        "s3://bucket/tsrec/../other",
+        "s3://other/tsrec",
+        "file://{roots}/outside",
+        "~nobody/x",
+        "artifacts",
+    ],
+)
+def test_a_store_outside_is_refused(roots: Path, shop: Path, store: str) -> None:
+    with pytest.raises(ConfigError, match=r"^store: .* outside .*TSREC_WRITE_ROOTS"):
+        planned(roots / "data", shop, f"store={store.format(roots=roots)}")
+
+
+def test_reading_outside_is_refused(roots: Path, shop: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^ingest.path: .* outside .*TSREC_READ_ROOTS"):
+        planned(roots / "outside", shop)
+    with pytest.raises(ConfigError, match=r"^ingest.path: "):
+        planned(roots / "data", shop, f"ingest.path={roots}/data/../outside")
+    for field in ("sids.import_file", "sa_init.import_file", "backbone.model", "embed.encoder"):
+        with pytest.raises(ConfigError, match=rf"^{field}: .* outside "):
+            planned(roots / "data", shop, f"{field}={roots}/outside")
+
+
+def test_links_do_not_lead_out(roots: Path, shop: Path) -> None:
+    (roots / "linked").symlink_to(roots / "outside")
+    (roots / "data" / "away").symlink_to(roots / "outside")
+    (roots / "store" / "mine").symlink_to(roots / "outside")
+    with pytest.raises(ConfigError, match=r"^store: "):
+        planned(roots / "data", shop)
+    (roots / "store" / "mine").unlink()
+    with pytest.raises(ConfigError, match=r"^ingest.path: "):
+        planned(roots / "data" / "away", shop, f"store={roots / 'store' / 'mine'}")
+    items = next((roots / "data").glob("items*"))
+    target = roots / "outside" / items.name
+    items.rename(target)
+    items.symlink_to(target)
+    with pytest.raises(ConfigError, match=r"^ingest, .*outside .*TSREC_READ_ROOTS"):
+        pipeline.plan(
+            load_config(
+                None, ["ingest.source=tables", f"ingest.path={roots / 'data'}", f"store={roots / 'store' / 'mine'}"]
+            )
+        )
+
+
+def test_without_roots_a_run_works_anywhere(tmp_path: Path, shop: Path) -> None:
+    (tmp_path / "anywhere").mkdir()
+    planned(tmp_path / "anywhere", shop)
+    assert not os.environ.get("TSREC_READ_ROOTS")

@@ -1,0 +1,208 @@
+"""Asking an OpenAI-compatible endpoint as it is: what it does not accept is left out, and remembered for the run.
+
+The client itself retries 429 (honouring Retry-After), 5xx and time-outs with exponential back-off; the same errors
+inside a 200 are waited for here. Knows nothing of items and keywords.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import openai
+
+from tsrec.config import OpenAIConfig
+from tsrec.errors import TeacherError
+from tsrec.keywords.endpoint_answers import Completion, EndpointError, read_completion, shown
+from tsrec.permissions import TEACHER_URLS, teacher_endpoint
+
+logger = logging.getLogger(__name__)
+
+Chat = list[dict[str, str]]
+
+# How an answer's form can be asked for, the strictest first.
+_FORMS = ("json_schema", "json_object", "plain_text")
+_REFUSED_FORM = (400, 415, 422, 501)
+# These will not get better by asking for the next item.
+_HOPELESS = (301, 302, 303, 307, 308, 401, 402, 403, 404, 405)
+_ABOUT_FORM = ("response_format", "json_schema", "json_object", "schema", "structured", "guided", "grammar")
+_ABOUT_ITEM = ("context length", "context_length", "maximum context", "too long", "content_filter", "content filter")
+_HEADERS = ("host", "content-length", "content-type", "accept", "accept-encoding", "connection", "user-agent")
+_RAW = "x-stainless-raw-response"  # by which the client knows its own raw requests
+_LONGEST_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How requests are made: in which form, and whether with a temperature."""
+
+    form: int = 0
+    has_temperature: bool = True
+
+
+class ChatEndpoint:
+    """One endpoint and how it wants to be asked.
+
+    Raises:
+        ConfigError, TeacherError: see `permissions.teacher_endpoint`.
+    """
+
+    def __init__(self, settings: OpenAIConfig, schema: dict[str, Any]) -> None:
+        self.settings = settings
+        self.endpoint = teacher_endpoint(settings.base_url)
+        self.url = self.endpoint.url
+        self._schema = schema
+        self._way = _Way()
+        self._has_answered = False
+
+    def client(self) -> openai.AsyncOpenAI:
+        """A client for one event loop. It sends nothing of the environment but the key, and follows no redirect."""
+        http = openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks={"request": [self._strip]})
+        return openai.AsyncOpenAI(
+            api_key=self.endpoint.key or "none",  # the client insists on some key
+            base_url=self.url,
+            timeout=self.settings.timeout_s,
+            max_retries=self.settings.max_retries,
+            http_client=http,
+        )
+
+    async def complete(self, client: openai.AsyncOpenAI, chat: Chat, usage: Counter[str]) -> Completion:
+        """One answer; tokens and what happened on the way are counted in `usage`.
+
+        Raises:
+            EndpointError: the endpoint refuses or fails on this chat.
+            TeacherError: it would do so on every other, or cannot be reached.
+        """
+        while True:
+            way = self._way
+            try:
+                completion = await self._wait_for(partial(self._send, client, chat, way), usage)
+            except EndpointError as error:
+                self._stop_if_hopeless(error)
+                if not self._adapt(way, error):
+                    raise
+                usage["n_refused_requests"] += 1
+                continue
+            self._has_answered = True
+            self._count(way, completion, usage)
+            return completion
+
+    def shown(self, error: EndpointError) -> str:
+        """Status and reason for people, the key masked."""
+        words = f"{error.code}: {error.reason}" if error.code else error.reason
+        return f"{error.status} {shown(words, self.endpoint.key)}"
+
+    async def _send(self, client: openai.AsyncOpenAI, chat: Chat, way: _Way) -> tuple[str, Any]:
+        """The text and the headers of one answer."""
+        extra: dict[str, Any] = {"temperature": self.settings.temperature} if way.has_temperature else {}
+        form = _FORMS[way.form]
+        if form == "json_schema":
+            extra["response_format"] = {"type": form, "json_schema": self._schema}
+        elif form == "json_object":
+            extra["response_format"] = {"type": form}
+        typed_chat: Any = chat  # the client's own types list every kind of message
+        try:
+            raw = await client.chat.completions.with_raw_response.create(
+                model=self.settings.model, messages=typed_chat, **extra
+            )
+        except openai.APIStatusError as error:
+            raise EndpointError(error.status_code, error.response.text) from None
+        except openai.APITimeoutError:
+            raise EndpointError(408, f"no answer within {self.settings.timeout_s:g} s") from None
+        except openai.APIConnectionError:
+            raise TeacherError(f"{self.url} cannot be reached; run again when it can: shards are kept") from None
+        except openai.OpenAIError as error:
+            raise EndpointError(500, str(error)) from None
+        return raw.http_response.text, raw.http_response.headers
+
+    async def _wait_for(self, send: Callable[[], Awaitable[tuple[str, Any]]], usage: Counter[str]) -> Completion:
+        """Send until there is an answer: an overload inside a 200 is waited for, a page that is no JSON once."""
+        for attempt in range(self.settings.max_retries + 1):
+            body, headers = await send()
+            try:
+                return read_completion(body)
+            except EndpointError as error:
+                patience = self.settings.max_retries if error.is_json else min(1, self.settings.max_retries)
+                if attempt >= patience or (error.is_json and not error.is_temporary):
+                    raise
+            usage["n_waits"] += 1
+            await asyncio.sleep(_wait_s(headers.get("retry-after"), attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _adapt(self, way: _Way, error: EndpointError) -> bool:
+        """Leave out what the endpoint may have refused; False where nothing is left, or the chat itself is refused."""
+        if error.status not in _REFUSED_FORM or any(word in error.words for word in _ABOUT_ITEM):
+            return False
+        if way != self._way:  # another request has found out meanwhile
+            return True
+        if way.has_temperature and "temperature" in error.words:
+            self._way = _Way(way.form, has_temperature=False)
+            what = "a temperature"
+        elif way.form + 1 < len(_FORMS) and (not self._has_answered or any(w in error.words for w in _ABOUT_FORM)):
+            self._way = _Way(way.form + 1, way.has_temperature)
+            what = f"response_format {_FORMS[way.form]}"
+        else:
+            if not self._has_answered:
+                self._way = _Way()  # nothing was learned: it was not the form
+            return False
+        logger.warning("teacher: %s refuses %s, going on without: %s", self.url, what, self.shown(error))
+        return True
+
+    def _stop_if_hopeless(self, error: EndpointError) -> None:
+        settings = self.settings
+        if not error.is_json and not self._has_answered:
+            raise TeacherError(
+                f"{self.url} answers, but not as a chat endpoint: {shown(error.reason, self.endpoint.key)!r}; "
+                f"keywords.openai.base_url usually ends in /v1"
+            ) from None
+        if error.status in _HOPELESS or error.is_out_of_money:
+            raise TeacherError(
+                f"{self.url} refused ({self.shown(error)}); check keywords.openai.model ({settings.model}), "
+                f"keywords.openai.base_url (an address in {TEACHER_URLS}, without redirects), and the key in the "
+                f"environment variable {self.endpoint.key_variable}"
+            ) from None
+
+    def _count(self, way: _Way, completion: Completion, usage: Counter[str]) -> None:
+        usage["n_answers"] += 1
+        usage["n_answers_without_schema"] += way.form > 0
+        usage["n_answers_without_temperature"] += not way.has_temperature
+        usage["n_cut_answers"] += completion.is_cut
+        usage["n_answers_without_usage"] += completion.input_tokens is None or completion.output_tokens is None
+        usage["input_tokens"] += completion.input_tokens or 0
+        usage["output_tokens"] += completion.output_tokens or 0
+
+    async def _strip(self, request: Any) -> None:
+        """The client adds what it finds in OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS ...; no run was asked about those."""
+        for name in [name for name in request.headers if name.lower() not in (*_HEADERS, _RAW)]:
+            del request.headers[name]
+        request.headers["authorization"] = f"Bearer {self.endpoint.key or 'none'}"
+
+
+def new_usage() -> Counter[str]:
+    """Counters that begin at 0, so that a manifest also says what did not happen."""
+    names = (
+        "input_tokens",
+        "output_tokens",
+        "n_answers",
+        "n_answers_without_schema",
+        "n_answers_without_temperature",
+        "n_answers_without_usage",
+        "n_cut_answers",
+        "n_bad_answers",
+        "n_keywords_cut",
+        "n_refused_requests",
+        "n_waits",
+    )
+    return Counter(dict.fromkeys(names, 0))
+
+
+def _wait_s(retry_after: str | None, attempt: int) -> float:
+    """What the endpoint asks for, else half a second, doubled with every attempt up to eight."""
+    try:
+        asked = float(retry_after or 0)
+    except ValueError:
+        asked = 0.0
+    return asked if 0 < asked <= _LONGEST_WAIT_S else min(0.5 * 2**attempt, 8.0)

@@ -1,0 +1,160 @@
+"""What runs may do on this machine: which endpoints they may ask, with which key, and below which folders they work.
+
+A run's parameters may come from a form that many people can open. What they must not decide is the operator's: the
+environment variables of the process that runs (a shell, `tsrec serve`, a worker). Lists are separated by commas.
+
+TSREC_TEACHER_URLS      addresses that a teacher may have, and that get the key (default https://api.openai.com/v1)
+TSREC_TEACHER_KEY_ENV   name of the environment variable that holds the key (default OPENAI_API_KEY)
+TSREC_READ_ROOTS        folders below which data and models are read (default: anywhere)
+TSREC_WRITE_ROOTS       folders and URLs below which the store may lie (default: anywhere)
+"""
+
+import ipaddress
+import os
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel
+
+from tsrec.config import Config
+from tsrec.config.address import address_problem
+from tsrec.config.section import OnDisk
+from tsrec.errors import ConfigError, TeacherError
+
+TEACHER_URLS = "TSREC_TEACHER_URLS"
+TEACHER_KEY_ENV = "TSREC_TEACHER_KEY_ENV"
+READ_ROOTS = "TSREC_READ_ROOTS"
+WRITE_ROOTS = "TSREC_WRITE_ROOTS"
+
+_OPENAI_URL = "https://api.openai.com/v1"
+_OPENAI_KEY = "OPENAI_API_KEY"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a teacher is asked, with which key (empty: none), and the variable that the key came from."""
+
+    url: str
+    key: str = field(repr=False)
+    key_variable: str
+
+
+def teacher_endpoint(base_url: str | None) -> Endpoint:
+    """The endpoint that `keywords.openai.base_url` names (None: OpenAI's own), with the key that it may get.
+
+    Raises:
+        ConfigError: the operator does not allow the address, or wrote one that cannot be read.
+        TeacherError: the address gets a key, and there is none; endpoints of this machine go without.
+    """
+    url = base_url or _OPENAI_URL
+    allowed = _listed(TEACHER_URLS) or [_OPENAI_URL]
+    for entry in allowed:
+        if problem := address_problem(entry):
+            raise ConfigError(f"{TEACHER_URLS}: an address {problem}")
+    variable = os.environ.get(TEACHER_KEY_ENV, "").strip() or _OPENAI_KEY
+    if not any(_is_below(url, entry) for entry in allowed):
+        if not _is_loopback(url):
+            raise ConfigError(
+                f"keywords.openai.base_url: runs on this machine may ask {', '.join(allowed)}, not {url}; whoever "
+                f"operates it can add an address to the environment variable {TEACHER_URLS}"
+            )
+        return Endpoint(url, "", variable)
+    key = os.environ.get(variable, "").strip()
+    if not key and not _is_loopback(url):
+        raise TeacherError(
+            f"keywords.teacher is openai, but the environment variable {variable} holds no key for {url}; set it (to "
+            f"any word, where the endpoint asks for none), name another variable in {TEACHER_KEY_ENV}, or use "
+            f"keywords.teacher=keyless"
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise TeacherError(f"the environment variable {variable} holds characters that no key has; set it again")
+    return Endpoint(url, key, variable)
+
+
+def check_roots(config: Config) -> None:
+    """Raise ConfigError where a run would read or write outside the operator's roots; symbolic links are followed."""
+    roots = _listed(WRITE_ROOTS)
+    if roots and not _is_within(config.store, roots):
+        raise _outside("store", config.store, roots, WRITE_ROOTS)
+    for name, path in _on_disk(config):
+        if name != "store":
+            check_readable(name, path)
+
+
+def check_readable(name: str, path: str | Path) -> None:
+    """Raise ConfigError, naming the field or file `name`, where `path` leads outside the roots for reading.
+
+    Files of installed packages (the wheels that carry the default models and data) can always be read.
+    """
+    roots = _listed(READ_ROOTS)
+    if roots and not _is_within(str(path), [*roots, *_packages()]):
+        raise _outside(name, path, roots, READ_ROOTS)
+
+
+def _on_disk(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every field that names something on disk, as `section.field`, with its value."""
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _on_disk(value, f"{prefix}{name}.")
+        for mark in info.metadata:
+            # What may be elsewhere (on the model hub, beside the data) is only a path where something lies.
+            if isinstance(mark, OnDisk) and value and not (mark.may_be_elsewhere and not _lies_here(value)):
+                yield f"{prefix}{name}", value
+
+
+def _lies_here(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _outside(name: str, path: str | Path, roots: list[str], variable: str) -> ConfigError:
+    return ConfigError(
+        f"{name}: {path} is, or leads, outside the folders that runs on this machine may use ({', '.join(roots)}); "
+        f"whoever operates it sets them in the environment variable {variable}"
+    )
+
+
+def _is_within(path: str, roots: list[str]) -> bool:
+    if "://" in path:
+        return ".." not in path.split("/") and any(path == root or path.startswith(f"{root}/") for root in roots)
+    try:
+        whole = Path(path).expanduser().resolve()
+        return any(whole.is_relative_to(Path(root).expanduser().resolve()) for root in roots if "://" not in root)
+    except (OSError, RuntimeError, ValueError):  # a circle of links, an unknown user, a null byte
+        return False
+
+
+def _is_below(url: str, allowed: str) -> bool:
+    """Whether `url` has the scheme, host and port of `allowed`, and a path at or below its path."""
+    asked, given = urlsplit(url), urlsplit(allowed)
+    if (asked.scheme, asked.hostname, _port(url)) != (given.scheme, given.hostname, _port(allowed)):
+        return False
+    root = given.path.rstrip("/")
+    return asked.path.rstrip("/") == root or asked.path.startswith(f"{root}/")
+
+
+def _port(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
+
+
+def _packages() -> list[str]:
+    return [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+
+
+def _listed(variable: str) -> list[str]:
+    return [part.strip().rstrip("/") or "/" for part in os.environ.get(variable, "").split(",") if part.strip()]
