@@ -81,7 +81,9 @@ def _add_artifacts(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     show.set_defaults(command=lambda o: commands.show_artifact(o.store, o.fingerprint))
     verify = actions.add_parser("verify", help="check every file against its hash; exit 1 where one differs")
     verify.set_defaults(command=lambda o: commands.verify_artifacts(o.store))
-    gc = actions.add_parser("gc", help="remove what no recent run uses, and leftovers of killed runs")
+    gc = actions.add_parser(
+        "gc", help="remove what no recent run uses, and leftovers of killed runs that newer ones replaced"
+    )
     gc.add_argument("--keep", type=_positive, default=1, help="newest finished runs kept per profile (default 1)")
     gc.add_argument("--dry-run", action="store_true", help="only say what would go")
     gc.set_defaults(command=lambda o: commands.collect_garbage(o.store, o.keep, o.dry_run))

@@ -114,6 +114,8 @@ def collect_garbage(store: str, keep: int, dry_run: bool) -> None:
         print(f"being built, left alone: {path.relative_to(opened.root)}" + (f" ({holder.words})" if holder else ""))
     if garbage.in_use:
         print("while a run is at work only leftovers are removed; collect again when it has ended")
+    for path in garbage.to_resume:
+        print(f"kept for its run to go on from: {path.relative_to(opened.root)}")
     for run in garbage.kept_runs:
         print(f"keeping {run.dataset}, profile {run.profile}, run of {run.started[:19]}")
     verb = "would remove" if dry_run else "removing"

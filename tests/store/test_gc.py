@@ -120,6 +120,17 @@ def test_what_an_unfinished_run_uses_stays_until_newer_runs_are_finished(store: 
     assert _marks(find_garbage(store, keep=1).artifacts) == {"i1", "f1", "r1", "i2", "f2"}
 
 
+def test_a_killed_run_keeps_its_checkpoints_until_a_newer_one_is_finished(store: ArtifactStore) -> None:
+    _run(store, "shop", "111", report=False)
+    partial = store.root / "shop" / "report" / "r1.partial"
+    (partial / "work").mkdir(parents=True)
+    (partial / "work" / "checkpoint").write_bytes(b"hours")
+    garbage = find_garbage(store, keep=1)
+    assert (garbage.to_resume, garbage.leftovers) == ([partial], [])
+    _run(store, "shop", "222")
+    assert find_garbage(store, keep=1).leftovers == [partial]
+
+
 def test_an_unfinished_run_uses_what_an_old_run_made(store: ArtifactStore) -> None:
     _run(store, "shop", "111")
     _run(store, "shop", "222")

@@ -2,7 +2,8 @@
 
 Wanted, with all their ancestors, are
 - what the newest finished runs of every profile use, and any run of the profile that started after the oldest of them,
-  finished or not: a run is recorded when it starts (`runs`), so that one started again counts as new;
+  finished or not: a run is recorded when it starts (`runs`), so that one started again counts as new; what it had
+  half built when it was killed stays with it;
 - the newest reports of every data set among those that no run is recorded for (made without a run);
 - what belongs to no run and no report and is newer than the newest report of its data set: somebody's work in progress.
 What is being built, here or on another machine, is left alone.
@@ -18,14 +19,15 @@ from tsrec.store import locks
 from tsrec.store.artifact import Artifact
 from tsrec.store.manifest import SHARED
 from tsrec.store.runs import Run, forget_run, recorded_runs
-from tsrec.store.store import ABANDONED_AFTER, ArtifactStore
+from tsrec.store.store import ABANDONED_AFTER, PARTIAL, ArtifactStore
 
 REPORT = "report"
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """What a collection removes, and what it leaves alone because somebody works on it.
+    """What a collection removes, and what it leaves alone: `in_use`, because somebody works on it now, and `to_resume`,
+    the half-built artifacts of killed runs, from which these go on when they are started again.
 
     `kept_runs` are the recorded runs whose artifacts stay, `old_runs` the records that go; `leftovers` are folders of
     this machine, `uploads` abandoned uploads in a remote, relative to the store.
@@ -35,6 +37,7 @@ class Garbage:
     leftovers: list[Path]
     uploads: list[str]
     in_use: list[Path]
+    to_resume: list[Path]
     kept_runs: list[Run]
     old_runs: list[Run]
 
@@ -52,18 +55,21 @@ def find_garbage(store: ArtifactStore, keep: int) -> Garbage:
         store: the store.
         keep: newest finished runs kept per profile of each data set, with all that they use.
     """
-    leftovers: list[Path] = []
-    in_use: list[Path] = []
-    for path in store.leftovers():
-        (in_use if store.is_in_use(path) else leftovers).append(path)
     runs, unreadable = recorded_runs(store)
     artifacts = store.list()  # after the runs: what a run has finished meanwhile is in neither or in both
     kept, old = _split_runs(runs, {artifact.manifest.key.path for artifact in artifacts}, keep)
+    used = {store.root / path for run in kept for path in run.artifacts}
+    leftovers: list[Path] = []
+    in_use: list[Path] = []
+    to_resume: list[Path] = []
+    for path in store.leftovers():
+        resumable = path.suffix == PARTIAL and path.with_suffix("") in used
+        (in_use if store.is_in_use(path) else to_resume if resumable else leftovers).append(path)
     wanted = _with_ancestors(_roots(artifacts, runs, kept, keep, unreadable), artifacts)
     # A run at work may be about to read any finished artifact: while there is one, only leftovers go.
     unwanted = [] if in_use else [artifact for artifact in artifacts if artifact.manifest.key.path not in wanted]
     uploads = store.remote.abandoned_uploads(ABANDONED_AFTER) if store.remote else []
-    return Garbage(unwanted, leftovers, uploads, in_use, kept, [] if in_use else old)
+    return Garbage(unwanted, leftovers, uploads, in_use, to_resume, kept, [] if in_use else old)
 
 
 def collect(store: ArtifactStore, garbage: Garbage) -> list[Path]:
