@@ -1,5 +1,6 @@
 """Separators, encodings, quotes, headers, times: read by settings, and a failed reading names the setting."""
 
+import gzip
 import io
 import json
 
@@ -58,11 +59,42 @@ def test_encodings(ingest: Ingest, encoding: str) -> None:
     assert artifact.frame("items")["title"][0] in ("Café “Glue”", "Café")
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
-def test_the_likely_encoding_is_named(ingest: Ingest, encoding: str) -> None:
-    items = ITEMS.replace("Glue", "Café “Glue”").encode(encoding)
+@pytest.mark.parametrize(
+    ("encoding", "title"),
+    [
+        ("utf-16", "Café"),
+        ("utf-16-le", "Glue"),
+        ("cp1252", "Café “Glue”"),
+        ("cp1251", "Русское название товара для дома"),
+        ("cp932", "ラーメン大好き小泉さん"),
+        ("gb18030", "中文标题测试内容很长"),
+    ],
+)
+def test_the_likely_encoding_is_named(ingest: Ingest, encoding: str, title: str) -> None:
+    items = ITEMS.replace("Glue", title).encode(encoding)
     with pytest.raises(DataError, match=rf"not UTF-8; set ingest\.items_format\.encoding={encoding}"):
         ingest({"items.csv": items, "interactions.csv": EVENTS})
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(gzip.compress(ITEMS.encode()), "gzip"), (b"PK\x03\x04\x14\x00\x08\x08\xd0", "a ZIP archive")]
+)
+def test_what_is_no_text_is_named(ingest: Ingest, content: bytes, what: str) -> None:
+    with pytest.raises(DataError, match=rf"items\.csv: no text but {what}"):
+        ingest({"items.csv": content, "interactions.csv": EVENTS})
+
+
+@pytest.mark.parametrize("orient", ["columns", "index"])
+def test_a_table_in_one_json_object_is_named(ingest: Ingest, orient: str) -> None:
+    items = pd.read_csv(io.StringIO(ITEMS)).to_json(orient=orient)
+    with pytest.raises(DataError, match=r"items\.json: one object holds the whole table; expected one object a line"):
+        ingest({"items.json": items, "interactions.csv": EVENTS})
+
+
+def test_lists_of_items_are_named(ingest: Ingest) -> None:
+    files = {"items.csv": ITEMS, "interactions.jsonl": '{"user_id": 1, "item_id": ["a", "b"], "timestamp": 1}\n'}
+    with pytest.raises(DataError, match=r"row 1, field item_id: \['a', 'b'\] is not an id; write a row for each event"):
+        ingest(files)
 
 
 def test_an_unknown_encoding_is_refused() -> None:

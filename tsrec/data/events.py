@@ -118,7 +118,7 @@ class EventReader:
 
     def _ids(self, batch: pd.DataFrame, field: str) -> pd.Series:
         values = batch[field]
-        self._refuse(values, no_ids(values), "an id")
+        self._refuse(values, no_ids(values), "an id", hint=_list_hint)
         ids, n_escaped = as_ids(values, self.path)
         self.n_ids_escaped += n_escaped
         return ids
@@ -153,6 +153,11 @@ class EventReader:
             raise DataError(
                 f"{self.path}: row {row}, field {values.name}: {values.iloc[place]!r} is not {expected}{hint(values)}"
             )
+
+
+def _list_hint(ids: pd.Series) -> str:
+    has_list = any(isinstance(value, list) for value in ids[:1])
+    return "; write a row for each event" if has_list else ""
 
 
 def _time_format_hint(times: pd.Series) -> str:

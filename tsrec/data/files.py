@@ -15,7 +15,7 @@ import pandas as pd
 
 from tsrec.config import TableFormat
 from tsrec.data import json_lines, parquet
-from tsrec.data.guesses import likely_encoding, undecodable_line
+from tsrec.data.guesses import likely_encoding, packed_as, undecodable_line
 from tsrec.data.separated import SeparatedFile
 from tsrec.errors import DataError
 
@@ -53,6 +53,11 @@ def file_format(path: Path) -> str:
     if not suffixes:
         suffixes = [path.parent.suffix.lower()]
     return suffixes[-1] if suffixes[-1] in _SUFFIXES else ""
+
+
+def is_separated(path: Path) -> bool:
+    """Whether a header line names the columns, and not each value or the file itself."""
+    return file_format(path) not in (*_JSON, *_PARQUET)
 
 
 def read_batches(files: Sequence[_File], form: TableFormat, wanted: Collection[str], section: str) -> Iterator[Batch]:
@@ -128,6 +133,9 @@ def _read(
     except (gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: not a readable gzip file: {error}; fetch it again") from None
     except UnicodeError:
+        packed = packed_as(path) if path.suffix.lower() != ".gz" else None
+        if packed:
+            raise DataError(f"{path}: no text but {packed}; unpack it, or give it the suffix that says so") from None
         more = SeparatedFile(path, kind, form, section).hint() if kind in _SEPARATED else ""
         raise DataError(
             f"{path}: line {undecodable_line(path, form.encoding)}: not {form.encoding.upper()}; set {section}.encoding"

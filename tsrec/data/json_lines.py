@@ -12,6 +12,7 @@ import pandas as pd
 from tsrec.data.opening import open_text
 from tsrec.errors import DataError
 
+_EXPECTED = "expected one object a line, or one array of objects in the whole file"
 _ROWS = 20_000  # a review's whole text is parsed before its few wanted fields are taken
 
 
@@ -56,18 +57,19 @@ def _array(path: Path, encoding: str) -> Iterator[dict[str, Any]]:
 
 
 def _lines(path: Path, encoding: str) -> Iterator[dict[str, Any]]:
+    row, n_rows = {}, 0
     with open_text(path, encoding) as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
             try:
-                row = _json_or_literal(line)
+                row = _object(_json_or_literal(line), f"{path}: line {number}")
             except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-                raise DataError(
-                    f"{path}: line {number}: not a JSON object: {error}; expected one object a line, or one array of "
-                    "objects in the whole file"
-                ) from None
-            yield _object(row, f"{path}: line {number}")
+                raise DataError(f"{path}: line {number}: not a JSON object: {error}; {_EXPECTED}") from None
+            n_rows += 1
+            yield row
+    if n_rows == 1 and len(row) > 1 and all(isinstance(value, dict) for value in row.values()):
+        raise DataError(f"{path}: one object holds the whole table; {_EXPECTED} (pandas: orient='records', lines=True)")
 
 
 def _object(row: Any, place: str) -> dict[str, Any]:

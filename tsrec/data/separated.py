@@ -73,6 +73,8 @@ class SeparatedFile:
         first = next((row for row in self._rows(separator, quoted) if row), None)
         if first is None:
             raise DataError(f"{self.path}: the file is empty")
+        if any("\0" in name for name in first):
+            raise UnicodeError("every other byte is zero, as in UTF-16")
         given = self.form.column_names
         if given is None:
             names = tuple(name.split(":")[0] if self.kind in _TYPED else name.strip() for name in first)

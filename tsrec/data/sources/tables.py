@@ -9,7 +9,7 @@ import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
-from tsrec.data.files import Batch, named_columns, read_batches
+from tsrec.data.files import Batch, is_separated, named_columns, read_batches
 from tsrec.data.finding import RawFile, Role, find_files
 from tsrec.errors import DataError
 
@@ -80,13 +80,13 @@ def _mapped(
     names = {**known, **{ours: (theirs,) for ours, theirs in mapping.items()}}
     wanted = {theirs for candidates in names.values() for theirs in candidates}
     section = f"ingest.{role}_format"
-    hint = f"map it in ingest.{'item' if role == 'items' else 'interaction'}_columns; where the file has no header "
-    hint += f"line, name its columns in {section}.column_names"
+    hint = f"map it in ingest.{'item' if role == 'items' else 'interaction'}_columns"
     if C.TIMESTAMP in needed:
         hint += "; where there are no times, set ingest.order=rows"
+    no_header = f"; where the file has no header line, name its columns in {section}.column_names"
     expected: tuple[str, ...] = (*needed, *mapping)  # a mapped column has to exist, but JSON may leave it out later on
     for batch in read_batches(files, getattr(config, f"{role}_format"), wanted, section):
-        yield replace(batch, rows=named_columns(batch, names, expected, hint))
+        yield replace(batch, rows=named_columns(batch, names, expected, hint + no_header * is_separated(batch.path)))
         expected = needed
 
 
