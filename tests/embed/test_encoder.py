@@ -6,13 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import StaticEmbedding
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.keys import key_of
 from tsrec.columns import Columns as C
 from tsrec.config import EmbedConfig
 from tsrec.embed import STAGE, encoder
 from tsrec.embed.encoder import count_truncated, encode, load_encoder
-from tsrec.errors import ConfigError, MissingDependencyError
+from tsrec.errors import ConfigError, DataError, MissingDependencyError
 from tsrec.store import ArtifactStore, ArtifactWriter
 
 TEXTS = ["steel screws for wood", "blue nitrile gloves", "a funny animated film about toys", "steel screws for wood"]
@@ -89,3 +91,37 @@ def test_the_stage_writes_one_row_per_item_in_their_order(minilm: SentenceTransf
     vectors = artifact.matrix("item_embeddings", C.EMBEDDING)
     np.testing.assert_allclose(vectors[:3], encode(minilm, TEXTS[:3], 64, True), atol=1e-5)
     assert artifact.counts == {"n_dimensions": 384, "max_tokens_read": minilm.max_seq_length, "n_truncated": 1}
+
+
+def _broken_encoder(folder: Path, value: float) -> str:
+    """A real, saved sentence-transformers model of static word vectors, all of them `value`."""
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "steel": 1, "glue": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    weights = np.full((3, 4), value, dtype=np.float32)
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)]).save(str(folder))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            float("nan"),
+            r"absurd numbers for 3 of 3 items, the first is 'i1' \('steel screws for wood'\)",
+        ),
+        (float("inf"), "NaN, infinity or absurd numbers for 3 of 3 items"),
+        (1e30, "NaN, infinity or absurd numbers for 3 of 3 items"),
+        (0.5, "gives all 3 items the same vector, whatever their texts say, e.g. 'i1'"),
+    ],
+)
+def test_vectors_that_cannot_be_used_are_refused_naming_encoder_and_item(
+    tmp_path: Path, value: float, message: str
+) -> None:
+    name = _broken_encoder(tmp_path / "encoder", value)
+    items = pa.table({C.ITEM: ["i1", "i2", "i3"], C.TEXT: TEXTS[:3]})
+    store = ArtifactStore(tmp_path / "store")
+    ingest = store.build(key_of("ingest"), lambda out: out.write_table("items", items))
+    config = EmbedConfig(encoder=name, device="cpu", normalize=False)
+    with pytest.raises(DataError, match=message) as error:
+        store.build(key_of("embed"), lambda out: STAGE.run(config, {"ingest": ingest}, out))
+    assert name in str(error.value)

@@ -79,7 +79,7 @@ def test_a_full_prefix_is_an_error_that_says_what_to_do() -> None:
         CodebookError, match=r"5 items share the prefix \[3\], but the last level has 4 codes"
     ) as caught:
         make_unique(codes, residuals, LINE)
-    for remedy in ("sids.codes_per_level", "sids.min_items_per_code", "sids.unique=false"):
+    for remedy in ("the last of sids.codes_per_level to 5", "sids.unique=false"):
         assert remedy in str(caught.value)
 
 

@@ -41,8 +41,8 @@ def test_the_collision_rate_is_that_of_prefixes() -> None:
 
 def test_an_even_codebook_passes() -> None:
     health = codebook_health(EVEN, (4, 4), None)
-    check_health(health, SidsConfig())
-    assert describe_collapse(health, SidsConfig()) is None
+    check_health(health, 4, SidsConfig())
+    assert describe_collapse(health, 4, SidsConfig()) is None
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
@@ -50,13 +50,40 @@ def test_few_codes_in_use_at_any_level_is_a_collapse(level: int) -> None:
     codes = np.random.default_rng(1).integers(0, 64, size=(1000, 3))
     codes[:, level] %= 4
     with pytest.raises(CodebookError, match=rf"collapse at level {level + 1}: 4 of 64 codes in use.*text_fields"):
-        check_health(codebook_health(codes, (64, 64, 64), None), SidsConfig())
+        check_health(codebook_health(codes, (64, 64, 64), None), 1000, SidsConfig())
 
 
 def test_one_code_that_swallows_the_catalogue_is_a_collapse() -> None:
     codes = np.random.default_rng(1).integers(0, 16, size=(1000, 2))
     codes[:800, 0] = 3
     health = codebook_health(codes, (16, 16), None)
-    with pytest.raises(CodebookError, match=r"collapse at level 1: one code holds 8\d% of all items.*= 50%"):
-        check_health(health, SidsConfig())
-    check_health(health, SidsConfig(max_largest_cluster=0.9))
+    with pytest.raises(CodebookError, match=r"one of 16 codes holds 8\d% .*max_largest_cluster=0.5"):
+        check_health(health, 1000, SidsConfig())
+    check_health(health, 1000, SidsConfig(max_largest_cluster=0.9))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "collapsed"),
+    [
+        ((1, 1), False),
+        ((1, 2), False),
+        ((4, 1), False),
+        ((0, 5), True),
+        ((1, 9, 1), False),
+        ((0, 9, 0), True),
+        ((5000, 90), True),  # 2 codes, and 98 % in one
+        ((5000, 1000), False),
+        ((9, 1, 1, 1, 1, 1, 1, 1), True),
+        ((4, 1, 1, 1, 1, 1, 1, 1), False),
+    ],
+)
+def test_the_bound_is_relative_to_the_number_of_codes(sizes: tuple[int, ...], collapsed: bool) -> None:
+    codes = np.repeat(np.arange(len(sizes)), sizes)[:, None]
+    health = codebook_health(codes, (len(sizes),), None)
+    assert (describe_collapse(health, len(codes), SidsConfig()) is not None) is collapsed
+
+
+def test_where_nothing_is_left_to_explain_unused_codes_are_no_collapse() -> None:
+    codes = np.stack([np.arange(50), np.zeros(50, dtype=int)], axis=1)
+    assert describe_collapse(codebook_health(codes, (50, 50), [0.0, 0.0]), 50, SidsConfig()) is None
+    assert describe_collapse(codebook_health(codes, (50, 50), [0.1, 0.1]), 50, SidsConfig()) is not None

@@ -1,7 +1,9 @@
 """The stage: tables in the order of the items, unique or shared SIDs, imports that need no embeddings."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -79,8 +81,40 @@ def test_the_same_inputs_give_the_same_files(tmp_path: Path, embeddings: np.ndar
 
 def test_items_that_are_all_alike_stop_the_run(tmp_path: Path) -> None:
     alike = np.ones((N_ITEMS, 6), dtype=np.float32)
-    with pytest.raises(CodebookError, match="codebook collapse at level 1"):
+    with pytest.raises(DataError, match=r"all 120 items have the same embedding.*ingest\.text_fields"):
         _run(tmp_path, _parents(tmp_path, alike), SidsConfig())
+
+
+@pytest.mark.parametrize("n_items", range(2, 33))
+@pytest.mark.parametrize("kind", ["spread", "two outliers", "in pairs"])
+def test_small_catalogues_get_unique_sids(tmp_path: Path, n_items: int, kind: str) -> None:
+    generator = np.random.default_rng(n_items)
+    vectors = generator.normal(size=(n_items, 8)).astype(np.float32)
+    if kind == "two outliers":
+        vectors[2:] = vectors[2:] / 100
+    if kind == "in pairs":  # items with the very same text
+        vectors[1::2] = vectors[: len(vectors[1::2]) * 2 : 2]
+        vectors[0] += 1
+    artifact = _run(tmp_path, _parents(tmp_path, vectors), SidsConfig())
+    assert len(np.unique(artifact.matrix("item_sids", C.CODES), axis=0)) == n_items
+
+
+def test_the_advice_of_an_error_works(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(1).normal(size=(40, 8)).astype(np.float32)
+    parents = _parents(tmp_path, vectors)
+    settings: dict[str, Any] = {"codes_per_level": (4, 4), "min_items_per_code": 1}
+    with pytest.raises(CodebookError, match="share the prefix") as error:
+        _run(tmp_path, parents, SidsConfig(**settings))
+    advised = int(re.search(r"the last of sids\.codes_per_level to (\d+)", str(error.value))[1])  # type: ignore[index]
+    _run(tmp_path / "raised", parents, SidsConfig(**{**settings, "codes_per_level": (4, advised)}))
+    _run(tmp_path / "shared", parents, SidsConfig(**settings, unique=False))
+
+    vectors[:39] /= 1e4
+    uneven = _parents(tmp_path / "uneven", vectors)
+    settings = {"codes_per_level": (2, 40), "unique": False}
+    with pytest.raises(CodebookError, match=r"sids\.max_largest_cluster=0\.5"):
+        _run(tmp_path, uneven, SidsConfig(**settings))
+    _run(tmp_path / "allowed", uneven, SidsConfig(**settings, max_largest_cluster=1))
 
 
 def test_a_single_item_is_refused(tmp_path: Path, embeddings: np.ndarray) -> None:

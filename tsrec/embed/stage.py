@@ -4,6 +4,7 @@ import pyarrow as pa
 
 from tsrec.columns import Columns as C
 from tsrec.config import EmbedConfig
+from tsrec.embed.checking import check_vectors
 from tsrec.embed.encoder import count_truncated, encode, load_encoder
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
@@ -15,6 +16,7 @@ def run(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> None:
     encoder = load_encoder(config.encoder, config.device)
     texts = items[C.TEXT].tolist()
     vectors = encode(encoder, texts, config.batch_items, config.normalize)
+    check_vectors(vectors, texts, items[C.ITEM].tolist(), config.encoder)
     embeddings = pa.array(list(vectors), type=pa.list_(pa.float32()))
     out.write_table("item_embeddings", pa.table({C.ITEM: pa.array(items[C.ITEM]), C.EMBEDDING: embeddings}))
     limit = encoder.max_seq_length

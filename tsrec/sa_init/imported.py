@@ -1,14 +1,12 @@
 """Token semantics made elsewhere, such as those that TS-Rec's authors published."""
 
-import gzip
-import json
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tsrec.errors import DataError
+from tsrec.json_file import read_json
 from tsrec.sa_init.token_meaning import TokenMeaning
 from tsrec.sid import SidSpace, parse_token
 
@@ -32,7 +30,7 @@ def import_semantics(
         DataError: the file is missing or not of this form, or lacks a token in use; names file, entry and token.
     """
     entries: dict[str, tuple[tuple[str, ...], str]] = {}
-    for number, entry in enumerate(_read_list(path), start=1):
+    for number, entry in enumerate(read_json(path, list, "a list of entries"), start=1):
         token, keywords, description = _check(entry, f"{path}, entry {number}")
         if token in entries:
             raise DataError(f"{path}, entry {number}: a second entry for token {token}; keep one")
@@ -52,20 +50,6 @@ def import_semantics(
         "n_keywords_cut": sum(max(0, len(keywords) - n_keywords) for keywords, _ in entries.values()),
         "n_entries_outside": len(entries.keys() - set(tokens)),
     }
-
-
-def _read_list(path: Path) -> list[Any]:
-    try:
-        data = path.read_bytes()
-        text = gzip.decompress(data) if path.suffix == ".gz" else data
-        entries = json.loads(text)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; sa_init.import_file names it") from None
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise DataError(f"{path}: not readable as JSON: {error}") from None
-    if not isinstance(entries, list):
-        raise DataError(f"{path}: expected a list of entries, found {type(entries).__name__}")
-    return entries
 
 
 def _check(entry: Any, place: str) -> tuple[str, tuple[str, ...], str]:

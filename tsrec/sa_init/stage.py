@@ -32,6 +32,13 @@ def run(config: SaInitConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
     tokenizer = AutoTokenizer.from_pretrained(folder)
     # Some models pad their matrix beyond the vocabulary; those rows were never trained.
     vectors = read_input_embeddings(folder)[: len(tokenizer)]
+    if not np.isfinite(vectors).all():
+        row = int(np.argmin(np.isfinite(vectors).all(axis=1)))
+        token = tokenizer.convert_ids_to_tokens(row)
+        raise DataError(
+            f"the backbone's input embeddings hold NaN or infinity, first for its token {token!r} ({row}): its weights "
+            "are damaged; get them again, or set backbone.model to another"
+        )
     logger.info("initializing %d tokens by %s", len(meanings), config.initializer)
     rows, meaningful = initialize(meanings, vectors, tokenizer, config)
     out.write_table("token_embeddings", _embedding_table(meanings, rows))

@@ -35,8 +35,8 @@ def make_unique(codes: np.ndarray, residuals: np.ndarray, centroids: np.ndarray)
         if len(members) > len(centroids):
             raise CodebookError(
                 f"{len(members)} items share the prefix {codes[members[0], :-1].tolist()}, but the last level has "
-                f"{len(centroids)} codes; raise sids.codes_per_level (or lower sids.min_items_per_code, which limits a "
-                "small catalogue's codes), or set sids.unique=false to let them share"
+                f"{len(centroids)} codes; raise the last of sids.codes_per_level to {len(members)}, or set "
+                "sids.unique=false to let them share"
             )
         # Item by item: all at once would hold M x n_codes x D numbers.
         distances = np.stack([((residuals[item] - centroids) ** 2).sum(axis=1) for item in members])  # (M, n_codes)

@@ -7,6 +7,8 @@ from tsrec.columns import Columns as C
 from tsrec.config import SidsConfig
 from tsrec.errors import CodebookError
 
+_FEW_CODES = 8
+
 
 def codebook_health(codes: np.ndarray, sizes: tuple[int, ...], errors: list[float] | None) -> pd.DataFrame:
     """One row per level (from 0): n_codes, used, utilization, perplexity, largest_cluster (share of items),
@@ -38,27 +40,44 @@ def codebook_health(codes: np.ndarray, sizes: tuple[int, ...], errors: list[floa
     return pd.DataFrame(rows)
 
 
-def check_health(health: pd.DataFrame, config: SidsConfig) -> None:
+def check_health(health: pd.DataFrame, n_items: int, config: SidsConfig) -> None:
     """Raises CodebookError where a level uses too few of its codes, or one level-1 code holds too many items."""
-    collapse = describe_collapse(health, config)
+    collapse = describe_collapse(health, n_items, config)
     if collapse:
-        raise CodebookError(
-            f"{collapse}; are the item texts all alike? Look at ingest.text_fields, or lower sids.codes_per_level"
-        )
+        raise CodebookError(f"{collapse}; are most item texts alike? Look at ingest.text_fields, or change that bound")
 
 
-def describe_collapse(health: pd.DataFrame, config: SidsConfig) -> str | None:
-    """What is wrong with the first collapsed level, in words; None where all are in order."""
+def describe_collapse(health: pd.DataFrame, n_items: int, config: SidsConfig) -> str | None:
+    """What is wrong with the first collapsed level of `n_items` items, in words; None where all are in order."""
+    left_unexplained = True
     for row in health.itertuples(index=False):
-        if row.utilization < config.min_utilization:
+        # Where the levels before have explained everything, there is nothing that more codes could tell apart.
+        if left_unexplained and row.utilization < config.min_utilization:
             return (
                 f"codebook collapse at level {row.level + 1}: {row.used} of {row.n_codes} codes in use, below "
-                f"sids.min_utilization = {config.min_utilization:.0%}"
+                f"sids.min_utilization={config.min_utilization:g}"
             )
-    largest = float(health["largest_cluster"].iloc[0])
-    if largest > config.max_largest_cluster:
+        left_unexplained = row.quantization_error != 0
+    first = health.iloc[0]
+    largest, allowed = float(first["largest_cluster"]), _largest_allowed(int(first["n_codes"]), n_items, config)
+    if largest > allowed:
         return (
-            f"codebook collapse at level 1: one code holds {largest:.0%} of all items, above "
-            f"sids.max_largest_cluster = {config.max_largest_cluster:.0%}"
+            f"codebook collapse at level 1: one of {first['n_codes']:.0f} codes holds {largest:.0%} of all items, "
+            f"above {allowed:.0%}, which sids.max_largest_cluster={config.max_largest_cluster:g} allows"
         )
     return None
+
+
+def _largest_allowed(n_codes: int, n_items: int, config: SidsConfig) -> float:
+    """The share of items that one level-1 code may hold: as configured from 8 codes on, and more with fewer.
+
+    Two codes cannot both hold less than half. The bound rises evenly from 8 codes to everything in the only one; and
+    in a catalogue of fewer than 8 items a code, where single odd items take codes of their own, as far as every other
+    code still has an item.
+    """
+    most = config.max_largest_cluster
+    if n_codes >= _FEW_CODES:
+        return most
+    scaled = 1 - (1 - most) * (n_codes - 1) / (_FEW_CODES - 1)
+    single_others = 1 - (n_codes - 1) / n_items
+    return max(scaled, single_others) if n_items < _FEW_CODES * n_codes else scaled

@@ -1,9 +1,6 @@
 """Semantic IDs made elsewhere, read from a JSON file: item_id -> its tokens."""
 
-import gzip
-import json
 import logging
-import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tsrec.errors import CodebookError, DataError
+from tsrec.json_file import read_json
 from tsrec.sid import parse_token
 
 logger = logging.getLogger(__name__)
@@ -26,7 +24,7 @@ def read_sids(path: Path, item_ids: list[str]) -> np.ndarray:
         DataError: the file is missing or not such JSON, or a token cannot be read.
         CodebookError: an item of the catalogue has no SID, or SIDs differ in length or order of levels.
     """
-    tokens = _read_json(path)
+    tokens = read_json(path, dict, "an object item_id -> list of tokens")
     missing = [item for item in item_ids if item not in tokens]
     if missing:
         raise CodebookError(
@@ -45,17 +43,6 @@ def read_sids(path: Path, item_ids: list[str]) -> np.ndarray:
                 f"{path}: item {item!r} has the SID {''.join(tokens[item])}; most items have {n_levels} levels"
             )
     return np.array(sids, dtype=np.int64)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        raw = path.read_bytes()
-        content = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path}: not readable as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: expected an object item_id -> list of tokens, found a {type(content).__name__}")
-    return content
 
 
 def _codes(path: Path, item: str, tokens: Any) -> list[int]:

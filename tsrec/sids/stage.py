@@ -38,6 +38,11 @@ def run(config: SidsConfig, parents: Parents, out: ArtifactWriter) -> None:
         raise DataError("semantic IDs need at least 2 items; ingest left fewer")
     else:
         embeddings = parents["embed"].matrix("item_embeddings", C.EMBEDDING)
+        if (embeddings == embeddings[0]).all():
+            raise DataError(
+                f"all {len(item_ids)} items have the same embedding, so no semantic ID can tell them apart; are their "
+                "texts alike? Look at ingest.text_fields"
+            )
         codes, sizes, health = _quantize(embeddings, config, out, quantize=residual_kmeans)
     out.count(n_shared=count_colliding(codes))
     sids = pa.array(list(codes.astype(np.int16)), type=pa.list_(pa.int16()))
@@ -54,7 +59,7 @@ def _import(path: Path, item_ids: list[str], config: SidsConfig, out: ArtifactWr
     for row in health.itertuples(index=False):
         if row.used < row.n_codes:
             logger.warning("%s: level %d uses %d of %d codes", path, row.level + 1, row.used, row.n_codes)
-    collapse = describe_collapse(health, config)
+    collapse = describe_collapse(health, len(codes), config)
     if collapse:
         logger.warning("%s: %s; imported SIDs are used all the same", path, collapse)
     out.count(n_collisions=count_colliding(codes), n_moved=0, imported=1)
@@ -65,7 +70,7 @@ def _quantize(embeddings: np.ndarray, config: SidsConfig, out: ArtifactWriter, q
     quantization = quantize(embeddings, config)
     codes, n_moved = quantization.codes, 0
     health = codebook_health(codes, quantization.sizes, quantization.errors)
-    check_health(health, config)
+    check_health(health, len(codes), config)
     n_collisions = count_colliding(codes)
     if config.unique:
         codes, n_moved = make_unique(codes, quantization.residuals, quantization.codebooks[-1])
