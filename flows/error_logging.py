@@ -1,8 +1,12 @@
-"""Deliberate errors without tracebacks in Prefect's logs: their message says what was wrong and what to do."""
+"""Prefect's logs without what does not belong there: tracebacks of deliberate errors, and secrets in addresses."""
 
 import logging
+import re
 
 from tsrec.errors import TsrecError
+
+_SECRET_BEFORE_HOST = re.compile(r"(\w+://)[^\s'\"/@]+@")
+_SECRET_QUERY = re.compile(r"(\w+://[^\s'\"?#]*[?#])[^\s'\"]+")
 
 
 def drop_deliberate_traceback(record: logging.LogRecord) -> bool:
@@ -12,7 +16,21 @@ def drop_deliberate_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
+def mask_addresses(record: logging.LogRecord) -> bool:
+    """A logging filter: keeps every record, and masks user names, passwords and queries of addresses in it.
+
+    Such an address is refused, but Prefect logs the parameters of a refused run as they came.
+    """
+    message = record.getMessage()
+    masked = _SECRET_BEFORE_HOST.sub(r"\1***@", message)
+    masked = _SECRET_QUERY.sub(r"\1***", masked)
+    if masked != message:
+        record.msg, record.args = masked, ()
+    return True
+
+
 def install() -> None:
-    """Filter the loggers that Prefect reports failed runs to."""
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
+    """Filter the loggers that Prefect reports failed and refused runs to."""
+    for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.flows"):
         logging.getLogger(name).addFilter(drop_deliberate_traceback)
+        logging.getLogger(name).addFilter(mask_addresses)

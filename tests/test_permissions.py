@@ -160,6 +160,15 @@ def test_reading_outside_is_refused(roots: Path, shop: Path) -> None:
             planned(roots / "data", shop, f"{field}={roots}/outside")
 
 
+def test_a_file_named_within_the_folder_does_not_lead_out(roots: Path, shop: Path) -> None:
+    secret = roots / "outside" / "items.csv"
+    secret.write_text("item_id,title\ni1,secret\n")
+    for file in ("../outside/items.csv", str(secret)):
+        with pytest.raises(ConfigError, match=r"^ingest, .* outside .*TSREC_READ_ROOTS") as error:
+            planned(roots / "data", shop, f"ingest.items_file={file}")
+        assert "secret" not in str(error.value)
+
+
 def test_links_do_not_lead_out(roots: Path, shop: Path) -> None:
     (roots / "linked").symlink_to(roots / "outside")
     (roots / "data" / "away").symlink_to(roots / "outside")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import TaskRunSort
+from prefect.exceptions import ParameterTypeError
 from prefect.testing.utilities import prefect_test_harness
 from prefect.utilities.callables import parameter_schema
 
@@ -52,6 +53,14 @@ def test_only_bugs_keep_their_traceback(error: Exception, kept: bool) -> None:
         record = logging.LogRecord("prefect.task_runs", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
     assert drop_deliberate_traceback(record)
     assert bool(record.exc_info) is kept
+
+
+@pytest.mark.parametrize("address", ["https://me:tok-123@host/v1", "https://host/v1?api_key=tok-123"])
+def test_a_refused_address_is_in_no_log_and_no_message(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ParameterTypeError, match=r"base_url: .*the address must not hold") as error:
+        train.validate_parameters({"config": {"keywords": {"openai": {"base_url": address}}}})
+    assert "tok-123" not in str(error.value)
+    assert "validation failed" in caplog.text and "***" in caplog.text and "tok-123" not in caplog.text
 
 
 def test_the_flow_runs_and_a_second_run_finds_every_stage_cached(shop_settings: list[str], tmp_path: Path) -> None:
