@@ -11,6 +11,7 @@ from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
     PrefixConstrainedLogitsProcessor,
+    PreTrainedModel,
 )
 
 from tsrec.sid import SidSpace
@@ -33,24 +34,26 @@ def random_model(space: SidSpace, seed: int, hidden: int = 48, n_layers: int = 2
     return LlamaForCausalLM(config).eval()
 
 
-def sid_score(model: LlamaForCausalLM, prompt: np.ndarray, sid: np.ndarray, space: SidSpace) -> float:
+def sid_score(
+    model: PreTrainedModel, prompt: np.ndarray, sid: np.ndarray, space: SidSpace, n_text: int = N_TEXT
+) -> float:
     """One SID's log-probability, token by token, each among its level's tokens."""
-    tokens = N_TEXT + np.array(space.offsets) + sid
+    tokens = n_text + np.array(space.offsets) + sid
     with torch.no_grad():
         logits = model(torch.from_numpy(np.concatenate([prompt, tokens]))[None]).logits[0]
     total = 0.0
     for level, (offset, size) in enumerate(zip(space.offsets, space.sizes, strict=True)):
-        of_level = logits[len(prompt) - 1 + level, N_TEXT + offset : N_TEXT + offset + size]
+        of_level = logits[len(prompt) - 1 + level, n_text + offset : n_text + offset + size]
         total += float(of_level.log_softmax(0)[sid[level]])
     return total
 
 
 def enumerated(
-    model: LlamaForCausalLM, prompt: np.ndarray, sids: np.ndarray, space: SidSpace
+    model: PreTrainedModel, prompt: np.ndarray, sids: np.ndarray, space: SidSpace, n_text: int = N_TEXT
 ) -> tuple[np.ndarray, np.ndarray]:
     """All distinct SIDs, best first, and their scores."""
     unique = np.unique(sids, axis=0)
-    scores = np.array([sid_score(model, prompt, sid, space) for sid in unique])
+    scores = np.array([sid_score(model, prompt, sid, space, n_text) for sid in unique])
     order = np.argsort(-scores, kind="stable")
     return unique[order], scores[order]
 

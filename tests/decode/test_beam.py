@@ -125,3 +125,13 @@ def test_another_attention_is_refused() -> None:
     model.set_attn_implementation("eager")
     with pytest.raises(ConfigError, match="attn_implementation='sdpa', not 'eager'"):
         BeamSearch(model, Trie.build(_codes(space, 9, 0)), space, N_TEXT)
+
+
+def test_a_prompt_longer_than_the_model_sees_is_an_error() -> None:
+    space = SidSpace((4, 5, 6))
+    trie, model = Trie.build(_codes(space, 50, 0)), random_model(space, 0)
+    model.config.max_position_embeddings = 12
+    beams = BeamSearch(model, trie, space, N_TEXT)
+    beams.search([np.arange(10)], n_beams=2)  # and two tokens of a SID
+    with pytest.raises(ConfigError, match=r"a prompt of 11 tokens .* the 12 tokens .* lower evaluate\.max_history"):
+        beams.search([np.arange(11)], n_beams=2)

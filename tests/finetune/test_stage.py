@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.finetune.stage_run import SPACE, config, run
+from tests.model_families import FAMILIES, save_model
 from tsrec.config import FinetuneConfig, load_config
 from tsrec.errors import ConfigError, DataError, TrainingError
 from tsrec.store import Artifact
@@ -101,3 +102,31 @@ def test_a_diverged_model_is_an_error_and_nothing_of_it_is_kept(tiny_backbone: P
     with pytest.raises(TrainingError, match=r"training, step .*; lower finetune\.learning_rate \(1e\+30\)"):
         run(tmp_path, tiny_backbone, settings)
     assert not list(tmp_path.glob("tiny/finetune/*/manifest.json"))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"window_items": 20, "tasks": {"history": 1}}, {"window_items": 9, "tasks": {"titles_to_sid": 0.01}}]
+)
+def test_learned_positions_too_few_for_the_longest_sequence_are_refused_before_training(
+    changes: dict[str, object], tiny_backbone: Path, tmp_path: Path
+) -> None:
+    """GPT-2 has a row per position and none beyond."""
+    gpt2 = save_model(tmp_path / "gpt2", tiny_backbone, FAMILIES["gpt2"], n_positions=62)
+    settings = config(epochs=0.1, **changes)
+    with pytest.raises(
+        ConfigError, match=r"sequence of this run has (63|6\d|7\d|8\d) tokens, .*\(gpt2\) sees 62; lower"
+    ):
+        run(tmp_path / "store", gpt2, settings)
+    assert not list((tmp_path / "store").glob("tiny/finetune/*/work"))
+
+
+def test_learned_positions_just_enough_are_enough(tiny_backbone: Path, tmp_path: Path) -> None:
+    gpt2 = save_model(tmp_path / "gpt2", tiny_backbone, FAMILIES["gpt2"], n_positions=63)
+    run(tmp_path / "store", gpt2, config(epochs=0.1, window_items=20, tasks={"history": 1}))
+
+
+def test_a_family_that_scales_its_ends_is_trained_and_exported(tiny_backbone: Path, tmp_path: Path) -> None:
+    """The check at export would refuse it otherwise."""
+    backbone = save_model(tmp_path / "gemma", tiny_backbone, FAMILIES["gemma"])
+    artifact = run(tmp_path / "store", backbone, config(epochs=1))
+    assert artifact.counts["export_difference"] < 1e-4

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tsrec.backbone import wheel
 from tsrec.backbone.loading import load_backbone
+from tsrec.backbone.requirements import check_backbone
 from tsrec.config import BackboneConfig, Config
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter
@@ -18,6 +19,7 @@ _MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 def run(config: BackboneConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
     """Write `model/`: safetensors, configuration and tokenizer, which `AutoModelForCausalLM` loads as they are."""
     model, tokenizer, n_total = load_backbone(config.model, config.n_layers)
+    check_backbone(model, tokenizer, config.model)
     folder = out.directory("model")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

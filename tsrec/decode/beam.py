@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from tsrec.causal_lm import OutputHead, max_tokens
 from tsrec.decode.trie import Trie
 from tsrec.errors import ConfigError
 from tsrec.sid import SidSpace
@@ -55,12 +56,16 @@ class BeamSearch:
                 f"load the model with attn_implementation='sdpa', not {attention!r}: beams need its masks"
             )
         self.decoder, self.space, self.first_sid_id, self.autocast = model.get_decoder(), space, first_sid_id, autocast
-        head = model.get_output_embeddings().weight
-        self.device = head.device
-        self.rows = [
-            head[first_sid_id + offset : first_sid_id + offset + size].detach()
+        self.max_tokens = max_tokens(model.config)
+        layer = model.get_output_embeddings()
+        self.device = layer.weight.device
+        self.head = OutputHead(model)
+        places = [
+            slice(first_sid_id + offset, first_sid_id + offset + size)
             for offset, size in zip(space.offsets, space.sizes, strict=True)
         ]
+        self.rows = [layer.weight[place].detach().float() for place in places]
+        self.biases = [None if layer.bias is None else layer.bias[place].detach().float() for place in places]
         self.child_start = [torch.from_numpy(start).to(self.device) for start in trie.child_start]
         self.child_code = [torch.from_numpy(code).to(self.device) for code in trie.child_code]
         self.n_items_below = [
@@ -76,6 +81,9 @@ class BeamSearch:
             prompts: U arrays of token ids, each at least one long.
             blocked: per user, item indices that may not be recommended; a SID whose items are all blocked is never
                 written, and no beam is spent on a prefix that leads to such SIDs alone.
+
+        Raises:
+            ConfigError: a prompt and a SID are longer together than what the model sees.
 
         Every kept prefix leads to a SID that may be written, so min(n_beams, such SIDs) beams are finished, always.
         """
@@ -108,6 +116,11 @@ class BeamSearch:
     def _pad(self, prompts: list[np.ndarray]) -> tuple[Tensor, Tensor]:
         """Token ids (U, T) padded on the left, and where they are real."""
         width = max(len(prompt) for prompt in prompts)
+        if self.max_tokens is not None and width + self.space.n_levels - 1 > self.max_tokens:
+            raise ConfigError(
+                f"a prompt of {width} tokens and a SID are longer than the {self.max_tokens} tokens that the model "
+                "sees; lower evaluate.max_history"
+            )
         ids = np.zeros((len(prompts), width), dtype=np.int64)
         real = np.zeros((len(prompts), width), dtype=bool)
         for row, prompt in enumerate(prompts):
@@ -137,7 +150,7 @@ class BeamSearch:
         taken: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best children of all beams: (U, B') nodes, codes, scores, and the beam that each came from."""
-        logits = hidden.float() @ self.rows[level].float().T  # (U, B, codes of the level)
+        logits = self.head.logits(hidden.float(), self.rows[level], self.biases[level])  # (U, B, codes of the level)
         chances = logits.log_softmax(dim=-1)
         start, codes = self.child_start[level], self.child_code[level]
         degree = start[nodes + 1] - start[nodes]  # (U, B)

@@ -29,6 +29,10 @@ class RunExamples:
     longest: int
     counts: dict[str, int]
 
+    def some(self) -> list[Example]:
+        """A few of both kinds, always the same."""
+        return [*self.valid[:2], *(self.train[index] for index in range(min(3, len(self.train))))]
+
 
 def build_examples(
     config: FinetuneConfig, parents: Parents, tokenizer: PreTrainedTokenizerBase, space: SidSpace, first_sid: int

@@ -2,7 +2,8 @@
 
 The pretrained vocabulary rows stay as they are (unless asked), so no optimizer step touches tens of thousands of rows
 that no history uses. The vocabulary projection is computed only where there is a label, and for a SID label only over
-the tokens of its level, which is all that constrained decoding ever compares.
+the tokens of its level, which is all that constrained decoding ever compares. Both ends are the language model's own
+layers, called with these rows, so that what is trained is what is exported.
 """
 
 from pathlib import Path
@@ -14,6 +15,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tsrec.causal_lm import OutputHead
+from tsrec.causal_lm import embed as embed_as
 from tsrec.config import FinetuneConfig
 from tsrec.sid import SidSpace
 from tsrec.training import IGNORED, packed_attention_mask
@@ -44,10 +47,15 @@ class SidModel(nn.Module):
     ) -> None:
         super().__init__()
         language_model.resize_token_embeddings(n_text, mean_resizing=False)
+        embedding: Any = language_model.get_input_embeddings()
+        embedding.padding_idx = None  # it may lie beyond the SID rows, and takes a text row's gradient away
         self._shell = [language_model]  # kept out of the module tree: tied weights would be saved twice
         self.decoder = language_model.get_decoder()
-        tied = language_model.get_output_embeddings().weight is language_model.get_input_embeddings().weight
-        self.text_head = None if tied else language_model.get_output_embeddings()
+        self._head = OutputHead(language_model)
+        head: Any = language_model.get_output_embeddings()
+        tied = head.weight is embedding.weight
+        self.text_head: nn.Module | None = None if tied else head
+        self.text_bias: nn.Parameter | None = head.bias if tied else None
         self.sid_rows = nn.Parameter(sid_rows.clone())
         self.space, self.n_text, self.n_tasks = space, n_text, n_tasks
         self.dropout = nn.Dropout(config.dropout)
@@ -63,12 +71,7 @@ class SidModel(nn.Module):
     ) -> dict[str, Tensor]:
         """Mean loss over labelled positions, and per task the sum of losses and the number of labels."""
         embedded = self.dropout(self.embed(input_ids))  # (B, T, D)
-        hidden = self.decoder(
-            inputs_embeds=embedded,
-            position_ids=position_ids,
-            attention_mask=packed_attention_mask(segment_ids),
-            use_cache=False,
-        ).last_hidden_state
+        hidden = self._hidden(embedded, position_ids, segment_ids)
         labelled = labels != IGNORED
         losses = self._losses(self.dropout(hidden[labelled]), labels[labelled])  # (N,)
         task = tasks[labelled]
@@ -80,12 +83,22 @@ class SidModel(nn.Module):
         }
 
     def embed(self, input_ids: Tensor) -> Tensor:
-        """Input embeddings (B, T, D) of text and SID tokens."""
-        text_rows = self.decoder.get_input_embeddings().weight
+        """Input embeddings (B, T, D) of text and SID tokens, both through the language model's own layer."""
+        layer = self.decoder.get_input_embeddings()
         is_sid = input_ids >= self.n_text
-        text = functional.embedding(input_ids.masked_fill(is_sid, 0), text_rows)
-        sid = functional.embedding((input_ids - self.n_text).clamp(min=0), self.sid_rows)
+        text = layer(input_ids.masked_fill(is_sid, 0))
+        sid = embed_as(layer, self.sid_rows, (input_ids - self.n_text).clamp(min=0))
         return torch.where(is_sid[..., None], sid, text)
+
+    @torch.inference_mode()
+    def logits(self, input_ids: Tensor) -> Tensor:
+        """Logits (T, n_text + n_sid) of one sequence (T,), as trained but without dropout: what an export must give."""
+        training = self.training
+        self.eval()
+        positions, segments = torch.arange(len(input_ids)), torch.ones_like(input_ids)
+        hidden = self._hidden(self.embed(input_ids[None]), positions[None], segments[None])[0]  # (T, D)
+        self.train(training)
+        return torch.cat([self._head.logits(hidden), self._head.logits(hidden, self.sid_rows)], dim=1)
 
     def export(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         """Save a plain model of transformers, SID rows appended to its vocabulary, with the extended tokenizer."""
@@ -95,11 +108,24 @@ class SidModel(nn.Module):
         language_model = self._shell[0]
         language_model.resize_token_embeddings(self.n_text + self.space.n_tokens, mean_resizing=False)
         with torch.no_grad():
-            for ends in (language_model.get_input_embeddings(), language_model.get_output_embeddings()):
+            head = language_model.get_output_embeddings()
+            for ends in (language_model.get_input_embeddings(), head):
                 ends.get_parameter("weight")[self.n_text :] = self.sid_rows  # when tied, twice the same
+            if head.bias is not None:
+                head.bias[self.n_text :] = 0
         language_model.requires_grad_(True)
         language_model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+
+    def _hidden(self, embedded: Tensor, position_ids: Tensor, segment_ids: Tensor) -> Tensor:
+        """Last hidden states (B, T, D)."""
+        hidden: Tensor = self.decoder(
+            inputs_embeds=embedded,
+            position_ids=position_ids,
+            attention_mask=packed_attention_mask(segment_ids),
+            use_cache=False,
+        ).last_hidden_state
+        return hidden
 
     def _choose_trainable(self, config: FinetuneConfig) -> None:
         self.decoder.requires_grad_(config.method == "full")
@@ -116,6 +142,8 @@ class SidModel(nn.Module):
         self.decoder.get_input_embeddings().weight.requires_grad_(config.train_text_rows)
         if self.text_head is not None:
             self.text_head.requires_grad_(config.train_text_rows)
+        if self.text_bias is not None:
+            self.text_bias.requires_grad_(config.train_text_rows)
 
     def _losses(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """(N,) float32 cross-entropy: a SID label among its level's tokens, a text label among the text tokens."""
@@ -123,23 +151,21 @@ class SidModel(nn.Module):
         for offset, size in zip(self.space.offsets, self.space.sizes, strict=True):
             first = self.n_text + offset
             mine = torch.nonzero((labels >= first) & (labels < first + size)).squeeze(1)
-            logits = functional.linear(hidden[mine], self.sid_rows[offset : offset + size])
+            logits = self._head.logits(hidden[mine], self.sid_rows[offset : offset + size])
             entropy = functional.cross_entropy(logits.float(), labels[mine] - first, reduction="none")
             losses = losses.index_copy(0, mine, entropy)
         text = torch.nonzero(labels < self.n_text).squeeze(1)
         if len(text):
-            head = self.decoder.get_input_embeddings() if self.text_head is None else self.text_head
-            losses = losses.index_copy(0, text, _text_losses(hidden[text], head.weight, labels[text]))
+            losses = losses.index_copy(0, text, self._text_losses(hidden[text], labels[text]))
         return losses
 
+    def _text_losses(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """(N,) float32 cross-entropy over all text rows; chunks' logits are made again for the backward pass."""
 
-def _text_losses(hidden: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
-    """(N,) float32 cross-entropy over all text rows; chunks' logits are made again for the backward pass, not kept."""
+        def losses_of(part: Tensor, part_labels: Tensor) -> Tensor:
+            return functional.cross_entropy(self._head.logits(part).float(), part_labels, reduction="none")
 
-    def losses_of(part: Tensor, part_labels: Tensor) -> Tensor:
-        return functional.cross_entropy(functional.linear(part, rows).float(), part_labels, reduction="none")
-
-    if len(labels) <= _TEXT_LABELS_AT_ONCE:
-        return losses_of(hidden, labels)
-    parts = zip(hidden.split(_TEXT_LABELS_AT_ONCE), labels.split(_TEXT_LABELS_AT_ONCE), strict=True)
-    return torch.cat([checkpoint(losses_of, part, wanted, use_reentrant=False) for part, wanted in parts])
+        if len(labels) <= _TEXT_LABELS_AT_ONCE:
+            return losses_of(hidden, labels)
+        parts = zip(hidden.split(_TEXT_LABELS_AT_ONCE), labels.split(_TEXT_LABELS_AT_ONCE), strict=True)
+        return torch.cat([checkpoint(losses_of, part, wanted, use_reentrant=False) for part, wanted in parts])

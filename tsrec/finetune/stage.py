@@ -2,11 +2,14 @@
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 
+from tsrec.causal_lm import max_tokens
 from tsrec.columns import Columns as C
 from tsrec.config import FinetuneConfig
+from tsrec.errors import ConfigError
 from tsrec.finetune.examples import build_examples
+from tsrec.finetune.export_check import check_export
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.tasks import TASK_NAMES
 from tsrec.sid import SidSpace
@@ -14,6 +17,8 @@ from tsrec.sid_tokens import add_sid_tokens, closing_token
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 from tsrec.training import Recipe, resolve_device, resolve_precision, train
+
+_PROMPT_TOKENS = 64  # of each prompt that the export is compared on
 
 
 def run(config: FinetuneConfig, parents: Parents, out: ArtifactWriter) -> None:
@@ -25,6 +30,7 @@ def run(config: FinetuneConfig, parents: Parents, out: ArtifactWriter) -> None:
     n_text = add_sid_tokens(tokenizer, space)
     examples = build_examples(config, parents, tokenizer, space, n_text)
     out.count(**examples.counts)
+    _check_length(AutoConfig.from_pretrained(folder), examples.longest, config)
     language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     if config.gradient_checkpointing:
         language_model.gradient_checkpointing_enable()
@@ -35,12 +41,28 @@ def run(config: FinetuneConfig, parents: Parents, out: ArtifactWriter) -> None:
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else closing_token(tokenizer)
     recipe = _recipe(config)
     log = train(model.to(device), examples.train, examples.valid, recipe, out.work, TASK_NAMES, pad_id)
-    model.to("cpu").export(out.directory("model"), tokenizer)
+    model.to("cpu")
+    prompts = [torch.from_numpy(example.input_ids[:_PROMPT_TOKENS]) for example in examples.some()]
+    logits = [model.logits(prompt) for prompt in prompts]
+    model.export(out.directory("model"), tokenizer)
+    difference = check_export(out.directory("model"), prompts, logits, space)
     out.write_table("training_log", log)
     out.count(
         precision=str(resolve_precision(config.precision, device)).removeprefix("torch."),
         device=str(device),
+        export_difference=difference,
     )
+
+
+def _check_length(model: PreTrainedConfig, longest: int, config: FinetuneConfig) -> None:
+    limit = max_tokens(model)
+    if limit is not None and longest > limit:
+        raise ConfigError(
+            f"the longest sequence of this run has {longest} tokens, and the backbone ({model.model_type}) sees "
+            f"{limit}; lower finetune.window_items ({config.window_items}), finetune.max_text_tokens "
+            f"({config.max_text_tokens}) or finetune.max_history ({config.max_history}), or choose another "
+            "backbone.model"
+        )
 
 
 def _recipe(config: FinetuneConfig) -> Recipe:

@@ -1,0 +1,45 @@
+"""The exported model, read back, against the one that was trained: what decoding reads must be what training made."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tsrec.errors import TrainingError
+from tsrec.sid import SidSpace
+from tsrec.sid_tokens import first_sid_id
+
+_TOLERANCE = 1e-3  # of the largest logit; float32 on a CPU, LoRA merged
+
+
+def check_export(folder: Path, prompts: Sequence[Tensor], trained: Sequence[Tensor], space: SidSpace) -> float:
+    """Read the model in `folder` as decoding will, and compare its logits.
+
+    Args:
+        prompts: token ids, (T,) each.
+        trained: for each prompt, the logits (T, n_text + n_sid) of the model that was trained.
+
+    Returns:
+        the largest difference, as a share of the largest logit.
+
+    Raises:
+        TrainingError: the logits differ, or are not finite.
+        ArtifactError: the tokenizer numbers the SID tokens otherwise.
+    """
+    first_sid_id(AutoTokenizer.from_pretrained(folder), space, folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
+    worst = 0.0
+    for ids, wanted in zip(prompts, trained, strict=True):
+        with torch.inference_mode():
+            found = model(input_ids=ids[None], use_cache=False).logits[0]
+        if not torch.isfinite(wanted).all() or not torch.isfinite(found).all():
+            raise TrainingError("the fine-tuned model gives logits that are no numbers; lower finetune.learning_rate")
+        worst = max(worst, float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1.0)))
+    if worst > _TOLERANCE:
+        raise TrainingError(
+            f"the exported {type(model).__name__} computes other logits than the model that was trained (they differ "
+            f"by {worst:.2%}), so its recommendations would not be what it learned; choose another backbone.model"
+        )
+    return worst
