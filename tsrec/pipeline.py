@@ -8,6 +8,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tsrec import backbone, baselines, data, embed, evaluate, finetune, keywords, permissions, report, sa_init, sids
 from tsrec.config import Config, Section, canonical
@@ -18,8 +19,8 @@ from tsrec.store import (
     ArtifactKey,
     ArtifactStore,
     canonical_json,
-    file_sha256,
     fingerprint,
+    known_sha256,
     record_run,
 )
 
@@ -69,10 +70,7 @@ def plan(config: Config) -> dict[str, PlannedStage]:
             continue
         section = stage.config(config)
         parents = {name: planned[name].key.fingerprint for name in stage.parents(config)}
-        raw_files = sorted(stage.raw_inputs(section).items())
-        for name, path in raw_files:
-            permissions.check_readable(f"{stage.name}, {name}", path)
-        raw = {name: file_sha256(path) for name, path in raw_files}
+        raw = _raw_identities(stage, section)
         settings = canonical(section)
         mark = fingerprint(stage.name, stage.version, settings, parents, raw)
         # The backbone depends on no data: all data sets of a store share it.
@@ -115,6 +113,18 @@ def run(config: Config, store: ArtifactStore | None = None) -> dict[str, Artifac
         logger.info("%s: %s", name, planned.key.path)
         artifacts[name] = build(planned, store, artifacts)
     return artifacts
+
+
+def _raw_identities(stage: Stage, section: Section) -> dict[str, str]:
+    """What identifies each input from outside the store: a file's hash, or the name of a published content."""
+    raw: dict[str, str] = {}
+    for name, read in sorted(stage.raw_inputs(section).items()):
+        if isinstance(read, Path):
+            permissions.check_readable(f"{stage.name}, {name}", read)
+            raw[name] = known_sha256(read)
+        else:
+            raw[name] = read
+    return raw
 
 
 def _needed(config: Config) -> set[str]:

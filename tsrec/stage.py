@@ -16,8 +16,9 @@ class Stage:
     """One step of the pipeline.
 
     `version` is raised whenever `run` gives another result for the same inputs. `parents` names the stages whose
-    artifacts `run` is handed (which ones may depend on the configuration), `raw_inputs` the files outside the store
-    that it reads; their hashes enter the fingerprint.
+    artifacts `run` is handed (which ones may depend on the configuration), `raw_inputs` everything outside the store
+    that it reads: files, whose hashes enter the fingerprint, or the name that a publisher gives to exactly one content
+    (a commit of the model hub), which enters as it is.
     """
 
     name: str
@@ -25,4 +26,4 @@ class Stage:
     config: Callable[[Config], Section]
     parents: Callable[[Config], tuple[str, ...]]
     run: Callable[[Any, Parents, ArtifactWriter], None]
-    raw_inputs: Callable[[Any], dict[str, Path]] = lambda _: {}
+    raw_inputs: Callable[[Any], Mapping[str, Path | str]] = lambda _: {}

@@ -4,7 +4,6 @@ The configuration is cut before the weights are read, so that the layers that ar
 """
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from transformers import (
 
 from tsrec.backbone import wheel
 from tsrec.errors import ConfigError
+from tsrec.pretrained import cached_commit, local_folder
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +60,10 @@ def _source(model: str) -> tuple[str, dict[str, Any]]:
     if model == wheel.NAME:
         file = wheel.gguf_file()
         return str(file.parent), {"gguf_file": file.name}
-    folder = Path(model).expanduser()
-    return (str(folder) if folder.is_dir() else model), {}
+    if folder := local_folder(model):
+        return str(folder), {}
+    commit = cached_commit(model)  # what was fingerprinted, even where the hub has a newer one by now
+    return model, {"revision": commit} if commit else {}
 
 
 def _keep_layers(config: PreTrainedConfig, n_layers: int, model: str) -> None:

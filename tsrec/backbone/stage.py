@@ -8,12 +8,13 @@ from tsrec.backbone import wheel
 from tsrec.backbone.loading import load_backbone
 from tsrec.backbone.requirements import check_backbone
 from tsrec.config import BackboneConfig, Config
+from tsrec.pretrained import commit_of, files_of, local_folder
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter
 
 logger = logging.getLogger(__name__)
 
-_MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+_MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py")
 
 
 def run(config: BackboneConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
@@ -36,13 +37,14 @@ def run(config: BackboneConfig, parents: Mapping[str, Artifact], out: ArtifactWr
     )
 
 
-def raw_inputs(config: BackboneConfig) -> dict[str, Path]:
-    """The files that the model is read from; a model of the hub is identified by its name alone."""
+def raw_inputs(config: BackboneConfig) -> Mapping[str, Path | str]:
+    """The files that the model is read from, or the commit of a model of the hub."""
     if config.model == wheel.NAME:
         file = wheel.gguf_file()
         return {file.name: file}
-    folder = Path(config.model).expanduser()
-    return {file.name: file for pattern in _MODEL_FILES for file in sorted(folder.glob(pattern))}
+    if folder := local_folder(config.model):
+        return {name: file for name, file in files_of(folder, _MODEL_FILES).items() if file.parent == folder}
+    return commit_of("backbone.model", config.model)
 
 
 def _section(config: Config) -> BackboneConfig:

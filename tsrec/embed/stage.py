@@ -5,7 +5,7 @@ import pyarrow as pa
 from tsrec.columns import Columns as C
 from tsrec.config import EmbedConfig
 from tsrec.embed.checking import check_vectors
-from tsrec.embed.encoder import count_truncated, encode, load_encoder
+from tsrec.embed.encoder import count_truncated, encode, load_encoder, raw_inputs
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 
@@ -27,4 +27,11 @@ def run(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> None:
     )
 
 
-STAGE = Stage(name="embed", version=1, config=lambda config: config.embed, parents=lambda _: ("ingest",), run=run)
+STAGE = Stage(
+    name="embed",
+    version=1,
+    config=lambda config: config.embed,
+    parents=lambda _: ("ingest",),
+    run=run,
+    raw_inputs=raw_inputs,
+)

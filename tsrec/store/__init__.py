@@ -2,6 +2,7 @@
 
 from tsrec.store.artifact import Artifact, ArtifactWriter
 from tsrec.store.fingerprint import canonical_json, file_sha256, fingerprint
+from tsrec.store.known_hashes import known_sha256
 from tsrec.store.manifest import SHARED, ArtifactKey, FileEntry, Manifest
 from tsrec.store.runs import record_run
 from tsrec.store.store import ArtifactStore
@@ -17,5 +18,6 @@ __all__ = [
     "canonical_json",
     "file_sha256",
     "fingerprint",
+    "known_sha256",
     "record_run",
 ]
