@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,5 +76,12 @@ def test_the_flow_runs_and_a_second_run_finds_every_stage_cached(shop_settings: 
 
 
 def _task_states() -> list[str]:
+    """The states of all task runs. The server records them from events, a while after the tasks have ended."""
+    deadline = time.monotonic() + 60
     with get_client(sync_client=True) as client:
-        return [str(run.state_name) for run in client.read_task_runs(limit=100, sort=TaskRunSort.END_TIME_DESC)]
+        while True:
+            runs = client.read_task_runs(limit=100, sort=TaskRunSort.END_TIME_DESC)
+            if len(runs) == 2 * len(STAGES) and all(run.state and run.state.is_final() for run in runs):
+                return [str(run.state_name) for run in runs]
+            assert time.monotonic() < deadline, f"{len(runs)} task runs recorded"
+            time.sleep(0.5)
