@@ -1,4 +1,4 @@
-"""Which exact model a name is: a folder's files, or a commit, as the fingerprints of the stages that read it have it."""
+"""Which exact model a name is: a folder's files, or a commit, as the fingerprints of the stages that read it see."""
 
 import shutil
 from pathlib import Path

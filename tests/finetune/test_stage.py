@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.finetune.stage_run import SPACE, config, run
+from tests.finetune.stage_run import SPACE, TASKS, config, run
 from tests.model_families import FAMILIES, save_model
 from tsrec.config import FinetuneConfig, load_config
 from tsrec.errors import ConfigError, DataError, TrainingError
@@ -65,7 +65,9 @@ def test_text_rows_stay_as_pretrained(artifact: Artifact, tiny_backbone: Path) -
 def test_killed_and_run_again_gives_the_same_bytes(
     tiny_backbone: Path, tmp_path: Path, method: str, death_step: int
 ) -> None:
-    settings = config(method=method)
+    # Shares that differ from epoch to epoch, and an epoch that is not whole.
+    tasks = {**TASKS, "history": 1.5, "title_to_sid": 0.25}
+    settings = config(method=method, epochs=1.5, tasks=tasks)
     assert _exit_code(tmp_path / "whole", tiny_backbone, settings) == 0
     assert _exit_code(tmp_path / "killed", tiny_backbone, settings, death_step) == -signal.SIGKILL
     assert _exit_code(tmp_path / "killed", tiny_backbone, settings) == 0

@@ -22,7 +22,7 @@ class BackboneConfig(Section):
 
 
 class TaskWeights(Section):
-    """How often each SFT task's examples are seen per epoch: 1 = each once, 0.25 = a quarter, 0 = not at all."""
+    """How often an epoch sees each SFT task's examples: 1 = each once, 0.25 = another quarter each time, 0: never."""
 
     history: float = Field(1.0, ge=0, description="Packed histories of SIDs, a loss on every item after the first.")
     title_to_sid: float = Field(0.0, ge=0, description="An item's title -> its SID.")

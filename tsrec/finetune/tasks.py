@@ -8,7 +8,7 @@ are asked for: a catalogue has many times more of them than a run ever sees.
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -20,6 +20,7 @@ from tsrec.sid_tokens import closing_token, opening_token
 from tsrec.training import IGNORED, Example
 
 HISTORY_TASK = "history"
+_KEPT = 1 << 15  # examples per task that later epochs need not encode again: at most some 100 MB
 _CANDIDATES = 16  # lengths are counted value by value; joined, they may differ by a token or two
 
 
@@ -120,6 +121,7 @@ class TaskExamples:
         fields = task.fields(data)
         self._prompt = {name: fields[name] for name in _names(task.prompt)}
         self._answer = {name: fields[name] for name in _names(task.answer)}
+        self._example = lru_cache(_KEPT)(self._make)
 
     @cached_property
     def is_cut(self) -> np.ndarray:
@@ -141,6 +143,9 @@ class TaskExamples:
         """The example of row `index`."""
         if index >= len(self):  # what ends an iteration
             raise IndexError(index)
+        return self._example(index)
+
+    def _make(self, index: int) -> Example:
         prompt = self._encode(self.task.prompt, self._prompt, index)
         answer = self._encode(self.task.answer, self._answer, index)
         if not any(field.is_cut[index] for field in self._answer.values()):
