@@ -2,9 +2,9 @@
 
     python benchmarks/kill_resume.py --kills 10
 
-Runs a small MovieLens profile once without interruption, then in a second store kills it once in each of the ten
+Runs a small MovieLens profile once without interruption, then in a second store kills it once in each of its
 stages in turn, at a random moment of that stage's known length, and starts it again; the last attempt is left to
-finish. Compares the Parquet files of `evaluate`. Exits with status 1 when they differ.
+finish. Compares the Parquet files of `fuse` and `evaluate`. Exits with status 1 when they differ.
 """
 
 import argparse
@@ -27,8 +27,8 @@ SMALL = [
     "backbone.n_layers=2",
     "finetune.epochs=1",
     "finetune.evals_per_epoch=4",
-    "baselines.sasrec_epochs=3",
-    "evaluate.shard_users=128",
+    "members.sasrec.epochs=3",
+    "decode.shard_users=128",
     "keywords.shard_items=128",
 ]
 STAGE_NAMES = [stage.name for stage in STAGES]
@@ -44,7 +44,7 @@ def start(store: Path, arguments: argparse.Namespace) -> subprocess.Popen[bytes]
 
 
 def hashes(store: Path) -> dict[str, str]:
-    found = {path.name: path for path in store.glob("*/evaluate/*/*.parquet") if not path.parent.suffix}
+    found = {path.name: path for path in store.glob("*/*/*/*.parquet") if not path.parent.suffix}
     return {name: hashlib.sha256(found[name].read_bytes()).hexdigest()[:16] for name in TABLES}
 
 

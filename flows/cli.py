@@ -13,7 +13,7 @@ _DESCRIPTION = "From item texts and interaction logs to an LLM recommender whose
 _EXAMPLES = """examples:
   tsrec run configs/demo.yaml                       MovieLens-100K, nothing else needed
   tsrec run configs/industrial.yaml --set ingest.path=FOLDER
-  tsrec run configs/demo.yaml --set finetune.epochs=2 --set evaluate.beams=50
+  tsrec run configs/demo.yaml --set finetune.epochs=2 --set decode.beams=20
   tsrec recommend configs/demo.yaml --user 42
   tsrec recommend configs/demo.yaml --history 1,50,181 -k 5
   tsrec artifacts list
@@ -66,9 +66,13 @@ def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     _add_config(recommend)
     who = recommend.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", help="user id: all of the user's events are the history")
-    who.add_argument("--history", metavar="ID,ID,...", help="item ids, oldest first")
+    who.add_argument("--history", type=_ids, metavar="ID,ID,...", help="item ids, oldest first; may be empty")
     recommend.add_argument("-k", type=_positive, default=10, help="how many items (default 10)")
-    recommend.set_defaults(command=lambda o: commands.recommend(o.profile, o.set, o.user, o.history, o.k))
+    recommend.add_argument("--method", default="fused", help="fused (default), or one member: tsrec, transitions, ...")
+    recommend.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    recommend.set_defaults(
+        command=lambda o: commands.recommend(o.profile, o.set, o.user, o.history, o.k, o.method, as_json=o.json)
+    )
 
 
 def _add_artifacts(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -102,6 +106,10 @@ def _add_serve(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("profile", nargs="?", help="a YAML profile; without one, the defaults (MovieLens-100K)")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=_SET_HELP)
+
+
+def _ids(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _positive(text: str) -> int:

@@ -1,15 +1,16 @@
 """What the commands of `tsrec` do and print. Heavy imports wait inside the functions, so that --help is quick."""
 
+import json
 import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from tsrec.columns import Columns as C
 from tsrec.config import Config, load_config
 from tsrec.errors import ArtifactError, ConfigError
-from tsrec.sid import format_sid, format_token
 from tsrec.store import Artifact, ArtifactStore
 
 
@@ -25,54 +26,66 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool) ->
 
         pipeline.run(config)
     from tsrec.data import loss_lines
-    from tsrec.evaluate.summary import metrics_table
+    from tsrec.evaluate.summary import headline, metrics_table
 
-    ingest, evaluate, report = _finished(config, "ingest", "evaluate", "report")
-    print(f"\n{config.dataset}, {config.evaluate.split} targets, {config.evaluate.confidence:.0%} intervals")
-    print(metrics_table(evaluate.frame("metrics")).to_string())
+    ingest, fuse, evaluate, report = _finished(config, "ingest", "fuse", "evaluate", "report")
+    differences = evaluate.frame("differences")
+    print(f"\n{config.dataset}, {config.evaluate.split} targets, {config.evaluate.confidence:.0%} intervals over users")
+    print(metrics_table(evaluate.frame("metrics"), differences).to_string())
+    print(headline(differences))
     if lost := loss_lines(ingest):
         print("\n".join(["\nof the raw data:", *(f"  {line}" for line in lost)]))
     print(f"\nreport: {report.file('report.html')}\n\ntry next:")
-    user = evaluate.frame("recommendations", [C.USER])[C.USER].iloc[0]
+    user = fuse.frame("recommendations", [C.USER])[C.USER].iloc[0]
     same = [*([profile] if profile else []), *(part for override in overrides for part in ("--set", override))]
     for command in (
         ["recommend", *same, "--user", user],
-        ["run", *same, "--set", "evaluate.beams=50"],
+        ["run", *same, "--set", "evaluate.k=[1,5,20]"],
         ["serve", *same],
     ):
         print(f"  {shlex.join([_program(), *command])}")
 
 
-def recommend(profile: str | None, overrides: Sequence[str], user: str | None, history: str | None, k: int) -> None:
-    """Print K titles with their SIDs, the meaning of every token, and scores."""
-    import numpy as np
-
-    from tsrec.evaluate import load_recommender
+def recommend(
+    profile: str | None,
+    overrides: Sequence[str],
+    user: str | None,
+    history: Sequence[str] | None,
+    k: int,
+    method: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Print K titles with who proposed them, their SIDs and the meaning of every token; or one JSON object."""
+    from tsrec import pipeline
+    from tsrec.recommenders import Recommender
+    from tsrec.recommenders.explain import Explainer
 
     config = load_config(profile, overrides)
-    ingest, sids, sa_init, finetune = _finished(config, "ingest", "sids", "sa_init", "finetune")
-    recommender, histories, item_ids = load_recommender(
-        ingest,
-        sids,
-        finetune,
-        n_beams=config.evaluate.beams,
-        max_history=config.evaluate.max_history,
-        exclude_seen=config.evaluate.exclude_seen,
-        device=config.evaluate.device,
-    )
-    past = histories.items_of_user(user) if user else _item_numbers(history or "", item_ids, config.dataset)
-    titles = ingest.frame("items", [C.TITLE])[C.TITLE].tolist()
-    meanings = {row.token: row.keywords[:4] for row in sa_init.frame("token_semantics").itertuples(index=False)}
+    lineage, fuse = pipeline.finished(config)
+    recommender, explainer = Recommender.of(lineage, fuse, method), Explainer(lineage, fuse)
+    past = explainer.history_of(user) if user is not None else list(history or ())
+    unknown = recommender.unknown(past)
+    if unknown:
+        raise ConfigError(
+            f"no item {unknown[0]!r} in the catalogue of {config.dataset}; ids are those of the raw data, e.g. "
+            f"{', '.join(recommender.catalogue.item_ids[:3])}"
+        )
+    (found,) = recommender.recommend([past], k)
+    if as_json:
+        rows = [{"rank": rank, **asdict(item), **explainer.of(item.item_id)} for rank, item in enumerate(found, 1)]
+        print(json.dumps({"user": user, "history": past, "recommendations": rows}, ensure_ascii=False))
+        return
     print("history (the newest last):")
     for item in past[-5:]:
-        print(f"    {titles[item]}  [{item_ids[item]}]")
-    ((items, scores),) = recommender.recommend([np.array(past, dtype=np.int64)], k)
-    for rank, (item, score) in enumerate(zip(items, scores, strict=True), start=1):
-        codes = recommender.codes[item]
-        print(f"{rank:2d}. {titles[item]}  [{item_ids[item]}]  {format_sid(codes)}  score {score:.3f}")
-        for level, code in enumerate(codes):
-            token = format_token(level, int(code))
-            print(f"      {token:>8}  {', '.join(meanings.get(token, ())) or '(no keywords)'}")
+        print(f"    {explainer.of(item)['title']}  [{item}]")
+    for rank, recommended in enumerate(found, start=1):
+        about = explainer.of(recommended.item_id)
+        score = "popular" if recommended.score is None else f"score {recommended.score:.3f}"
+        by = f", proposed by {', '.join(recommended.proposed_by)}" if recommended.proposed_by else ""
+        print(f"{rank:2d}. {about['title']}  [{recommended.item_id}]  {score}{by}")
+        for token, words in about["tokens"].items():
+            print(f"      {token:>8}  {', '.join(words[:4]) or '(no keywords)'}")
 
 
 def list_artifacts(store: str) -> None:
@@ -152,16 +165,6 @@ def _finished(config: Config, *stages: str) -> list[Artifact]:
             )
         artifacts.append(artifact)
     return artifacts
-
-
-def _item_numbers(history: str, item_ids: list[str], dataset: str) -> list[int]:
-    numbers = {item: number for number, item in enumerate(item_ids)}
-    wanted = [item.strip() for item in history.split(",") if item.strip()]
-    unknown = [item for item in wanted if item not in numbers]
-    if unknown or not wanted:
-        what = f"no item {unknown[0]!r} in the catalogue of {dataset}" if unknown else "no item named"
-        raise ConfigError(f"--history: {what}; ids are those of the raw data, e.g. {', '.join(item_ids[:3])}")
-    return [numbers[item] for item in wanted]
 
 
 def _open(store: str) -> ArtifactStore:

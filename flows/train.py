@@ -5,7 +5,21 @@ import flows.settings  # noqa: F401, I001  (before anything imports prefect)
 from prefect import flow, get_run_logger
 
 from flows import error_logging
-from tasks import backbone, baselines, embed, evaluate, finetune, ingest, keywords, report, sa_init, sids
+from tasks import (
+    backbone,
+    candidates,
+    decode,
+    embed,
+    evaluate,
+    finetune,
+    fuse,
+    ingest,
+    keywords,
+    members,
+    report,
+    sa_init,
+    sids,
+)
 from tsrec import pipeline
 from tsrec.config import Config
 from tsrec.store import Artifact, ArtifactStore
@@ -18,7 +32,10 @@ _TASKS = {
     "backbone": backbone.TASK,
     "sa_init": sa_init.TASK,
     "finetune": finetune.TASK,
-    "baselines": baselines.TASK,
+    "decode": decode.TASK,
+    **members.TASKS,
+    "candidates": candidates.TASK,
+    "fuse": fuse.TASK,
     "evaluate": evaluate.TASK,
     "report": report.TASK,
 }
@@ -46,8 +63,9 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
     artifacts: dict[str, Artifact] = {}
     pipeline.record(config, stages, store)
     for name, planned in stages.items():
-        parents = {parent: artifacts[parent] for parent in planned.key.parents}
+        parents = {parent: artifacts[parent] for parent in planned.parents.values()}
+        task = _TASKS[planned.stage.name].with_options(task_run_name=name)
         # A task that returns a State (to be named Cached) hands the very State to its caller.
-        artifacts[name] = _TASKS[name](planned, store, parents, return_state=True).result()
+        artifacts[name] = task(planned, store, parents, return_state=True).result()
     logger.info("report: %s", artifacts["report"].file("report.html"))
     return {name: str(artifact.path) for name, artifact in artifacts.items()}

@@ -93,6 +93,6 @@ def shop_settings(shop: Path, tiny_backbone: Path) -> list[str]:
         "finetune.batch_size=16",
         "finetune.warmup_steps=2",
         "finetune.tasks={history: 1, title_to_sid: 0.5, token_to_meaning: 0.5, meaning_to_token: 0.5}",
-        "baselines.sasrec_epochs=1",
+        "members.sasrec.epochs=1",
         "evaluate.bootstrap_samples=100",
     ]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tsrec import pipeline
-from tsrec.config import Config, load_config
+from tsrec.config import Config, load_config, with_overrides
+from tsrec.errors import ArtifactError
 from tsrec.store import Artifact, ArtifactStore
 from tsrec.store.gc import find_garbage
 
@@ -34,10 +35,11 @@ def test_every_stage_leaves_a_verified_artifact(artifacts: dict[str, Artifact]) 
         artifact.verify()
 
 
-def test_metrics_hold_the_model_and_every_baseline(artifacts: dict[str, Artifact], config: Config) -> None:
+def test_metrics_hold_the_fusion_and_every_member(artifacts: dict[str, Artifact], config: Config) -> None:
     metrics = artifacts["evaluate"].frame("metrics")
     whole = metrics[metrics["slice"] == "all"]
-    assert set(whole["method"]) == {"tsrec", *config.baselines.methods}
+    members = {"tsrec", *config.members.methods}
+    assert set(whole["method"]) == {"fused", *members, *(f"fused without {member}" for member in members)}
     assert {(m, k) for m, k in zip(whole["metric"], whole["k"], strict=True)} >= {
         (metric, k) for metric in ("hr", "ndcg") for k in (3, 5, 10)
     }
@@ -46,7 +48,7 @@ def test_metrics_hold_the_model_and_every_baseline(artifacts: dict[str, Artifact
 
 
 def test_every_user_gets_distinct_existing_items(artifacts: dict[str, Artifact]) -> None:
-    recommendations = artifacts["evaluate"].frame("recommendations")
+    recommendations = artifacts["fuse"].frame("recommendations")
     items = set(artifacts["ingest"].frame("items")["item_id"])
     assert set(recommendations["item_id"]) <= items
     groups = recommendations.groupby(["user_id", "position"])["item_id"]
@@ -59,13 +61,40 @@ def test_a_second_run_builds_nothing(artifacts: dict[str, Artifact], config: Con
     assert {n: a.manifest.created for n, a in again.items()} == {n: a.manifest.created for n, a in artifacts.items()}
 
 
-def test_changing_the_beams_reruns_evaluation_and_report_only(config: Config) -> None:
-    wider = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"beams": 30})})
-    assert _changed(_fingerprints(config), _fingerprints(wider)) == {"evaluate", "report"}
+@pytest.mark.parametrize(
+    ("override", "rerun"),
+    [
+        ("evaluate.k=[1, 10]", {"evaluate", "report"}),
+        ("fuse.ridge=2", {"fuse", "evaluate", "report"}),
+        ("decode.beams=30", {"decode", "fuse", "evaluate", "report"}),
+        ("members.sasrec.epochs=2", {"sasrec", "candidates", "fuse", "evaluate", "report"}),
+        ("recommend.repeats=allowed", {"decode", "candidates", "fuse", "evaluate", "report"}),
+    ],
+)
+def test_a_setting_reruns_what_reads_it_and_what_follows(config: Config, override: str, rerun: set[str]) -> None:
+    assert _changed(_fingerprints(config), _fingerprints(with_overrides(config, [override]))) == rerun
+
+
+def test_a_further_llm_shares_what_is_the_same_and_joins_the_fusion(config: Config) -> None:
+    seeded = with_overrides(config, ["members.llms=[{name: other, set: [finetune.seed=7]}]"])
+    planned = pipeline.plan(seeded)
+    assert set(planned) - set(_fingerprints(config)) == {"finetune:other", "decode:other"}
+    assert planned["decode:other"].parents == {"ingest": "ingest", "sids": "sids", "finetune": "finetune:other"}
+    metrics = pipeline.run(seeded)["evaluate"].frame("metrics")
+    assert {"tsrec", "tsrec-other", "fused without tsrec-other"} <= set(metrics["method"])
+
+
+def test_a_finished_run_is_found_by_its_settings_alone(
+    artifacts: dict[str, Artifact], config: Config, shop: Path
+) -> None:
+    elsewhere = with_overrides(config, ["ingest.path=/nowhere"])
+    assert pipeline.finished(elsewhere)[1].fingerprint == artifacts["fuse"].fingerprint
+    with pytest.raises(ArtifactError, match="no finished recommender"):
+        pipeline.finished(with_overrides(config, ["finetune.seed=99"]))
 
 
 def test_runtime_fields_rerun_nothing(config: Config) -> None:
-    other = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"batch_users": 8})})
+    other = with_overrides(config, ["decode.batch_users=8"])
     assert _fingerprints(config) == _fingerprints(other)
 
 

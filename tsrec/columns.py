@@ -37,6 +37,9 @@ class Columns:
     METHOD = "method"
     RANK = "rank"
     SCORE = "score"
+    ITEMS = "items"
+    SCORES = "scores"
+    PROPOSED_BY = "proposed_by"
     SLICE = "slice"
     METRIC = "metric"
     K = "k"
@@ -44,6 +47,17 @@ class Columns:
     CI_LOW = "ci_low"
     CI_HIGH = "ci_high"
     N = "n"
+    AGAINST = "against"
+    P = "p"
+
+
+ALL = "all"
+"""The slice of `metrics` that holds all targets."""
+
+
+FUSED = "fused"
+LLM = "tsrec"
+"""What the fusion and the LLM are called in `metrics`, whatever they consist of."""
 
 
 class Split(StrEnum):

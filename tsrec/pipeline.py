@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tsrec import backbone, baselines, data, embed, evaluate, finetune, keywords, permissions, report, sa_init, sids
-from tsrec.config import Config, Section, canonical
+from tsrec import backbone, data, embed, evaluate, finetune, keywords, permissions, recommenders, report, sa_init, sids
+from tsrec.config import Config, Section, canonical, with_overrides
+from tsrec.errors import ArtifactError
 from tsrec.stage import Stage
 from tsrec.store import (
     SHARED,
     Artifact,
     ArtifactKey,
     ArtifactStore,
+    Lineage,
     canonical_json,
     fingerprint,
     known_sha256,
@@ -34,7 +36,10 @@ STAGES: tuple[Stage, ...] = (
     backbone.STAGE,
     sa_init.STAGE,
     finetune.STAGE,
-    baselines.STAGE,
+    recommenders.DECODE,
+    *recommenders.MEMBER_STAGES,
+    recommenders.CANDIDATES,
+    recommenders.FUSE,
     evaluate.STAGE,
     report.STAGE,
 )
@@ -42,16 +47,17 @@ STAGES: tuple[Stage, ...] = (
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage with its configuration and the key of the artifact it will make."""
+    """A stage with its configuration and the key of the artifact it will make.
 
+    `name` is the stage's, with the variant after a colon (`decode:seed2`) for a further LLM; `parents` maps the role
+    that the stage calls a parent by to the name of the planned stage that makes it.
+    """
+
+    name: str
     stage: Stage
     config: Section
     key: ArtifactKey
-
-    @property
-    def name(self) -> str:
-        """The stage's name."""
-        return self.stage.name
+    parents: dict[str, str]
 
 
 def plan(config: Config) -> dict[str, PlannedStage]:
@@ -59,33 +65,53 @@ def plan(config: Config) -> dict[str, PlannedStage]:
     the hashes of raw files. Stages that the configuration does not need (a teacher, when token semantics are
     imported) are left out.
 
+    A further LLM (`members.llms`) is the same chain of stages with other settings; a stage that comes out the same is
+    shared.
+
     Raises:
         DataError, ConfigError: a raw file is missing, or lies where runs must not read (see `permissions`).
     """
     permissions.check_roots(config)
-    needed = _needed(config)
     planned: dict[str, PlannedStage] = {}
+    needed = _needed(config, report.STAGE)
     for stage in STAGES:
-        if stage.name not in needed:
-            continue
-        section = stage.config(config)
-        parents = {name: planned[name].key.fingerprint for name in stage.parents(config)}
-        raw = _raw_identities(stage, section)
-        settings = canonical(section)
-        mark = fingerprint(stage.name, stage.version, settings, parents, raw)
-        # The backbone depends on no data: all data sets of a store share it.
-        dataset = config.dataset if stage.name != backbone.STAGE.name else SHARED
-        key = ArtifactKey(
-            dataset=dataset,
-            stage=stage.name,
-            fingerprint=mark,
-            stage_version=stage.version,
-            config=settings,
-            parents=parents,
-            raw_inputs=raw,
-        )
-        planned[stage.name] = PlannedStage(stage, section, key)
+        if stage.name in needed:
+            _add(planned, stage, config)
+        if stage is recommenders.DECODE:
+            for variant in config.members.llms:
+                _add_variant(planned, with_overrides(config, variant.set), variant.name)
     return planned
+
+
+def _add_variant(planned: dict[str, PlannedStage], config: Config, variant: str) -> None:
+    """Plan what a further LLM needs and `planned` lacks."""
+    needed = _needed(config, recommenders.DECODE)
+    for stage in STAGES:
+        if stage.name in needed:
+            _add(planned, stage, config, variant)
+
+
+def _add(planned: dict[str, PlannedStage], stage: Stage, config: Config, variant: str = "") -> None:
+    section = stage.config(config)
+    own = {role: f"{role}:{variant}" for role in stage.parents(config)}
+    parents = {role: own[role] if own[role] in planned else role for role in own}
+    marks = {role: planned[name].key.fingerprint for role, name in parents.items()}
+    raw = _raw_identities(stage, section)
+    settings = canonical(section)
+    key = ArtifactKey(
+        # The backbone depends on no data: all data sets of a store share it.
+        dataset=config.dataset if stage.name != backbone.STAGE.name else SHARED,
+        stage=stage.name,
+        fingerprint=fingerprint(stage.name, stage.version, settings, marks, raw),
+        stage_version=stage.version,
+        config=settings,
+        parents=marks,
+        raw_inputs=raw,
+    )
+    if variant and stage.name in planned and planned[stage.name].key == key:
+        return
+    name = f"{stage.name}:{variant}" if variant else stage.name
+    planned[name] = PlannedStage(name, stage, section, key, parents)
 
 
 def record(config: Config, planned: Mapping[str, PlannedStage], store: ArtifactStore) -> None:
@@ -97,14 +123,15 @@ def record(config: Config, planned: Mapping[str, PlannedStage], store: ArtifactS
     record_run(store, config.profile or f"settings-{settings}", [stage.key for stage in planned.values()])
 
 
-def build(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact]) -> Artifact:
-    """Return the stage's artifact, building it from its parents' where the store has none."""
-    wanted = {name: parents[name] for name in planned.key.parents}
+def build(planned: PlannedStage, store: ArtifactStore, artifacts: Mapping[str, Artifact]) -> Artifact:
+    """Return the stage's artifact, building it from those of `artifacts` (by planned name) that are its parents, where
+    the store has none."""
+    wanted = {role: artifacts[name] for role, name in planned.parents.items()}
     return store.build(planned.key, lambda writer: planned.stage.run(planned.config, wanted, writer))
 
 
 def run(config: Config, store: ArtifactStore | None = None) -> dict[str, Artifact]:
-    """Build every artifact of a run that does not exist yet, and return all of them by stage."""
+    """Build every artifact of a run that does not exist yet, and return all of them by planned name."""
     stages = plan(config)  # before the store is opened: it may lie where it must not
     store = store or ArtifactStore(config.store)
     artifacts: dict[str, Artifact] = {}
@@ -127,12 +154,43 @@ def _raw_identities(stage: Stage, section: Section) -> dict[str, str]:
     return raw
 
 
-def _needed(config: Config) -> set[str]:
+def finished(config: Config, store: ArtifactStore | None = None) -> tuple[Lineage, Artifact]:
+    """The newest finished fusion of a configuration, found by settings alone: no raw file is read.
+
+    Raises:
+        ArtifactError: the store has none.
+    """
+    lineage = Lineage(store or ArtifactStore(config.store))
+    for artifact in reversed(lineage.listed):
+        key = artifact.manifest.key
+        if (key.dataset, key.stage) == (config.dataset, recommenders.FUSE.name) and _is_of(config, artifact, lineage):
+            return lineage, lineage.verified(artifact)
+    raise ArtifactError(
+        f"{config.dataset}: no finished recommender in {config.store} for this configuration; "
+        "give the same profile and --set to `tsrec run` first"
+    )
+
+
+def _is_of(config: Config, artifact: Artifact, lineage: Lineage) -> bool:
+    """Whether an artifact, and all that it was made from, have the settings of `config`; other LLMs aside."""
+    key = artifact.manifest.key
+    stage = next(stage for stage in STAGES if stage.name == key.stage)
+    if key.stage_version != stage.version or key.config != canonical(stage.config(config)):
+        return False
+    roles = stage.parents(config)
+    if set(roles) != set(key.parents):
+        return False
+    parents = (lineage.listed_parent(artifact, role) for role in roles if ":" not in role)
+    return all(parent is not None and _is_of(config, parent, lineage) for parent in parents)
+
+
+def _needed(config: Config, last: Stage) -> set[str]:
+    """Names of the stages that `last` is made from, itself included; of further LLMs, none."""
     by_name = {stage.name: stage for stage in STAGES}
-    needed, queue = set(), [report.STAGE.name]
+    needed, queue = set(), [last.name]
     while queue:
         name = queue.pop()
-        if name not in needed:
+        if name not in needed and name in by_name:
             needed.add(name)
             queue.extend(by_name[name].parents(config))
     return needed

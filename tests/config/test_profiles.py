@@ -57,7 +57,7 @@ def test_overrides_win_over_the_profile_and_leave_the_rest(tmp_path: Path) -> No
         ("ingest.since=875000000", "ingest", "since", "875000000"),
         ("ingest.path=/data/a=b", "ingest", "path", "/data/a=b"),
         ("ingest.path=", "ingest", "path", None),
-        (" evaluate.beams=30", "evaluate", "beams", 30),
+        (" decode.beams=30", "decode", "beams", 30),
     ],
 )
 def test_values_are_read_as_people_mean_them(override: str, section: str, field: str, value: Any) -> None:
@@ -140,8 +140,8 @@ def test_the_shipped_profiles_find_their_data_from_anywhere(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["baselines.top_k=5"], "baselines.top_k = 5 is less than evaluate.k = 10"),
-        (["evaluate.max_history=30"], "evaluate.max_history = 30 items, but finetune.window_items = 20"),
+        (["recommend.n_candidates=5"], "recommend.n_candidates = 5 is less than evaluate.k = 10"),
+        (["decode.max_history=30"], "decode.max_history = 30 items, but finetune.window_items = 20"),
         (["finetune.tasks.history=0"], "finetune.tasks: every weight is 0"),
         (["sa_init.levels=4"], "sa_init.levels = 4, but sids.codes_per_level has 3 levels"),
         (["evaluate.k=[5, 10, 5]"], "evaluate.k: 5 stands there twice"),
@@ -155,7 +155,7 @@ def test_settings_that_disagree_are_refused_naming_both(overrides: list[str], me
 
 def test_every_broken_rule_is_named_at_once() -> None:
     with pytest.raises(ConfigError) as error:
-        load_config(None, ["baselines.top_k=5", "evaluate.max_history=30"])
+        load_config(None, ["recommend.n_candidates=5", "decode.max_history=30"])
     assert len(str(error.value).splitlines()) == 2
 
 

@@ -33,14 +33,14 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str)
         ("finetune.epochs=many", "finetune.epochs: Input should be a valid number"),
         ("finetune.method=magic", "finetune.method: Input should be 'full', 'lora'"),
         ("finetune={window_items: 4, window_overlap: 4}", r"finetune: window_overlap \(4\) must be less than"),
-        ("evaluate.beams=5", "evaluate: beams = 5 cannot fill a list of 10 items; raise evaluate.beams"),
+        ("evaluate.k=[3, 0]", r"evaluate.k.1: Input should be greater than or equal to 1"),
         ("sids.codes_per_level=[]", "sids.codes_per_level: Tuple should have at least 1 item"),
         ("sids.codes_per_level=[1, 4]", "sids: codes_per_level holds 1; each level needs 2 to 32767 codes"),
         ("keywords.max_keywords=0", "keywords.max_keywords: Input should be greater than or equal to 1"),
         ("dataset=../elsewhere", "dataset: String should match pattern"),
         ("dataset=A/b", "dataset: String should match pattern"),
         ("ingest=5", "ingest: "),
-        ("evaluate.device=gpu", "evaluate.device: String should match pattern"),
+        ("decode.device=gpu", "decode.device: String should match pattern"),
         ("evaluate.k=[0, 10]", r"evaluate.k.0: Input should be greater than or equal to 1"),
         ("evaluate.k=[]", "evaluate.k: Tuple should have at least 1 item"),
         ("ingest.path=/data/shop", "ingest: path given, but no source, and movielens-100k would be read by accident"),
@@ -54,7 +54,7 @@ def test_what_is_out_of_bounds_names_its_field(override: str, message: str) -> N
 
 def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as error:
-        load_config(None, ["finetune.epochs=0", "evaluate.beams=0", "sids.seed=-1"])
+        load_config(None, ["finetune.epochs=0", "decode.beams=0", "sids.seed=-1"])
     assert len(str(error.value).splitlines()) == 3
 
 

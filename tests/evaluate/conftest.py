@@ -35,11 +35,10 @@ def shop_config(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -
             "backbone.n_layers=1",
             "finetune.epochs=1",
             "finetune.tasks={history: 1, title_to_sid: 0, token_to_meaning: 0, meaning_to_token: 0}",
-            "baselines.methods=[popular, transitions]",
+            "members.methods=[popular, transitions]",
             "evaluate.bootstrap_samples=100",
-            "evaluate.shard_users=8",
-            "evaluate.batch_users=3",
-            "evaluate.all_users=true",
+            "decode.shard_users=8",
+            "decode.batch_users=3",
         ],
     )
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsrec.evaluate.intervals import bootstrap_means
+from tsrec.evaluate.intervals import bootstrap_means, interval, p_value
 from tsrec.evaluate.metrics import coverage, per_target
 
 LISTS = st.lists(st.lists(st.integers(0, 15), unique=True, max_size=12), min_size=1, max_size=20)
@@ -31,30 +31,47 @@ def test_metrics_equal_their_definitions(lists: list[list[int]], target: int, k:
         assert {name: values[row] for name, values in found.items()} == pytest.approx(expected)
 
 
-@given(LISTS, st.integers(1, 12))
-def test_coverage_counts_items_of_the_first_k_places(lists: list[list[int]], k: int) -> None:
-    items = np.array([item for recommended in lists for item in recommended], dtype=np.int64)
-    ranks = np.array([rank for recommended in lists for rank in range(1, len(recommended) + 1)], dtype=np.int64)
-    seen = {item for recommended in lists for item in recommended[:k]}
-    assert coverage(items, ranks, k, 16) == len(seen) / 16
+@given(LISTS)
+def test_coverage_counts_distinct_items(lists: list[list[int]]) -> None:
+    items = np.full((len(lists), 12), -1)
+    for row, recommended in enumerate(lists):
+        items[row, : len(recommended)] = recommended
+    assert coverage(items, 16) == len({item for recommended in lists for item in recommended}) / 16
 
 
-def test_intervals_equal_resampling_by_hand() -> None:
+def test_resampled_means_equal_resampling_users_by_hand() -> None:
     values = np.random.default_rng(0).random((40, 3))
-    low, high = bootstrap_means(values, 120, 0.9, seed=5)
+    users = np.random.default_rng(1).integers(0, 11, 40)
+    means = bootstrap_means(values, users, 120, seed=5)
     random = np.random.default_rng(5)
-    means = [values[random.integers(0, 40, 40)].mean(axis=0) for _ in range(120)]
-    np.testing.assert_allclose([low, high], np.quantile(means, [0.05, 0.95], axis=0))
+    expected = []
+    for _ in range(120):
+        drawn = random.integers(0, 11, 11)
+        expected.append(np.concatenate([values[users == user] for user in drawn]).mean(axis=0))
+    np.testing.assert_allclose(means, expected)
 
 
 def test_intervals_have_the_width_that_theory_gives() -> None:
     hits = (np.arange(2000) < 300).astype(float)[:, None]
-    low, high = bootstrap_means(hits, 1000, 0.95, seed=1)
+    low, high = interval(bootstrap_means(hits, np.arange(2000), 1000, seed=1), 0.95)
     half = 1.96 * math.sqrt(0.15 * 0.85 / 2000)
     assert low[0] == pytest.approx(0.15 - half, abs=2e-3)
     assert high[0] == pytest.approx(0.15 + half, abs=2e-3)
 
 
+def test_targets_of_one_user_that_agree_widen_the_interval() -> None:
+    hits = (np.arange(500) < 75).astype(float)
+    alone = interval(bootstrap_means(hits[:, None], np.arange(500), 1000, seed=1), 0.95)
+    # The same share, but every user has four targets with one outcome: the interval is that of 500 users, not of 2,000.
+    together = interval(bootstrap_means(np.repeat(hits, 4)[:, None], np.repeat(np.arange(500), 4), 1000, 1), 0.95)
+    np.testing.assert_allclose(together, alone)
+
+
 def test_a_metric_without_spread_has_an_interval_without_width() -> None:
-    low, high = bootstrap_means(np.ones((5, 1)), 100, 0.95, seed=1)
+    low, high = interval(bootstrap_means(np.ones((5, 1)), np.arange(5), 100, seed=1), 0.95)
     assert low[0] == high[0] == 1
+
+
+def test_p_is_small_where_all_resamples_agree_and_1_where_nothing_differs() -> None:
+    differences = np.stack([np.full(1000, 0.01), np.zeros(1000), np.linspace(-1, 1, 1000)], axis=1)
+    assert p_value(differences).tolist() == [0.002, 1.0, 1.0]

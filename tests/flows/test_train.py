@@ -42,7 +42,7 @@ def test_every_field_of_the_form_is_described(schema: dict[str, Any]) -> None:
 
 
 def test_bounds_reach_the_form(schema: dict[str, Any]) -> None:
-    beams = schema["definitions"]["EvaluateConfig"]["properties"]["beams"]
+    beams = schema["definitions"]["DecodeConfig"]["properties"]["beams"]
     assert (beams["minimum"], beams["maximum"]) == (1, 512)
 
 

@@ -69,7 +69,7 @@ def test_how_a_stage_runs_does_not_enter_its_fingerprint() -> None:
             "keywords": {"shard_items": 7},
             "embed": {"batch_items": 8},
             "finetune": {"gradient_checkpointing": True},
-            "evaluate": {"batch_users": 8, "shard_users": 9},
+            "decode": {"batch_users": 8, "shard_users": 9},
         }
     )
     assert canonical(changed) == canonical(Config.model_validate({"ingest": {"source": "tables"}}))

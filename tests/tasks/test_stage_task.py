@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 def _planned(run: Any) -> PlannedStage:
     stage = Stage(name="sids", version=1, config=lambda c: c.keywords, parents=lambda c: (), run=run)
-    return PlannedStage(stage, Config().keywords, key_of("sids", "0123456789abcdef", "my_shop"))
+    return PlannedStage("sids", stage, Config().keywords, key_of("sids", "0123456789abcdef", "my_shop"), {})
 
 
 def _write_health(config: KeywordsConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:

@@ -3,11 +3,25 @@
 Fields made with `runtime` change how a stage runs but not its result, and stay out of fingerprints.
 """
 
-from tsrec.config.evaluate import BaselinesConfig, EvaluateConfig, ReportConfig
+from tsrec.config.evaluate import EvaluateConfig, ReportConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig, LoraConfig, Precision, TaskWeights
 from tsrec.config.ingest import IngestConfig, InteractionColumns, ItemColumns, TableFormat
 from tsrec.config.keywords import KeywordsConfig, OpenAIConfig
-from tsrec.config.profiles import load_config
+from tsrec.config.profiles import load_config, with_overrides
+from tsrec.config.recommend import (
+    DecodeConfig,
+    FuseConfig,
+    ItemKnnConfig,
+    LlmVariant,
+    MemberName,
+    MembersConfig,
+    PopularConfig,
+    RecommendConfig,
+    Repeats,
+    SasRecConfig,
+    TextSimilarityConfig,
+    TransitionsConfig,
+)
 from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, canonical
@@ -15,24 +29,36 @@ from tsrec.config.sids import EmbedConfig, SidsConfig
 
 __all__ = [
     "BackboneConfig",
-    "BaselinesConfig",
     "Config",
+    "DecodeConfig",
     "EmbedConfig",
     "EvaluateConfig",
     "FinetuneConfig",
+    "FuseConfig",
     "IngestConfig",
     "InteractionColumns",
     "ItemColumns",
+    "ItemKnnConfig",
     "KeywordsConfig",
+    "LlmVariant",
     "LoraConfig",
+    "MemberName",
+    "MembersConfig",
     "OpenAIConfig",
+    "PopularConfig",
     "Precision",
+    "RecommendConfig",
+    "Repeats",
     "ReportConfig",
     "SaInitConfig",
+    "SasRecConfig",
     "Section",
     "SidsConfig",
     "TableFormat",
     "TaskWeights",
+    "TextSimilarityConfig",
+    "TransitionsConfig",
     "canonical",
     "load_config",
+    "with_overrides",
 ]

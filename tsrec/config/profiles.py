@@ -33,12 +33,20 @@ def load_config(profile: str | Path | None = None, overrides: Iterable[str] = ()
     if profile is not None:
         path = Path(profile)
         values = {"profile": f"{path.absolute().parent.name}/{path.stem}", **_read_profile(path)}
+    return _validated(values, overrides, f"{profile}: " if profile is not None else "")
+
+
+def with_overrides(config: Config, overrides: Iterable[str]) -> Config:
+    """The configuration with some fields changed, as `load_config` changes them. Raises ConfigError."""
+    return _validated(config.model_dump(mode="json"), overrides, "")
+
+
+def _validated(values: dict[str, Any], overrides: Iterable[str], where: str) -> Config:
     for override in overrides:
         _apply(values, override)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        where = f"{profile}: " if profile is not None else ""
         lines = [
             f"{where}{'.'.join(str(part) for part in problem['loc']) or 'configuration'}: {message}"
             for problem in error.errors()

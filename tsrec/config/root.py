@@ -4,10 +4,11 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.evaluate import BaselinesConfig, EvaluateConfig, ReportConfig
+from tsrec.config.evaluate import EvaluateConfig, ReportConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig
 from tsrec.config.ingest import IngestConfig
 from tsrec.config.keywords import KeywordsConfig
+from tsrec.config.recommend import DecodeConfig, FuseConfig, MembersConfig, RecommendConfig
 from tsrec.config.rules import broken_rules
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import LOCAL_PATH, Section, runtime
@@ -38,8 +39,11 @@ class Config(Section):
     backbone: BackboneConfig = Field(BackboneConfig(), description="The pretrained LLM.")
     sa_init: SaInitConfig = Field(SaInitConfig(), description="Keywords -> initial token embeddings.")
     finetune: FinetuneConfig = Field(FinetuneConfig(), description="Supervised fine-tuning.")
-    baselines: BaselinesConfig = Field(BaselinesConfig(), description="Methods to compare with.")
-    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="Beam search and metrics.")
+    recommend: RecommendConfig = Field(RecommendConfig(), description="Rules for everything that recommends.")
+    members: MembersConfig = Field(MembersConfig(), description="The fusion's members beside the LLM.")
+    decode: DecodeConfig = Field(DecodeConfig(), description="The LLM's lists, by beam search.")
+    fuse: FuseConfig = Field(FuseConfig(), description="All members' lists -> one.")
+    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="Metrics.")
     report: ReportConfig = Field(ReportConfig(), description="The HTML page.")
 
     @field_validator("dataset")

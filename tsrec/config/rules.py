@@ -7,6 +7,8 @@ None. What a section can say by itself (bounds, one of its fields against anothe
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tsrec.columns import LLM
+
 if TYPE_CHECKING:
     from tsrec.config.root import Config
 
@@ -18,22 +20,29 @@ def broken_rules(config: "Config") -> list[str]:
     return [message for rule in _RULES if (message := rule(config))]
 
 
-def _baselines_fill_the_lists(config: "Config") -> str | None:
-    top_k, largest = config.baselines.top_k, max(config.evaluate.k)
-    if top_k >= largest:
+def _lists_are_long_enough(config: "Config") -> str | None:
+    length, largest = config.recommend.n_candidates, max(config.evaluate.k)
+    if length >= largest:
         return None
     return (
-        f"baselines.top_k = {top_k} is less than evaluate.k = {largest}, so baselines would be scored on shorter "
-        "lists; raise baselines.top_k"
+        f"recommend.n_candidates = {length} is less than evaluate.k = {largest}, so no list could be scored at it; "
+        "raise recommend.n_candidates"
     )
 
 
+def _the_baseline_is_a_member(config: "Config") -> str | None:
+    baseline, methods = config.evaluate.baseline, (*config.members.methods, LLM)
+    if baseline in methods:
+        return None
+    return f"evaluate.baseline is {baseline!r}, which is no member of this run; name one of {', '.join(methods)}"
+
+
 def _prompts_fit_a_training_window(config: "Config") -> str | None:
-    prompt, window = config.evaluate.max_history, config.finetune.window_items
+    prompt, window = config.decode.max_history, config.finetune.window_items
     if not config.finetune.tasks.history or prompt <= window:
         return None
     return (
-        f"evaluate.max_history = {prompt} items, but finetune.window_items = {window}: the model never sees so long a "
+        f"decode.max_history = {prompt} items, but finetune.window_items = {window}: the model never sees so long a "
         "history in training; lower the one or raise the other"
     )
 
@@ -57,7 +66,8 @@ def _levels_exist(config: "Config") -> str | None:
 def _nothing_stands_twice(config: "Config") -> str | None:
     lists = {
         "ingest.text_fields": config.ingest.text_fields,
-        "baselines.methods": config.baselines.methods,
+        "members.methods": config.members.methods,
+        "members.llms": [variant.name for variant in config.members.llms],
         "evaluate.k": config.evaluate.k,
     }
     for name, values in lists.items():
@@ -68,7 +78,8 @@ def _nothing_stands_twice(config: "Config") -> str | None:
 
 
 _RULES: tuple[Rule, ...] = (
-    _baselines_fill_the_lists,
+    _lists_are_long_enough,
+    _the_baseline_is_a_member,
     _prompts_fit_a_training_window,
     _something_is_trained,
     _levels_exist,

@@ -1,6 +1,5 @@
-"""The evaluate stage: recommendations by constrained beams, and metrics of the model and every baseline."""
+"""The evaluate stage: metrics, intervals over users, slices, paired differences. Nothing here ranks or decodes."""
 
-from tsrec.evaluate.recommend import Recommender, load_recommender
 from tsrec.evaluate.stage import STAGE
 
-__all__ = ["STAGE", "Recommender", "load_recommender"]
+__all__ = ["STAGE"]

@@ -1,31 +1,49 @@
-"""Percentile bootstrap over targets (Efron 1979)."""
+"""Percentile bootstrap over users (Efron 1979): a user's targets come and go together, for they are not independent."""
 
 import numpy as np
 
-_CHUNK = 50  # resamples at once: 50 x 1 million targets of float64 are 0.4 GB
+_CHUNK = 50  # resamples at once: 50 x 1 million users of float64 are 0.4 GB
 
 
-def bootstrap_means(values: np.ndarray, n_samples: int, confidence: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence intervals of column means.
+def bootstrap_means(values: np.ndarray, users: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
+    """Column means over resampled users.
 
     Args:
-        values: (T, M) float64, one row per target, one column per metric; all columns are resampled together.
+        values: (T, M) float64, one row per target, one column per metric; all columns are resampled together, so that
+            differences of columns are paired.
+        users: (T,) int, whose target each row is.
         n_samples: number of resamples.
-        confidence: level of the interval, such as 0.95.
         seed: of the resamples.
 
     Returns:
-        lower and upper bounds, each (M,) float64.
+        (n_samples, M) float64.
     """
     random = np.random.default_rng(seed)
-    n_targets = len(values)
+    _, mine = np.unique(users, return_inverse=True)
+    n_users = int(mine.max()) + 1
+    counts = np.bincount(mine).astype(np.float64)
+    sums = np.zeros((n_users, values.shape[1]))
+    np.add.at(sums, mine, values)
     means = []
     for start in range(0, n_samples, _CHUNK):
-        # How often each target is drawn; then a mean is a product, and no row is gathered.
-        weights = np.empty((min(_CHUNK, n_samples - start), n_targets))
+        # How often each user is drawn; then a mean is a quotient of products, and no row is gathered.
+        weights = np.empty((min(_CHUNK, n_samples - start), n_users))
         for row in weights:
-            row[:] = np.bincount(random.integers(0, n_targets, n_targets), minlength=n_targets)
-        means.append(weights @ values / n_targets)
+            row[:] = np.bincount(random.integers(0, n_users, n_users), minlength=n_users)
+        means.append(weights @ sums / (weights @ counts)[:, None])
+    return np.concatenate(means)
+
+
+def interval(means: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds (M,) of resampled means (n_samples, M) at a level such as 0.95."""
     tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
     return low, high
+
+
+def p_value(differences: np.ndarray) -> np.ndarray:
+    """(M,) two-sided p of resampled differences (n_samples, M): twice the share on the other side of 0, at least one
+    resample."""
+    n_samples = len(differences)
+    below, above = (differences <= 0).sum(axis=0), (differences >= 0).sum(axis=0)
+    return np.minimum(1.0, 2 * np.maximum(np.minimum(below, above), 1) / n_samples)

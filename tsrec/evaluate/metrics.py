@@ -23,6 +23,6 @@ def per_target(ranks: np.ndarray, k: int) -> dict[str, np.ndarray]:
     }
 
 
-def coverage(items: np.ndarray, ranks: np.ndarray, k: int, n_items: int) -> float:
-    """Share of the catalogue that appears in any list's first K places; `items` and `ranks` run in parallel."""
-    return len(np.unique(items[ranks <= k])) / n_items
+def coverage(items: np.ndarray, n_items: int) -> float:
+    """Share of the catalogue that appears in any list; `items` (T, K) item numbers, -1 behind the last."""
+    return len(np.unique(items[items >= 0])) / n_items

@@ -1,65 +1,104 @@
-"""The metrics table: every method's lists against the same targets, over all of them and slice by slice."""
+"""The tables of metrics and of paired differences: every method's lists against the same targets, slice by slice."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
+from tsrec.columns import ALL
 from tsrec.columns import Columns as C
 from tsrec.config import EvaluateConfig
-from tsrec.evaluate.intervals import bootstrap_means
+from tsrec.evaluate.intervals import bootstrap_means, interval, p_value
 from tsrec.evaluate.metrics import coverage, per_target
-from tsrec.evaluate.shards import ITEM_NUMBER, ROW
-from tsrec.evaluate.slices import ALL
 
-_METRICS = ("hr", "ndcg", "mrr")
+METRICS = ("hr", "ndcg", "mrr")
 
 
 def score(
-    lists: Mapping[str, pa.Table],
+    lists: Mapping[str, np.ndarray],
     targets: np.ndarray,
+    users: np.ndarray,
     slices: Mapping[str, np.ndarray],
     n_items: int,
     config: EvaluateConfig,
-) -> pd.DataFrame:
-    """Metrics of every method: columns method, slice, metric, k, value, ci_low, ci_high, n.
+    against: tuple[str, ...],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Metrics of every method, and how much each differs from those of `against`.
 
     Args:
-        lists: method -> columns row (index into `targets`), rank from 1, item (index).
-        targets: (T,) the relevant item of every target.
+        lists: method -> (T, K) item numbers, best first, -1 behind the last.
+        targets: (T,) the right item of every target.
+        users: (T,) whose target it is: users are resampled, not targets.
         slices: name -> (T,) bool; empty ones are left out.
         n_items: size of the catalogue, for coverage, which has no interval and is given for all targets only.
+        against: methods that all others are compared with.
+
+    Returns:
+        metrics: columns method, slice, metric, k, value, ci_low, ci_high, n.
+        differences, over all targets: columns method, against, metric, k, value (method minus against), ci_low,
+        ci_high, p (two-sided, of the same resamples), n.
     """
-    names = [(method, metric, k) for method in lists for k in config.k for metric in _METRICS]
-    values = np.concatenate([_values(table, targets, config.k) for table in lists.values()], axis=1)  # (T, M)
+    names = [(method, metric, k) for method in lists for k in config.k for metric in METRICS]
+    values = np.concatenate([_values(items, targets, config.k) for items in lists.values()], axis=1)  # (T, M)
     rows: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
     for name, mask in slices.items():
         if not mask.any():
             continue
-        # All methods at once: they share the resamples, so their intervals are over the same targets.
-        low, high = bootstrap_means(values[mask], config.bootstrap_samples, config.confidence, config.seed)
+        # All methods at once: they share the resamples, so their intervals are over the same users.
+        resampled = bootstrap_means(values[mask], users[mask], config.bootstrap_samples, config.seed)
+        low, high = interval(resampled, config.confidence)
         means, n = values[mask].mean(axis=0), int(mask.sum())
         rows += [
             _row(method, name, metric, k, means[i], low[i], high[i], n) for i, (method, metric, k) in enumerate(names)
         ]
-    for method, table in lists.items():
-        items, ranks = table[ITEM_NUMBER].to_numpy(), table[C.RANK].to_numpy()
+        if name == ALL:
+            differences = _differences(names, means, resampled, against, config, n)
+    for method, items in lists.items():
         for k in config.k:
-            covered = coverage(items, ranks, k, n_items)
-            rows.append(_row(method, ALL, "coverage", k, covered, np.nan, np.nan, len(targets)))
+            rows.append(_row(method, ALL, "coverage", k, coverage(items[:, :k], n_items), np.nan, np.nan, len(targets)))
     order = {method: number for number, method in enumerate(lists)}
-    return pd.DataFrame(rows).sort_values(C.METHOD, key=lambda column: column.map(order), kind="stable")
+    metrics = pd.DataFrame(rows).sort_values(C.METHOD, key=lambda column: column.map(order), kind="stable")
+    return metrics, pd.DataFrame(differences)
 
 
-def _values(table: pa.Table, targets: np.ndarray, cut_offs: tuple[int, ...]) -> np.ndarray:
+def _values(items: np.ndarray, targets: np.ndarray, cut_offs: tuple[int, ...]) -> np.ndarray:
     """(T, cut-offs * metrics) float64 of one method; a target that is not in its list scores 0."""
-    rows, items, ranks = (table[name].to_numpy() for name in (ROW, ITEM_NUMBER, C.RANK))
-    hit = items == targets[rows]
-    rank_of_target = np.zeros(len(targets), dtype=np.int64)
-    rank_of_target[rows[hit]] = ranks[hit]
-    return np.stack([per_target(rank_of_target, k)[metric] for k in cut_offs for metric in _METRICS], axis=1)
+    hit = items == targets[:, None]
+    ranks = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
+    return np.stack([per_target(ranks, k)[metric] for k in cut_offs for metric in METRICS], axis=1)
+
+
+def _differences(
+    names: list[tuple[str, str, int]],
+    means: np.ndarray,
+    resampled: np.ndarray,
+    against: tuple[str, ...],
+    config: EvaluateConfig,
+    n: int,
+) -> list[dict[str, Any]]:
+    place = {name: i for i, name in enumerate(names)}
+    pairs = [(name, other) for other in against for name in names if name[0] != other and (other, *name[1:]) in place]
+    mine = np.array([place[name] for name, _ in pairs], dtype=np.int64)
+    theirs = np.array([place[(other, *name[1:])] for name, other in pairs], dtype=np.int64)
+    paired = resampled[:, mine] - resampled[:, theirs]
+    low, high = interval(paired, config.confidence)
+    p = p_value(paired)
+    return [
+        {
+            C.METHOD: name[0],
+            C.AGAINST: other,
+            C.METRIC: name[1],
+            C.K: name[2],
+            C.VALUE: float(means[mine[i]] - means[theirs[i]]),
+            C.CI_LOW: float(low[i]),
+            C.CI_HIGH: float(high[i]),
+            C.P: float(p[i]),
+            C.N: n,
+        }
+        for i, (name, other) in enumerate(pairs)
+    ]
 
 
 def _row(method: str, name: str, metric: str, k: int, value: float, low: float, high: float, n: int) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from tsrec.columns import Split
+from tsrec.columns import ALL, Split
 from tsrec.histories import Histories
-
-ALL = "all"
 
 _LENGTHS = ((1, 2), (3, 5), (6, 10), (11, None))
 _HEAD_SHARE, _TAIL_SHARE = 0.2, 0.5  # of the items that have train events, by their number of train events
@@ -32,7 +30,15 @@ def slices_of(histories: Histories, events: np.ndarray, n_items: int) -> dict[st
     slices["mid items"] = (counts > 0) & ~in_head & ~in_tail
     slices["tail items"] = in_tail
     slices["cold items"] = counts == 0
-    repeats = [item in histories.history_of(int(event)) for item, event in zip(targets, events, strict=True)]
-    slices["repeats"] = np.array(repeats, dtype=bool)
+    slices["repeats"] = _is_repeat(histories, n_items)[events]
     slices["new to the user"] = ~slices["repeats"]
     return slices
+
+
+def _is_repeat(histories: Histories, n_items: int) -> np.ndarray:
+    """(E,) bool: whether the user has had the item of this event before."""
+    pairs = histories.users() * n_items + histories.items
+    order = np.argsort(pairs, kind="stable")  # a user's events with one item together, in their order
+    again = np.zeros(len(pairs), dtype=bool)
+    again[order[1:]] = pairs[order[1:]] == pairs[order[:-1]]
+    return again

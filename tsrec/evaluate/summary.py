@@ -1,21 +1,70 @@
-"""The metrics table as people read it: one row per method."""
+"""The metrics as people read them: one row per method, and a line that says what the LLM adds."""
 
 import pandas as pd
 
+from tsrec.columns import ALL, FUSED, LLM
 from tsrec.columns import Columns as C
 
+_ABLATED = f"{FUSED} without "
 
-def metrics_table(metrics: pd.DataFrame) -> pd.DataFrame:
-    """HR and NDCG of all targets at every cut-off, n, and the intervals at the largest cut-off.
 
-    Rows are methods, best NDCG at the largest cut-off first.
+def is_ablation(method: str) -> bool:
+    """Whether a method is the fusion without one of its members."""
+    return method.startswith(_ABLATED)
+
+
+def metrics_table(metrics: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
+    """The fusion and its members: HR and NDCG of all targets at every cut-off, n, and the paired difference of the
+    fusion's NDCG at the largest cut-off to each, with its interval over users.
+
+    Rows are methods: the fusion, then the others, best NDCG at the largest cut-off first.
     """
-    rows = metrics[(metrics[C.SLICE] == "all") & metrics[C.METRIC].isin(("hr", "ndcg"))]
+    rows = metrics[(metrics[C.SLICE] == ALL) & metrics[C.METRIC].isin(("hr", "ndcg"))]
+    rows = rows[~rows[C.METHOD].map(is_ablation)]
     rows = rows.assign(name=rows[C.METRIC].str.upper() + "@" + rows[C.K].astype(str))
     table = rows.pivot_table(index=C.METHOD, columns="name", values=C.VALUE, sort=False).round(4)
-    table["n"] = rows.groupby(C.METHOD)[C.N].max()
     largest = rows[C.K].max()
-    for name, group in rows[rows[C.K] == largest].groupby("name", sort=False):
-        bounds = group.set_index(C.METHOD)[[C.CI_LOW, C.CI_HIGH]]
-        table[f"{name} interval"] = [f"[{low:.4f}, {high:.4f}]" for low, high in bounds.loc[table.index].to_numpy()]
-    return table.sort_values(f"NDCG@{largest}", ascending=False).rename_axis(columns=None)
+    table["n"] = rows.groupby(C.METHOD)[C.N].max()
+    gains = _of_fusion(differences, largest, "ndcg").set_index(C.METHOD)
+    table[f"{FUSED} ahead by (NDCG@{largest})"] = [
+        _gain(gains.loc[method]) if method in gains.index else "" for method in table.index
+    ]
+    table = table.sort_values(f"NDCG@{largest}", ascending=False)
+    first = [method for method in table.index if method == FUSED]
+    return table.loc[first + [method for method in table.index if method != FUSED]].rename_axis(columns=None)
+
+
+def worth(differences: pd.DataFrame) -> pd.DataFrame:
+    """What each member adds to the fusion: columns method (the member), metric, value, ci_low, ci_high, p, at the
+    largest cut-off, the most worth first. Empty where the fusion without each member was not measured."""
+    largest = differences[C.K].max()
+    rows = pd.concat([_of_fusion(differences, largest, metric) for metric in ("hr", "ndcg")])
+    rows = rows[rows[C.METHOD].map(is_ablation)]
+    rows = rows.assign(**{C.METHOD: rows[C.METHOD].str.removeprefix(_ABLATED)})
+    return rows.sort_values([C.METRIC, C.VALUE], ascending=[False, False], ignore_index=True)
+
+
+def headline(differences: pd.DataFrame) -> str:
+    """One sentence: what the LLM adds to the fusion."""
+    rows = worth(differences)
+    mine = rows[(rows[C.METHOD] == LLM) & (rows[C.METRIC] == "ndcg")]
+    if mine.empty:
+        return "What the LLM adds to the fusion was not measured on these targets."
+    row = mine.iloc[0]
+    shown = "adds to" if row[C.VALUE] > 0 else "takes from"
+    proof = "" if row[C.P] < 0.05 else ", which these users do not tell from nothing"
+    return (
+        f"The LLM {shown} the fusion {abs(row[C.VALUE]):.4f} NDCG@{row[C.K]} "
+        f"[{row[C.CI_LOW]:+.4f}, {row[C.CI_HIGH]:+.4f}], p = {row[C.P]:.3g}{proof}."
+    )
+
+
+def _of_fusion(differences: pd.DataFrame, k: int, metric: str) -> pd.DataFrame:
+    """Rows of `differences` against the fusion, turned round: how much the fusion is ahead of each method."""
+    mine = (differences[C.AGAINST] == FUSED) & (differences[C.METRIC] == metric) & (differences[C.K] == k)
+    rows = differences[mine]
+    return rows.assign(**{C.VALUE: -rows[C.VALUE], C.CI_LOW: -rows[C.CI_HIGH], C.CI_HIGH: -rows[C.CI_LOW]})
+
+
+def _gain(row: pd.Series) -> str:
+    return f"{row[C.VALUE]:+.4f} [{row[C.CI_LOW]:+.4f}, {row[C.CI_HIGH]:+.4f}]"

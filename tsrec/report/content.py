@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tsrec.columns import ALL, FUSED, Split
 from tsrec.columns import Columns as C
-from tsrec.columns import Split
 from tsrec.config import ReportConfig
+from tsrec.evaluate.summary import is_ablation, worth
 from tsrec.sid import format_sid, format_token
 from tsrec.store import Artifact
 
@@ -68,9 +69,9 @@ def token_tree(
 
 
 def metric_rows(metrics: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
-    """The table of methods: column titles, the largest K first, and per method its cells `value [low, high]`, best NDCG
-    first."""
-    rows = metrics[metrics[C.SLICE] == "all"]
+    """The table of methods: column titles, the largest K first, and per method its cells `value [low, high]`; the
+    fusion, then its members, best NDCG first."""
+    rows = metrics[(metrics[C.SLICE] == ALL) & ~metrics[C.METHOD].map(is_ablation)]
     columns = list(dict.fromkeys(zip(rows[C.METRIC], rows[C.K].astype(int), strict=True)))
     columns.sort(key=lambda column: -column[1])  # stable: metrics of one K stay in their order
     largest = columns[0][1]
@@ -85,13 +86,41 @@ def metric_rows(metrics: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]
                 "order": cells[("ndcg", largest)].value,
             }
         )
-    return [f"{metric.upper()}@{k}" for metric, k in columns], sorted(methods, key=lambda m: -m["order"])
+    return [f"{metric.upper()}@{k}" for metric, k in columns], sorted(
+        methods, key=lambda m: (m["method"] != FUSED, -m["order"])
+    )
+
+
+def worth_rows(differences: pd.DataFrame) -> list[dict[str, str]]:
+    """What each member adds to the fusion, at the largest cut-off: member, metric, the gain with its interval, p."""
+    return [
+        {
+            "member": row.method,
+            "metric": f"{row.metric.upper()}@{row.k}",
+            "gain": f"{row.value:+.4f} [{row.ci_low:+.4f}, {row.ci_high:+.4f}]",
+            "p": f"{row.p:.3g}",
+        }
+        for row in worth(differences).itertuples(index=False)
+    ]
+
+
+def gate_rows(gate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The gate's weights as a table: one row a member, one column a feature."""
+    return [
+        {
+            "member": name,
+            "temperature": f"{member['temperature']:.3g}",
+            **{feature: f"{weight:+.2f}" for feature, weight in member["weights"].items()},
+        }
+        for name, member in gate["members"].items()
+    ]
 
 
 def user_stories(parents: Mapping[str, Artifact], config: ReportConfig) -> list[dict[str, Any]]:
     """A few users: what they had, what was recommended, and which meanings the two share."""
     interactions = parents["ingest"].frame("interactions")
-    recommendations = parents["evaluate"].frame("recommendations")
+    recommendations = parents["fuse"].frame("recommendations")
+    recommendations = recommendations[recommendations[C.SPLIT] == Split.TEST.value]
     titles = parents["ingest"].frame("items").set_index(C.ITEM)[C.TITLE]
     codes = parents["sids"].frame("item_sids").set_index(C.ITEM)[C.CODES]
     semantics = parents["sa_init"].frame("token_semantics")
@@ -114,7 +143,8 @@ def user_stories(parents: Mapping[str, Artifact], config: ReportConfig) -> list[
                         "rank": int(row.rank),
                         "title": titles[row.item_id],
                         "sid": format_sid(codes[row.item_id]),
-                        "score": f"{row.score:.2f}",
+                        "score": f"{row.score:.2f}" if row.score == row.score else "",
+                        "proposed_by": ", ".join(row.proposed_by),
                         "hit": row.item_id in actual,
                         "why": _why(row.item_id, history, codes, keywords),
                     }

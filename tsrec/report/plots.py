@@ -12,19 +12,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
+from tsrec.columns import ALL, FUSED, LLM
 from tsrec.columns import Columns as C
+from tsrec.evaluate.summary import is_ablation
 
 _OURS, _OTHERS = "#2563eb", "#94a3b8"
+_COLORS = {FUSED: _OURS, LLM: "#7c3aed"}
 _LINES = ("#2563eb", "#ea580c", "#16a34a", "#9333ea", "#0891b2", "#be123c", "#65a30d")
 
 
 def metrics_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:
     """Horizontal bars of one metric at one cut-off, with confidence intervals, best method on top."""
-    rows = metrics[(metrics[C.SLICE] == "all") & (metrics[C.METRIC] == metric) & (metrics[C.K] == k)]
+    rows = metrics[(metrics[C.SLICE] == ALL) & (metrics[C.METRIC] == metric) & (metrics[C.K] == k)]
     rows = rows.sort_values(C.VALUE)
     figure, axes = _figure(6.4, 0.5 + 0.42 * len(rows))
     errors = np.vstack([rows[C.VALUE] - rows[C.CI_LOW], rows[C.CI_HIGH] - rows[C.VALUE]]).clip(min=0)
-    colors = [_OURS if method == "tsrec" else _OTHERS for method in rows[C.METHOD]]
+    colors = [_COLORS.get(method, _OTHERS) for method in rows[C.METHOD]]
     axes.barh(rows[C.METHOD], rows[C.VALUE], xerr=errors, color=colors, error_kw={"ecolor": "#334155", "lw": 1})
     axes.set_xlabel(f"{metric.upper()}@{k}, with {_interval_note(rows)}")
     return _png(figure)
@@ -76,13 +79,14 @@ def history_plot(lengths: np.ndarray, popularity: np.ndarray) -> bytes:
 
 
 def slices_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:
-    """Grouped bars: every slice, the model beside each baseline."""
-    rows = metrics[(metrics[C.SLICE] != "all") & (metrics[C.METRIC] == metric) & (metrics[C.K] == k)]
+    """Grouped bars: every slice, the fusion beside each member."""
+    rows = metrics[(metrics[C.SLICE] != ALL) & (metrics[C.METRIC] == metric) & (metrics[C.K] == k)]
+    rows = rows[~rows[C.METHOD].map(is_ablation)]
     table = rows.pivot_table(index=C.SLICE, columns=C.METHOD, values=C.VALUE, sort=False)
     figure, axes = _figure(6.4, 3.0)
     width = 0.8 / max(len(table.columns), 1)
     for number, method in enumerate(table.columns):
-        color = _OURS if method == "tsrec" else _LINES[1:][number % (len(_LINES) - 1)]
+        color = _LINES[number % len(_LINES)]
         axes.bar(np.arange(len(table)) + number * width, table[method], width, color=color, label=method)
     axes.set_xticks(np.arange(len(table)) + 0.4 - width / 2, list(table.index), rotation=30, ha="right", fontsize=8)
     axes.set_ylabel(f"{metric.upper()}@{k}")
@@ -92,7 +96,7 @@ def slices_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:
 
 def _interval_note(rows: pd.DataFrame) -> str:
     n_targets = int(rows[C.N].max()) if len(rows) else 0
-    return f"confidence intervals over {n_targets:,} targets"
+    return f"confidence intervals over users, {n_targets:,} targets"
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from tsrec.columns import ALL, Split
 from tsrec.columns import Columns as C
-from tsrec.columns import Split
 from tsrec.config import Config, ReportConfig
+from tsrec.evaluate.summary import headline
 from tsrec.report import content, plots
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter
@@ -23,6 +24,7 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
     for name, png in images.items():
         (folder / f"{name}.png").write_bytes(png)
     codes, health = parents["sids"].matrix("item_sids", C.CODES), parents["sids"].frame("codebook_health")
+    differences = parents["evaluate"].frame("differences")
     columns, methods = content.metric_rows(metrics)
     # Item text is untrusted: autoescape covers every value that the template prints.
     environment = Environment(loader=PackageLoader("tsrec.report"), autoescape=select_autoescape(default=True))
@@ -31,6 +33,9 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         summary=content.data_summary(items, interactions),
         columns=columns,
         methods=methods,
+        headline=headline(differences),
+        worth=content.worth_rows(differences),
+        gate=content.gate_rows(parents["fuse"].json("gate")),
         health=_rounded(health.assign(**{C.LEVEL: health[C.LEVEL] + 1}).to_dict("records")),  # people count from 1
         tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items, config.n_examples),
         stories=content.user_stories(parents, config),
@@ -57,7 +62,7 @@ def _images(parents: Mapping[str, Artifact]) -> dict[str, bytes]:
         "hr": plots.metrics_plot(table, "hr", k),
         "ndcg": plots.metrics_plot(table, "ndcg", k),
     }
-    if (table[C.SLICE] != "all").any():
+    if (table[C.SLICE] != ALL).any():
         images["slices"] = plots.slices_plot(table, "hr", k)
     return images
 
@@ -68,7 +73,7 @@ def _rounded(records: list[dict]) -> list[dict]:
 
 def _parents(config: Config) -> tuple[str, ...]:
     teacher = () if config.sa_init.import_file else ("keywords",)
-    return ("ingest", *teacher, "sids", "sa_init", "finetune", "baselines", "evaluate")
+    return ("ingest", *teacher, "sids", "sa_init", "finetune", "decode", "candidates", "fuse", "evaluate")
 
 
-STAGE = Stage(name="report", version=2, config=lambda config: config.report, parents=_parents, run=run)
+STAGE = Stage(name="report", version=3, config=lambda config: config.report, parents=_parents, run=run)

@@ -3,6 +3,7 @@
 from tsrec.store.artifact import Artifact, ArtifactWriter
 from tsrec.store.fingerprint import canonical_json, file_sha256, fingerprint
 from tsrec.store.known_hashes import known_sha256
+from tsrec.store.lineage import Lineage
 from tsrec.store.manifest import SHARED, ArtifactKey, FileEntry, Manifest
 from tsrec.store.runs import record_run
 from tsrec.store.store import ArtifactStore
@@ -14,6 +15,7 @@ __all__ = [
     "ArtifactStore",
     "ArtifactWriter",
     "FileEntry",
+    "Lineage",
     "Manifest",
     "canonical_json",
     "file_sha256",

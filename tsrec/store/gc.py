@@ -149,7 +149,8 @@ def _with_ancestors(roots: Iterable[Artifact], artifacts: list[Artifact]) -> set
         if key.path in wanted:
             continue
         wanted.add(key.path)
-        for stage, fingerprint in key.parents.items():
+        for role, fingerprint in key.parents.items():
+            stage = role.partition(":")[0]
             places = (f"{dataset}/{stage}/{fingerprint}" for dataset in (key.dataset, SHARED))
             queue.extend(by_path[place] for place in places if place in by_path)
     return wanted

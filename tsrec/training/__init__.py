@@ -1,6 +1,7 @@
 """Training shared by the LLM and the SASRec baseline: mixing, packing, and a Trainer that resumes to the same bytes."""
 
 from tsrec.devices import resolve_device, resolve_precision
+from tsrec.training.losses import chunked_cross_entropy
 from tsrec.training.mixture import Mixture
 from tsrec.training.packing import IGNORED, Example, Examples, pack, packed_attention_mask
 from tsrec.training.trainer import Recipe, train
@@ -11,6 +12,7 @@ __all__ = [
     "Examples",
     "Mixture",
     "Recipe",
+    "chunked_cross_entropy",
     "pack",
     "packed_attention_mask",
     "resolve_device",

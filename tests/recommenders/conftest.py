@@ -1,12 +1,19 @@
-"""Histories from plain lists, and the real data where they lie beside the project."""
+"""Histories from plain lists, members fitted on them, and the real data where they lie beside the project."""
 
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tsrec.columns import Columns as C
+from tsrec.columns import Split
+from tsrec.config import Section
 from tsrec.histories import Histories, build_histories
+from tsrec.recommenders.member import Catalogue, FitInputs, Member
+from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.ranking import Filter
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -28,6 +35,32 @@ def item_ids(n_items: int) -> pd.Series:
 
 def histories_of(users: dict[str, list[tuple[int, str]]], n_items: int) -> Histories:
     return build_histories(interactions_of(users), item_ids(n_items))
+
+
+def catalogue_of(histories: Histories, n_items: int) -> Catalogue:
+    trained = np.bincount(histories.items[histories.splits == Split.TRAIN.value], minlength=n_items)
+    return Catalogue(item_ids(n_items).to_numpy(dtype=object), trained.astype(np.int64))
+
+
+def fitted(method: str, histories: Histories, n_items: int, config: Section | None = None) -> Member:
+    """A member that was fitted, saved and opened again."""
+    kind = MEMBERS[method]
+    config = config or kind.config_type()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder) / "work"
+        work.mkdir()
+        kind.fit(FitInputs(histories, catalogue_of(histories, n_items), config, {}, work, Path(folder)))
+        return kind.load(Path(folder), config)
+
+
+def scores_of(member: Member, histories: Histories, events: np.ndarray, n_items: int) -> np.ndarray:
+    """(T, n_items) the scores of what a member proposes, 0 for all else."""
+    pasts = [histories.history_of(int(event)) for event in events]
+    items, values = member.rank(pasts, n_items, Filter(n_items))
+    scores = np.zeros((len(events), n_items))
+    rows, places = np.nonzero(items >= 0)
+    scores[rows, items[rows, places]] = values[rows, places]
+    return scores
 
 
 @pytest.fixture(scope="session", params=["industrial", "beauty"])

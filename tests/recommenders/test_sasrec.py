@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.baselines.conftest import histories_of
-from tsrec.baselines import BASELINES, FitInputs
-from tsrec.baselines.sasrec import _examples
+from tests.recommenders.conftest import catalogue_of, fitted, histories_of, scores_of
 from tsrec.columns import Split
-from tsrec.config import BaselinesConfig
+from tsrec.config import SasRecConfig
 from tsrec.histories import Histories
+from tsrec.recommenders import sasrec
+from tsrec.recommenders.member import FitInputs
 from tsrec.training import IGNORED
 
 T, V, X, H = (split.value for split in (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY))
 N_ITEMS = 12
-CONFIG = BaselinesConfig(sasrec_hidden=32, sasrec_layers=2, sasrec_epochs=30, sasrec_window=6)
+CONFIG = SasRecConfig(hidden=32, epochs=30, window=6, learning_rate=2e-3, dropout=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -30,30 +30,31 @@ def ring() -> Histories:
     return histories_of(users, N_ITEMS)
 
 
-def test_the_order_of_two_items_is_learned(ring: Histories, tmp_path: Path) -> None:
-    score = BASELINES["sasrec"](FitInputs(ring, N_ITEMS, CONFIG, tmp_path))
+def test_the_order_of_two_items_is_learned(ring: Histories) -> None:
     events = ring.target_events(Split.TEST)
-    scores = score(events)
+    scores = scores_of(fitted("sasrec", ring, N_ITEMS, CONFIG), ring, events, N_ITEMS)
     assert scores.shape == (len(events), N_ITEMS)
     # Popularity and single transitions cannot tell the two directions apart: they hit half.
     assert (scores.argmax(1) == ring.items[events]).mean() > 0.95
 
 
-def test_a_repeated_call_scores_the_same(ring: Histories, tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"sasrec_epochs": 2})
-    events = ring.target_events(Split.TEST)[:20]
-    first = BASELINES["sasrec"](FitInputs(ring, N_ITEMS, config, tmp_path / "a"))(events)
-    resumed = BASELINES["sasrec"](FitInputs(ring, N_ITEMS, config, tmp_path / "a"))(events)
-    afresh = BASELINES["sasrec"](FitInputs(ring, N_ITEMS, config, tmp_path / "b"))(events)
-    assert first.tolist() == resumed.tolist() == afresh.tolist()
+def test_a_repeated_call_ends_with_the_same_bytes(ring: Histories, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"epochs": 2})
+
+    def weights(name: str) -> bytes:
+        folder = tmp_path / name
+        (folder / "work").mkdir(parents=True, exist_ok=True)
+        sasrec.fit(FitInputs(ring, catalogue_of(ring, N_ITEMS), config, {}, folder / "work", folder))
+        return (folder / "sasrec.safetensors").read_bytes()
+
+    assert weights("a") == weights("a") == weights("b")
 
 
-def test_scores_do_not_depend_on_the_batch(ring: Histories, tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"sasrec_epochs": 1})
-    score = BASELINES["sasrec"](FitInputs(ring, N_ITEMS, config, tmp_path))
+def test_scores_do_not_depend_on_the_batch(ring: Histories) -> None:
+    member = fitted("sasrec", ring, N_ITEMS, CONFIG.model_copy(update={"epochs": 1}))
     events = np.concatenate([ring.target_events(Split.TRAIN)[:8], ring.target_events(Split.TEST)[:8]])
-    alone = np.concatenate([score(event[None]) for event in events])
-    np.testing.assert_allclose(score(events), alone, atol=1e-5)
+    alone = np.concatenate([scores_of(member, ring, event[None], N_ITEMS) for event in events])
+    np.testing.assert_allclose(scores_of(member, ring, events, N_ITEMS), alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("window", [2, 3, 5, 50])
@@ -67,7 +68,7 @@ def test_every_target_is_learned_from_once_and_nothing_else(window: int, split: 
     }
     histories = histories_of(users, N_ITEMS)
     labels = []
-    for example in _examples(histories, split, window):
+    for example in sasrec._examples(histories, split, window):
         assert 1 <= len(example.input_ids) == len(example.labels) <= window
         labels += example.labels[example.labels != IGNORED].tolist()
     assert sorted(labels) == sorted((histories.items[histories.target_events(split)] + 1).tolist())

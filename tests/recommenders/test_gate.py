@@ -1,0 +1,134 @@
+"""The pool's features by hand, the gate against a plain softmax, and what fitting it promises."""
+
+import numpy as np
+import pytest
+
+from tsrec.recommenders.gate import Gate, learnable, new_gate, prior_of
+from tsrec.recommenders.pool import ITEM_FEATURES, MEMBER_FEATURES, pool_of
+from tsrec.recommenders.ranking import Ranked
+
+N = 30
+
+
+def _lists(items: list[list[int]], scores: list[list[float]]) -> Ranked:
+    return Ranked(np.array(items, dtype=np.int32), np.array(scores, dtype=np.float32))
+
+
+def _simulated(n: int, seed: int) -> tuple[dict[str, Ranked], list[np.ndarray], np.ndarray, np.ndarray]:
+    """One member that mostly knows, one that guesses, of N items; the right item comes from the first."""
+    random = np.random.default_rng(seed)
+    knows = np.argsort(random.random((n, N)), axis=1)[:, :8]
+    guesses = np.argsort(random.random((n, N)), axis=1)[:, :8]
+    falling = np.tile(np.linspace(3, 0, 8), (n, 1))
+    chance = np.exp(falling) / np.exp(falling).sum(axis=1, keepdims=True)
+    place = (random.random((n, 1)) > chance.cumsum(axis=1)).sum(axis=1).clip(max=7)
+    lists = {"knows": _lists(knows.tolist(), falling.tolist()), "guesses": _lists(guesses.tolist(), falling.tolist())}
+    pasts = [random.integers(0, N, 4) for _ in range(n)]
+    return lists, pasts, knows[np.arange(n), place], random.integers(0, 50, N)
+
+
+def _fitted(lists: dict[str, Ranked], pasts: list[np.ndarray], right: np.ndarray, trained: np.ndarray) -> Gate:
+    gate = new_gate(lists, depth=8)
+    return gate.fitted([learnable(gate.pool(lists, pasts, trained), right)], [right], ridge=1.0)
+
+
+def _hit_rate(
+    gate: Gate, lists: dict[str, Ranked], pasts: list[np.ndarray], right: np.ndarray, trained: np.ndarray
+) -> float:
+    fused, _ = gate.rank(gate.pool(lists, pasts, trained), 1)
+    return float((fused.items[:, 0] == right).mean())
+
+
+def test_features_by_hand() -> None:
+    lists = {
+        "one": _lists([[4, 7, -1], [7, 2, 3]], [[2.0, 1.0, -np.inf], [3.0, 3.0, -np.inf]]),
+        "two": _lists([[7, 1, 2], [5, -1, -1]], [[1.0, 0.0, -1.0], [9.0, -np.inf, -np.inf]]),
+    }
+    trained = np.arange(10)
+    pool = pool_of(
+        lists, {"one": 1.0, "two": 2.0}, [np.array([7, 4, 7]), np.array([], dtype=np.int64)], trained, depth=2
+    )
+    assert list(zip(pool.rows.tolist(), pool.items.tolist(), strict=True)) == [
+        (0, 1), (0, 4), (0, 7), (1, 2), (1, 5), (1, 7),
+    ]  # fmt: skip
+    assert pool.ranks.tolist() == [[0, 2], [1, 0], [2, 1], [2, 0], [0, 1], [1, 0]]
+    features = dict(
+        zip(
+            [*MEMBER_FEATURES, *(f"two {name}" for name in MEMBER_FEATURES), *ITEM_FEATURES],
+            pool.features[2],
+            strict=True,
+        )
+    )
+    share = 1 / (1 + np.e)  # of scores 2 and 1
+    assert features["listed"] == features["two listed"] == 1
+    assert features["share"] == pytest.approx(share)
+    assert features["log_share"] == pytest.approx(1 + np.log(share) / 12)
+    assert features["reciprocal_rank"] == 0.5 and features["two reciprocal_rank"] == 1
+    assert features["log_rank"] == pytest.approx(1 - np.log(2) / np.log(3))
+    assert features["two share"] == pytest.approx(1 / (1 + np.exp(-0.5)))  # at twice the temperature
+    assert features["popularity"] == pytest.approx(np.log(8) / 4)
+    assert (features["repeat"], features["repeat_recency"]) == (1, 1)
+    assert features["repeat_count"] == pytest.approx(np.log(2))
+    assert not pool.features[3, 5:10].any() and not pool.features[5, -3:].any()
+
+
+def test_scores_are_log_probabilities_within_the_pool() -> None:
+    lists, pasts, _, trained = _simulated(20, seed=1)
+    gate = new_gate(lists, depth=8)
+    fused, member_ranks = gate.rank(gate.pool(lists, pasts, trained), 16)
+    np.testing.assert_allclose(np.exp(fused.scores).sum(axis=1), 1, rtol=1e-4)
+    assert (np.diff(fused.scores, axis=1)[np.isfinite(fused.scores[:, 1:])] <= 0).all()
+    for row in range(20):
+        for place, item in enumerate(fused.items[row]):
+            for member, ranked in enumerate(lists.values()):
+                listed = ranked.items[row].tolist()
+                assert member_ranks[row, place, member] == (listed.index(item) + 1 if item in listed else 0)
+
+
+def test_the_fit_finds_who_knows() -> None:
+    lists, pasts, right, trained = _simulated(600, seed=2)
+    gate = _fitted(lists, pasts, right, trained)
+    other = _simulated(600, seed=3)
+    assert _hit_rate(gate, *other) > 1.2 * _hit_rate(new_gate(lists, 8), *other)
+    assert _hit_rate(gate, *other) == pytest.approx((other[0]["knows"].items[:, 0] == other[2]).mean(), abs=0.02)
+
+
+def test_the_gradient_vanishes_at_the_fit_and_any_start_ends_there() -> None:
+    lists, pasts, right, trained = _simulated(300, seed=4)
+    gate = _fitted(lists, pasts, right, trained)
+    pool = learnable(gate.pool(lists, pasts, trained), right)
+    assert set(pool.rows.tolist()) == set(range(300))  # all of them are listed by the member that knows
+
+    def loss(weights: np.ndarray) -> float:
+        scores = pool.features @ weights
+        total = 0.0
+        for row in range(300):
+            mine = pool.rows == row
+            total += np.log(np.exp(scores[mine]).sum()) - scores[mine & (pool.items == right[row])][0]
+        return float(total + ((weights - prior_of(2)) ** 2).sum())
+
+    best = loss(gate.weights)
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        assert loss(gate.weights + random.normal(0, 0.1, len(gate.weights))) > best
+
+
+def test_without_targets_the_prior_stands_and_ranks_what_more_members_rank_high() -> None:
+    lists = {
+        "a": _lists([[1, 2, 3]], [[3.0, 2.0, 1.0]]),
+        "b": _lists([[2, 1, 4]], [[3.0, 2.0, 1.0]]),
+        "c": _lists([[2, 5, 1]], [[3.0, 2.0, 1.0]]),
+    }
+    gate = new_gate(lists, 3)
+    pool = gate.pool(lists, [np.array([0])], np.zeros(9))
+    fitted = gate.fitted([learnable(pool, np.array([8]))], [np.array([8])], ridge=1.0)
+    assert fitted.weights.tolist() == prior_of(3).tolist()
+    assert gate.rank(pool, 3)[0].items.tolist() == [[2, 1, 5]]
+
+
+def test_a_gate_survives_json() -> None:
+    lists, pasts, right, trained = _simulated(50, seed=5)
+    gate = _fitted(lists, pasts, right, trained)
+    again = Gate.from_json(gate.to_json())
+    assert again.members == gate.members and again.temperatures == gate.temperatures and again.depth == gate.depth
+    assert again.weights.tolist() == gate.weights.tolist()

@@ -1,0 +1,113 @@
+"""What everything that recommends reads: the rules for all members, each member's settings, the beams, the fusion."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tsrec.config.section import Device, Section, runtime
+
+MemberName = Literal["popular", "transitions", "item-knn", "text-similarity", "sasrec"]
+Repeats = Literal["allowed", "forbidden", "learned"]
+
+
+class RecommendConfig(Section):
+    """Rules that hold for every member alike, so that their lists can be compared and fused."""
+
+    repeats: Repeats = Field(
+        "learned",
+        description="Items that the user already has. forbidden: nobody recommends them. allowed: everybody may. "
+        "learned: the members may, and the fusion learns from valid how likely a repeat is.",
+    )
+    n_candidates: int = Field(200, ge=1, le=2000, description="Items in each member's list of a target.")
+    max_valid_targets: int = Field(
+        10_000,
+        ge=100,
+        description="Most targets of valid that are ranked, drawn at random: the fusion has few weights.",
+    )
+    seed: int = Field(1, ge=0, description="Seed of that draw.")
+
+
+class PopularConfig(Section):
+    """Most popular has no settings."""
+
+
+class TransitionsConfig(Section):
+    """What tends to follow what."""
+
+    window: int = Field(3, ge=1, le=50, description="A move leads at most this many events ahead, weighed 1/distance.")
+    last: int = Field(10, ge=1, description="Events of a history that count, weighed 1/recency.")
+    own: float = Field(0.5, ge=0, description="Weight of the history's own items, for data in which items repeat.")
+
+
+class ItemKnnConfig(Section):
+    """Items whose users overlap."""
+
+    last: int = Field(10, ge=1, description="Events of a history that count.")
+    neighbours: int = Field(200, ge=1, description="Neighbours kept of each item.")
+    user_events: int = Field(200, ge=2, description="Newest train events of each user that are counted.")
+
+
+class TextSimilarityConfig(Section):
+    """Items whose texts read like those of the history."""
+
+    last: int = Field(10, ge=1, description="Events of a history that count, weighed 1/recency.")
+
+
+class SasRecConfig(Section):
+    """SASRec, trained with cross-entropy over all items."""
+
+    hidden: int = Field(64, ge=8, description="Width.")
+    layers: int = Field(2, ge=1, description="Layers.")
+    heads: int = Field(2, ge=1, description="Attention heads.")
+    dropout: float = Field(0.5, ge=0, lt=1, description="Dropout on embeddings and on the last hidden state.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
+    weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay.")
+    epochs: int = Field(30, ge=1, description="Passes over the histories.")
+    patience: int | None = Field(3, ge=1, description="Early stopping on the loss of valid; empty: to the end.")
+    batch_size: int = Field(128, ge=1, description="Histories per step.")
+    window: int = Field(50, ge=2, description="Longest history, in items.")
+    seed: int = Field(1, ge=0, description="Seed of weights, data order and dropout.")
+
+
+class LlmVariant(Section):
+    """A further LLM as a member: the same pipeline with other settings; it shares all artifacts that are the same."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="The member is called `tsrec-NAME`.")
+    set: tuple[str, ...] = Field(
+        min_length=1, description="Settings that differ, as on the command line: `sids.seed=2`, `finetune.seed=2`."
+    )
+
+
+class MembersConfig(Section):
+    """The members of the fusion beside the LLM; each stands in the table by itself too."""
+
+    methods: tuple[MemberName, ...] = Field(
+        ("popular", "transitions", "item-knn", "text-similarity", "sasrec"),
+        min_length=1,
+        description="Members beside the LLM.",
+    )
+    llms: tuple[LlmVariant, ...] = Field((), description="Further LLMs: other SID spaces, other seeds.")
+    popular: PopularConfig = Field(PopularConfig(), description="Most popular.")
+    transitions: TransitionsConfig = Field(TransitionsConfig(), description="What follows what.")
+    item_knn: ItemKnnConfig = Field(ItemKnnConfig(), description="Items with the same users.")
+    text_similarity: TextSimilarityConfig = Field(TextSimilarityConfig(), description="Items with like texts.")
+    sasrec: SasRecConfig = Field(SasRecConfig(), description="A small transformer over item ids.")
+
+
+class DecodeConfig(Section):
+    """The LLM's lists, by constrained beam search."""
+
+    beams: int = Field(50, ge=1, le=512, description="Beams per user: at most so many items does the LLM propose.")
+    max_history: int = Field(20, ge=1, description="Items of history in the prompt: the last ones.")
+    batch_users: int = runtime(64, ge=1, description="Users decoded at once.")
+    shard_users: int = runtime(1024, ge=1, description="Users per shard; a killed run resumes at the next shard.")
+    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+
+
+class FuseConfig(Section):
+    """The fusion of all members' lists, fitted on valid alone."""
+
+    depth: int = Field(200, ge=1, description="Proposals of each member that count.")
+    ridge: float = Field(
+        1.0, gt=0, description="Pull of the weights towards a plain reciprocal-rank fusion, in targets' worth of nats."
+    )

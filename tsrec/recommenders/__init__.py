@@ -1,0 +1,8 @@
+"""Everything that recommends, behind one door: `Recommender.open(store, dataset).recommend(histories, k)`."""
+
+from tsrec.recommenders.fuse import STAGE as FUSE
+from tsrec.recommenders.members import MEMBER_STAGES
+from tsrec.recommenders.recommender import Recommendation, Recommender
+from tsrec.recommenders.stages import CANDIDATES, DECODE
+
+__all__ = ["CANDIDATES", "DECODE", "FUSE", "MEMBER_STAGES", "Recommendation", "Recommender"]

@@ -1,0 +1,163 @@
+"""Each member's lists for the targets of valid and test: what the fusion is fitted on and everything is measured by.
+
+One table a member, one row a target, in the same order for all: `split`, `user_id`, `position`, `items` (list<int32>,
+row numbers of the items table, best first) and `scores` (list<float32>; -inf where popularity filled the list up).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tsrec.columns import Columns as C
+from tsrec.columns import Split
+from tsrec.config import RecommendConfig
+from tsrec.errors import ArtifactError, DataError
+from tsrec.histories import Histories
+from tsrec.progress import progress
+from tsrec.recommenders.member import Catalogue, Member
+from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, fill
+from tsrec.store import Artifact
+from tsrec.store.work_files import kept_table
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The targets that are ranked: `events` (T,) rows of the histories, those of valid first."""
+
+    histories: Histories
+    events: np.ndarray
+
+    @property
+    def items(self) -> np.ndarray:
+        """(T,) the item that each target asks for."""
+        return self.histories.items[self.events]
+
+    @property
+    def users(self) -> np.ndarray:
+        """(T,) user index of each target."""
+        return self.histories.users()[self.events]
+
+    def of(self, split: Split) -> np.ndarray:
+        """(T,) bool: which targets are of `split`."""
+        return self.histories.splits[self.events] == split.value
+
+    def pasts(self, rows: slice | np.ndarray) -> list[np.ndarray]:
+        """The histories of some of the targets, whole, oldest first."""
+        return [self.histories.history_of(int(event)) for event in self.events[rows]]
+
+
+def ranked_targets(histories: Histories, rules: RecommendConfig) -> Targets:
+    """All targets of test, and those of valid, of which at most `max_valid_targets` are drawn."""
+    valid = histories.target_events(Split.VALID)
+    if len(valid) > rules.max_valid_targets:
+        random = np.random.default_rng([rules.seed, 0])
+        valid = np.sort(random.choice(valid, rules.max_valid_targets, replace=False))
+    return Targets(histories, np.concatenate([valid, histories.target_events(Split.TEST)]))
+
+
+def rank_targets(
+    member: Member,
+    name: str,
+    catalogue: Catalogue,
+    targets: Targets,
+    rules: RecommendConfig,
+    work: Path,
+    *,
+    batch: int = 256,
+    shard: int = 4096,
+) -> pa.Table:
+    """One member's candidates; finished shards are found again in `work`."""
+    popularity = catalogue.by_popularity()
+    parts = []
+    with progress(desc=f"ranking by {name}", total=len(targets.events), unit="target") as bar:
+        for rows in _shards(len(targets.events), shard):
+            # Other batches may give other last bits, so shards of another batch size are not mixed in.
+            path = work / f"{name} {rows[0]}-{rows[-1]}-{batch}.parquet"
+            make = partial(_rank_shard, member, targets, rows, rules, catalogue, popularity, batch)
+            parts.append(kept_table(path, make))
+            bar.update(len(rows))
+    return pa.concat_tables(parts)
+
+
+def read_candidates(artifact: Artifact, name: str, targets: Targets) -> Ranked:
+    """(T, K) lists of a member, as `lists_table` wrote them.
+
+    Raises:
+        ArtifactError: they are of other targets.
+    """
+    table = artifact.table(name)
+    positions = targets.histories.positions()[targets.events]
+    if len(table) != len(positions) or not np.array_equal(table[C.POSITION].to_numpy(), positions):
+        raise ArtifactError(f"{artifact.path}: {name} ranks other targets than ingest has; run the pipeline again")
+    lengths = table[C.ITEMS].combine_chunks().value_lengths().to_numpy()
+    width = int(lengths.max(initial=1))
+    items = np.full((len(table), width), NO_ITEM, dtype=np.int32)
+    scores = np.full((len(table), width), -np.inf, dtype=np.float32)
+    there = np.arange(width) < lengths[:, None]
+    items[there] = table[C.ITEMS].combine_chunks().flatten().to_numpy()
+    scores[there] = table[C.SCORES].combine_chunks().flatten().to_numpy()
+    return Ranked(items, scores)
+
+
+def candidate_names(artifact: Artifact) -> list[str]:
+    """The members whose lists an artifact holds, in the order of their names."""
+    files = (Path(name) for name in artifact.manifest.files)
+    return sorted(path.stem for path in files if path.suffix == ".parquet")
+
+
+def allowance(pasts: list[np.ndarray], n_items: int, rules: RecommendConfig) -> Filter:
+    """What the rule for repeats leaves open for each history."""
+    return Filter(n_items, pasts if rules.repeats == "forbidden" else None)
+
+
+def check_targets(targets: Targets) -> None:
+    """Raise DataError where there is nothing to rank."""
+    if not len(targets.events):
+        raise DataError("no targets in valid or test: no user has an earlier event; see ingest.split")
+
+
+def _shards(n_rows: int, size: int) -> Iterator[np.ndarray]:
+    for start in range(0, n_rows, size):
+        yield np.arange(start, min(start + size, n_rows))
+
+
+def _rank_shard(
+    member: Member,
+    targets: Targets,
+    rows: np.ndarray,
+    rules: RecommendConfig,
+    catalogue: Catalogue,
+    popularity: np.ndarray,
+    batch: int,
+) -> pa.Table:
+    pasts = targets.pasts(rows)
+    order = np.argsort([len(past) for past in pasts], kind="stable")  # prompts of like length together
+    width = min(rules.n_candidates, catalogue.n_items)
+    found = Ranked(np.empty((len(rows), width), np.int32), np.empty((len(rows), width), np.float32))
+    for start in range(0, len(order), batch):
+        some = order[start : start + batch]
+        mine = [pasts[row] for row in some]
+        allow = allowance(mine, catalogue.n_items, rules)
+        found.items[some], found.scores[some] = fill(member.rank(mine, width, allow), popularity, allow)
+    return lists_table(found, targets, rows)
+
+
+def lists_table(ranked: Ranked, targets: Targets, rows: np.ndarray | None = None) -> pa.Table:
+    """Lists as the table that `read_candidates` reads; `rows` (B,) are the targets that they are of (None: all)."""
+    rows = np.arange(len(targets.events)) if rows is None else rows
+    histories, events = targets.histories, targets.events[rows]
+    there = ranked.items >= 0
+    offsets = pa.array(np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32))
+    return pa.table(
+        {
+            C.SPLIT: pa.array(histories.splits[events]),
+            C.USER: pa.array(histories.user_ids[targets.users[rows]]),
+            C.POSITION: pa.array(histories.positions()[events].astype(np.int32)),
+            C.ITEMS: pa.ListArray.from_arrays(offsets, pa.array(ranked.items[there])),
+            C.SCORES: pa.ListArray.from_arrays(offsets, pa.array(ranked.scores[there])),
+        }
+    )

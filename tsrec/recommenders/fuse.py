@@ -1,0 +1,188 @@
+"""The fuse stage: all members' lists -> a gate, fitted on valid alone -> one list a target, and each member's worth.
+
+On test every target is ranked by the gate fitted on all of valid, and once more by a gate without each member. On valid
+each half of the users is ranked by the gate fitted on the other half, so that a figure read there is not flattered.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from tsrec.columns import FUSED, LLM, Split
+from tsrec.columns import Columns as C
+from tsrec.config import Config, FuseConfig, RecommendConfig, Section
+from tsrec.progress import progress
+from tsrec.recommenders.candidates import (
+    Targets,
+    allowance,
+    candidate_names,
+    lists_table,
+    ranked_targets,
+    read_candidates,
+)
+from tsrec.recommenders.gate import Gate, learnable, new_gate
+from tsrec.recommenders.member import Catalogue, read_catalogue
+from tsrec.recommenders.pool import Pool
+from tsrec.recommenders.ranking import Ranked, empty, fill
+from tsrec.stage import Parents, Stage
+from tsrec.store import ArtifactWriter
+
+_LENGTH = 50  # items of a fused list
+_SHOWN = 10  # items of it that `recommendations` shows
+_PROPOSERS_AMONG = 20  # a member proposes what it has among its first so many
+_BLOCK = 512  # targets whose pools are in memory at once
+
+
+class FuseSettings(Section):
+    """What the stage reads: its own section, and the rules for all members."""
+
+    own: FuseConfig
+    rules: RecommendConfig
+
+
+def without(member: str) -> str:
+    """The method, in `metrics`, that is the fusion of all others."""
+    return f"{FUSED} without {member}"
+
+
+def llm_name(role: str) -> str | None:
+    """The method that a parent's lists are of: `tsrec` for `decode`, `tsrec-x` for `decode:x`; None: no LLM's."""
+    stage, _, variant = role.partition(":")
+    if stage != "decode":
+        return None
+    return f"{LLM}-{variant}" if variant else LLM
+
+
+def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
+    """Write `gate.json`, `gates_without.json`, lists in the form of candidates (`fused`, and of test `fused without`
+    each member), and `recommendations`."""
+    catalogue, histories = read_catalogue(parents["ingest"])
+    fusion = _Fusion.of(parents, ranked_targets(histories, config.rules), catalogue, config)
+    targets, members = fusion.targets, tuple(fusion.lists)
+    is_valid = targets.of(Split.VALID)
+    gate = fusion.fit(members, is_valid)
+    others = {}
+    if len(members) > 1:
+        for name in progress(members, desc="fitting the fusion without each member", unit="member"):
+            others[without(name)] = fusion.fit(tuple(other for other in members if other != name), is_valid)
+    out.write_json("gate", gate.to_json())
+    out.write_json("gates_without", {name: other.to_json() for name, other in others.items()})
+    half = np.random.default_rng([config.rules.seed, 1]).random(targets.histories.n_users)[targets.users] < 0.5
+    fused = fusion.new_lists()
+    fusion.rank(gate, ~is_valid, fused)
+    for mine in (half, ~half):
+        fusion.rank(fusion.fit(members, is_valid & ~mine), is_valid & mine, fused)
+    out.write_table(FUSED, lists_table(fused.ranked, targets))
+    for name, other in others.items():
+        lists = fusion.new_lists()
+        fusion.rank(other, ~is_valid, lists)
+        out.write_table(name, lists_table(lists.ranked, targets))
+    out.write_table("recommendations", _recommendations(fused, members, targets, catalogue))
+    out.count(n_valid_targets=int(is_valid.sum()), n_weights=len(gate.weights))
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """Fused lists of all T targets, and the rank that each of M members gave each of the K items, 0 for none."""
+
+    ranked: Ranked
+    member_ranks: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Fusion:
+    """Members' lists of all targets: name -> (T, K) lists."""
+
+    targets: Targets
+    lists: dict[str, Ranked]
+    catalogue: Catalogue
+    config: FuseSettings
+
+    @classmethod
+    def of(cls, parents: Parents, targets: Targets, catalogue: Catalogue, config: FuseSettings) -> "_Fusion":
+        """Read the lists of every member, the LLM's first."""
+        llms = {role: name for role in parents if (name := llm_name(role))}
+        lists = {name: read_candidates(parents[role], LLM, targets) for role, name in llms.items()}
+        for name in candidate_names(parents["candidates"]):
+            lists[name] = read_candidates(parents["candidates"], name, targets)
+        return cls(targets, lists, catalogue, config)
+
+    def new_lists(self) -> _Lists:
+        """Lists of all targets that hold nothing yet."""
+        n_targets, length = len(self.targets.events), min(_LENGTH, self.catalogue.n_items)
+        return _Lists(empty(n_targets, length), np.zeros((n_targets, length, len(self.lists)), dtype=np.int16))
+
+    def fit(self, members: tuple[str, ...], wanted: np.ndarray) -> Gate:
+        """A gate over some members, fitted on the targets where `wanted` (T,) bool is true."""
+        rows = np.flatnonzero(wanted)
+        gate = new_gate({name: self.lists[name].of(rows) for name in members}, self.config.own.depth)
+        pools, right = [], []
+        for some in _blocks(rows):
+            right.append(self.targets.items[some])
+            pools.append(learnable(self._pool(gate, some), right[-1]))
+        return gate.fitted(pools, right, self.config.own.ridge)
+
+    def rank(self, gate: Gate, wanted: np.ndarray, into: _Lists) -> None:
+        """Fuse the lists of the targets where `wanted` is true."""
+        popularity, length = self.catalogue.by_popularity(), into.ranked.items.shape[1]
+        columns = [list(self.lists).index(name) for name in gate.members]
+        for some in progress(_blocks(np.flatnonzero(wanted)), desc="fusing", unit="block"):
+            ranked, member_ranks = gate.rank(self._pool(gate, some), length)
+            allow = allowance(self.targets.pasts(some), self.catalogue.n_items, self.config.rules)
+            into.ranked.items[some], into.ranked.scores[some] = fill(ranked, popularity, allow)
+            into.member_ranks[some[:, None, None], np.arange(length)[:, None], columns] = member_ranks
+
+    def _pool(self, gate: Gate, rows: np.ndarray) -> Pool:
+        lists = {name: self.lists[name].of(rows) for name in gate.members}
+        return gate.pool(lists, self.targets.pasts(rows), self.catalogue.trained)
+
+
+def proposers(member_ranks: np.ndarray, members: Sequence[str]) -> list[str]:
+    """The members that have an item among their first few, the one that ranks it best first; at least that one.
+
+    Args:
+        member_ranks: (M,) the rank that each member gave the item, 0 where it did not propose it.
+    """
+    listed = np.flatnonzero(member_ranks)
+    order = listed[np.argsort(member_ranks[listed], kind="stable")]
+    return [members[m] for place, m in enumerate(order) if place == 0 or member_ranks[m] <= _PROPOSERS_AMONG]
+
+
+def _recommendations(lists: _Lists, members: tuple[str, ...], targets: Targets, catalogue: Catalogue) -> pa.Table:
+    """The first items of every fused list as people read them."""
+    histories = targets.histories
+    shown = lists.ranked.items[:, :_SHOWN] >= 0
+    rows, places = np.nonzero(shown)
+    scores = lists.ranked.scores[rows, places]
+    return pa.table(
+        {
+            C.SPLIT: pa.array(histories.splits[targets.events][rows]),
+            C.USER: pa.array(histories.user_ids[targets.users[rows]]),
+            C.POSITION: pa.array(histories.positions()[targets.events][rows].astype(np.int32)),
+            C.RANK: pa.array((places + 1).astype(np.int32)),
+            C.ITEM: pa.array(catalogue.item_ids[lists.ranked.items[rows, places]]),
+            C.SCORE: pa.array(scores, mask=~np.isfinite(scores)),  # nothing proposed it: popularity filled the list
+            C.PROPOSED_BY: pa.array(
+                [proposers(lists.member_ranks[r, p], members) for r, p in zip(rows, places, strict=True)]
+            ),
+        }
+    )
+
+
+def _blocks(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+
+
+def _parents(config: Config) -> tuple[str, ...]:
+    return ("ingest", "candidates", "decode", *(f"decode:{variant.name}" for variant in config.members.llms))
+
+
+STAGE = Stage(
+    name="fuse",
+    version=1,
+    config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
+    parents=_parents,
+    run=run,
+)

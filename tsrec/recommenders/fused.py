@@ -1,0 +1,28 @@
+"""The fusion as a member like any other: it asks its own members, and the gate orders what they propose."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsrec.recommenders.gate import Gate
+from tsrec.recommenders.member import Member
+from tsrec.recommenders.ranking import Filter, Ranked
+
+
+@dataclass(frozen=True)
+class Fused:
+    """`members` by name, the gate over them, and (N,) train events of every item."""
+
+    members: Mapping[str, Member]
+    gate: Gate
+    trained: np.ndarray
+
+    def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
+        """The best of what any member proposes."""
+        return self.rank_with_members(pasts, k, allow)[0]
+
+    def rank_with_members(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> tuple[Ranked, np.ndarray]:
+        """The same, and (B, k, M) int32: the rank that each member gave each item, 0 where it did not propose it."""
+        lists = {name: self.members[name].rank(pasts, self.gate.depth, allow) for name in self.gate.members}
+        return self.gate.rank(self.gate.pool(lists, pasts, self.trained), k)

@@ -1,0 +1,75 @@
+"""Item-kNN: items whose train users overlap (cosine), summed over the last events.
+
+Only a user's last train events count, and only an item's nearest neighbours are kept: a history of thousands of
+events, or an item that everybody has, does not fill the memory.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+from sklearn.preprocessing import normalize
+
+from tsrec.columns import Split
+from tsrec.config import ItemKnnConfig
+from tsrec.histories import Histories
+from tsrec.recommenders.member import FitInputs, recency_weights
+from tsrec.recommenders.ranking import Filter, Ranked, best_of_sparse
+from tsrec.recommenders.sparse_file import load_sparse, save_sparse
+
+_ITEMS_AT_ONCE = 2048
+_FILE = "neighbours.safetensors"
+
+
+@dataclass(frozen=True)
+class ItemKnn:
+    """`similar` (N, N): cosines of every item with its nearest neighbours."""
+
+    similar: sparse.csr_matrix
+    config: ItemKnnConfig
+
+    def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
+        """Neighbours of the last items; nothing where none is known."""
+        rows, items, _ = recency_weights(pasts, self.config.last)
+        had = sparse.csr_matrix((np.ones(len(rows)), (rows, items)), shape=(len(pasts), self.similar.shape[0]))
+        return best_of_sparse(sparse.csr_matrix(had @ self.similar), k, allow)
+
+
+def fit(inputs: FitInputs) -> None:
+    """Cosine between the columns of the binary user-item matrix of train events."""
+    similar = cosine_neighbours(inputs.histories, inputs.catalogue.n_items, inputs.config)
+    save_sparse(similar, inputs.folder / _FILE)
+
+
+def load(folder: Path, config: ItemKnnConfig) -> ItemKnn:
+    """Open what `fit` saved."""
+    return ItemKnn(load_sparse(folder / _FILE), config)
+
+
+def cosine_neighbours(histories: Histories, n_items: int, config: ItemKnnConfig) -> sparse.csr_matrix:
+    """(n_items, n_items) cosines of every item with its nearest neighbours, itself aside."""
+    train = np.flatnonzero(histories.splits == Split.TRAIN.value)
+    users = histories.users()[train]
+    n_after = np.searchsorted(users, users, side="right") - np.arange(len(users))  # train events from this one on
+    recent = n_after <= config.user_events
+    seen = sparse.csr_matrix(
+        (np.ones(int(recent.sum())), (users[recent], histories.items[train][recent])),
+        shape=(histories.n_users, n_items),
+    )
+    seen.data[:] = 1
+    columns = sparse.csc_matrix(normalize(seen, axis=0))
+    blocks = []
+    for start in range(0, n_items, _ITEMS_AT_ONCE):
+        block = sparse.csr_matrix(columns[:, start : start + _ITEMS_AT_ONCE].T @ columns)
+        n_rows = block.shape[0]
+        itself = np.repeat(np.arange(n_rows), np.diff(block.indptr)) + start == block.indices
+        block.data[itself] = 0
+        block.eliminate_zeros()
+        near = best_of_sparse(block, config.neighbours, Filter(n_items))
+        rows, places = np.nonzero(near.items >= 0)
+        blocks.append(
+            sparse.csr_matrix((near.scores[rows, places], (rows, near.items[rows, places])), shape=(n_rows, n_items))
+        )
+    return sparse.csr_matrix(sparse.vstack(blocks))

@@ -1,0 +1,109 @@
+"""The fine-tuned LLM as a member: the prompt, constrained beams, and the items behind them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from tsrec.columns import Columns as C
+from tsrec.config import DecodeConfig
+from tsrec.decode import BeamSearch, Trie
+from tsrec.devices import resolve_device
+from tsrec.recommenders.member import Catalogue
+from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
+from tsrec.sid import SidSpace
+from tsrec.sid_tokens import first_sid_id, opening_token, sid_token_ids
+from tsrec.store import Artifact
+
+
+@dataclass(frozen=True)
+class _Beams:
+    """Beam search over M items: `numbers` (M,) are theirs in the catalogue, `place` (N,) where each stands, or -1."""
+
+    search: BeamSearch
+    trie: Trie
+    numbers: np.ndarray
+    place: np.ndarray
+
+
+@dataclass
+class Llm:
+    """A trained model over a catalogue; `codes` (N, L) are the items' SIDs."""
+
+    model: PreTrainedModel
+    space: SidSpace
+    codes: np.ndarray
+    catalogue: Catalogue
+    first_sid_id: int
+    opening_id: int
+    config: DecodeConfig
+    _made: tuple[bytes, _Beams] | None = field(default=None, init=False)
+
+    def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
+        """Items of the best SIDs, whose log-probabilities are the scores; at most as many as there are beams.
+
+        Items that share a SID share its score; the more popular comes first, then the lower number.
+        """
+        beams = self._beams_over(allow.allowed)
+        if not len(beams.numbers):
+            return empty(len(pasts), k)
+        item_tokens = sid_token_ids(self.first_sid_id, self.space, self.codes)
+        prompts = [
+            np.concatenate([[self.opening_id], item_tokens[past[-self.config.max_history :]].ravel()]) for past in pasts
+        ]
+        blocked = None
+        if allow.blocked is not None:
+            placed = [beams.place[np.asarray(taken, dtype=np.int64)] for taken in allow.blocked]
+            blocked = [places[places >= 0] for places in placed]
+        found = beams.search.search(prompts, self.config.beams, blocked)
+        return _items_of(beams, found.leaves, found.scores, k, allow)
+
+    def _beams_over(self, allowed: np.ndarray | None) -> _Beams:
+        """The search over all allowed items; the last one made is kept, for callers that ask block by block."""
+        allowed = np.ones(self.catalogue.n_items, dtype=bool) if allowed is None else allowed
+        mark = np.packbits(allowed).tobytes()
+        if self._made is None or self._made[0] != mark:
+            numbers = np.flatnonzero(allowed)
+            place = np.full(self.catalogue.n_items, -1, dtype=np.int64)
+            place[numbers] = np.arange(len(numbers))
+            trie = Trie.build(self.codes[numbers], priority=self.catalogue.trained[numbers])
+            autocast = torch.bfloat16 if self.model.device.type == "cuda" else None
+            search = BeamSearch(self.model, trie, self.space, self.first_sid_id, autocast)
+            self._made = (mark, _Beams(search, trie, numbers, place))
+        return self._made[1]
+
+
+def load_llm(parents: Mapping[str, Artifact], catalogue: Catalogue, config: DecodeConfig) -> Llm:
+    """Load the model of the `finetune` and `sids` artifacts: float32 on a CPU, products in bfloat16 on CUDA.
+
+    Raises:
+        ArtifactError: the model's tokenizer lacks the SID tokens of `sids`.
+    """
+    folder = parents["finetune"].file("model")
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
+    return Llm(
+        model=model.to(resolve_device(config.device)).eval(),
+        space=space,
+        codes=parents["sids"].matrix("item_sids", C.CODES).astype(np.int64),
+        catalogue=catalogue,
+        first_sid_id=first_sid_id(tokenizer, space, folder),
+        opening_id=opening_token(tokenizer),
+        config=config,
+    )
+
+
+def _items_of(beams: _Beams, leaves: np.ndarray, scores: np.ndarray, k: int, allow: Filter) -> Ranked:
+    """The items behind (B, n_beams) leaves, in the order of the beams."""
+    rows, places = np.nonzero(leaves >= 0)
+    leaf = leaves[rows, places]
+    start, count = beams.trie.item_start[leaf], beams.trie.item_start[leaf + 1] - beams.trie.item_start[leaf]
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    items = beams.numbers[beams.trie.items[np.repeat(start, count) + within]]
+    rows, values = np.repeat(rows, count), np.repeat(scores[rows, places], count)
+    kept = allow.keeps(rows, items)  # of items that share a SID, some may be blocked
+    return lists_of(rows[kept], items[kept], values[kept], len(leaves), k)

@@ -1,0 +1,124 @@
+"""All that any member proposes for a target, and what is known of each proposal: the features that the gate weighs.
+
+Knows ranked lists, histories and train counts; nothing of weights, nor of which item was the right one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsrec.recommenders.ranking import Ranked
+
+MEMBER_FEATURES = ("listed", "share", "log_share", "reciprocal_rank", "log_rank")
+"""Of each member: whether its list holds the item; the item's share of the list, by a softmax of the scores at the
+member's temperature, and its logarithm; 1/rank; log(1 + length) - log(rank). All are 0 where the item is not listed."""
+
+ITEM_FEATURES = ("popularity", "repeat", "repeat_recency", "repeat_count")
+"""Of the item: log(1 + train events) / 4; whether the history holds it, 1/recency of the newest time, log of how often.
+"""
+
+_LEAST_LOG_SHARE = -12.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The union of all members' lists of B histories, in order of row and item.
+
+    `rows` (E,) int64; `items` (E,) int64; `ranks` (E, M) int32, 0 where a member does not list the item; `features`
+    (E, 5 M + 4) float32: `MEMBER_FEATURES` member by member, then `ITEM_FEATURES`.
+    """
+
+    rows: np.ndarray
+    items: np.ndarray
+    ranks: np.ndarray
+    features: np.ndarray
+    n_rows: int
+
+    def of_rows(self, wanted: np.ndarray) -> "Pool":
+        """Only the entries of the histories where `wanted` (B,) bool is true; rows keep their numbers."""
+        kept = wanted[self.rows]
+        return Pool(self.rows[kept], self.items[kept], self.ranks[kept], self.features[kept], self.n_rows)
+
+
+def temperature(lists: Ranked, depth: int) -> float:
+    """A member's own scale: the mean spread (standard deviation) of the scores that it gives within a list."""
+    scores = np.where(np.isfinite(lists.scores[:, :depth]), lists.scores[:, :depth], np.nan).astype(np.float64)
+    listed = np.isfinite(scores).sum(axis=1) > 1
+    if not listed.any():
+        return 1.0
+    spread = np.nanstd(scores[listed], axis=1)
+    return float(max(spread.mean(), 1e-6))
+
+
+def pool_of(
+    lists: Mapping[str, Ranked],
+    temperatures: Mapping[str, float],
+    pasts: Sequence[np.ndarray],
+    trained: np.ndarray,
+    depth: int,
+) -> Pool:
+    """Join the first `depth` proposals of every member.
+
+    Args:
+        lists: member -> its lists of the B histories.
+        temperatures: member -> what its scores are divided by.
+        pasts: B arrays of item numbers, oldest first.
+        trained: (N,) train events of every item.
+    """
+    n_items, n_rows = len(trained), len(pasts)
+    keys, places, values = [], [], []
+    for name, ranked in lists.items():
+        proposed = np.isfinite(ranked.scores[:, :depth]) & (ranked.items[:, :depth] >= 0)
+        rows, place = np.nonzero(proposed)
+        keys.append(rows.astype(np.int64) * n_items + ranked.items[rows, place])
+        places.append(place + 1)
+        values.append(ranked.scores[rows, place].astype(np.float64) / temperatures[name])
+    union, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    rows, items = union // n_items, union % n_items
+    ranks = np.zeros((len(union), len(lists)), dtype=np.int32)
+    features = np.zeros((len(union), len(MEMBER_FEATURES) * len(lists) + len(ITEM_FEATURES)), dtype=np.float32)
+    end = 0
+    for member, (key, place, value) in enumerate(zip(keys, places, values, strict=True)):
+        mine = inverse[end : end + len(key)]
+        end += len(key)
+        ranks[mine, member] = place
+        first = member * len(MEMBER_FEATURES)
+        features[mine, first : first + len(MEMBER_FEATURES)] = _member_features(key // n_items, place, value, depth)
+    features[:, -len(ITEM_FEATURES) :] = _item_features(union, items, pasts, trained)
+    return Pool(rows, items, ranks, features, n_rows)
+
+
+def _member_features(rows: np.ndarray, place: np.ndarray, value: np.ndarray, depth: int) -> np.ndarray:
+    """(E, 5) of one member's proposals, which are in order of row and place; scores fall with the place."""
+    starts = np.flatnonzero(place == 1)
+    which = np.cumsum(place == 1) - 1
+    shifted = value - value[starts][which] if len(starts) else value
+    total = np.add.reduceat(np.exp(shifted), starts) if len(starts) else value
+    log_share = shifted - np.log(total)[which] if len(starts) else value
+    columns = (
+        np.ones(len(rows)),
+        np.exp(log_share),
+        1 - np.maximum(log_share, _LEAST_LOG_SHARE) / _LEAST_LOG_SHARE,  # 0 at the least, 1 for all of the list
+        1 / place,
+        1 - np.log(place) / np.log(1 + depth),
+    )
+    return np.stack(columns, axis=1)
+
+
+def _item_features(
+    union: np.ndarray, items: np.ndarray, pasts: Sequence[np.ndarray], trained: np.ndarray
+) -> np.ndarray:
+    lengths = np.array([len(past) for past in pasts], dtype=np.int64)
+    rows = np.repeat(np.arange(len(pasts)), lengths)
+    recency = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(rows))
+    had = rows * len(trained) + np.concatenate([*pasts, np.empty(0, dtype=np.int64)]).astype(np.int64)
+    seen, inverse, counts = np.unique(had, return_inverse=True, return_counts=True)
+    newest = np.zeros(len(seen))
+    np.maximum.at(newest, inverse, 1 / recency)
+    repeats = np.zeros((len(union), 3))
+    if len(seen):
+        place = np.searchsorted(seen, union).clip(max=len(seen) - 1)
+        hit = seen[place] == union
+        repeats[hit] = np.stack([np.ones(hit.sum()), newest[place[hit]], np.log(counts[place[hit]])], axis=1)
+    return np.concatenate([np.log1p(trained[items])[:, None] / 4, repeats], axis=1)

@@ -1,0 +1,139 @@
+"""The one door to everything that recommends: item ids in, item ids out, opened from artifacts alone.
+
+    recommender = Recommender.open("artifacts", "ml-100k")
+    recommender.recommend([["50", "181"], []], k=5)
+
+Needs neither the raw files nor the configuration: a `fuse` artifact knows what it was made from.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tsrec.columns import FUSED
+from tsrec.config import Repeats
+from tsrec.errors import ArtifactError
+from tsrec.recommenders.fuse import FuseSettings, llm_name, proposers
+from tsrec.recommenders.fused import Fused
+from tsrec.recommenders.gate import Gate
+from tsrec.recommenders.llm import load_llm
+from tsrec.recommenders.member import Catalogue, Member, read_catalogue
+from tsrec.recommenders.members import open_member
+from tsrec.recommenders.ranking import Filter, fill
+from tsrec.recommenders.stages import DecodeSettings
+from tsrec.store import Artifact, ArtifactStore, Lineage
+
+_BATCH = 256  # histories ranked at once
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item. `score` is the recommender's own (log-probabilities for the fusion and the LLM), None
+    where popularity filled the list; `proposed_by` names the members that proposed it, the keenest first."""
+
+    item_id: str
+    score: float | None
+    proposed_by: tuple[str, ...]
+
+
+class Recommender:
+    """A member of the family over a catalogue, or the fusion of all; made by `Recommender.open`."""
+
+    def __init__(self, name: str, member: Member, catalogue: Catalogue, repeats: Repeats) -> None:
+        self.name, self.member, self.catalogue, self.repeats = name, member, catalogue, repeats
+        self._numbers = {item: number for number, item in enumerate(catalogue.item_ids)}
+        self._by_popularity = catalogue.by_popularity()
+
+    @classmethod
+    def open(cls, store: ArtifactStore | str | Path, dataset: str, method: str = FUSED) -> "Recommender":
+        """Open the newest finished recommender of a data set.
+
+        Args:
+            store: the artifact store, or where it is.
+            dataset: name of the data set.
+            method: `fused`, or one member as `metrics` names it (`tsrec` is the LLM).
+
+        Raises:
+            ArtifactError: the store has no finished run of this data set, or no such method in it.
+        """
+        store = store if isinstance(store, ArtifactStore) else ArtifactStore(store)
+        lineage = Lineage(store)
+        mine = [a for a in lineage.listed if (a.manifest.key.dataset, a.manifest.key.stage) == (dataset, "fuse")]
+        if not mine:
+            raise ArtifactError(f"{store.root} holds no finished recommender of {dataset!r}; give `tsrec run` first")
+        return cls.of(lineage, lineage.verified(mine[-1]), method)
+
+    @classmethod
+    def of(cls, lineage: Lineage, fuse: Artifact, method: str = FUSED) -> "Recommender":
+        """The recommender of a given `fuse` artifact; see `open`."""
+        catalogue, _ = read_catalogue(lineage.parent(fuse, "ingest"))
+        gate = Gate.from_json(fuse.json("gate"))
+        if method != FUSED and method not in gate.members:
+            raise ArtifactError(f"no method {method!r}; there are {', '.join([FUSED, *gate.members])}")
+        wanted = gate.members if method == FUSED else (method,)
+        members = {name: _open(name, lineage, fuse, catalogue) for name in wanted}
+        member = Fused(members, gate, catalogue.trained) if method == FUSED else members[method]
+        return cls(method, member, catalogue, FuseSettings.model_validate(fuse.manifest.key.config).rules.repeats)
+
+    def recommend(
+        self, histories: Sequence[Sequence[str]], k: int = 10, allowed: Collection[str] | None = None
+    ) -> list[list[Recommendation]]:
+        """The K best distinct items for each history, best first, or all that may be shown.
+
+        Args:
+            histories: item ids, oldest first; may be empty. Ids that the catalogue lacks tell nothing and are skipped.
+            k: how many items.
+            allowed: the item ids that may be recommended; None: all.
+        """
+        mask = None
+        if allowed is not None:
+            mask = np.zeros(self.catalogue.n_items, dtype=bool)
+            mask[self.numbers(allowed)] = True
+        found = []
+        for start in range(0, len(histories), _BATCH):
+            found += self._some([self.numbers(history) for history in histories[start : start + _BATCH]], k, mask)
+        return found
+
+    def numbers(self, item_ids: Iterable[str]) -> np.ndarray:
+        """(H,) int64 row numbers of the items that the catalogue has."""
+        known = [self._numbers[item] for item in item_ids if item in self._numbers]
+        return np.array(known, dtype=np.int64)
+
+    def unknown(self, item_ids: Iterable[str]) -> list[str]:
+        """The ids that the catalogue lacks."""
+        return [item for item in item_ids if item not in self._numbers]
+
+    def _some(self, pasts: list[np.ndarray], k: int, allowed: np.ndarray | None) -> list[list[Recommendation]]:
+        n_items = self.catalogue.n_items
+        allow = Filter(n_items, pasts if self.repeats == "forbidden" else None, allowed)
+        if isinstance(self.member, Fused):
+            ranked, member_ranks = self.member.rank_with_members(pasts, k, allow)
+        else:
+            ranked = self.member.rank(pasts, k, allow)
+            member_ranks = np.isfinite(ranked.scores)[..., None].astype(np.int32)
+        names = self.member.gate.members if isinstance(self.member, Fused) else (self.name,)
+        ranked = fill(ranked, self._by_popularity, allow)
+        return [
+            [
+                Recommendation(
+                    str(self.catalogue.item_ids[item]),
+                    float(score) if np.isfinite(score) else None,
+                    tuple(proposers(ranks, names)) if np.isfinite(score) else (),
+                )
+                for item, score, ranks in zip(items, scores, all_ranks, strict=True)
+                if item >= 0
+            ]
+            for items, scores, all_ranks in zip(*ranked, member_ranks, strict=True)
+        ]
+
+
+def _open(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue) -> Member:
+    """One member of the fusion, from the artifacts that the fusion was made from."""
+    for role in fuse.manifest.key.parents:
+        if llm_name(role) == name:
+            decode = lineage.parent(fuse, role)
+            parents = {parent: lineage.parent(decode, parent) for parent in ("sids", "finetune")}
+            return load_llm(parents, catalogue, DecodeSettings.model_validate(decode.manifest.key.config).own)
+    return open_member(lineage.parent(lineage.parent(fuse, "candidates"), name))

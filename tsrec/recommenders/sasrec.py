@@ -1,0 +1,156 @@
+"""SASRec (arXiv 1808.09781) as a small causal transformer: one token per item, through the same packing and Trainer.
+
+Trained with cross-entropy over all items, which is stronger than the original's one sampled negative.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaModel
+
+from tsrec.columns import Split
+from tsrec.config import SasRecConfig
+from tsrec.histories import Histories
+from tsrec.recommenders.member import FitInputs
+from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+from tsrec.training import IGNORED, Example, Mixture, Recipe, chunked_cross_entropy, packed_attention_mask, train
+
+_WEIGHTS = "sasrec.safetensors"
+
+
+class SasRec(nn.Module):
+    """Token i + 1 is item i; token 0 is padding."""
+
+    def __init__(self, n_items: int, config: SasRecConfig) -> None:
+        super().__init__()
+        self.decoder = LlamaModel(
+            LlamaConfig(
+                vocab_size=n_items + 1,
+                hidden_size=config.hidden,
+                intermediate_size=2 * config.hidden,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                num_key_value_heads=config.heads,
+                max_position_embeddings=config.window,
+            )
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, labels: Tensor, tasks: Tensor
+    ) -> dict[str, Tensor]:
+        """Mean cross-entropy over labelled positions; arguments are (B, T), see `tsrec.training.pack`."""
+        hidden = self.hidden(input_ids, position_ids, segment_ids)
+        labelled = labels != IGNORED
+        rows = self.decoder.get_input_embeddings().get_parameter("weight")
+        loss = chunked_cross_entropy(self.dropout(hidden[labelled]), rows, labels[labelled]).mean()
+        count = labelled.sum().float()[None]
+        return {"loss": loss, "task_loss": loss.detach()[None] * count, "task_count": count}
+
+    def hidden(self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor) -> Tensor:
+        """(B, T, D) last hidden states."""
+        return self.decoder(
+            inputs_embeds=self.dropout(self.decoder.get_input_embeddings()(input_ids)),
+            position_ids=position_ids,
+            attention_mask=packed_attention_mask(segment_ids),
+            use_cache=False,
+        ).last_hidden_state
+
+
+@dataclass(frozen=True)
+class SasRecMember:
+    """The trained model, and an exact inner-product index of its item embeddings."""
+
+    model: SasRec
+    index: faiss.Index
+    window: int
+
+    def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
+        """Items by the product of their embedding with the last hidden state; nothing for an empty history."""
+        known = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
+        ranked = empty(len(pasts), k)
+        if len(known):
+            states = self._last_hidden([pasts[row][-self.window :] for row in known])
+            ranked.items[known], ranked.scores[known] = nearest(self.index, states, k, allow.rows(known))
+        return ranked
+
+    @torch.inference_mode()
+    def _last_hidden(self, pasts: list[np.ndarray]) -> np.ndarray:
+        width = max(map(len, pasts))
+        ids = torch.from_numpy(np.stack([np.pad(past.astype(np.int64) + 1, (0, width - len(past))) for past in pasts]))
+        hidden = self.model.hidden(ids, torch.arange(width).expand_as(ids), (ids > 0).long())  # (B, T, D)
+        return hidden[torch.arange(len(pasts)), torch.tensor([len(past) - 1 for past in pasts])].numpy()
+
+
+def fit(inputs: FitInputs) -> None:
+    """Train with early stopping on the loss of valid."""
+    histories, config = inputs.histories, inputs.config
+    torch.manual_seed(config.seed)
+    model = SasRec(inputs.catalogue.n_items, config)
+    train(
+        model,
+        Mixture({0: (_examples(histories, Split.TRAIN, config.window), 1.0)}, config.epochs, config.seed),
+        _examples(histories, Split.VALID, config.window),
+        _recipe(config),
+        inputs.work / "sasrec",
+        ["next_item"],
+        pad_id=0,
+    )
+    save_file(model.state_dict(), inputs.folder / _WEIGHTS)
+
+
+def load(folder: Path, config: SasRecConfig) -> SasRecMember:
+    """Open what `fit` saved."""
+    weights = load_file(folder / _WEIGHTS)
+    model = SasRec(len(weights["decoder.embed_tokens.weight"]) - 1, config)
+    model.load_state_dict(weights)
+    model.eval()
+    rows = model.decoder.get_input_embeddings().get_parameter("weight")[1:].detach().numpy()
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(np.ascontiguousarray(rows))
+    return SasRecMember(model, index, config.window)
+
+
+def _examples(histories: Histories, split: Split, window: int) -> list[Example]:
+    """Per user windows of at most `window` events, the newest one full, labelled where a target of `split` follows.
+
+    Windows do not overlap, so that every target is learned from once, however long the history.
+    """
+    wanted = np.full(len(histories.items), IGNORED, dtype=np.int64)
+    targets = histories.target_events(split)
+    wanted[targets] = histories.items[targets] + 1
+    examples = []
+    for user in range(histories.n_users):
+        first, stop = int(histories.offsets[user]), int(histories.offsets[user + 1])
+        mine = first + np.flatnonzero(wanted[first:stop] != IGNORED)
+        if not len(mine):
+            continue
+        # The last target is predicted, not fed; windows before the first target have nothing to learn.
+        for end in range(int(mine[-1]), int(mine[0]) - 1, -window):
+            start = max(first, end - window)
+            ids = histories.items[start:end].astype(np.int64) + 1
+            labels = wanted[start + 1 : end + 1]
+            if (labels != IGNORED).any():
+                examples.append(Example(ids, labels, task=0))
+    return examples
+
+
+def _recipe(config: SasRecConfig) -> Recipe:
+    return Recipe(
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        warmup_steps=50,
+        weight_decay=config.weight_decay,
+        max_grad_norm=1.0,
+        evals_per_epoch=1,
+        patience=config.patience,
+        precision="float32",
+        device="cpu",
+        seed=config.seed,
+    )

@@ -1,0 +1,56 @@
+"""Text similarity: items whose texts read like those of the last items. Nothing is trained.
+
+The sum over the last items of the cosine with each, weighed by 1/recency, is one inner product with the weighed
+sum of their vectors: an exact nearest-neighbour search, whatever the catalogue.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from scipy import sparse
+
+from tsrec.columns import Columns as C
+from tsrec.config import TextSimilarityConfig
+from tsrec.recommenders.member import FitInputs, recency_weights
+from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+
+_FILE = "item_vectors.safetensors"
+
+
+@dataclass(frozen=True)
+class TextSimilarity:
+    """`vectors` (N, D) float32 of length 1, and an exact inner-product index of them."""
+
+    vectors: np.ndarray
+    index: faiss.Index
+    config: TextSimilarityConfig
+
+    def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
+        """Items by their weighed cosine; nothing for an empty history."""
+        rows, items, recency = recency_weights(pasts, self.config.last)
+        had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), len(self.vectors)))
+        known = np.flatnonzero(np.diff(had.indptr))
+        ranked = empty(len(pasts), k)
+        if len(known):
+            queries = sparse.csr_matrix(had[known]) @ self.vectors
+            ranked.items[known], ranked.scores[known] = nearest(self.index, queries, k, allow.rows(known))
+        return ranked
+
+
+def fit(inputs: FitInputs) -> None:
+    """Keep the items' text embeddings, each scaled to length 1."""
+    vectors = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING).astype(np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    save_file({"vectors": vectors / np.maximum(lengths, 1e-12)}, inputs.folder / _FILE)
+
+
+def load(folder: Path, config: TextSimilarityConfig) -> TextSimilarity:
+    """Open what `fit` saved."""
+    vectors = load_file(folder / _FILE)["vectors"]
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return TextSimilarity(vectors, index, config)

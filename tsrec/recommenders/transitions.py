@@ -1,0 +1,60 @@
+"""Transitions: what tends to follow what. One second of counting that ties 8 GPUs of fine-tuning on Industrial.
+
+Item-to-item moves within a window, weighed by 1/distance, damped by the square root of the source item's popularity,
+summed over the last events weighed by 1/recency; the history's own items add a weight of their own by 1/recency.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from tsrec.columns import Split
+from tsrec.config import TransitionsConfig
+from tsrec.histories import Histories
+from tsrec.recommenders.member import FitInputs, recency_weights
+from tsrec.recommenders.ranking import Filter, Ranked, best_of_sparse
+from tsrec.recommenders.sparse_file import load_sparse, save_sparse
+
+_FILE = "moves.safetensors"
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """`moves` (N, N): damped counts, row = source, column = what followed."""
+
+    moves: sparse.csr_matrix
+    config: TransitionsConfig
+
+    def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
+        """Items that followed the last ones, and those themselves; nothing where no move is known."""
+        rows, items, recency = recency_weights(pasts, self.config.last)
+        had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), self.moves.shape[0]))
+        return best_of_sparse(sparse.csr_matrix(had @ self.moves + self.config.own * had), k, allow)
+
+
+def fit(inputs: FitInputs) -> None:
+    """Count on train events alone."""
+    moves = count_transitions(inputs.histories, inputs.catalogue.n_items, inputs.config.window)
+    save_sparse(moves, inputs.folder / _FILE)
+
+
+def load(folder: Path, config: TransitionsConfig) -> Transitions:
+    """Open what `fit` saved."""
+    return Transitions(load_sparse(folder / _FILE), config)
+
+
+def count_transitions(histories: Histories, n_items: int, window: int) -> sparse.csr_matrix:
+    """(n_items, n_items) damped counts: row = source, column = what followed."""
+    train = histories.splits == Split.TRAIN.value
+    items, users = histories.items[train], histories.users()[train]
+    counts = sparse.csr_matrix((n_items, n_items))
+    for distance in range(1, window + 1):
+        same = users[distance:] == users[:-distance]
+        source, target = items[:-distance][same], items[distance:][same]
+        weights = np.full(len(source), 1 / distance)
+        counts = counts + sparse.csr_matrix((weights, (source, target)), shape=(n_items, n_items))
+    popularity = np.bincount(items, minlength=n_items)
+    return sparse.csr_matrix(sparse.diags(1 / np.sqrt(np.maximum(popularity, 1))) @ counts)

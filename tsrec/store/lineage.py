@@ -1,0 +1,45 @@
+"""From an artifact to those it was made from, by the fingerprints in its manifest. Needs no configuration."""
+
+from tsrec.errors import ArtifactError
+from tsrec.store.artifact import Artifact
+from tsrec.store.store import ArtifactStore
+
+
+class Lineage:
+    """The finished artifacts of a store as they are when this is made, by stage and fingerprint."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self.store = store
+        self.listed = store.list()
+        self._by_mark = {(a.manifest.key.stage, a.manifest.key.fingerprint): a for a in self.listed}
+
+    def verified(self, artifact: Artifact) -> Artifact:
+        """The artifact with its files checked, and fetched where the store is remote.
+
+        Raises:
+            ArtifactError: it is gone, or a file does not match its hash.
+        """
+        found = self.store.find(artifact.manifest.key)
+        if found is None:
+            raise ArtifactError(f"{artifact.path}: gone or damaged; run the pipeline again")
+        return found
+
+    def parent(self, artifact: Artifact, role: str) -> Artifact:
+        """The artifact that was handed to `artifact`'s stage as `role`.
+
+        A role is a stage's name, with a word after a colon where a stage was handed several of one kind.
+
+        Raises:
+            ArtifactError: it had no such parent, or the parent is gone or damaged.
+        """
+        key = artifact.manifest.key
+        if role not in key.parents:
+            raise ArtifactError(f"{artifact.path} was not made from any {role}; it was from {', '.join(key.parents)}")
+        listed = self.listed_parent(artifact, role)
+        if listed is None:
+            raise ArtifactError(f"{key.dataset}: {role} {key.parents[role]} is gone; run the pipeline again")
+        return self.verified(listed)
+
+    def listed_parent(self, artifact: Artifact, role: str) -> Artifact | None:
+        """The same, neither checked nor fetched; None where it is gone."""
+        return self._by_mark.get((role.partition(":")[0], artifact.manifest.key.parents[role]))
