@@ -1,7 +1,10 @@
 """The command line: argument parsing only; what each command does is in `flows.commands`."""
 
 import argparse
+import contextlib
+import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +17,7 @@ _EXAMPLES = """examples:
   tsrec run configs/demo.yaml                       MovieLens-100K, nothing else needed
   tsrec run configs/industrial.yaml --set ingest.path=FOLDER
   tsrec run configs/demo.yaml --set finetune.epochs=2 --set decode.beams=20
-  tsrec recommend configs/demo.yaml --user 42
+  tsrec recommend configs/demo.yaml --user=42
   tsrec recommend configs/demo.yaml --history 1,50,181 -k 5
   tsrec artifacts list
   tsrec serve configs/demo.yaml                     run it from the browser
@@ -26,6 +29,9 @@ _SET_HELP = "override one field of the configuration, e.g. finetune.epochs=2; va
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status. Deliberate errors print without a traceback and give 1."""
     options = _parser().parse_args(arguments)
+    # Before any library is imported: loading bars and load reports are not ours to show.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("tsrec").setLevel(logging.INFO)
     try:
@@ -66,7 +72,12 @@ def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     _add_config(recommend)
     who = recommend.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", help="user id: all of the user's events are the history")
-    who.add_argument("--history", type=_ids, metavar="ID,ID,...", help="item ids, oldest first; may be empty")
+    who.add_argument(
+        "--history",
+        type=_ids,
+        metavar="ID,ID,...",
+        help="item ids, oldest first, or none; a JSON list where ids hold commas; --history=-A where one begins with -",
+    )
     recommend.add_argument("-k", type=_positive, default=10, help="how many items (default 10)")
     recommend.add_argument("--method", default="fused", help="fused (default), or one member: tsrec, transitions, ...")
     recommend.add_argument("--json", action="store_true", help="one JSON object instead of text")
@@ -109,6 +120,12 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _ids(text: str) -> list[str]:
+    """Ids of a JSON list, which can hold any; else what stands between commas."""
+    if text.lstrip().startswith("["):
+        with contextlib.suppress(ValueError):
+            ids = json.loads(text)
+            if isinstance(ids, list) and all(isinstance(item, str | int) for item in ids):
+                return [str(item) for item in ids]
     return [item.strip() for item in text.split(",") if item.strip()]
 
 

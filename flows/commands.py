@@ -18,12 +18,17 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool) ->
     """Build what is missing, then print the metrics, where the report is, and what to try next."""
     config = load_config(profile, overrides)
     if with_prefect:
+        from flows import server
+
+        server.check_configured()
+    from tsrec import pipeline
+
+    pipeline.check(config)  # what can be known now is not said by a flow, a server later and twice
+    if with_prefect:
         from flows.train import train
 
         train(config)
     else:
-        from tsrec import pipeline
-
         pipeline.run(config)
     from tsrec.data import loss_lines
     from tsrec.evaluate.summary import headline, metrics_table
@@ -39,11 +44,11 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool) ->
     user = fuse.frame("recommendations", [C.USER])[C.USER].iloc[0]
     same = [*([profile] if profile else []), *(part for override in overrides for part in ("--set", override))]
     for command in (
-        ["recommend", *same, "--user", user],
+        ["recommend", *same, f"--user={user}"],  # one word: a user id may begin with a dash
         ["run", *same, "--set", "evaluate.k=[1,5,20]"],
         ["serve", *same],
     ):
-        print(f"  {shlex.join([_program(), *command])}")
+        print(f"  {shlex.join([*_program(), *command])}")
 
 
 def recommend(
@@ -182,9 +187,13 @@ def _line(artifact: Artifact) -> str:
     )
 
 
-def _program() -> str:
-    """How this program was called, as a person would type it again."""
-    called = Path(sys.argv[0])
-    if shutil.which("tsrec") == str(called.absolute()):
-        return "tsrec"
-    return str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)
+def _program() -> list[str]:
+    """How this program was called, as a shell in the same folder takes it again."""
+    called = Path(sys.argv[0]).absolute()
+    if called.suffix == ".py":  # python -m flows.cli
+        return [sys.executable, "-m", "flows.cli"]
+    if shutil.which("tsrec") == str(called):
+        return ["tsrec"]
+    if called.is_relative_to(Path.cwd()):
+        return [f"./{called.relative_to(Path.cwd())}"]
+    return [str(called)]

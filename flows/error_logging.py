@@ -22,11 +22,14 @@ def mask_addresses(record: logging.LogRecord) -> bool:
     Such an address is refused, but Prefect logs the parameters of a refused run as they came.
     """
     message = record.getMessage()
-    masked = _SECRET_BEFORE_HOST.sub(r"\1***@", message)
-    masked = _SECRET_QUERY.sub(r"\1***", masked)
-    if masked != message:
-        record.msg, record.args = masked, ()
+    if (shown := masked(message)) != message:
+        record.msg, record.args = shown, ()
     return True
+
+
+def masked(text: str) -> str:
+    """The text, with stars for user names, passwords and queries of addresses."""
+    return _SECRET_QUERY.sub(r"\1***", _SECRET_BEFORE_HOST.sub(r"\1***@", text))
 
 
 def install() -> None:

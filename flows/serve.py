@@ -8,8 +8,7 @@ import time
 from types import FrameType
 from typing import Any, NoReturn
 
-import httpx
-
+from flows.server import answers
 from tsrec.config import Config
 from tsrec.errors import TsrecError
 
@@ -30,11 +29,11 @@ def serve(defaults: Config | None = None, host: str = "127.0.0.1", port: int = 4
     signal.signal(signal.SIGTERM, _exit)  # so that `finally` runs while no flow is served yet
     local = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"
     configured = os.environ.get("PREFECT_API_URL")
-    url = configured if configured and _answers(configured) else local
+    url = configured if configured and answers(configured) else local
     if configured and url != configured:
         print(f"PREFECT_API_URL={configured} does not answer; using {local}", file=sys.stderr)
     os.environ["PREFECT_API_URL"] = url  # before Prefect is imported: it reads its environment then
-    server = None if _answers(url) else _start_server(host, port)
+    server = None if answers(url) else _start_server(host, port)
     try:
         if server is not None:
             _wait_until_healthy(server, url)
@@ -74,20 +73,12 @@ def _start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
 def _wait_until_healthy(server: "subprocess.Popen[bytes]", url: str) -> None:
     deadline = time.monotonic() + _STARTUP_S
     while time.monotonic() < deadline:
-        if _answers(url):
+        if answers(url):
             return
         if server.poll() is not None:
             raise TsrecError(f"the Prefect server ended at start (status {server.returncode}); is its port taken?")
         time.sleep(1)
     raise TsrecError(f"the Prefect server did not answer at {url} within {_STARTUP_S} s")
-
-
-def _answers(url: str) -> bool:
-    try:
-        # Anything below 500 is a server: Prefect Cloud answers 401 or 404 here, and its client brings the key.
-        return httpx.get(f"{url}/health", timeout=5).status_code < httpx.codes.INTERNAL_SERVER_ERROR
-    except httpx.HTTPError:
-        return False
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:

@@ -58,7 +58,7 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
         TsrecError: a stage cannot go on; its message says what to do.
     """
     logger = get_run_logger()
-    stages = pipeline.plan(config)  # before the store is opened: it may lie where it must not
+    stages = pipeline.check(config)  # before the store is opened: it may lie where it must not
     store = ArtifactStore(config.store)
     artifacts: dict[str, Artifact] = {}
     pipeline.record(config, stages, store)

@@ -23,5 +23,5 @@ def test_a_catalogue_of_a_few_items_goes_all_the_way(tmp_path: Path, tiny_backbo
     settings += [f"backbone.model={tiny_backbone}", "backbone.n_layers=1", "finetune.epochs=1"]
     artifacts = pipeline.run(load_config(None, settings))
     assert len(artifacts["sids"].frame("item_sids")) == n_items
-    assert set(artifacts["evaluate"].frame("recommendations")[C.ITEM]) == {f"i{item}" for item in range(n_items)}
+    assert set(artifacts["fuse"].frame("recommendations")[C.ITEM]) == {f"i{item}" for item in range(n_items)}
     assert artifacts["report"].file("report.html").is_file()

@@ -12,13 +12,16 @@ from pathlib import Path
 
 from tsrec import backbone, data, embed, evaluate, finetune, keywords, permissions, recommenders, report, sa_init, sids
 from tsrec.config import Config, Section, canonical, with_overrides
-from tsrec.errors import ArtifactError
+from tsrec.devices import resolve_device
+from tsrec.errors import ArtifactError, ConfigError
+from tsrec.quiet import quiet_libraries
 from tsrec.stage import Stage
 from tsrec.store import (
     SHARED,
     Artifact,
     ArtifactKey,
     ArtifactStore,
+    ArtifactWriter,
     Lineage,
     canonical_json,
     fingerprint,
@@ -114,6 +117,22 @@ def _add(planned: dict[str, PlannedStage], stage: Stage, config: Config, variant
     planned[name] = PlannedStage(name, stage, section, key, parents)
 
 
+def check(config: Config) -> dict[str, PlannedStage]:
+    """Plan a run, and check what can be known of this machine before anything is built.
+
+    Raises:
+        DataError, ConfigError: as `plan`; or this machine lacks a device.
+    """
+    planned = plan(config)
+    for name, stage in planned.items():
+        if device := getattr(stage.config, "device", None):
+            try:
+                resolve_device(device)
+            except ConfigError as error:
+                raise ConfigError(f"{name}.device: {error}") from None
+    return planned
+
+
 def record(config: Config, planned: Mapping[str, PlannedStage], store: ArtifactStore) -> None:
     """Write down which artifacts a run that starts now uses, so that garbage collection keeps them.
 
@@ -127,12 +146,17 @@ def build(planned: PlannedStage, store: ArtifactStore, artifacts: Mapping[str, A
     """Return the stage's artifact, building it from those of `artifacts` (by planned name) that are its parents, where
     the store has none."""
     wanted = {role: artifacts[name] for role, name in planned.parents.items()}
-    return store.build(planned.key, lambda writer: planned.stage.run(planned.config, wanted, writer))
+
+    def make(writer: ArtifactWriter) -> None:
+        with quiet_libraries():
+            planned.stage.run(planned.config, wanted, writer)
+
+    return store.build(planned.key, make)
 
 
 def run(config: Config, store: ArtifactStore | None = None) -> dict[str, Artifact]:
     """Build every artifact of a run that does not exist yet, and return all of them by planned name."""
-    stages = plan(config)  # before the store is opened: it may lie where it must not
+    stages = check(config)  # before the store is opened: it may lie where it must not
     store = store or ArtifactStore(config.store)
     artifacts: dict[str, Artifact] = {}
     record(config, stages, store)

@@ -20,6 +20,7 @@ from transformers import (
 from tsrec.backbone import wheel
 from tsrec.errors import ConfigError
 from tsrec.pretrained import cached_commit, local_folder
+from tsrec.quiet import without_bars
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,8 @@ def _keep_layers(config: PreTrainedConfig, n_layers: int, model: str) -> None:
 def _load_weights(source: str, options: dict[str, Any], config: PreTrainedConfig) -> PreTrainedModel:
     if "gguf_file" not in options:
         return AutoModelForCausalLM.from_pretrained(source, config=config, dtype="auto", use_safetensors=True)
-    dequantized = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32, **options)
+    with without_bars():
+        dequantized = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32, **options)
     # transformers refuses to save a model that was read from GGUF, so its weights move into a plain one.
     plain_config = type(config).from_dict(
         {name: value for name, value in dequantized.config.to_dict().items() if name != "quantization_config"}
