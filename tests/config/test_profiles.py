@@ -140,6 +140,7 @@ def test_the_shipped_profiles_find_their_data_from_anywhere(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["decode.beams=5"], "decode.beams = 5 is less than evaluate.k = 10"),
         (["recommend.n_candidates=5"], "recommend.n_candidates = 5 is less than evaluate.k = 10"),
         (["decode.max_history=30"], "decode.max_history = 30 items, but finetune.window_items = 20"),
         (["finetune.tasks.history=0"], "finetune.tasks: every weight is 0"),

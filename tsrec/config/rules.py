@@ -30,6 +30,16 @@ def _lists_are_long_enough(config: "Config") -> str | None:
     )
 
 
+def _beams_fill_the_lists(config: "Config") -> str | None:
+    beams, largest = config.decode.beams, max(config.evaluate.k)
+    if beams >= largest:
+        return None
+    return (
+        f"decode.beams = {beams} is less than evaluate.k = {largest}, so the LLM would be scored on shorter lists than "
+        "the others; raise decode.beams"
+    )
+
+
 def _the_baseline_is_a_member(config: "Config") -> str | None:
     baseline, methods = config.evaluate.baseline, (*config.members.methods, LLM)
     if baseline in methods:
@@ -79,6 +89,7 @@ def _nothing_stands_twice(config: "Config") -> str | None:
 
 _RULES: tuple[Rule, ...] = (
     _lists_are_long_enough,
+    _beams_fill_the_lists,
     _the_baseline_is_a_member,
     _prompts_fit_a_training_window,
     _something_is_trained,
