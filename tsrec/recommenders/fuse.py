@@ -59,7 +59,7 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write `gate.json`, `gates_without.json`, lists in the form of candidates (`fused`, and of test `fused without`
     each member), and `recommendations`."""
     catalogue, histories = read_catalogue(parents["ingest"])
-    fusion = _Fusion.of(parents, ranked_targets(histories, config.rules), catalogue, config)
+    fusion = Fusion.of(parents, ranked_targets(histories, config.rules), catalogue, config)
     targets, members = fusion.targets, tuple(fusion.lists)
     is_valid = targets.of(Split.VALID)
     gate = fusion.fit(members, is_valid)
@@ -92,7 +92,7 @@ class _Lists:
 
 
 @dataclass(frozen=True)
-class _Fusion:
+class Fusion:
     """Members' lists of all targets: name -> (T, K) lists."""
 
     targets: Targets
@@ -101,7 +101,7 @@ class _Fusion:
     config: FuseSettings
 
     @classmethod
-    def of(cls, parents: Parents, targets: Targets, catalogue: Catalogue, config: FuseSettings) -> "_Fusion":
+    def of(cls, parents: Parents, targets: Targets, catalogue: Catalogue, config: FuseSettings) -> "Fusion":
         """Read the lists of every member, the LLM's first."""
         llms = {role: name for role in parents if (name := llm_name(role))}
         lists = {name: read_candidates(parents[role], LLM, targets) for role, name in llms.items()}
@@ -117,24 +117,29 @@ class _Fusion:
     def fit(self, members: tuple[str, ...], wanted: np.ndarray) -> Gate:
         """A gate over some members, fitted on the targets where `wanted` (T,) bool is true."""
         rows = np.flatnonzero(wanted)
-        gate = new_gate({name: self.lists[name].of(rows) for name in members}, self.config.own.depth)
+        gate = self.new_gate(members, rows)
         pools, right = [], []
         for some in _blocks(rows):
             right.append(self.targets.items[some])
-            pools.append(learnable(self._pool(gate, some), right[-1]))
+            pools.append(learnable(self.pool(gate, some), right[-1]))
         return gate.fitted(pools, right, self.config.own.ridge)
+
+    def new_gate(self, members: tuple[str, ...], rows: np.ndarray) -> Gate:
+        """A gate that is not fitted, with temperatures of the targets `rows`."""
+        return new_gate({name: self.lists[name].of(rows) for name in members}, self.config.own.depth)
 
     def rank(self, gate: Gate, wanted: np.ndarray, into: _Lists) -> None:
         """Fuse the lists of the targets where `wanted` is true."""
         popularity, length = self.catalogue.by_popularity(), into.ranked.items.shape[1]
         columns = [list(self.lists).index(name) for name in gate.members]
         for some in progress(_blocks(np.flatnonzero(wanted)), desc="fusing", unit="block"):
-            ranked, member_ranks = gate.rank(self._pool(gate, some), length)
+            ranked, member_ranks = gate.rank(self.pool(gate, some), length)
             allow = allowance(self.targets.pasts(some), self.catalogue.n_items, self.config.rules)
             into.ranked.items[some], into.ranked.scores[some] = fill(ranked, popularity, allow)
             into.member_ranks[some[:, None, None], np.arange(length)[:, None], columns] = member_ranks
 
-    def _pool(self, gate: Gate, rows: np.ndarray) -> Pool:
+    def pool(self, gate: Gate, rows: np.ndarray) -> Pool:
+        """What the gate's members propose for the targets `rows`."""
         lists = {name: self.lists[name].of(rows) for name in gate.members}
         return gate.pool(lists, self.targets.pasts(rows), self.catalogue.trained)
 

@@ -1,0 +1,165 @@
+"""Ways to fuse the members' lists, side by side on valid: each fitted on one half of the users and read on the other.
+
+    python benchmarks/fusion.py configs/industrial.yaml --set ingest.path=FOLDER
+
+Builds what `fuse` needs where it is missing. Compared: reciprocal ranks; the mean of the members' softmaxes, and the
+log-sum-exp of their scores, each with a weight and a temperature a member, fitted by likelihood from several starts;
+and the gate (a conditional logit over features of the lists). HR@10 and NDCG@10 are means over both halves.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tsrec import pipeline
+from tsrec.columns import Split
+from tsrec.config import load_config
+from tsrec.recommenders import FUSE
+from tsrec.recommenders.candidates import Targets, ranked_targets
+from tsrec.recommenders.fuse import FuseSettings, Fusion
+from tsrec.recommenders.member import read_catalogue
+from tsrec.recommenders.pool import Pool
+from tsrec.recommenders.ranking import Ranked, lists_of
+from tsrec.store import ArtifactStore
+
+STARTS = 4
+
+
+class Mixture:
+    """log sum_m w_m exp(s_m / T_m), each member's scores normalized within its list first (mean) or not."""
+
+    def __init__(self, n_members: int, *, normalized: bool) -> None:
+        self.n_members, self.normalized = n_members, normalized
+
+    def scores(self, theta: Tensor, values: Tensor, rows: Tensor, n_rows: int) -> Tensor:
+        """(E,) of (E, M) scores over temperatures, -inf where a member does not list the item."""
+        weights, heat = theta[: self.n_members], theta[self.n_members :].exp()
+        parts = []
+        for member in range(self.n_members):
+            listed = torch.isfinite(values[:, member])
+            scaled = torch.where(listed, values[:, member].nan_to_num(neginf=0.0) * heat[member], torch.tensor(-1e9))
+            if self.normalized:
+                scaled = scaled - log_totals(scaled, rows, n_rows)[rows]
+            parts.append(weights[member] + scaled)
+        return torch.logsumexp(torch.stack(parts, dim=1), dim=1)
+
+    def fitted(self, values: Tensor, rows: Tensor, n_rows: int, right: Tensor) -> Tensor:
+        """The best of several starts."""
+        found = []
+        for start in range(STARTS):
+            torch.manual_seed(start)
+            theta = (torch.randn(2 * self.n_members, dtype=torch.float64) * 0.5 * (start > 0)).requires_grad_(True)
+            optimizer = torch.optim.LBFGS([theta], max_iter=80, line_search_fn="strong_wolfe")
+
+            def loss(theta: Tensor = theta) -> Tensor:
+                scores = self.scores(theta, values, rows, n_rows)
+                return (log_totals(scores, rows, n_rows)[rows[right]] - scores[right]).mean() + 1e-4 * (theta**2).sum()
+
+            def closure(theta: Tensor = theta, optimizer: torch.optim.Optimizer = optimizer) -> Tensor:
+                optimizer.zero_grad()
+                value = loss(theta)
+                value.backward()
+                return value
+
+            optimizer.step(closure)
+            found.append((float(loss(theta).detach()), theta.detach()))
+        return min(found, key=lambda pair: pair[0])[1]
+
+
+def log_totals(scores: Tensor, rows: Tensor, n_rows: int) -> Tensor:
+    largest = torch.full((n_rows,), -1e30, dtype=scores.dtype).scatter_reduce(0, rows, scores.detach(), "amax")
+    total = torch.zeros(n_rows, dtype=scores.dtype).index_add(0, rows, (scores - largest[rows]).exp())
+    return largest + (total + 1e-30).log()
+
+
+def values_of(pool: Pool, lists: dict[str, Ranked], temperatures: dict[str, float]) -> Tensor:
+    """(E, M) scores over temperatures, -inf where a member does not list the item."""
+    values = torch.full(pool.ranks.shape, -torch.inf, dtype=torch.float64)
+    for member, (name, ranked) in enumerate(lists.items()):
+        listed = pool.ranks[:, member] > 0
+        scores = ranked.scores[pool.rows[listed], pool.ranks[listed, member] - 1]
+        values[torch.from_numpy(listed), member] = torch.from_numpy(scores.astype(np.float64)) / temperatures[name]
+    return values
+
+
+def read(scores: np.ndarray, pool: Pool, right: np.ndarray) -> np.ndarray:
+    """HR@10 and NDCG@10."""
+    order = np.lexsort((pool.items, -scores, pool.rows))
+    top = lists_of(pool.rows[order], pool.items[order], scores[order], pool.n_rows, 10)
+    hit = top.items == right[:, None]
+    gain = hit / np.log2(np.arange(2, 12))
+    return np.array([hit.any(axis=1).mean(), gain.sum(axis=1).mean()])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("profile")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
+    parser.add_argument("--without", nargs="*", default=[], help="members to leave out")
+    parser.add_argument("--most", type=int, default=3000, help="most targets of each half")
+    arguments = parser.parse_args()
+    config = load_config(arguments.profile, arguments.set)
+    store, planned, artifacts = ArtifactStore(config.store), pipeline.plan(config), {}
+    for name, stage in planned.items():
+        if stage.stage is FUSE:
+            break
+        artifacts[name] = pipeline.build(stage, store, artifacts)
+    parents = {role: artifacts[name] for role, name in planned[FUSE.name].parents.items()}
+    catalogue, histories = read_catalogue(parents["ingest"])
+    settings = FUSE.config(config)
+    assert isinstance(settings, FuseSettings)
+    fusion = Fusion.of(parents, ranked_targets(histories, config.recommend), catalogue, settings)
+    members = tuple(name for name in fusion.lists if name not in arguments.without)
+    targets: Targets = fusion.targets
+    valid = np.flatnonzero(targets.of(Split.VALID))
+    first = np.random.default_rng(0).random(histories.n_users)[targets.users[valid]] < 0.5
+    halves = [valid[first][: arguments.most], valid[~first][: arguments.most]]
+    print(f"{config.dataset}: {', '.join(members)}; {len(halves[0])} and {len(halves[1])} targets")
+    temperatures = fusion.new_gate(members, valid).temperatures
+    gate = fusion.new_gate(members, valid)
+    pools = [
+        gate.pool({m: fusion.lists[m].of(h) for m in members}, targets.pasts(h), catalogue.trained) for h in halves
+    ]
+    rights = [targets.items[half] for half in halves]
+
+    def crossed(name: str, fit: Callable[[int], Callable[[int], np.ndarray]]) -> None:
+        began = time.monotonic()
+        found = [read(fit(1 - half)(half), pools[half], rights[half]) for half in (0, 1)]
+        hr, ndcg = np.mean(found, axis=0)
+        print(f"{name:34s} {hr:.4f} / {ndcg:.4f}   {time.monotonic() - began:5.0f} s", flush=True)
+
+    for c in (1, 10, 60):
+        crossed(
+            f"reciprocal rank, 1 / ({c} + rank)",
+            lambda _, c=c: lambda half: np.where(pools[half].ranks, 1 / (c + pools[half].ranks), 0.0).sum(axis=1),
+        )
+    for normalized in (True, False):
+        mixture = Mixture(len(members), normalized=normalized)
+
+        def fit(half: int, mixture: Mixture = mixture) -> Callable[[int], np.ndarray]:
+            theta = mixture.fitted(*_prepared(half), torch.from_numpy(_right(half)))
+            return lambda other: mixture.scores(theta, *_prepared(other)).numpy()
+
+        def _prepared(half: int) -> tuple[Tensor, Tensor, int]:
+            lists = {m: fusion.lists[m].of(halves[half]) for m in members}
+            values = values_of(pools[half], lists, temperatures)
+            return values, torch.from_numpy(pools[half].rows), pools[half].n_rows
+
+        def _right(half: int) -> np.ndarray:
+            return np.flatnonzero(pools[half].items == rights[half][pools[half].rows])
+
+        crossed("mean of softmaxes" if normalized else "log-sum-exp of scores", fit)
+
+    def fit_gate(half: int) -> Callable[[int], np.ndarray]:
+        weights = gate.fitted([pools[half]], [rights[half]], config.fuse.ridge).weights
+        return lambda other: pools[other].features @ weights
+
+    crossed("gate", fit_gate)
+
+
+if __name__ == "__main__":
+    main()
