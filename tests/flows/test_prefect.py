@@ -49,8 +49,7 @@ def api(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
         _wait(lambda: _is_up(url), "the server", tmp_path / "server.log")
         yield url
     finally:
-        server.terminate()
-        server.wait()
+        _stop(server)
 
 
 def test_a_schedule_of_a_deployed_flow_fires_on_a_worker(api: str, environment: dict[str, str], tmp_path: Path) -> None:
@@ -78,8 +77,7 @@ def test_a_schedule_of_a_deployed_flow_fires_on_a_worker(api: str, environment: 
         assert done.returncode == 0, done.stdout + done.stderr
         run = _wait(lambda: _ended_run(api), "the scheduled run", log)
     finally:
-        worker.terminate()
-        worker.wait()
+        _stop(worker)
     assert run["state_type"] == "COMPLETED", run["state"]
     assert run["auto_scheduled"]
     assert run["parameters"] == {"word": "ran"}
@@ -97,6 +95,16 @@ def _start(arguments: list[str], environment: dict[str, str], log: Path) -> "sub
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """A worker that was idle for long may ignore the signal."""
+    process.terminate()
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _is_up(url: str) -> bool:
