@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from flows import commands
+from flows import commands, model_commands
 from tsrec import __version__
 from tsrec.errors import TsrecError
 
@@ -23,6 +23,10 @@ _EXAMPLES = """examples:
   tsrec serve configs/demo.yaml                     run it from the browser
 
 A run that was stopped goes on where it was: give the same command again."""
+_MODEL_HELP = (
+    "a finished model by the first digits of its fingerprint (`tsrec models list`), or `profile`: the newest one made "
+    "with exactly these settings; without, the data set's champion"
+)
 _SET_HELP = "override one field of the configuration, e.g. finetune.epochs=2; values are YAML; may be repeated"
 
 
@@ -55,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(parsers)
     _add_recommend(parsers)
+    _add_models(parsers)
     _add_artifacts(parsers)
     _add_serve(parsers)
     return parser
@@ -80,10 +85,31 @@ def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     recommend.add_argument("-k", type=_positive, default=10, help="how many items (default 10)")
     recommend.add_argument("--method", default="fused", help="fused (default), or one member: tsrec, transitions, ...")
+    recommend.add_argument("--model", metavar="FINGERPRINT", help=_MODEL_HELP)
     recommend.add_argument("--json", action="store_true", help="one JSON object instead of text")
     recommend.set_defaults(
-        command=lambda o: commands.recommend(o.profile, o.set, o.user, o.history, o.k, o.method, as_json=o.json)
+        command=lambda o: commands.recommend(
+            o.profile, o.set, o.user, o.history, o.k, o.method, o.model, as_json=o.json
+        )
     )
+
+
+def _add_models(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    models = parsers.add_parser("models", help="finished models of a data set, and which one recommends: the champion")
+    actions = models.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="every finished model, oldest first; the champion has a star")
+    listing.set_defaults(command=lambda o: model_commands.list_models(o.profile, o.set))
+    show = actions.add_parser("show", help="the champion's history: when, from what to what, why, by which metrics")
+    show.set_defaults(command=lambda o: model_commands.show_models(o.profile, o.set))
+    promote = actions.add_parser("promote", help="make a model the champion")
+    promote.add_argument("--model", metavar="FINGERPRINT", help="its first digits; without, the newest")
+    promote.set_defaults(command=lambda o: model_commands.promote(o.profile, o.set, o.model, o.why))
+    rollback = actions.add_parser("rollback", help="make the champion before the present one the champion again")
+    rollback.set_defaults(command=lambda o: model_commands.rollback(o.profile, o.set, o.why))
+    for action in (listing, show, promote, rollback):
+        _add_config(action)
+    for action in (promote, rollback):
+        action.add_argument("--why", default="by hand", help="kept in the history")
 
 
 def _add_artifacts(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -12,6 +12,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import Config, load_config
 from tsrec.errors import ArtifactError, ConfigError
 from tsrec.store import Artifact, ArtifactStore
+from tsrec.store.champions import champion_of
 
 
 def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool) -> None:
@@ -40,11 +41,16 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool) ->
     print(headline(differences))
     if lost := loss_lines(ingest):
         print("\n".join(["\nof the raw data:", *(f"  {line}" for line in lost)]))
-    print(f"\nreport: {report.file('report.html')}\n\ntry next:")
+    print(f"\nreport: {report.file('report.html')}")
+    champion = champion_of(ArtifactStore(config.store), config.dataset)
+    is_champion = champion == fuse.fingerprint
+    print(f"model:  {fuse.fingerprint} ({'the champion' if is_champion else f'the champion is {champion}'})")
+    print("\ntry next:")
     user = fuse.frame("recommendations", [C.USER])[C.USER].iloc[0]
     same = [*([profile] if profile else []), *(part for override in overrides for part in ("--set", override))]
+    other = [] if is_champion else ["--model", fuse.fingerprint]
     for command in (
-        ["recommend", *same, f"--user={user}"],  # one word: a user id may begin with a dash
+        ["recommend", *same, *other, f"--user={user}"],  # one word: a user id may begin with a dash
         ["run", *same, "--set", "evaluate.k=[1,5,20]"],
         ["serve", *same],
     ):
@@ -58,6 +64,7 @@ def recommend(
     history: Sequence[str] | None,
     k: int,
     method: str,
+    model: str | None,
     *,
     as_json: bool,
 ) -> None:
@@ -67,7 +74,7 @@ def recommend(
     from tsrec.recommenders.explain import Explainer
 
     config = load_config(profile, overrides)
-    lineage, fuse = pipeline.finished(config)
+    lineage, fuse = pipeline.model_of(config, model)
     recommender, explainer = Recommender.of(lineage, fuse, method), Explainer(lineage, fuse)
     past = explainer.history_of(user) if user is not None else list(history or ())
     unknown = recommender.unknown(past)
@@ -79,7 +86,8 @@ def recommend(
     (found,) = recommender.recommend([past], k)
     if as_json:
         rows = [{"rank": rank, **asdict(item), **explainer.of(item.item_id)} for rank, item in enumerate(found, 1)]
-        print(json.dumps({"user": user, "history": past, "recommendations": rows}, ensure_ascii=False))
+        shown = {"model": fuse.fingerprint, "user": user, "history": past, "recommendations": rows}
+        print(json.dumps(shown, ensure_ascii=False))
         return
     print("history (the newest last):")
     for item in past[-5:]:

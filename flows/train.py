@@ -22,6 +22,7 @@ from tasks import (
 )
 from tsrec import pipeline
 from tsrec.config import Config
+from tsrec.promotion import promote_first
 from tsrec.store import Artifact, ArtifactStore
 
 _TASKS = {
@@ -67,5 +68,6 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
         task = _TASKS[planned.stage.name].with_options(task_run_name=name)
         # A task that returns a State (to be named Cached) hands the very State to its caller.
         artifacts[name] = task(planned, store, parents, return_state=True).result()
+    promote_first(store, config.dataset, artifacts)
     logger.info("report: %s", artifacts["report"].file("report.html"))
     return {name: str(artifact.path) for name, artifact in artifacts.items()}

@@ -14,7 +14,9 @@ from tsrec import backbone, data, embed, evaluate, finetune, keywords, permissio
 from tsrec.config import Config, Section, canonical, with_overrides
 from tsrec.devices import resolve_device
 from tsrec.errors import ArtifactError, ConfigError
+from tsrec.promotion import promote_first
 from tsrec.quiet import quiet_libraries
+from tsrec.recommenders.models import find_model
 from tsrec.stage import Stage
 from tsrec.store import (
     SHARED,
@@ -30,6 +32,8 @@ from tsrec.store import (
 )
 
 logger = logging.getLogger(__name__)
+
+PROFILE = "profile"  # in place of a model's fingerprint: the newest of these very settings
 
 STAGES: tuple[Stage, ...] = (
     data.STAGE,
@@ -155,7 +159,10 @@ def build(planned: PlannedStage, store: ArtifactStore, artifacts: Mapping[str, A
 
 
 def run(config: Config, store: ArtifactStore | None = None) -> dict[str, Artifact]:
-    """Build every artifact of a run that does not exist yet, and return all of them by planned name."""
+    """Build every artifact of a run that does not exist yet, and return all of them by planned name.
+
+    Its model becomes the champion where the data set has none.
+    """
     stages = check(config)  # before the store is opened: it may lie where it must not
     store = store or ArtifactStore(config.store)
     artifacts: dict[str, Artifact] = {}
@@ -163,6 +170,7 @@ def run(config: Config, store: ArtifactStore | None = None) -> dict[str, Artifac
     for name, planned in stages.items():
         logger.info("%s: %s", name, planned.key.path)
         artifacts[name] = build(planned, store, artifacts)
+    promote_first(store, config.dataset, artifacts)
     return artifacts
 
 
@@ -193,6 +201,18 @@ def finished(config: Config, store: ArtifactStore | None = None) -> tuple[Lineag
         f"{config.dataset}: no finished recommender in {config.store} for this configuration; "
         "give the same profile and --set to `tsrec run` first"
     )
+
+
+def model_of(config: Config, model: str | None = None) -> tuple[Lineage, Artifact]:
+    """The model that recommends: the data set's champion, `profile` for that of `finished`, or one by fingerprint.
+
+    Raises:
+        ArtifactError: the store has none.
+    """
+    if model == PROFILE:
+        return finished(config)
+    lineage = Lineage(ArtifactStore(config.store))
+    return lineage, find_model(lineage, config.dataset, model)
 
 
 def _is_of(config: Config, artifact: Artifact, lineage: Lineage) -> bool:

@@ -87,6 +87,12 @@ def _nothing_stands_twice(config: "Config") -> str | None:
     return None
 
 
+def _variants_are_no_bases(config: "Config") -> str | None:
+    if all(variant.name != "base" for variant in config.members.llms):
+        return None
+    return "members.llms: the name 'base' is taken: it marks what a refresh extends; choose another"
+
+
 _RULES: tuple[Rule, ...] = (
     _lists_are_long_enough,
     _beams_fill_the_lists,
@@ -95,4 +101,5 @@ _RULES: tuple[Rule, ...] = (
     _something_is_trained,
     _levels_exist,
     _nothing_stands_twice,
+    _variants_are_no_bases,
 )

@@ -21,6 +21,7 @@ from tsrec.recommenders.gate import Gate
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import Catalogue, Member, read_catalogue
 from tsrec.recommenders.members import open_member
+from tsrec.recommenders.models import find_model
 from tsrec.recommenders.ranking import Filter, fill
 from tsrec.recommenders.stages import DecodeSettings
 from tsrec.store import Artifact, ArtifactStore, Lineage
@@ -47,23 +48,22 @@ class Recommender:
         self._by_popularity = catalogue.by_popularity()
 
     @classmethod
-    def open(cls, store: ArtifactStore | str | Path, dataset: str, method: str = FUSED) -> "Recommender":
-        """Open the newest finished recommender of a data set.
+    def open(
+        cls, store: ArtifactStore | str | Path, dataset: str, method: str = FUSED, model: str | None = None
+    ) -> "Recommender":
+        """Open the champion of a data set, or the newest finished recommender where there is no champion.
 
         Args:
             store: the artifact store, or where it is.
             dataset: name of the data set.
             method: `fused`, or one member as `metrics` names it (`tsrec` is the LLM).
+            model: another than the champion, by the first digits of its fingerprint.
 
         Raises:
-            ArtifactError: the store has no finished run of this data set, or no such method in it.
+            ArtifactError: the store has no finished run of this data set, or no such model or method.
         """
-        store = store if isinstance(store, ArtifactStore) else ArtifactStore(store)
-        lineage = Lineage(store)
-        mine = [a for a in lineage.listed if (a.manifest.key.dataset, a.manifest.key.stage) == (dataset, "fuse")]
-        if not mine:
-            raise ArtifactError(f"{store.root} holds no finished recommender of {dataset!r}; give `tsrec run` first")
-        return cls.of(lineage, lineage.verified(mine[-1]), method)
+        lineage = Lineage(store if isinstance(store, ArtifactStore) else ArtifactStore(store))
+        return cls.of(lineage, find_model(lineage, dataset, model), method)
 
     @classmethod
     def of(cls, lineage: Lineage, fuse: Artifact, method: str = FUSED) -> "Recommender":

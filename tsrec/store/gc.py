@@ -4,9 +4,11 @@ Wanted, with all their ancestors, are
 - what the newest finished runs of every profile use, and any run of the profile that started after the oldest of them,
   finished or not: a run is recorded when it starts (`runs`), so that one started again counts as new; what it had
   half built when it was killed stays with it;
+- every data set's champion, and those before it that a rollback would lead to next;
 - the newest reports of every data set among those that no run is recorded for (made without a run);
 - what belongs to no run and no report and is newer than the newest report of its data set: somebody's work in progress.
-What is being built, here or on another machine, is left alone.
+What is being built, here or on another machine, is left alone. What an artifact only extended (a *base*) is no ancestor
+in this sense: it holds all that it took over.
 """
 
 import shutil
@@ -17,11 +19,13 @@ from pathlib import Path
 
 from tsrec.store import locks
 from tsrec.store.artifact import Artifact
-from tsrec.store.manifest import SHARED
+from tsrec.store.champions import MODEL_STAGE, all_moves, standing
+from tsrec.store.manifest import SHARED, is_base
 from tsrec.store.runs import Run, forget_run, recorded_runs
 from tsrec.store.store import ABANDONED_AFTER, PARTIAL, ArtifactStore
 
 REPORT = "report"
+KEPT_CHAMPIONS = 3  # the present one, and two to go back to
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def find_garbage(store: ArtifactStore, keep: int) -> Garbage:
         keep: newest finished runs kept per profile of each data set, with all that they use.
     """
     runs, unreadable = recorded_runs(store)
+    moves, unreadable_moves = all_moves(store)
     artifacts = store.list()  # after the runs: what a run has finished meanwhile is in neither or in both
     kept, old = _split_runs(runs, {artifact.manifest.key.path for artifact in artifacts}, keep)
     used = {store.root / path for run in kept for path in run.artifacts}
@@ -65,7 +70,12 @@ def find_garbage(store: ArtifactStore, keep: int) -> Garbage:
     for path in store.leftovers():
         resumable = path.suffix == PARTIAL and path.with_suffix("") in used
         (in_use if store.is_in_use(path) else to_resume if resumable else leftovers).append(path)
-    wanted = _with_ancestors(_roots(artifacts, runs, kept, keep, unreadable), artifacts)
+    champions = {
+        f"{dataset}/{MODEL_STAGE}/{model}" for dataset in moves for model in standing(moves[dataset])[-KEPT_CHAMPIONS:]
+    }
+    roots = _roots(artifacts, runs, kept, keep, unreadable | unreadable_moves)
+    roots += [artifact for artifact in artifacts if artifact.manifest.key.path in champions]
+    wanted = _with_ancestors(roots, artifacts)
     # A run at work may be about to read any finished artifact: while there is one, only leftovers go.
     unwanted = [] if in_use else [artifact for artifact in artifacts if artifact.manifest.key.path not in wanted]
     uploads = store.remote.abandoned_uploads(ABANDONED_AFTER) if store.remote else []
@@ -150,6 +160,8 @@ def _with_ancestors(roots: Iterable[Artifact], artifacts: list[Artifact]) -> set
             continue
         wanted.add(key.path)
         for role, fingerprint in key.parents.items():
+            if is_base(role):
+                continue
             stage = role.partition(":")[0]
             places = (f"{dataset}/{stage}/{fingerprint}" for dataset in (key.dataset, SHARED))
             queue.extend(by_path[place] for place in places if place in by_path)

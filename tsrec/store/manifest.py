@@ -13,6 +13,7 @@ from tsrec.errors import ArtifactError
 
 MANIFEST_NAME = "manifest.json"
 SHARED = "shared"  # in place of a data set's name: artifacts that depend on no data; no data set may be called so
+_BASE = "base"
 _LIBRARIES = (
     "tsrec",
     "torch",
@@ -25,6 +26,16 @@ _LIBRARIES = (
 )
 
 Count = int | float | str
+
+
+def base_role(stage: str) -> str:
+    """The role of an artifact of `stage` that another extends, among its parents. No variant may be called so."""
+    return f"{stage}:{_BASE}"
+
+
+def is_base(role: str) -> bool:
+    """Whether a parent of this role was extended, or only looked back at."""
+    return role.partition(":")[2] == _BASE
 
 
 class FileEntry(BaseModel):

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tsrec.store.manifest import ArtifactKey
+from tsrec.store.notes import read_notes, remove_note, write_note
 from tsrec.store.store import ArtifactStore
-from tsrec.store.work_files import write_text_whole
 
 logger = logging.getLogger(__name__)
 
@@ -49,25 +49,13 @@ def record_run(store: ArtifactStore, profile: str, keys: list[ArtifactKey]) -> N
         artifacts=tuple(key.path for key in keys),
         started=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
-    text = run.model_dump_json(indent=1)
-    if store.remote:
-        store.remote.write_note(run.path, text)
-    else:
-        path = store.root / run.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text_whole(path, text)
+    write_note(store, run.path, run.model_dump_json(indent=1))
 
 
 def recorded_runs(store: ArtifactStore) -> tuple[list[Run], set[str]]:
     """All recorded runs, oldest first, and the data sets of which a record cannot be read."""
-    pattern = f"{_FOLDER}/*/*.json"
-    if store.remote:
-        notes = store.remote.notes(pattern)
-    else:
-        files = store.root.glob(pattern)
-        notes = {path.relative_to(store.root).as_posix(): path.read_bytes() for path in files}
     runs, unreadable = [], set()
-    for path, content in notes.items():
+    for path, content in read_notes(store, f"{_FOLDER}/*/*.json").items():
         try:
             runs.append(Run.model_validate_json(content))
         except ValidationError:
@@ -78,7 +66,4 @@ def recorded_runs(store: ArtifactStore) -> tuple[list[Run], set[str]]:
 
 def forget_run(store: ArtifactStore, run: Run) -> None:
     """Remove the record of a run."""
-    if store.remote:
-        store.remote.remove_note(run.path)
-    else:
-        (store.root / run.path).unlink(missing_ok=True)
+    remove_note(store, run.path)

@@ -1,0 +1,65 @@
+"""Moving the champion: by hand, and where a data set has none yet. What a model is judged by is read here."""
+
+import logging
+from collections.abc import Mapping
+
+from tsrec.columns import ALL, FUSED
+from tsrec.columns import Columns as C
+from tsrec.recommenders.models import find_model, models_of
+from tsrec.store import Artifact, ArtifactStore, Lineage
+from tsrec.store.champions import Move, champion_of, promote
+
+logger = logging.getLogger(__name__)
+
+
+def measured(evaluate: Artifact) -> dict[str, float]:
+    """HR and NDCG of the fusion over all targets at the largest cut-off, and `n_targets`."""
+    metrics = evaluate.frame("metrics")
+    mine = metrics[(metrics[C.METHOD] == FUSED) & (metrics[C.SLICE] == ALL) & metrics[C.METRIC].isin(("hr", "ndcg"))]
+    rows = mine[mine[C.K] == mine[C.K].max()].itertuples(index=False)
+    figures = {f"{row.metric}@{row.k}": round(float(row.value), 6) for row in rows}
+    return {**figures, "n_targets": float(mine[C.N].max())}
+
+
+def metrics_of(lineage: Lineage, fuse: Artifact) -> dict[str, float]:
+    """The same of a model, by the newest evaluation of it; empty where it was never evaluated."""
+    of_it = [
+        artifact
+        for artifact in lineage.listed
+        if artifact.manifest.key.stage == "evaluate" and artifact.manifest.key.parents["fuse"] == fuse.fingerprint
+    ]
+    return measured(lineage.verified(of_it[-1])) if of_it else {}
+
+
+def promote_first(store: ArtifactStore, dataset: str, artifacts: Mapping[str, Artifact]) -> Move | None:
+    """Make a finished run's model the champion where the data set has none, and say so.
+
+    Args:
+        store: the store.
+        dataset: name of the data set.
+        artifacts: all of a run, by planned name.
+    """
+    if champion_of(store, dataset) is not None:
+        return None
+    fuse = artifacts["fuse"].fingerprint
+    move = promote(store, dataset, fuse, "the first finished run", measured(artifacts["evaluate"]))
+    logger.info("%s: %s is the champion, the first model of this data set", dataset, fuse)
+    return move
+
+
+def promote_model(store: ArtifactStore, dataset: str, model: str | None, why: str) -> Move:
+    """Make a finished model the champion.
+
+    Args:
+        store: the store.
+        dataset: name of the data set.
+        model: the first digits of its fingerprint; None: the newest.
+        why: kept in the history.
+
+    Raises:
+        ArtifactError: there is no such model, more than one, or a file of it is damaged.
+    """
+    lineage = Lineage(store)
+    newest = [artifact.fingerprint for artifact in models_of(lineage, dataset)[-1:]]
+    fuse = find_model(lineage, dataset, model if model is not None else next(iter(newest), ""))
+    return promote(store, dataset, fuse.fingerprint, why, metrics_of(lineage, fuse))

@@ -1,0 +1,127 @@
+"""The champion of a data set: the one finished model that recommends until it is told otherwise, and how it came so.
+
+Every move of the pointer is one small JSON in `<root>/.champions/<dataset>/`, numbered, created once and never
+overwritten: the move with the highest number counts, so that the pointer moves atomically wherever the store lies and
+nothing of its history is lost. A model is named by the fingerprint of the artifact that opens it (`fuse`). Knows
+nothing of what is in it.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tsrec.errors import ArtifactError
+from tsrec.store.notes import read_notes, write_note
+from tsrec.store.store import ArtifactStore
+
+logger = logging.getLogger(__name__)
+
+MODEL_STAGE = "fuse"
+"""The stage whose artifact is the model: from it everything that recommending needs is found."""
+
+_FOLDER = ".champions"
+
+
+class Move(BaseModel):
+    """One move of the pointer: to the model `to`, from `previous` (None: there was none), when (ISO, UTC) and why;
+    `metrics` are those that it was judged by."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    number: int
+    kind: Literal["promote", "rollback"]
+    to: str
+    previous: str | None
+    why: str
+    metrics: dict[str, float]
+    when: str
+
+    @property
+    def path(self) -> str:
+        """The note's own path, relative to the store."""
+        return f"{_FOLDER}/{self.dataset}/{self.number:06d}-{self.to}.json"
+
+
+def moves_of(store: ArtifactStore, dataset: str) -> list[Move]:
+    """All moves of a data set's champion, oldest first; one that cannot be read is named in the log."""
+    return all_moves(store, dataset)[0].get(dataset, [])
+
+
+def all_moves(store: ArtifactStore, dataset: str = "*") -> tuple[dict[str, list[Move]], set[str]]:
+    """Moves by data set, oldest first, and the data sets of which a move cannot be read."""
+    found: dict[str, list[Move]] = {}
+    unreadable: set[str] = set()
+    for path, content in read_notes(store, f"{_FOLDER}/{dataset}/*.json").items():
+        name = path.split("/")[1]
+        try:
+            found.setdefault(name, []).append(Move.model_validate_json(content))
+        except ValidationError:
+            unreadable.add(name)
+            logger.warning("%s: not a readable move of the champion; look at `tsrec models show`", path)
+    return {name: sorted(mine, key=lambda move: (move.number, move.to)) for name, mine in found.items()}, unreadable
+
+
+def standing(moves: list[Move]) -> list[str]:
+    """The champion, last, below it those that a rollback would lead to, one after the other: fingerprints."""
+    stack: list[str] = []
+    for move in moves:
+        if move.kind == "rollback":
+            del stack[-1:]
+        if stack[-1:] != [move.to]:
+            stack.append(move.to)
+    return stack
+
+
+def champion_of(store: ArtifactStore, dataset: str) -> str | None:
+    """Fingerprint of the data set's champion; None where there is none yet."""
+    return next(iter(standing(moves_of(store, dataset))[-1:]), None)
+
+
+def promote(store: ArtifactStore, dataset: str, to: str, why: str, metrics: Mapping[str, float]) -> Move:
+    """Make the model with the fingerprint `to` the champion of a data set."""
+    return _move(store, dataset, "promote", to, why, metrics)
+
+
+def roll_back(store: ArtifactStore, dataset: str, why: str) -> Move:
+    """Make the champion before the present one the champion again.
+
+    Raises:
+        ArtifactError: there was none, or it is gone from the store.
+    """
+    moves = moves_of(store, dataset)
+    before = standing(moves)[-2:-1]
+    if not before:
+        raise ArtifactError(f"{dataset}: no earlier champion to go back to; see `tsrec models list`")
+    there = {artifact.fingerprint for artifact in store.list() if artifact.manifest.key.dataset == dataset}
+    if before[0] not in there:
+        raise ArtifactError(f"{dataset}: the champion before, {before[0]}, is gone; see `tsrec models list`")
+    metrics = next(move.metrics for move in reversed(moves) if move.to == before[0])
+    return _move(store, dataset, "rollback", before[0], why, metrics)
+
+
+def _move(
+    store: ArtifactStore,
+    dataset: str,
+    kind: Literal["promote", "rollback"],
+    to: str,
+    why: str,
+    metrics: Mapping[str, float],
+) -> Move:
+    moves = moves_of(store, dataset)
+    move = Move(
+        dataset=dataset,
+        # Two machines that move at once write two notes of one number; all read them in the same order.
+        number=max((move.number for move in moves), default=0) + 1,
+        kind=kind,
+        to=to,
+        previous=next(iter(standing(moves)[-1:]), None),
+        why=why,
+        metrics=dict(metrics),
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    write_note(store, move.path, move.model_dump_json(indent=1))
+    return move
