@@ -23,6 +23,7 @@ from tasks import (
 from tsrec import pipeline
 from tsrec.config import Config
 from tsrec.promotion import promote_first
+from tsrec.data import loss_lines
 from tsrec.store import Artifact, ArtifactStore
 
 _TASKS = {
@@ -69,5 +70,7 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
         # A task that returns a State (to be named Cached) hands the very State to its caller.
         artifacts[name] = task(planned, store, parents, return_state=True).result()
     promote_first(store, config.dataset, artifacts)
+    for line in loss_lines(artifacts["ingest"]):
+        logger.info("raw data: %s", line)
     logger.info("report: %s", artifacts["report"].file("report.html"))
     return {name: str(artifact.path) for name, artifact in artifacts.items()}

@@ -64,7 +64,8 @@ _HOSTILE_TITLE = "<script>alert('title')</script> &amp; claw hammer"
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with 48 items, one of them hostile, and 60 users who stay within one kind of item."""
+    """A folder with 48 items, one of them hostile, and 60 users who stay within one kind of item, but for one event of
+    an item that the shop no longer has."""
     folder = tmp_path_factory.mktemp("shop")
     moments = random.Random(1)
     with (folder / "items.jsonl").open("w", encoding="utf-8") as stream:
@@ -76,6 +77,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for user in range(60):
             for time in range(moments.randint(4, 9)):
                 stream.write(f"u{user},i{(user % 6) + 6 * moments.randrange(8)},{time}\n")
+        stream.write("u0,<b>gone</b>,99\n")
     return folder
 
 

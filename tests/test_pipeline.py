@@ -133,6 +133,8 @@ def test_the_report_escapes_item_text_and_needs_no_other_file(artifacts: dict[st
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert 'src="data:image/png;base64,' in page
+    assert "name items that the catalogue lacks" in page
+    assert "&lt;b&gt;gone&lt;/b&gt;" in page
     for heading in ("Metrics", "Codebook health", "What tokens mean", "Training", "A few users"):
         assert heading in page
 

@@ -1,7 +1,7 @@
 """Interactions as integer arrays: ten million of them fit in a few hundred megabytes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -37,13 +37,10 @@ class Events:
         return len(self.user)
 
     def take(self, rows: np.ndarray) -> Self:
-        """The given rows (indices or a mask)."""
+        """The given rows (indices or a mask); no copy where a mask takes all."""
+        if rows.dtype == bool and rows.all():
+            return self
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    @classmethod
-    def concatenate(cls, parts: list[Self]) -> Self:
-        """All parts, one after the other."""
-        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
 class EventReader:
@@ -60,7 +57,7 @@ class EventReader:
         self.n_unknown_items = 0
         self.n_ids_escaped = 0
         self.unknown_items = pd.Index([], dtype="str")  # the first different ones
-        self._parts: list[Events] = []
+        self._columns: dict[str, list[np.ndarray]] = {"user": [], "item": [], "rating": [], "split": []}
         self._times: list[RawTimes] = []
         self._last_row = LastRow()
 
@@ -81,36 +78,35 @@ class EventReader:
         self._refuse(batch[C.TIMESTAMP], bad, "a number or an ISO date", hint=_time_format_hint)
         if self._last_row.is_cut(batch[C.TIMESTAMP]):
             self._refuse(batch[C.TIMESTAMP], np.arange(len(batch)) == len(batch) - 1, "as long as all others: cut off")
-        events = Events(
-            user=numbers[codes],
-            item=items,
-            timestamp=times.whole,
-            rating=self._ratings(batch),
-            split=self._splits(batch),
-        )
+        columns = {
+            "user": numbers[codes],
+            "item": items,
+            "rating": self._ratings(batch),
+            "split": self._splits(batch),
+        }
         self.n_rows += len(batch)
         known = items >= 0
         if not known.all():
             self.n_unknown_items += int((~known).sum())
             self.unknown_items = self.unknown_items.append(pd.Index(ids[~known])).unique()[:_EXAMPLES]
-        self._parts.append(events.take(known))
+        for name, values in columns.items():
+            self._columns[name].append(values[known])
         self._times.append(times.take(known))
 
     def events(self) -> tuple[Events, Clock, dict[str, int | str]]:
-        """All events, in raw order, with their times in one unit; what that unit is, and what was counted.
+        """All events, in raw order, with their times in one unit; what that unit is, and what was counted. Asked for
+        once: the reader keeps none of them.
 
         Raises:
             DataError: times of different units stand side by side.
         """
-        raw = RawTimes.concatenate(self._times)
-        self._times = []
         try:
-            timestamp, clock, counts = settle(raw)
+            timestamp, clock, counts = settle(RawTimes.concatenate(self._times))
         except DataError as error:
             raise DataError(f"{self.path}: {error}") from None
-        events = replace(Events.concatenate(self._parts), timestamp=timestamp)
-        self._parts = []
-        return events, clock, counts
+        # Column by column, so that no more than one of them is held twice.
+        columns = {name: np.concatenate(self._columns.pop(name)) for name in list(self._columns)}
+        return Events(timestamp=timestamp, **columns), clock, counts
 
     def user_ids(self) -> np.ndarray:
         """(U,) object: user ids by code."""

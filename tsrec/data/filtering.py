@@ -27,10 +27,16 @@ def filter_events(events: Events, clock: Clock, config: IngestConfig) -> tuple[E
 def k_core(events: Events, min_user_events: int, min_item_events: int) -> Events:
     """Drop users and items with too few events until none is left that has too few."""
     while len(events):
-        users = np.bincount(events.user)[events.user] >= min_user_events
-        items = np.bincount(events.item)[events.item] >= min_item_events
-        keep = users & items
+        users = np.bincount(events.user) >= min_user_events
+        items = np.bincount(events.item) >= min_item_events
+        keep = users[events.user] & items[events.item]
         if keep.all():
             break
         events = events.take(keep)
     return events
+
+
+def renumber(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes without gaps, in the order of the old ones: which old codes there are, and (E,) int32 the new ones."""
+    present = np.bincount(codes) > 0
+    return np.flatnonzero(present), (np.cumsum(present, dtype=np.int32) - 1)[codes]

@@ -13,14 +13,13 @@ from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
 from tsrec.data.cleaning import clean_items
 from tsrec.data.events import SPLITS, EventReader, Events
-from tsrec.data.filtering import filter_events, k_core
+from tsrec.data.filtering import filter_events, k_core, renumber
 from tsrec.data.finding import RawFile
 from tsrec.data.ids import as_ids, no_ids
 from tsrec.data.losses import LossReport, failed_join
 from tsrec.data.ordering import find_duplicates, in_order, ties
 from tsrec.data.sources import SOURCES
 from tsrec.data.splitting import SPLITTERS, check_targets, count_targets
-from tsrec.data.times import Clock
 from tsrec.errors import DataError
 from tsrec.progress import progress
 from tsrec.stage import Parents, Stage
@@ -43,8 +42,8 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
     item_files, event_files = SOURCES[config.source].files(config)
     losses = LossReport(config.max_loss)
     items = _read_items(config, item_files, out, losses)
-    events, clock, user_ids = _read_events(config, item_files, event_files, pd.Index(items[C.ITEM]), out, losses)
-    events, user_ids = _select(config, events, clock, user_ids, out, losses)
+    reader = _read_events(config, item_files, event_files, pd.Index(items[C.ITEM]), out, losses)
+    events, user_ids = _select(config, reader, out, losses)
     if not len(events):
         raise DataError(
             f"{_place(event_files)}: no interaction is left; see ingest.since, until, min_rating, min_user_events, "
@@ -100,7 +99,7 @@ def _read_events(
     item_ids: pd.Index,
     out: ArtifactWriter,
     losses: LossReport,
-) -> tuple[Events, Clock, np.ndarray]:
+) -> EventReader:
     reader = EventReader(item_ids, needs_rating=config.min_rating is not None, needs_split=config.split == "column")
     batches = SOURCES[config.source].interactions(config, files)
     for batch in progress(batches, desc="reading interactions", unit="batch"):
@@ -116,39 +115,40 @@ def _read_events(
         what = "interactions name items that the catalogue lacks"
         hint = failed_join(reader.unknown_items, files[0].path, item_ids, item_files[0].path)
         losses.add(reader.n_unknown_items, reader.n_rows, what, hint=hint, stops=True)
-    events, clock, counts = reader.events()
-    out.count(**counts)
-    odd = int(counts["n_times_outside_1990_to_2100"])
-    losses.add(odd, len(events), f"timestamps (in {clock.unit}) lie outside 1990 to 2100", hint="missing ones?")
-    return events, clock, reader.user_ids()
+    return reader
 
 
 def _select(
-    config: IngestConfig, events: Events, clock: Clock, user_ids: np.ndarray, out: ArtifactWriter, losses: LossReport
+    config: IngestConfig, reader: EventReader, out: ArtifactWriter, losses: LossReport
 ) -> tuple[Events, np.ndarray]:
     """Events that stay, in order; users that still have events, renumbered in order of their ids."""
+    events, clock, facts = reader.events()
+    out.count(**facts)
     n_before = len(events)
+    odd = int(facts["n_times_outside_1990_to_2100"])
+    losses.add(odd, n_before, f"timestamps (in {clock.unit}) lie outside 1990 to 2100", hint="missing ones?")
     events, counts = filter_events(events, clock, config)
     out.count(**counts)
     for name, settings in (("n_dropped_by_time", "since, until"), ("n_dropped_by_rating", "min_rating")):
         losses.add(counts.get(name, 0), n_before, f"interactions go by ingest.{settings}", wanted=True)
-    events, user_ids = in_order(events, user_ids)
+    events, user_ids = in_order(events, reader.user_ids())
     twice = find_duplicates(events)
     out.count(n_duplicates=int(twice.sum()))
     if config.duplicates == "drop":
         what = "interactions repeat user, item and time of another, and go"
         losses.add(int(twice.sum()), len(events), what, hint="ingest.duplicates=keep keeps them")
         events = events.take(~twice)
-    core = k_core(events, config.min_user_events, config.min_item_events)
-    present, user = np.unique(core.user, return_inverse=True)
+    n_before, n_users = len(events), np.count_nonzero(np.bincount(events.user))
+    events = k_core(events, config.min_user_events, config.min_item_events)
+    present, user = renumber(events.user)
     out.count(
-        n_dropped_by_k_core=len(events) - len(core),
-        n_users_dropped_by_k_core=len(np.unique(events.user)) - len(present),
-        n_ties=int(ties(core).sum()),
+        n_dropped_by_k_core=n_before - len(events),
+        n_users_dropped_by_k_core=int(n_users - len(present)),
+        n_ties=int(ties(events).sum()),
     )
     what = "interactions go by ingest.min_user_events, min_item_events"
-    losses.add(len(events) - len(core), len(events), what, wanted=True)
-    return replace(core, user=user.astype(np.int32)), user_ids[present]
+    losses.add(n_before - len(events), n_before, what, wanted=True)
+    return replace(events, user=user), user_ids[present]
 
 
 def _split(
@@ -181,8 +181,8 @@ def _place(files: Sequence[RawFile]) -> str:
 
 def _keep_items(items: pd.DataFrame, events: Events) -> tuple[pd.DataFrame, Events]:
     """Only the items that the k-core left, renumbered."""
-    kept, item = np.unique(events.item, return_inverse=True)
-    return items.iloc[kept].reset_index(drop=True), replace(events, item=item.astype(np.int32))
+    kept, item = renumber(events.item)
+    return items.iloc[kept].reset_index(drop=True), replace(events, item=item)
 
 
 def _write_interactions(

@@ -37,12 +37,16 @@ class RawTimes:
 
     def take(self, rows: np.ndarray) -> Self:
         """The given rows (indices or a mask)."""
-        return type(self)(self.whole[rows], self.nanos[rows], self.is_date[rows])
+        return type(self)(self.whole[rows], _packed(self.nanos[rows]), _packed(self.is_date[rows]))
 
     @classmethod
     def concatenate(cls, parts: list[Self]) -> Self:
-        """All parts, one after the other."""
-        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("whole", "nanos", "is_date")))
+        """All parts, one after the other; the list is emptied, so that they are not held twice."""
+        nanos = _packed(np.concatenate([part.nanos for part in parts]))
+        is_date = _packed(np.concatenate([part.is_date for part in parts]))
+        wholes = [part.whole for part in parts]
+        parts.clear()
+        return cls(np.concatenate(wholes), nanos, is_date)
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,8 @@ def settle(raw: RawTimes) -> tuple[np.ndarray, Clock, dict[str, int | str]]:
         step = 10 ** (9 - below)
         whole[is_date] = _scaled(whole[is_date], 10**below) + nanos[is_date] // step
         nanos[is_date] = nanos[is_date] % step * 10**below
-    digits = next(d for d in (0, 3, 6, 9) if d == 9 or not (nanos % 10 ** (9 - d)).any())
+    finer = nanos if nanos.any() else nanos[:1]
+    digits = next(d for d in (0, 3, 6, 9) if d == 9 or not (finer % 10 ** (9 - d)).any())
     digits = min(digits, 9 - below)
     values = _scaled(whole, 10**digits) if digits else whole
     if nanos.any():
@@ -218,6 +223,12 @@ def _calendar_date(text: str) -> pd.Timestamp | None:
         return None
     date = pd.to_datetime(text, errors="coerce", utc=True, format=layout)
     return None if date is pd.NaT else date
+
+
+def _packed(values: np.ndarray) -> np.ndarray:
+    """The same values without their memory where all are equal, as whole seconds or dates throughout are; read only."""
+    same = len(values) > 0 and (values == values[0]).all()
+    return np.broadcast_to(values[0], values.shape) if same else values
 
 
 def _scaled(values: np.ndarray, factor: int) -> np.ndarray:

@@ -31,6 +31,7 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
     page = environment.get_template("report.html.j2").render(
         dataset=parents["ingest"].manifest.key.dataset,
         summary=content.data_summary(items, interactions),
+        losses=parents["ingest"].json("losses"),
         columns=columns,
         methods=methods,
         headline=headline(differences),
