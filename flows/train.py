@@ -22,8 +22,8 @@ from tasks import (
 )
 from tsrec import pipeline
 from tsrec.config import Config
-from tsrec.promotion import promote_first
 from tsrec.data import loss_lines
+from tsrec.promotion import promote_first
 from tsrec.store import Artifact, ArtifactStore
 
 _TASKS = {
