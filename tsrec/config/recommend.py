@@ -56,14 +56,19 @@ class TextSimilarityConfig(Section):
 class SasRecConfig(Section):
     """SASRec, trained with cross-entropy over all items."""
 
-    hidden: int = Field(64, ge=8, description="Width.")
+    hidden: int = Field(128, ge=8, description="Width.")
     layers: int = Field(2, ge=1, description="Layers.")
     heads: int = Field(2, ge=1, description="Attention heads.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout on embeddings and on the last hidden state.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
     weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay.")
-    epochs: int = Field(30, ge=1, description="Passes over the histories.")
-    patience: int | None = Field(3, ge=1, description="Early stopping on the loss of valid; empty: to the end.")
+    epochs: int = Field(25, ge=1, description="Passes over the histories.")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Early stopping after so many epochs without a lower loss on valid; empty: to the end, for lists "
+        "go on getting better when the loss no longer does.",
+    )
     batch_size: int = Field(128, ge=1, description="Histories per step.")
     window: int = Field(50, ge=2, description="Longest history, in items.")
     seed: int = Field(1, ge=0, description="Seed of weights, data order and dropout.")

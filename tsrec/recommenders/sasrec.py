@@ -89,7 +89,7 @@ class SasRecMember:
 
 
 def fit(inputs: FitInputs) -> None:
-    """Train with early stopping on the loss of valid."""
+    """Train on all train events; `valid` only where the settings ask for early stopping."""
     histories, config = inputs.histories, inputs.config
     torch.manual_seed(config.seed)
     model = SasRec(inputs.catalogue.n_items, config)
