@@ -30,7 +30,7 @@ def _changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_every_stage_leaves_a_verified_artifact(artifacts: dict[str, Artifact]) -> None:
-    assert set(artifacts) == {stage.name for stage in pipeline.STAGES}
+    assert set(artifacts) == {stage.name for stage in pipeline.STAGES} - {"refit"}
     for artifact in artifacts.values():
         artifact.verify()
 
@@ -84,6 +84,20 @@ def test_a_further_llm_shares_what_is_the_same_and_joins_the_fusion(config: Conf
     assert {"tsrec", "tsrec-other", "fused without tsrec-other"} <= set(metrics["method"])
 
 
+def test_a_refit_is_a_stage_and_a_row_of_its_own(artifacts: dict[str, Artifact], config: Config) -> None:
+    refitted = with_overrides(config, ["members.refit=true"])
+    assert _changed(_fingerprints(config), _fingerprints(refitted)) == {"refit", "fuse", "evaluate", "report"}
+    built = pipeline.run(refitted)
+    metrics = built["evaluate"].frame("metrics")
+    assert "fused refit" in set(metrics["method"])
+    known, interactions = built["refit"].frame("popular"), built["ingest"].frame("interactions")
+    seen = interactions[interactions["split"].isin(["train", "valid"])]["item_id"].value_counts()
+    items = built["ingest"].frame("items")["item_id"]
+    first = items.iloc[known["items"].iloc[0][0]]
+    assert seen[first] == seen.max()
+    assert set(known["split"]) == {"test"}
+
+
 def test_a_finished_run_is_found_by_its_settings_alone(
     artifacts: dict[str, Artifact], config: Config, shop: Path
 ) -> None:
@@ -103,9 +117,7 @@ def test_changing_one_title_reruns_all_but_the_backbone(config: Config, shop: Pa
         text = file.read_text(encoding="utf-8")
         (tmp_path / file.name).write_text(text.replace("glue stick model a", "glue gun model a"), encoding="utf-8")
     moved = config.model_copy(update={"ingest": config.ingest.model_copy(update={"path": str(tmp_path)})})
-    assert _changed(_fingerprints(config), _fingerprints(moved)) == {stage.name for stage in pipeline.STAGES} - {
-        "backbone"
-    }
+    assert _changed(_fingerprints(config), _fingerprints(moved)) == {stage.name for stage in pipeline.STAGES} - {"backbone", "refit"}
 
 
 def test_the_folder_itself_does_not_enter_the_fingerprint(config: Config, shop: Path, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ STAGES: tuple[Stage, ...] = (
     recommenders.DECODE,
     *recommenders.MEMBER_STAGES,
     recommenders.CANDIDATES,
+    recommenders.REFIT,
     recommenders.FUSE,
     evaluate.STAGE,
     report.STAGE,

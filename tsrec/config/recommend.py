@@ -92,6 +92,11 @@ class MembersConfig(Section):
         description="Members beside the LLM.",
     )
     llms: tuple[LlmVariant, ...] = Field((), description="Further LLMs: other SID spaces, other seeds.")
+    refit: bool = runtime(  # another stage, not another result
+        False,
+        description="Also fit the members on train and valid, and show the fusion of those on test as `fused refit`: "
+        "what a nightly refresh is worth.",
+    )
     popular: PopularConfig = Field(PopularConfig(), description="Most popular.")
     transitions: TransitionsConfig = Field(TransitionsConfig(), description="What follows what.")
     item_knn: ItemKnnConfig = Field(ItemKnnConfig(), description="Items with the same users.")

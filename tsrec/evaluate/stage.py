@@ -8,8 +8,9 @@ from tsrec.errors import ArtifactError, DataError
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.slices import slices_of
 from tsrec.recommenders.candidates import Targets, candidate_names, ranked_targets, read_candidates
-from tsrec.recommenders.fuse import llm_name, without
+from tsrec.recommenders.fuse import REFIT, llm_name, without
 from tsrec.recommenders.member import read_catalogue
+from tsrec.recommenders.refit import test_targets
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 
@@ -36,6 +37,8 @@ def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None
         raise DataError(f"no {split.value} targets: no user has an earlier event; see ingest.split")
     k = max(config.own.k)
     lists = {name: items[rows, :k] for name, items in _all_lists(parents, targets, split).items()}
+    if split is Split.TEST and REFIT in candidate_names(parents["fuse"]):
+        lists[REFIT] = read_candidates(parents["fuse"], REFIT, test_targets(targets)).items[:, :k]
     for name, items in lists.items():
         _check_full(name, items, targets, rows, catalogue.n_items, config)
     events = targets.events[rows]

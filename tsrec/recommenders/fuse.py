@@ -26,9 +26,11 @@ from tsrec.recommenders.gate import Gate, learnable, new_gate
 from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, empty, fill
+from tsrec.recommenders.refit import test_targets, with_valid
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 
+REFIT = f"{FUSED} refit"
 _LENGTH = 50  # items of a fused list
 _SHOWN = 10  # items of it that `recommendations` shows
 _PROPOSERS_AMONG = 20  # a member proposes what it has among its first so many
@@ -79,6 +81,8 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
         lists = fusion.new_lists()
         fusion.rank(other, ~is_valid, lists)
         out.write_table(name, lists_table(lists.ranked, targets))
+    if "refit" in parents:
+        out.write_table(REFIT, _refit_lists(gate, fusion, parents))
     out.write_table("recommendations", _recommendations(fused, members, targets, catalogue))
     out.count(n_valid_targets=int(is_valid.sum()), n_weights=len(gate.weights))
 
@@ -144,6 +148,21 @@ class Fusion:
         return gate.pool(lists, self.targets.pasts(rows), self.catalogue.trained)
 
 
+def _refit_lists(gate: Gate, fusion: Fusion, parents: Parents) -> pa.Table:
+    """The same gate over members that were fitted on train and valid; the LLM's lists are what they were."""
+    catalogue, _ = with_valid(parents["ingest"])
+    test, rows = test_targets(fusion.targets), np.flatnonzero(fusion.targets.of(Split.TEST))
+    names = candidate_names(parents["refit"])
+    lists = {
+        name: read_candidates(parents["refit"], name, test) if name in names else ranked.of(rows)
+        for name, ranked in fusion.lists.items()
+    }
+    refitted = Fusion(test, lists, catalogue, fusion.config)
+    fused = refitted.new_lists()
+    refitted.rank(gate, np.ones(len(rows), dtype=bool), fused)
+    return lists_table(fused.ranked, test)
+
+
 def proposers(member_ranks: np.ndarray, members: Sequence[str]) -> list[str]:
     """The members that have an item among their first few, the one that ranks it best first; at least that one.
 
@@ -181,7 +200,8 @@ def _blocks(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def _parents(config: Config) -> tuple[str, ...]:
-    return ("ingest", "candidates", "decode", *(f"decode:{variant.name}" for variant in config.members.llms))
+    variants = (f"decode:{variant.name}" for variant in config.members.llms)
+    return ("ingest", "candidates", "decode", *variants, *(["refit"] if config.members.refit else []))
 
 
 STAGE = Stage(

@@ -1,0 +1,83 @@
+"""The refit stage: the members fitted once more on train *and* valid, as a nightly refresh has them, ranked on test.
+
+The settings and the gate stay those that were found with train alone; what changes is how much the members have seen.
+The LLM is not trained again here. Its row in the table, `fused refit`, says what recent events are worth.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from tsrec.columns import Split
+from tsrec.config import Config, MembersConfig, RecommendConfig, Section
+from tsrec.histories import Histories
+from tsrec.recommenders.candidates import Targets, rank_targets, ranked_targets
+from tsrec.recommenders.member import Catalogue, FitInputs, MemberKind, read_catalogue
+from tsrec.recommenders.members import MEMBERS
+from tsrec.stage import Parents, Stage
+from tsrec.store import Artifact, ArtifactWriter
+from tsrec.store.work_files import kept_table
+
+
+class RefitSettings(Section):
+    """What the stage reads: every member's settings, and the rules for all."""
+
+    members: MembersConfig
+    rules: RecommendConfig
+
+
+def run(config: RefitSettings, parents: Parents, out: ArtifactWriter) -> None:
+    """Write one table of candidates for each member, of the targets of test alone; resumes at the member it was at."""
+    whole = Config(members=config.members)
+    _, histories = read_catalogue(parents["ingest"])
+    catalogue, seen = with_valid(parents["ingest"])
+    targets = test_targets(ranked_targets(histories, config.rules))
+    for name in config.members.methods:
+        kind = MEMBERS[name]
+        make = partial(_fit_and_rank, kind, kind.section(whole), seen, catalogue, targets, config.rules, parents, out)
+        out.write_table(name, kept_table(out.work / f"{name}.parquet", make))
+
+
+def with_valid(ingest: Artifact) -> tuple[Catalogue, Histories]:
+    """The catalogue and histories of an `ingest` artifact, events of valid taken for train."""
+    catalogue, histories = read_catalogue(ingest)
+    splits = np.where(histories.splits == Split.VALID.value, Split.TRAIN.value, histories.splits)
+    trained = np.bincount(histories.items[splits == Split.TRAIN.value], minlength=catalogue.n_items)
+    return replace(catalogue, trained=trained.astype(np.int64)), replace(histories, splits=splits)
+
+
+def test_targets(targets: Targets) -> Targets:
+    """The targets of test alone."""
+    return replace(targets, events=targets.events[targets.of(Split.TEST)])
+
+
+def _fit_and_rank(
+    kind: MemberKind,
+    settings: Section,
+    histories: Histories,
+    catalogue: Catalogue,
+    targets: Targets,
+    rules: RecommendConfig,
+    parents: Parents,
+    out: ArtifactWriter,
+) -> pa.Table:
+    folder = out.work / kind.name
+    folder.mkdir(exist_ok=True)
+    kind.fit(FitInputs(histories, catalogue, settings, parents, folder, folder))
+    return rank_targets(kind.load(folder, settings), kind.name, catalogue, targets, rules, folder)
+
+
+def _parents(config: Config) -> tuple[str, ...]:
+    roles = [role for name in config.members.methods for role in MEMBERS[name].parents]
+    return tuple(dict.fromkeys(["ingest", *roles]))
+
+
+STAGE = Stage(
+    name="refit",
+    version=1,
+    config=lambda config: RefitSettings(members=config.members.model_copy(update={"llms": ()}), rules=config.recommend),
+    parents=_parents,
+    run=run,
+)
