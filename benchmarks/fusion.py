@@ -5,6 +5,11 @@
 Builds what `fuse` needs where it is missing. Compared: reciprocal ranks; the mean of the members' softmaxes, and the
 log-sum-exp of their scores, each with a weight and a temperature a member, fitted by likelihood from several starts;
 and the gate (a conditional logit over features of the lists). HR@10 and NDCG@10 are means over both halves.
+
+    python benchmarks/fusion.py configs/beauty.yaml --set ingest.path=FOLDER --without-llm --test
+
+`--without-llm` trains and decodes no LLM: the fusion of the other members. `--test` measures the gate, every member and
+the fusion without each on test instead, as `evaluate` does: to be read once.
 """
 
 import argparse
@@ -16,17 +21,20 @@ import torch
 from torch import Tensor
 
 from tsrec import pipeline
-from tsrec.columns import Split
-from tsrec.config import load_config
+from tsrec.columns import ALL, FUSED, Split
+from tsrec.config import Config, load_config
+from tsrec.evaluate.scoring import score
+from tsrec.evaluate.summary import metrics_table, worth
 from tsrec.recommenders import FUSE
 from tsrec.recommenders.candidates import Targets, ranked_targets
-from tsrec.recommenders.fuse import FuseSettings, Fusion
+from tsrec.recommenders.fuse import FuseSettings, Fusion, without
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, lists_of
 from tsrec.store import ArtifactStore
 
 STARTS = 4
+LLM_STAGES = ("keywords", "sids", "backbone", "sa_init", "finetune", "decode")
 
 
 class Mixture:
@@ -95,11 +103,37 @@ def read(scores: np.ndarray, pool: Pool, right: np.ndarray) -> np.ndarray:
     return np.array([hit.any(axis=1).mean(), gain.sum(axis=1).mean()])
 
 
+def measure_on_test(fusion: Fusion, members: tuple[str, ...], config: Config) -> None:
+    """The table of `evaluate` for these members: metrics, and how much the fusion is ahead of each, paired."""
+    targets, k = fusion.targets, max(config.evaluate.k)
+    is_valid = targets.of(Split.VALID)
+    rows = np.flatnonzero(~is_valid)
+    lists = {name: fusion.lists[name].items[rows, :k] for name in members}
+    for name in (None, *members):
+        others = tuple(member for member in members if member != name)
+        fused = fusion.new_lists()
+        fusion.rank(fusion.fit(others, is_valid), ~is_valid, fused)
+        lists[FUSED if name is None else without(name)] = fused.ranked.items[rows, :k]
+    metrics, differences = score(
+        lists,
+        targets.items[rows],
+        targets.users[rows],
+        {ALL: np.ones(len(rows), dtype=bool)},
+        fusion.catalogue.n_items,
+        config.evaluate,
+        against=(FUSED,),
+    )
+    print(metrics_table(metrics, differences).to_string())
+    print(worth(differences).round(4).to_string())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profile")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
     parser.add_argument("--without", nargs="*", default=[], help="members to leave out")
+    parser.add_argument("--without-llm", action="store_true")
+    parser.add_argument("--test", action="store_true")
     parser.add_argument("--most", type=int, default=3000, help="most targets of each half")
     arguments = parser.parse_args()
     config = load_config(arguments.profile, arguments.set)
@@ -107,14 +141,18 @@ def main() -> None:
     for name, stage in planned.items():
         if stage.stage is FUSE:
             break
-        artifacts[name] = pipeline.build(stage, store, artifacts)
-    parents = {role: artifacts[name] for role, name in planned[FUSE.name].parents.items()}
+        if not (arguments.without_llm and stage.stage.name in LLM_STAGES):
+            artifacts[name] = pipeline.build(stage, store, artifacts)
+    parents = {role: artifacts[name] for role, name in planned[FUSE.name].parents.items() if name in artifacts}
     catalogue, histories = read_catalogue(parents["ingest"])
     settings = FUSE.config(config)
     assert isinstance(settings, FuseSettings)
     fusion = Fusion.of(parents, ranked_targets(histories, config.recommend), catalogue, settings)
     members = tuple(name for name in fusion.lists if name not in arguments.without)
     targets: Targets = fusion.targets
+    if arguments.test:
+        measure_on_test(fusion, members, config)
+        return
     valid = np.flatnonzero(targets.of(Split.VALID))
     first = np.random.default_rng(0).random(histories.n_users)[targets.users[valid]] < 0.5
     halves = [valid[first][: arguments.most], valid[~first][: arguments.most]]
