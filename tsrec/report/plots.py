@@ -24,7 +24,7 @@ _LINES = ("#2563eb", "#ea580c", "#16a34a", "#9333ea", "#0891b2", "#be123c", "#65
 def metrics_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:
     """Horizontal bars of one metric at one cut-off, with confidence intervals, best method on top."""
     rows = metrics[(metrics[C.SLICE] == ALL) & (metrics[C.METRIC] == metric) & (metrics[C.K] == k)]
-    rows = rows.sort_values(C.VALUE)
+    rows = rows[~rows[C.METHOD].map(is_ablation)].sort_values(C.VALUE)
     figure, axes = _figure(6.4, 0.5 + 0.42 * len(rows))
     errors = np.vstack([rows[C.VALUE] - rows[C.CI_LOW], rows[C.CI_HIGH] - rows[C.VALUE]]).clip(min=0)
     colors = [_COLORS.get(method, _OTHERS) for method in rows[C.METHOD]]

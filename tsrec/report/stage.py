@@ -77,4 +77,4 @@ def _parents(config: Config) -> tuple[str, ...]:
     return ("ingest", *teacher, "sids", "sa_init", "finetune", "decode", "candidates", "fuse", "evaluate")
 
 
-STAGE = Stage(name="report", version=3, config=lambda config: config.report, parents=_parents, run=run)
+STAGE = Stage(name="report", version=5, config=lambda config: config.report, parents=_parents, run=run)
