@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.conftest import ITEMS, Ingest
+from tsrec.data import loss_lines
 from tsrec.data.events import SPLITS, Events
 from tsrec.data.splitting import as_given
 from tsrec.errors import DataError
@@ -47,8 +48,16 @@ def test_a_few_of_them_become_history_and_are_counted(ingest: Ingest) -> None:
     assert artifact.counts["n_interactions"] == 26
 
 
-def test_splits_drawn_at_random_are_refused(ingest: Ingest) -> None:
-    with pytest.raises(DataError, match=r"9 of 12 interactions .* later split of their user.*user 'u0': train after"):
+def test_splits_drawn_at_random_are_read_as_given_and_told_loudly(ingest: Ingest) -> None:
+    log = _log("xttvtt", "xttvtx", "ttvxt", "tvtxx")
+    artifact = ingest({"items.csv": ITEMS, "interactions.csv": log}, split="column")
+    (line,) = [line for line in loss_lines(artifact) if "later split of their user" in line]
+    assert line.startswith("warning: 11 of 22 interactions (50.0%)") and "user 'u0': train after valid or test" in line
+    assert artifact.counts["n_splits_set_to_history"] == 11
+
+
+def test_splits_that_leave_nothing_to_learn_are_refused(ingest: Ingest) -> None:
+    with pytest.raises(DataError, match=r"ingest\.split=column leaves no train and no valid targets"):
         ingest({"items.csv": ITEMS, "interactions.csv": _log("xttvtt", "xttvtx")}, split="column")
 
 

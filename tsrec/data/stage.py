@@ -164,7 +164,7 @@ def _split(
         hint = (
             f"e.g. user {user_ids[events.user[changed[0]]]!r}: {SPLITS[events.split[changed[0]]]} after valid or test"
         )
-        losses.add(len(changed), len(events), what, hint=hint + "; ingest.split splits anew", stops=True)
+        losses.add(len(changed), len(events), what, hint=hint + "; ingest.split splits anew")
     targets = count_targets(events, split)
     out.count(**targets)
     for name in ("valid", "test"):
