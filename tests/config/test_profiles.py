@@ -142,6 +142,7 @@ def test_the_shipped_profiles_find_their_data_from_anywhere(monkeypatch: pytest.
     [
         (["decode.beams=5"], "decode.beams = 5 is less than evaluate.k = 10"),
         (["recommend.n_candidates=5"], "recommend.n_candidates = 5 is less than evaluate.k = 10"),
+        (["evaluate.k=[60]", "decode.beams=60"], "fuse.length = 50 is less than evaluate.k = 60"),
         (["decode.max_history=30"], "decode.max_history = 30 items, but finetune.window_items = 20"),
         (["finetune.tasks.history=0"], "finetune.tasks: every weight is 0"),
         (["sa_init.levels=4"], "sa_init.levels = 4, but sids.codes_per_level has 3 levels"),

@@ -118,6 +118,7 @@ class FuseConfig(Section):
     """The fusion of all members' lists, fitted on valid alone."""
 
     depth: int = Field(200, ge=1, description="Proposals of each member that count.")
+    length: int = Field(50, ge=10, le=2000, description="Items in each fused list.")
     ridge: float = Field(
         1.0, gt=0, description="Pull of the weights towards a plain reciprocal-rank fusion, in targets' worth of nats."
     )

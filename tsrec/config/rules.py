@@ -21,13 +21,17 @@ def broken_rules(config: "Config") -> list[str]:
 
 
 def _lists_are_long_enough(config: "Config") -> str | None:
-    length, largest = config.recommend.n_candidates, max(config.evaluate.k)
-    if length >= largest:
-        return None
-    return (
-        f"recommend.n_candidates = {length} is less than evaluate.k = {largest}, so no list could be scored at it; "
-        "raise recommend.n_candidates"
-    )
+    largest = max(config.evaluate.k)
+    for name, length in (
+        ("recommend.n_candidates", config.recommend.n_candidates),
+        ("fuse.length", config.fuse.length),
+    ):
+        if length < largest:
+            return (
+                f"{name} = {length} is less than evaluate.k = {largest}, so its lists could not be scored at it; "
+                f"raise {name}"
+            )
+    return None
 
 
 def _beams_fill_the_lists(config: "Config") -> str | None:

@@ -31,7 +31,6 @@ from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 
 REFIT = f"{FUSED} refit"
-_LENGTH = 50  # items of a fused list
 _SHOWN = 10  # items of it that `recommendations` shows
 _PROPOSERS_AMONG = 20  # a member proposes what it has among its first so many
 _BLOCK = 512  # targets whose pools are in memory at once
@@ -115,7 +114,7 @@ class Fusion:
 
     def new_lists(self) -> _Lists:
         """Lists of all targets that hold nothing yet."""
-        n_targets, length = len(self.targets.events), min(_LENGTH, self.catalogue.n_items)
+        n_targets, length = len(self.targets.events), min(self.config.own.length, self.catalogue.n_items)
         return _Lists(empty(n_targets, length), np.zeros((n_targets, length, len(self.lists)), dtype=np.int16))
 
     def fit(self, members: tuple[str, ...], wanted: np.ndarray) -> Gate:
