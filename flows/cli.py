@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from flows import commands, model_commands
 from tsrec import __version__
+from tsrec.config import Wish
 from tsrec.errors import TsrecError
 
 _DESCRIPTION = "From item texts and interaction logs to an LLM recommender whose item tokens mean something."
@@ -19,6 +20,7 @@ _EXAMPLES = """examples:
   tsrec run configs/demo.yaml --set finetune.epochs=2 --set decode.beams=20
   tsrec recommend configs/demo.yaml --user=42
   tsrec recommend configs/demo.yaml --history 1,50,181 -k 5
+  tsrec recommend configs/demo.yaml --users all --out recommendations
   tsrec artifacts list
   tsrec serve configs/demo.yaml                     run it from the browser
 
@@ -83,15 +85,31 @@ def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         metavar="ID,ID,...",
         help="item ids, oldest first, or none; a JSON list where ids hold commas; --history=-A where one begins with -",
     )
+    who.add_argument(
+        "--users", metavar="FILE|all", help="many users, with --out: a text file of user ids, one a line, or all"
+    )
+    recommend.add_argument("--out", metavar="FOLDER", help="of --users: Parquet parts; given again, it goes on there")
+    for name, what in (("allow", "nothing else"), ("deny", "none of these")):
+        recommend.add_argument(f"--{name}", metavar="FILE", help=f"item ids, one a line: {what} is recommended")
+    recommend.add_argument("--no-repeats", action="store_true", help="leave out what a user already has")
     recommend.add_argument("-k", type=_positive, default=10, help="how many items (default 10)")
     recommend.add_argument("--method", default="fused", help="fused (default), or one member: tsrec, transitions, ...")
     recommend.add_argument("--model", metavar="FINGERPRINT", help=_MODEL_HELP)
     recommend.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    recommend.set_defaults(
-        command=lambda o: commands.recommend(
-            o.profile, o.set, o.user, o.history, o.k, o.method, o.model, as_json=o.json
-        )
+    recommend.set_defaults(command=lambda o: _recommend(recommend, o))
+
+
+def _recommend(parser: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    if bool(o.users) != bool(o.out):
+        parser.error("--users FILE|all and --out FOLDER go together")
+    given = {"users": o.users, "out": o.out, "model": o.model, "allow": o.allow, "deny": o.deny}
+    wish = Wish(
+        k=o.k, method=o.method, no_repeats=o.no_repeats, **{name: value for name, value in given.items() if value}
     )
+    if o.users:
+        commands.recommend_users(o.profile, o.set, wish, as_json=o.json)
+    else:
+        commands.recommend(o.profile, o.set, o.user, o.history, wish, as_json=o.json)
 
 
 def _add_models(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

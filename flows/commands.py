@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tsrec.columns import Columns as C
-from tsrec.config import Config, load_config
+from tsrec.config import Config, Wish, load_config
 from tsrec.errors import ArtifactError, ConfigError
 from tsrec.store import Artifact, ArtifactStore
 from tsrec.store.champions import champion_of
@@ -62,20 +62,20 @@ def recommend(
     overrides: Sequence[str],
     user: str | None,
     history: Sequence[str] | None,
-    k: int,
-    method: str,
-    model: str | None,
+    wish: Wish,
     *,
     as_json: bool,
 ) -> None:
     """Print K titles with who proposed them, their SIDs and the meaning of every token; or one JSON object."""
     from tsrec import pipeline
     from tsrec.recommenders import Recommender
+    from tsrec.recommenders.batch import allowed_items
     from tsrec.recommenders.explain import Explainer
 
     config = load_config(profile, overrides)
-    lineage, fuse = pipeline.model_of(config, model)
-    recommender, explainer = Recommender.of(lineage, fuse, method), Explainer(lineage, fuse)
+    lineage, fuse = pipeline.model_of(config, wish.model)
+    recommender = Recommender.of(lineage, fuse, wish.method, "forbidden" if wish.no_repeats else None)
+    explainer = Explainer(lineage, fuse)
     past = explainer.history_of(user) if user is not None else list(history or ())
     unknown = recommender.unknown(past)
     if unknown:
@@ -83,7 +83,7 @@ def recommend(
             f"no item {unknown[0]!r} in the catalogue of {config.dataset}; ids are those of the raw data, e.g. "
             f"{', '.join(recommender.catalogue.item_ids[:3])}"
         )
-    (found,) = recommender.recommend([past], k)
+    (found,) = recommender.recommend([past], wish.k, allowed_items(recommender, wish.allow, wish.deny))
     if as_json:
         rows = [{"rank": rank, **asdict(item), **explainer.of(item.item_id)} for rank, item in enumerate(found, 1)]
         shown = {"model": fuse.fingerprint, "user": user, "history": past, "recommendations": rows}
@@ -99,6 +99,21 @@ def recommend(
         print(f"{rank:2d}. {about['title']}  [{recommended.item_id}]  {score}{by}")
         for token, words in about["tokens"].items():
             print(f"      {token:>8}  {', '.join(words[:4]) or '(no keywords)'}")
+
+
+def recommend_users(profile: str | None, overrides: Sequence[str], wish: Wish, *, as_json: bool) -> None:
+    """Write the lists of many users as Parquet parts, and print what was counted."""
+    from tsrec import pipeline
+    from tsrec.recommenders.batch import recommend_users as write
+
+    lineage, fuse = pipeline.model_of(load_config(profile, overrides), wish.model)
+    batch = write(lineage, fuse, wish)
+    if as_json:
+        print(json.dumps({"model": fuse.fingerprint, "folder": str(batch.folder), **batch.counts}))
+        return
+    print(f"{batch.folder}: {len(batch.parts)} parts by model {fuse.fingerprint}")
+    for name, count in batch.counts.items():
+        print(f"  {name:24s} {count:,}")
 
 
 def list_artifacts(store: str) -> None:

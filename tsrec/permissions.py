@@ -6,7 +6,8 @@ environment variables of the process that runs (a shell, `tsrec serve`, a worker
 TSREC_TEACHER_URLS      addresses that a teacher may have, and that get the key (default https://api.openai.com/v1)
 TSREC_TEACHER_KEY_ENV   name of the environment variable that holds the key (default OPENAI_API_KEY)
 TSREC_READ_ROOTS        folders below which data and models are read (default: anywhere)
-TSREC_WRITE_ROOTS       folders and URLs below which the store may lie (default: anywhere)
+TSREC_WRITE_ROOTS       folders and URLs below which the store, and folders of recommendations, may lie (default:
+                        anywhere)
 """
 
 import ipaddress
@@ -76,9 +77,7 @@ def teacher_endpoint(base_url: str | None) -> Endpoint:
 
 def check_roots(config: Config) -> None:
     """Raise ConfigError where a run would read or write outside the operator's roots; symbolic links are followed."""
-    roots = _listed(WRITE_ROOTS)
-    if roots and not _is_within(config.store, roots):
-        raise _outside("store", config.store, roots, WRITE_ROOTS)
+    check_writable("store", config.store)
     for name, path in _on_disk(config):
         if name != "store":
             check_readable(name, path)
@@ -92,6 +91,13 @@ def check_readable(name: str, path: str | Path) -> None:
     roots = _listed(READ_ROOTS)
     if roots and not _is_within(str(path), [*roots, *_packages()]):
         raise _outside(name, path, roots, READ_ROOTS)
+
+
+def check_writable(name: str, path: str | Path) -> None:
+    """Raise ConfigError, naming the field `name`, where `path` leads outside the roots for writing."""
+    roots = _listed(WRITE_ROOTS)
+    if roots and not _is_within(str(path), roots):
+        raise _outside(name, path, roots, WRITE_ROOTS)
 
 
 def _on_disk(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:

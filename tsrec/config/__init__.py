@@ -26,8 +26,10 @@ from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, canonical
 from tsrec.config.sids import EmbedConfig, SidsConfig
+from tsrec.config.wish import ALL_USERS, Wish
 
 __all__ = [
+    "ALL_USERS",
     "BackboneConfig",
     "Config",
     "DecodeConfig",
@@ -58,6 +60,7 @@ __all__ = [
     "TaskWeights",
     "TextSimilarityConfig",
     "TransitionsConfig",
+    "Wish",
     "canonical",
     "load_config",
     "with_overrides",

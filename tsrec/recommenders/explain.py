@@ -1,11 +1,16 @@
 """What a recommended item is and what its SID tokens mean, from artifacts alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tsrec.columns import Columns as C
 from tsrec.errors import DataError
 from tsrec.sid import format_token
 from tsrec.store import Artifact, Lineage
+
+_READ_BACK = 20  # items of a history that a reason may name
+_WORDS_PER_TOKEN = 2
+_TITLE_CHARS = 80
 
 
 class Explainer:
@@ -18,13 +23,41 @@ class Explainer:
         self._ingest = lineage.parent(fuse, "ingest")
         items = self._ingest.frame("items", [C.ITEM, C.TITLE])
         self._titles = dict(zip(items[C.ITEM], items[C.TITLE], strict=True))
-        self._codes = dict(zip(sids[C.ITEM], sids[C.CODES], strict=True))
+        self._codes = dict(zip(sids[C.ITEM], map(tuple, sids[C.CODES]), strict=True))
         self._keywords = {row.token: list(row.keywords) for row in semantics.itertuples(index=False)}
 
     def of(self, item_id: str) -> dict[str, Any]:
         """`title`, and `tokens`: SID token -> the keywords of the items that share it."""
         tokens = [format_token(level, int(code)) for level, code in enumerate(self._codes[item_id])]
         return {"title": self._titles[item_id], "tokens": {token: self._keywords.get(token, []) for token in tokens}}
+
+    def reason(self, item_id: str, history: Sequence[str], *, filled: bool = False) -> str:
+        """Why an item fits a history, in the words of its SID tokens.
+
+        Args:
+            item_id: the item.
+            history: item ids, oldest first; of those that share its first tokens, the one that shares most is named.
+            filled: popularity put the item there, and nothing else.
+        """
+        codes = self._codes[item_id]
+        if filled:
+            return f"popular: {self._words(codes, len(codes))}"
+        n_shared, like = 0, ""
+        for other in reversed(history[-_READ_BACK:]):
+            if other == item_id:
+                return f"had before: {self._words(codes, len(codes))}"
+            n = _common(codes, self._codes[other]) if other in self._codes else 0
+            if n > n_shared:
+                n_shared, like = n, other
+        if not like:
+            return self._words(codes, len(codes))
+        return f"{self._words(codes, n_shared)}: like {self._titles[like][:_TITLE_CHARS]}"
+
+    def _words(self, codes: Sequence[int], n_levels: int) -> str:
+        """The foremost keywords of the first tokens; the tokens themselves where none has any."""
+        tokens = [format_token(level, int(code)) for level, code in enumerate(codes[:n_levels])]
+        words = [word for token in tokens for word in self._keywords.get(token, [])[:_WORDS_PER_TOKEN]]
+        return ", ".join(dict.fromkeys(words)) or "".join(tokens)
 
     def history_of(self, user_id: str) -> list[str]:
         """All item ids of a user, oldest first. Raises DataError for a user without events."""
@@ -33,3 +66,13 @@ class Explainer:
         if mine.empty:
             raise DataError(f"no user {user_id!r} has any interaction")
         return mine[C.ITEM].tolist()
+
+
+def _common(mine: Sequence[int], other: Sequence[int]) -> int:
+    """How many codes two SIDs share from the first on."""
+    n = 0
+    for own, theirs in zip(mine, other, strict=True):
+        if own != theirs:
+            break
+        n += 1
+    return n

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
@@ -16,6 +19,8 @@ from tsrec.config import Config, Section
 from tsrec.histories import Histories, build_histories
 from tsrec.recommenders.ranking import Filter, Ranked
 from tsrec.store import Artifact
+
+_ROWS = 65_536
 
 
 class Member(Protocol):
@@ -86,6 +91,18 @@ def read_catalogue(ingest: Artifact) -> tuple[Catalogue, Histories]:
     histories = build_histories(ingest.frame("interactions"), item_ids)
     trained = np.bincount(histories.items[histories.splits == Split.TRAIN.value], minlength=len(item_ids))
     return Catalogue(item_ids.to_numpy(dtype=object), trained.astype(np.int64)), histories
+
+
+def open_catalogue(ingest: Artifact) -> Catalogue:
+    """The same catalogue, without the histories: interactions are counted batch by batch and never held."""
+    item_ids = ingest.frame("items", [C.ITEM])[C.ITEM]
+    index, trained = pd.Index(item_ids), np.zeros(len(item_ids), dtype=np.int64)
+    parquet = pq.ParquetFile(ingest.file("interactions.parquet"))
+    for batch in parquet.iter_batches(_ROWS, columns=[C.ITEM, C.SPLIT]):
+        of_train = pc.equal(batch[C.SPLIT], Split.TRAIN.value)
+        items = batch[C.ITEM].filter(of_train).to_numpy(zero_copy_only=False)
+        trained += np.bincount(index.get_indexer(items), minlength=len(trained))
+    return Catalogue(item_ids.to_numpy(dtype=object), trained)
 
 
 def recency_weights(pasts: Sequence[np.ndarray], last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

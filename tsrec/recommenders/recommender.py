@@ -19,7 +19,7 @@ from tsrec.recommenders.fuse import FuseSettings, llm_name, proposers
 from tsrec.recommenders.fused import Fused
 from tsrec.recommenders.gate import Gate
 from tsrec.recommenders.llm import load_llm
-from tsrec.recommenders.member import Catalogue, Member, read_catalogue
+from tsrec.recommenders.member import Catalogue, Member, open_catalogue
 from tsrec.recommenders.members import open_member
 from tsrec.recommenders.models import find_model
 from tsrec.recommenders.ranking import Filter, fill
@@ -66,16 +66,17 @@ class Recommender:
         return cls.of(lineage, find_model(lineage, dataset, model), method)
 
     @classmethod
-    def of(cls, lineage: Lineage, fuse: Artifact, method: str = FUSED) -> "Recommender":
-        """The recommender of a given `fuse` artifact; see `open`."""
-        catalogue, _ = read_catalogue(lineage.parent(fuse, "ingest"))
+    def of(cls, lineage: Lineage, fuse: Artifact, method: str = FUSED, repeats: Repeats | None = None) -> "Recommender":
+        """The recommender of a given `fuse` artifact, with its own rule for repeats or another; see `open`."""
+        catalogue = open_catalogue(lineage.parent(fuse, "ingest"))
         gate = Gate.from_json(fuse.json("gate"))
         if method != FUSED and method not in gate.members:
             raise ArtifactError(f"no method {method!r}; there are {', '.join([FUSED, *gate.members])}")
         wanted = gate.members if method == FUSED else (method,)
         members = {name: _open(name, lineage, fuse, catalogue) for name in wanted}
         member = Fused(members, gate, catalogue.trained) if method == FUSED else members[method]
-        return cls(method, member, catalogue, FuseSettings.model_validate(fuse.manifest.key.config).rules.repeats)
+        own = FuseSettings.model_validate(fuse.manifest.key.config).rules.repeats
+        return cls(method, member, catalogue, repeats or own)
 
     def recommend(
         self, histories: Sequence[Sequence[str]], k: int = 10, allowed: Collection[str] | None = None

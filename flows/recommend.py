@@ -1,0 +1,32 @@
+"""The flow `recommend`: lists for many users by a finished model, as Parquet parts."""
+
+import flows.settings  # noqa: F401, I001  (before anything imports prefect)
+
+from prefect import flow
+
+from flows import error_logging
+from tasks.recommend import TASK
+from tsrec import permissions, pipeline
+from tsrec.config import Config, Wish
+
+error_logging.install()
+
+
+@flow(name="recommend", flow_run_name="recommend-{config.dataset}", persist_result=False)
+def recommend(config: Config = Config(), wish: Wish = Wish()) -> str:  # noqa: B008  (frozen, and the form shows them)
+    """Recommend to all or given users with the data set's champion, or another model.
+
+    Args:
+        config: names the data set and the store; its other sections matter only where the wish asks for `profile`.
+        wish: for whom, how many, of what, and where to.
+
+    Returns:
+        the folder of the parts.
+
+    Raises:
+        TsrecError: there is no such model, or a list of ids cannot be read.
+    """
+    permissions.check_roots(config)  # before the store is opened: it may lie where it must not
+    lineage, fuse = pipeline.model_of(config, wish.model)
+    batch = TASK(lineage, fuse, wish)
+    return str(batch.folder.absolute())

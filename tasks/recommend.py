@@ -1,0 +1,24 @@
+"""Recommending to many users as a Prefect task; shows what was counted in the UI."""
+
+from prefect import Task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.stage_task import artifact_key
+from tsrec.config import Wish
+from tsrec.recommenders.batch import Batch, recommend_users
+from tsrec.store import Artifact, Lineage
+
+
+def recommend(lineage: Lineage, fuse: Artifact, wish: Wish) -> Batch:
+    """Make the parts, or find them; a run started again goes on at the part that it was at."""
+    batch = recommend_users(lineage, fuse, wish)
+    create_table_artifact(
+        [{"what": name, "count": count} for name, count in batch.counts.items()],
+        key=artifact_key("recommendations", fuse.manifest.key.dataset),
+        description=f"{len(batch.parts)} parts in {batch.folder.absolute()} by model {fuse.fingerprint}",
+    )
+    return batch
+
+
+TASK = Task(recommend, name="recommend", cache_policy=NO_CACHE, persist_result=False)

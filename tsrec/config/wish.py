@@ -1,0 +1,33 @@
+"""What a caller asks of a finished model; no stage reads it."""
+
+from pydantic import Field
+
+from tsrec.columns import FUSED
+from tsrec.config.section import Section, runtime
+
+ALL_USERS = "all"
+
+
+class Wish(Section):
+    """Recommendations to make: for whom, how many, of what, by which model."""
+
+    users: str = Field(
+        ALL_USERS, min_length=1, description="`all` users with an event, or a text file of user ids, one a line."
+    )
+    out: str = runtime(
+        "recommendations", min_length=1, description="Folder of the Parquet parts. The same wish goes on there."
+    )
+    k: int = Field(10, ge=1, le=10_000, description="Items for each user.")
+    allow: str | None = Field(None, description="Text file of item ids, one a line: nothing else is recommended.")
+    deny: str | None = Field(None, description="Text file of item ids, one a line: none of these is recommended.")
+    no_repeats: bool = Field(
+        False, description="Leave out what a user already has; else the model's own rule holds (recommend.repeats)."
+    )
+    method: str = Field(FUSED, min_length=1, description="fused, or one member: tsrec, transitions, ...")
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="A finished model by the first digits of its fingerprint (`tsrec models list`), or `profile`: the "
+        "newest one made with exactly these settings; empty: the data set's champion.",
+    )
+    shard_users: int = Field(1024, ge=1, description="Users per part; a killed call goes on at the next part.")
