@@ -1,0 +1,119 @@
+"""Batch recommendations: the lists of the door, for all or given users, as parts that a killed call goes on with."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tsrec import pipeline
+from tsrec.config import Config, Wish, load_config
+from tsrec.errors import ConfigError, DataError
+from tsrec.recommenders import Recommender
+from tsrec.recommenders.batch import MANIFEST, Batch, recommend_users
+from tsrec.store import Artifact
+
+
+@pytest.fixture(scope="module")
+def config(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return load_config(None, [*shop_settings, f"store={tmp_path_factory.mktemp('store')}"])
+
+
+@pytest.fixture(scope="module")
+def artifacts(config: Config) -> dict[str, Artifact]:
+    return pipeline.run(config)
+
+
+def _write(config: Config, folder: Path, **wish: object) -> Batch:
+    return recommend_users(*pipeline.finished(config), Wish(out=str(folder), **wish))
+
+
+def _rows(batch: Batch) -> pd.DataFrame:
+    return pd.concat([pd.read_parquet(part) for part in batch.parts], ignore_index=True)
+
+
+def test_every_user_gets_the_list_of_the_door(artifacts: dict[str, Artifact], config: Config, tmp_path: Path) -> None:
+    batch = _write(config, tmp_path / "all", k=5, shard_users=16)
+    rows = _rows(batch)
+    interactions = artifacts["ingest"].frame("interactions")
+    histories = interactions.sort_values(["user_id", "position"]).groupby("user_id")["item_id"].apply(list)
+    assert len(batch.parts) == int(np.ceil(len(histories) / 16))
+    assert batch.counts["n_users"] == len(histories) and batch.counts["n_rows"] == len(rows) == 5 * len(histories)
+    door = Recommender.open(config.store, "shop")
+    found = door.recommend(histories.tolist(), k=5)
+    assert rows["user_id"].tolist() == [user for user in histories.index for _ in range(5)]
+    same = [
+        [item.item_id for item in mine] == rows[rows["user_id"] == user]["item_id"].tolist()
+        for user, mine in zip(histories.index, found, strict=True)
+    ]
+    assert np.mean(same) > 0.95  # other batches may settle a tie in the last bits otherwise
+    assert rows["reason"].str.len().min() > 0
+
+
+def test_given_users_each_once_and_those_without_events_too(
+    artifacts: dict[str, Artifact], config: Config, tmp_path: Path
+) -> None:
+    (tmp_path / "users.txt").write_text("u7\nstranger\nu3\n\nu7\n", encoding="utf-8")
+    batch = _write(config, tmp_path / "some", k=4, users=str(tmp_path / "users.txt"))
+    rows = _rows(batch)
+    assert rows["user_id"].drop_duplicates().tolist() == ["stranger", "u3", "u7"]
+    assert (rows.groupby("user_id")["item_id"].nunique() == 4).all()
+    assert batch.counts["n_users_without_history"] == 1
+
+
+def test_allowed_denied_and_had(artifacts: dict[str, Artifact], config: Config, tmp_path: Path) -> None:
+    (tmp_path / "allow.txt").write_text("\n".join(f"i{item}" for item in range(12)), encoding="utf-8")
+    (tmp_path / "deny.txt").write_text("i3\ni4\n", encoding="utf-8")
+    lists = {"allow": str(tmp_path / "allow.txt"), "deny": str(tmp_path / "deny.txt")}
+    rows = _rows(_write(config, tmp_path / "few", k=48, no_repeats=True, **lists))
+    assert set(rows["item_id"]) <= {f"i{item}" for item in range(12)} - {"i3", "i4"}
+    interactions = artifacts["ingest"].frame("interactions")
+    had = set(zip(interactions["user_id"], interactions["item_id"], strict=True))
+    assert not had & set(zip(rows["user_id"], rows["item_id"], strict=True))
+    sizes = rows.groupby("user_id").size()
+    left = {f"i{item}" for item in range(12)} - {"i3", "i4"}
+    for user, size in sizes.items():
+        assert size == len(left - {item for owner, item in had if owner == user})
+
+
+def test_a_killed_call_goes_on_and_a_finished_one_is_found(
+    artifacts: dict[str, Artifact], config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _write(config, tmp_path / "whole", k=3, shard_users=16)
+    asked: list[int] = []
+    recommend = Recommender.recommend
+
+    def killed_at_the_third(self: Recommender, *arguments: object, **options: object) -> object:
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return recommend(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Recommender, "recommend", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        _write(config, tmp_path / "killed", k=3, shard_users=16)
+    assert not list((tmp_path / "killed").glob("*.parquet")) and not (tmp_path / "killed" / MANIFEST).exists()
+    again = _write(config, tmp_path / "killed", k=3, shard_users=16)
+    n_shards = len(whole.parts)
+    assert len(asked) == 1 + n_shards  # the two finished shards are not asked for again
+    assert [part.read_bytes() for part in again.parts] == [part.read_bytes() for part in whole.parts]
+    assert _write(config, tmp_path / "killed", k=3, shard_users=16).counts == whole.counts
+    assert len(asked) == 1 + n_shards
+    manifest = json.loads((tmp_path / "killed" / MANIFEST).read_text(encoding="utf-8"))
+    assert manifest["job"]["model"] == artifacts["fuse"].fingerprint
+
+
+def test_what_cannot_be_done_is_said(artifacts: dict[str, Artifact], config: Config, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
+    (tmp_path / "other.txt").write_text("no item\n", encoding="utf-8")
+    with pytest.raises(DataError, match="holds no id"):
+        _write(config, tmp_path / "a", users=str(tmp_path / "empty.txt"))
+    with pytest.raises(DataError, match="leaves no item of the catalogue"):
+        _write(config, tmp_path / "b", allow=str(tmp_path / "other.txt"))
+    with pytest.raises(DataError, match="no such file"):
+        _write(config, tmp_path / "c", users=str(tmp_path / "nobody.txt"))
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "mine.parquet").write_bytes(b"")
+    with pytest.raises(ConfigError, match="was not written by"):
+        _write(config, tmp_path / "d")
