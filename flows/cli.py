@@ -151,11 +151,20 @@ def _add_artifacts(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _add_serve(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    serve = parsers.add_parser("serve", help="serve the train deployment; starts a Prefect server where none answers")
-    _add_config(serve)
+    serve = parsers.add_parser(
+        "serve", help="a deployment of each flow per profile; starts a Prefect server if none is"
+    )
+    serve.add_argument("profiles", nargs="*", metavar="profile", help="YAML profiles; without one, the defaults")
+    serve.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=_SET_HELP)
     serve.add_argument("--host", default="127.0.0.1", help="address of a new server (default 127.0.0.1)")
     serve.add_argument("--port", type=_positive, default=4200, help="port of a new server (default 4200)")
-    serve.set_defaults(command=lambda o: commands.serve(o.profile, o.set, o.host, o.port))
+    serve.add_argument("--limit", type=_positive, default=1, help="runs of a data set at a time (default 1)")
+    serve.add_argument(
+        "--without-auth", action="store_true", help="let a new server listen to other machines and ask for no password"
+    )
+    serve.set_defaults(
+        command=lambda o: commands.serve(o.profiles, o.set, o.host, o.port, limit=o.limit, without_auth=o.without_auth)
+    )
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:

@@ -172,12 +172,14 @@ def collect_garbage(store: str, keep: int, dry_run: bool) -> None:
             print(f"came into use meanwhile, left alone: {path.relative_to(opened.root)}")
 
 
-def serve(profile: str | None, overrides: Sequence[str], host: str, port: int) -> None:
-    """Serve the deployment; a profile or overrides become what its form starts from."""
+def serve(
+    profiles: Sequence[str], overrides: Sequence[str], host: str, port: int, *, limit: int, without_auth: bool
+) -> None:
+    """Serve the deployments of all profiles; each form starts from its profile and the overrides."""
     from flows import serve as serving
 
-    defaults = load_config(profile, overrides) if profile or overrides else None
-    serving.serve(defaults, host, port)
+    configs = [load_config(profile, overrides) for profile in profiles] or [load_config(None, overrides)]
+    serving.serve(configs, host, port, limit=limit, without_auth=without_auth)
 
 
 def _finished(config: Config, *stages: str) -> list[Artifact]:

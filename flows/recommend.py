@@ -4,15 +4,20 @@ import flows.settings  # noqa: F401, I001  (before anything imports prefect)
 
 from prefect import flow
 
-from flows import error_logging
+from flows import run_logging
 from tasks.recommend import TASK
 from tsrec import permissions, pipeline
 from tsrec.config import Config, Wish
 
-error_logging.install()
+run_logging.install()
 
 
-@flow(name="recommend", flow_run_name="recommend-{config.dataset}", persist_result=False)
+@flow(
+    name="recommend",
+    flow_run_name="recommend-{config.dataset}",
+    persist_result=False,
+    on_failure=[run_logging.log_refusal],
+)
 def recommend(config: Config = Config(), wish: Wish = Wish()) -> str:  # noqa: B008  (frozen, and the form shows them)
     """Recommend to all or given users with the data set's champion, or another model.
 
@@ -26,6 +31,7 @@ def recommend(config: Config = Config(), wish: Wish = Wish()) -> str:  # noqa: B
     Raises:
         TsrecError: there is no such model, or a list of ids cannot be read.
     """
+    run_logging.install()
     permissions.check_roots(config)  # before the store is opened: it may lie where it must not
     lineage, fuse = pipeline.model_of(config, wish.model)
     batch = TASK(lineage, fuse, wish)

@@ -1,84 +1,75 @@
-"""Serving the `train` deployment, on a Prefect server that is started where none is reachable."""
+"""Serving the deployments of some profiles, on a Prefect server that is started where none is reachable."""
 
 import os
 import signal
-import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
+from uuid import UUID
 
-from flows.server import answers
+from flows.server import AUTH, Server, check_exposure
 from tsrec.config import Config
-from tsrec.errors import TsrecError
-
-_STARTUP_S = 180
 
 
-def serve(defaults: Config | None = None, host: str = "127.0.0.1", port: int = 4200) -> None:
-    """Serve until interrupted; a server that was started here ends with it.
+def serve(
+    configs: Sequence[Config],
+    host: str = "127.0.0.1",
+    port: int = 4200,
+    *,
+    limit: int = 1,
+    without_auth: bool = False,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; what was started here (server, runs) ends with it, within seconds.
 
     Args:
-        defaults: what the form of a run starts from; without it, the demo.
+        configs: one a profile: each gets a deployment of every flow, whose form starts from it.
         host: address that a new server listens on; 0.0.0.0 for all.
         port: its port. The server that PREFECT_API_URL names is used instead where it answers.
+        limit: runs of a data set at a time; further ones are shown as Queued.
+        without_auth: let a new server listen to other machines without asking for a password.
 
     Raises:
+        ConfigError: two profiles have one name, or a server would listen to others and ask nobody.
         TsrecError: no server can be reached or started.
     """
-    signal.signal(signal.SIGTERM, _exit)  # so that `finally` runs while no flow is served yet
-    local = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"
-    configured = os.environ.get("PREFECT_API_URL")
-    url = configured if configured and answers(configured) else local
-    if configured and url != configured:
-        print(f"PREFECT_API_URL={configured} does not answer; using {local}", file=sys.stderr)
-    os.environ["PREFECT_API_URL"] = url  # before Prefect is imported: it reads its environment then
-    server = None if answers(url) else _start_server(host, port)
+    signal.signal(signal.SIGTERM, _exit)  # so that `finally` runs while nothing is served yet
+    server = Server(host, port, list(dict.fromkeys(config.store for config in configs)))
+    if server.may_start:
+        check_exposure(host, without_auth)
+    if auth := os.environ.get(AUTH):
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", auth)  # runs ask the server too
+    os.environ["PREFECT_API_URL"] = server.url  # before Prefect is imported: it reads its environment then
     try:
-        if server is not None:
-            _wait_until_healthy(server, url)
-        _serve_train(url.removesuffix("/api"), defaults)
+        server.start()
+        _run(server, configs, limit)
     finally:
-        if server is not None:
-            server.terminate()
-            server.wait()
+        server.stop()
 
 
-def _serve_train(ui_url: str, defaults: Config | None) -> None:
-    from prefect.types.entrypoint import EntrypointType
+def _run(server: Server, configs: Sequence[Config], limit: int) -> None:
+    import flows.settings  # noqa: F401, I001  (before prefect)
 
-    from flows.train import train
+    from prefect.client.orchestration import get_client
 
+    from flows import deployments
+    from flows.runner import Runner
+
+    deployments.check_names(configs)
+    names: dict[UUID, str] = {}
+    with get_client(sync_client=True) as client:
+        for config in configs:
+            names |= deployments.register(client, config)
+    runner = Runner(names, limit, server.revive)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: runner.stopping.set())
+    listed = "".join(f"  {name}\n" for name in names.values())
     print(
-        f"\nPrefect UI: {ui_url}\nOpen Deployments, train, Run; its form is the configuration. Ctrl-C ends.\n",
+        f"\nPrefect UI: {server.ui_url}\n{listed}Open Deployments, one of them, Run: its form is the configuration. "
+        "Ctrl-C ends.\n",
         flush=True,
     )
-    parameters: dict[str, Any] = {} if defaults is None else {"config": defaults.model_dump(mode="json")}
-    train.serve(
-        name="train",
-        description="The whole pipeline. Stages whose artifact exists show as Cached.",
-        parameters=parameters,
-        entrypoint_type=EntrypointType.MODULE_PATH,  # runs from any folder
-        print_starting_message=False,
-    )
-
-
-def _start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
-    print(f"no Prefect server answers; starting one on {host}:{port}", flush=True)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
-    # A session of its own: Ctrl-C reaches this process alone, which then ends the server after the runner.
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-
-
-def _wait_until_healthy(server: "subprocess.Popen[bytes]", url: str) -> None:
-    deadline = time.monotonic() + _STARTUP_S
-    while time.monotonic() < deadline:
-        if answers(url):
-            return
-        if server.poll() is not None:
-            raise TsrecError(f"the Prefect server ended at start (status {server.returncode}); is its port taken?")
-        time.sleep(1)
-    raise TsrecError(f"the Prefect server did not answer at {url} within {_STARTUP_S} s")
+    runner.run()
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:

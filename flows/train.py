@@ -4,7 +4,7 @@ import flows.settings  # noqa: F401, I001  (before anything imports prefect)
 
 from prefect import flow, get_run_logger
 
-from flows import error_logging
+from flows import run_logging
 from tasks import (
     backbone,
     candidates,
@@ -45,10 +45,15 @@ _TASKS = {
 }
 
 
-error_logging.install()
+run_logging.install()
 
 
-@flow(name="train", flow_run_name="train-{config.dataset}", persist_result=False)
+@flow(
+    name="train",
+    flow_run_name="train-{config.dataset}",
+    persist_result=False,
+    on_failure=[run_logging.log_refusal],
+)
 def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, and the UI's form shows its values)
     """From raw files to a trained, evaluated, explained recommender.
 
@@ -61,6 +66,7 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
     Raises:
         TsrecError: a stage cannot go on; its message says what to do.
     """
+    run_logging.install()
     logger = get_run_logger()
     stages = pipeline.check(config)  # before the store is opened: it may lie where it must not
     store = ArtifactStore(config.store)

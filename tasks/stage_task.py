@@ -4,6 +4,7 @@ The artifact, not the run, is the key: a retry, a second run and another flow al
 keeps no results and no cache of its own.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from tasks.progress_artifacts import shown_progress
+from tasks.showing import show
 from tsrec import pipeline
 from tsrec.errors import TsrecError
 from tsrec.pipeline import PlannedStage
@@ -28,7 +31,7 @@ def stage_task(
 
     Args:
         stage: the stage's name, which the UI shows.
-        publish: called with the artifact, built or found, to show it as a Prefect artifact.
+        publish: called with the artifact, built or found, to show it as a Prefect artifact; may fail.
         retries: further attempts after a failure that nobody foresaw; a TsrecError would come again, and is final.
         retry_delay_s: seconds before each of them.
 
@@ -40,9 +43,11 @@ def stage_task(
     # Any: with `return_state=True` Prefect unwraps the State that names the artifact Cached.
     def find_or_build(planned: PlannedStage, store: ArtifactStore, parents: Parents) -> Any:
         found = store.find(planned.key)
-        artifact = found or pipeline.build(planned, store, parents)
+        if (artifact := found) is None:
+            with shown_progress(artifact_key("progress", f"{planned.key.dataset}-{planned.name}")):
+                artifact = pipeline.build(planned, store, parents)
         if publish is not None:
-            publish(artifact)
+            show(publish, artifact)
         if found:
             return Completed(name="Cached", message=f"found {planned.key.path}", data=artifact)
         seconds = artifact.manifest.seconds
@@ -62,7 +67,7 @@ def stage_task(
 
 def artifact_key(what: str, dataset: str) -> str:
     """The key of a Prefect artifact: lower case, digits and dashes only."""
-    return f"{what}-{dataset.replace('_', '-').replace('.', '-')}"
+    return re.sub(r"[^a-z0-9]+", "-", f"{what}-{dataset}".lower())
 
 
 def _is_unforeseen(task: Any, run: Any, state: State[Any]) -> bool:

@@ -13,7 +13,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.testing.utilities import prefect_test_harness
 from prefect.utilities.callables import parameter_schema
 
-from flows.error_logging import drop_deliberate_traceback
+from flows.run_logging import drop_deliberate_traceback
 from flows.train import train
 from tsrec.config import Config, load_config
 from tsrec.errors import DataError
@@ -44,6 +44,15 @@ def test_every_field_of_the_form_is_described(schema: dict[str, Any]) -> None:
 def test_bounds_reach_the_form(schema: dict[str, Any]) -> None:
     beams = schema["definitions"]["DecodeConfig"]["properties"]["beams"]
     assert (beams["minimum"], beams["maximum"]) == (1, 512)
+    assert beams["description"].endswith("(at least 1, at most 512)")
+    n_layers = schema["definitions"]["BackboneConfig"]["properties"]["n_layers"]  # a number or nothing
+    assert n_layers["description"].endswith("(at least 1)")
+
+
+def test_sections_carry_their_names(schema: dict[str, Any]) -> None:
+    titles = {name: definition["title"] for name, definition in schema["definitions"].items()}
+    assert titles["BackboneConfig"] == "Backbone: The pretrained causal LM"
+    assert not any(title.endswith("Config") for title in titles.values())
 
 
 @pytest.mark.parametrize(("error", "kept"), [(DataError("row 3"), False), (KeyError("a bug"), True)])

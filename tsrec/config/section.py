@@ -52,6 +52,31 @@ MODEL = OnDisk(may_be_elsewhere=True, is_model=True)
 Device = Annotated[str, Field(pattern=DEVICE_PATTERN), ResolvesTo(lambda _, device: device_type(device))]
 
 
+def _title(section: type[Any]) -> str:
+    """What a form calls a section: its name, and the first line of its docstring."""
+    name, about = section.__name__.strip("_").removesuffix("Config"), (section.__doc__ or "").strip().splitlines()[0]
+    return f"{name}: {about.rstrip('.')}" if name else about.rstrip(".")
+
+
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
+
+
+def _tell_bounds(schema: dict[str, Any]) -> None:
+    """Write the bounds of numbers into their descriptions: forms keep to them, and do not show them."""
+    for field in schema.get("properties", {}).values():
+        bounds: dict[str, Any] = {}
+        for shape in (field, *field.get("anyOf", [])):
+            bounds |= {word: shape[key] for key, word in _BOUNDS.items() if key in shape}
+        if bounds:
+            told = ", ".join(f"{word} {bound:g}" for word, bound in bounds.items())
+            field["description"] = f"{field.get('description', '')} ({told})".strip()
+
+
 class Section(BaseModel):
     """Configuration of one stage. Unknown keys are errors that name the nearest known one."""
 
@@ -64,6 +89,8 @@ class Section(BaseModel):
         coerce_numbers_to_str=True,
         allow_inf_nan=False,
         hide_input_in_errors=True,
+        model_title_generator=_title,
+        json_schema_extra=_tell_bounds,
     )
 
     @model_validator(mode="before")

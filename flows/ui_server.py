@@ -1,0 +1,118 @@
+"""The Prefect server as `tsrec serve` starts it: Prefect's own, with reports beside it, and pages that stay at home.
+
+Prefect's UI calls an analytics host whatever its settings say; a Content-Security-Policy lets browsers reach nothing
+but this server. Reports are looked up by data set and fingerprint, in the stores that were served, and nothing else of
+a store can be asked for.
+"""
+
+import base64
+import hmac
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from flows.server import AUTH, STORES
+from tsrec.errors import ArtifactError
+from tsrec.store import Artifact, ArtifactStore, Manifest
+
+REPORTS = "/reports"
+_DATASET = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_FINGERPRINT = re.compile(r"[0-9a-f]{6,64}")
+# A report shows texts of the catalogue: whatever they hold, a page without an origin reads nothing that the UI keeps.
+_REPORT_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'"
+)
+
+
+def create_app() -> ASGIApp:
+    """The application that uvicorn runs; its settings are in the environment."""
+    from prefect.server.api.server import create_app as create_prefect
+    from prefect.settings import PREFECT_UI_API_URL
+
+    return with_reports(
+        create_prefect(final=True),
+        json.loads(os.environ.get(STORES, "[]")),
+        os.environ.get(AUTH, ""),
+        str(PREFECT_UI_API_URL.value() or ""),
+    )
+
+
+def with_reports(prefect: ASGIApp, stores: Sequence[str], auth: str, api_url: str = "/api") -> ASGIApp:
+    """`prefect` with the reports of `stores` below /reports, for who knows `auth` (USER:PASSWORD; empty: anybody).
+
+    Pages of `prefect` may reach their own server and the one of `api_url`.
+    """
+
+    def report(request: Request) -> Response:
+        if auth and not _knows(request, auth):
+            return PlainTextResponse("Unauthorized", 401, {"WWW-Authenticate": 'Basic realm="tsrec", charset="UTF-8"'})
+        page = _find_report(stores, request.path_params["dataset"], request.path_params["fingerprint"])
+        if page is None:
+            return PlainTextResponse("no such report", 404)
+        return HTMLResponse(page, headers={"Content-Security-Policy": _REPORT_POLICY, "Cache-Control": "no-store"})
+
+    reports = Starlette(routes=[Route(f"{REPORTS}/{{dataset}}/{{fingerprint}}", report)])
+    policy = _page_policy(api_url)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault("Content-Security-Policy", policy)
+            await send(message)
+
+        if scope["type"] != "http":
+            await prefect(scope, receive, send)
+        elif scope["path"].startswith(f"{REPORTS}/"):
+            await reports(scope, receive, send)
+        else:
+            await prefect(scope, receive, send_with_policy)
+
+    return app
+
+
+def _find_report(stores: Sequence[str], dataset: str, fingerprint: str) -> str | None:
+    """The page of a sound report artifact of one of the stores."""
+    if not (_DATASET.fullmatch(dataset) and _FINGERPRINT.fullmatch(fingerprint)):
+        return None
+    for store in stores:
+        root = ArtifactStore(store).root
+        folder = root / dataset / "report" / fingerprint
+        page = folder / "report.html"
+        if not page.is_file() or not page.resolve().is_relative_to(root.resolve()):
+            continue
+        try:
+            artifact = Artifact(folder, Manifest.read(folder / "manifest.json"))
+            artifact.verify()
+        except (ArtifactError, OSError):
+            continue
+        if artifact.manifest.key.path != f"{dataset}/report/{fingerprint}":
+            continue
+        return Path(artifact.file("report.html")).read_text(encoding="utf-8")
+    return None
+
+
+def _knows(request: Request, auth: str) -> bool:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    expected = base64.b64encode(auth.encode()).decode()
+    return scheme.lower() == "basic" and hmac.compare_digest(given.strip().encode(), expected.encode())
+
+
+def _page_policy(api_url: str) -> str:
+    parts = urlsplit(api_url)
+    other = f" {parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    return (
+        f"default-src 'self'; connect-src 'self' ws: wss:{other}; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+        "object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
+    )

@@ -1,0 +1,213 @@
+"""`tsrec serve` as an operator meets it: a real server, real runs, real signals."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.flows.served import Serving, free_port, is_alive
+
+pytestmark = pytest.mark.slow
+LONG = {"epochs": 4000, "patience": None}  # minutes, unless it is ended
+
+
+@pytest.fixture(scope="module")
+def profiles(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two profiles of the shop, with a store of their own."""
+    folder = tmp_path_factory.mktemp("operator")
+    lines: dict[str, Any] = {}
+    for setting in [*shop_settings, f"store={folder / 'store'}"]:
+        name, _, value = setting.partition("=")
+        section, _, field = name.partition(".")
+        if "." in field:
+            field, _, inner = field.partition(".")
+            value = f"{{{inner}: {value}}}"
+        if field:
+            lines.setdefault(section, []).append(f"  {field}: {value}")
+        else:
+            lines[section] = value
+    text = ""
+    for section, value in lines.items():
+        text += f"{section}: {value}\n" if isinstance(value, str) else f"{section}:\n" + "\n".join(value) + "\n"
+    paths = [folder / "shop.yaml", folder / "other.yaml"]
+    paths[0].write_text(text)
+    paths[1].write_text(text.replace("dataset: shop", "dataset: other"))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def served(profiles: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    serving = Serving(tmp_path_factory.mktemp("serve"), free_port(), [str(path) for path in profiles]).started()
+    yield serving
+    serving.end()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Serving]]:
+    """`tsrec serve` of some arguments, all in one Prefect home on one port."""
+    port, made = free_port(), []
+
+    def start(*arguments: object) -> Serving:
+        made.append(Serving(tmp_path, port, [str(argument) for argument in arguments]))
+        return made[-1]
+
+    yield start
+    for serving in made:
+        serving.end()
+
+
+def _training(served: Serving, deployment: str = "shop", **config: Any) -> str:
+    """A run that is in the middle of fine-tuning."""
+    finetune = served.deployments()[deployment]["parameters"]["config"]["finetune"] | LONG
+    run = served.start(deployment, **{"finetune": finetune, **config})
+    served.wait(lambda: served.tasks(run).get("finetune") == "Running", "fine-tuning")
+    return run
+
+
+def test_every_profile_has_its_deployment_and_its_form(served: Serving) -> None:
+    deployments = served.deployments()
+    assert set(deployments) == {"shop", "other"}
+    assert deployments["other"]["parameters"]["config"]["dataset"] == "other"
+    assert deployments["other"]["paused"] is False
+    assert all(f"{flow}/{name}" in served.printed for flow in ("train", "recommend") for name in deployments)
+
+
+def test_progress_is_shown_while_a_stage_is_built(served: Serving) -> None:
+    run = _training(served)
+    wanted = {"artifacts": {"key": {"any_": ["progress-shop-finetune"]}, "flow_run_id": {"any_": [run]}}}
+    (shown,) = served.wait(lambda: served.post("artifacts/filter", wanted), "the progress")
+    assert (shown["type"], shown["description"]) == ("progress", "training")
+    served.cancel(run)
+    served.wait_state(run, "Cancelled", patience_s=20)
+
+
+def test_cancelling_ends_the_work_and_says_so(served: Serving) -> None:
+    run = _training(served)
+    pid, asked = served.pid(run), time.monotonic()
+    served.cancel(run)
+    ended = served.wait_state(run, "Cancelled", patience_s=10)
+    assert time.monotonic() - asked < 10
+    assert not is_alive(pid)
+    assert "Retry" in ended["state"]["message"]
+    served.wait(lambda: "Running" not in served.tasks(run).values(), "the tasks' states", 15)
+    assert served.tasks(run)["finetune"] == "Cancelled"
+    assert served.tasks(run)["ingest"] in ("Completed", "Cached")
+    assert "Finished in state Running" not in served.logged(run)
+
+
+def test_a_killed_run_and_its_tasks_are_crashed(served: Serving) -> None:
+    run = _training(served)
+    os.kill(served.pid(run), signal.SIGKILL)
+    ended = served.wait_state(run, "Crashed", patience_s=15)
+    assert "signal 9" in ended["state"]["message"]
+    served.wait(lambda: "Running" not in served.tasks(run).values(), "the tasks' states", 15)
+    assert served.tasks(run)["finetune"] == "Crashed"
+
+
+def test_a_run_logs_what_a_person_wants_and_no_traceback(served: Serving) -> None:
+    run = _training(served)
+    served.wait(lambda: list(Path(_store(served)).glob("shop/finetune/*.partial/work/*/checkpoint-*")), "a checkpoint")
+    os.kill(served.pid(run), signal.SIGKILL)
+    served.wait_state(run, "Crashed")
+    served.post(f"flow_runs/{run}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True})
+    served.wait(lambda: "resuming from" in served.logged(run), "the line in the UI's log")
+    served.cancel(run)
+    served.wait_state(run, "Cancelled", patience_s=20)
+
+    missing = served.start("shop", ingest={"source": "tables", "path": "/nowhere"})
+    assert served.wait_state(missing, "Failed", "Completed")["state_name"] == "Failed"
+    served.wait(lambda: "/nowhere: no such folder" in served.logged(missing), "the message")
+    assert "Traceback" not in served.logged(missing)
+
+    refused = served.start("shop", finetune={"window_items": 4, "window_overlap": 4})
+    assert served.wait_state(refused, "Failed", "Completed")["state_name"] == "Failed"
+    served.wait(lambda: "window_overlap (4) must be less than window_items (4)" in served.logged(refused), "the field")
+    assert served.tasks(refused) == {}
+
+
+def test_the_report_is_one_click_away(served: Serving) -> None:
+    run = served.start("other")
+    assert served.wait_state(run, "Completed", "Failed", "Crashed")["state_name"] == "Completed", served.logged(run)
+    artifacts = served.wait(lambda: served.post("artifacts/filter", {"artifacts": {"key": {"like_": "report-"}}}), "it")
+    path = artifacts[0]["data"].partition("](")[2].partition(")")[0]
+    page = httpx.get(f"{served.url}{path}")
+    assert page.is_success and "<html" in page.text
+    assert "sandbox" in page.headers["Content-Security-Policy"]
+
+
+def test_a_second_run_of_a_data_set_is_queued_and_another_data_set_is_not(served: Serving) -> None:
+    first = _training(served)
+    second, other = served.start("shop"), served.start("other")
+    queued = served.wait_state(second, "Queued", patience_s=20)
+    assert served.run(first)["name"] in queued["state"]["message"]
+    served.wait_state(other, "Running")
+    served.cancel(first)
+    assert served.wait_state(second, "Completed", "Failed", "Crashed")["state_name"] == "Completed"
+    assert served.wait_state(other, "Completed", "Failed", "Crashed")["state_name"] == "Completed"
+
+
+def test_a_lost_server_is_brought_back_and_the_run_goes_on(served: Serving) -> None:
+    run = _training(served)
+    pid = served.pid(run)
+    os.kill(served.server_pid(), signal.SIGKILL)
+    served.wait(lambda: not _answers(served), "the loss", 10)
+    served.wait(lambda: _answers(served), "the new server", 90)
+    assert is_alive(pid)
+    served.cancel(run)
+    served.wait_state(run, "Cancelled", patience_s=20)
+
+
+def test_what_was_set_in_the_ui_is_kept_and_a_second_serve_disturbs_nothing(
+    profiles: list[Path], serve: Callable[..., Serving]
+) -> None:
+    shop, other = profiles
+    first = serve(shop).started()
+    made = first.deployments()["shop"]
+    schedule = {"schedule": {"cron": "0 3 * * *"}, "active": True}
+    assert first.post(f"deployments/{made['id']}/schedules", [schedule])
+    second = serve(other, "--set", "decode.beams=27").started()
+    assert set(second.deployments()) == {"shop", "other"}
+    assert second.stop() == 0
+    assert not any(deployment["paused"] for deployment in first.deployments().values())
+    httpx.patch(f"{first.url}/api/deployments/{made['id']}", json={"paused": True}).raise_for_status()
+    assert first.stop() == 0
+    again = serve(shop, "--set", "decode.beams=29").started()
+    kept = again.deployments()["shop"]
+    assert [found["schedule"]["cron"] for found in kept["schedules"]] == ["0 3 * * *"]
+    assert kept["paused"] is True
+    assert kept["parameters"]["config"]["decode"]["beams"] == 29
+    renamed = serve(other, "--set", "profile=another/shop")
+    assert renamed.process.wait(120) == 1
+    assert "belongs to the profile" in renamed.printed and "Traceback" not in renamed.printed
+    again.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_runs_on_after_serve_has_ended(
+    profiles: list[Path], serve: Callable[..., Serving], number: int
+) -> None:
+    serving = serve(profiles[0]).started()
+    run = _training(serving)
+    pids, asked = [serving.pid(run), serving.server_pid()], time.monotonic()
+    serving.stop(number)
+    serving.wait(lambda: not any(is_alive(pid) for pid in pids), "the end of its processes", 20)
+    assert time.monotonic() - asked < 20
+    assert "Traceback" not in serving.printed or number == signal.SIGKILL
+    again = serve(profiles[0]).started()
+    ended = again.wait_state(run, "Crashed", patience_s=30)
+    assert "goes on where it was" in ended["state"]["message"] or number == signal.SIGKILL
+    again.wait(lambda: "Running" not in again.tasks(run).values(), "the tasks' states", 30)
+    again.stop()
+
+
+def _answers(served: Serving) -> bool:
+    return served.post("flow_runs/count") is not None
+
+
+def _store(served: Serving) -> str:
+    return str(served.deployments()["shop"]["parameters"]["config"]["store"])
