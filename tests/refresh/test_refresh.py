@@ -15,7 +15,7 @@ from tsrec.errors import ConfigError
 from tsrec.recommenders import Recommender
 from tsrec.refresh import Outcome
 from tsrec.store import Artifact, ArtifactStore, Lineage, base_role
-from tsrec.store.champions import champion_of, moves_of
+from tsrec.store.champions import champion_of, moves_of, promote, roll_back
 from tsrec.store.gc import collect, find_garbage
 
 NEW_ITEMS = ("n0", "n1", "n2")
@@ -210,6 +210,18 @@ def test_a_refused_challenger_leaves_the_champion(outcome: Outcome, config: Conf
     assert refresh.run(config).status == "promoted"  # the same challenger: nothing is built again but the judgement
     assert {a.fingerprint: a.manifest.created for a in store.list()} == built
     assert champion_of(store, "shop") == refused.model
+
+
+def test_what_a_person_rolled_back_does_not_come_back_by_itself(config: Config, outcome: Outcome) -> None:
+    store = ArtifactStore(config.store)
+    away = champion_of(store, "shop")
+    roll_back(store, "shop", "users complained")
+    again = refresh.run(config)
+    assert (again.status, again.model) == ("not promoted", away)
+    assert "rolled back" in again.why and "users complained" in again.why
+    assert champion_of(store, "shop") == outcome.model
+    promote(store, "shop", again.model, "by hand", {})
+    assert refresh.run(config).status == "nothing new"
 
 
 def test_other_settings_than_the_champions_are_refused(config: Config, outcome: Outcome, data: Path) -> None:

@@ -6,7 +6,7 @@ Building what is planned is the pipeline's business, or the flow's: `begin`, the
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tsrec import pipeline
@@ -18,7 +18,7 @@ from tsrec.refresh.bases import bases_of, check_bases
 from tsrec.refresh.comparison import compare
 from tsrec.refresh.rule import judge
 from tsrec.store import Artifact, ArtifactStore, Lineage, locks
-from tsrec.store.champions import champion_of, promote
+from tsrec.store.champions import Move, champion_of, moves_of, promote
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,9 @@ def finish(config: Config, store: ArtifactStore, started: Started, artifacts: Ma
         return Outcome("first", fuse, "the first model of this data set is its champion")
     comparison = compare(store, started.champion, artifacts, config)
     verdict = judge(comparison, artifacts["sids"], config)
+    if verdict.promotes and (away := _rolled_back(store, config.dataset, fuse)):
+        why = f"was rolled back on {away.when[:10]} ({away.why}); `tsrec models promote` if it is to serve again"
+        verdict = replace(verdict, promotes=False, why=why)
     if verdict.promotes:
         promote(store, config.dataset, fuse, f"refresh: {verdict.why}", verdict.metrics)
     summary = {**comparison.json("summary"), **verdict.metrics, **_drift(artifacts["sids"])}
@@ -117,6 +120,17 @@ def _same_data(planned: PlannedStage, base: Artifact) -> bool:
     """The same files, read by the same settings; another version of the code is no news."""
     before = base.manifest.key
     return planned.key.raw_inputs == before.raw_inputs and planned.key.config == before.config
+
+
+def _rolled_back(store: ArtifactStore, dataset: str, model: str) -> Move | None:
+    """The last move away from a model by a rollback, since it was last promoted: a person's word outweighs the rule."""
+    away = None
+    for move in moves_of(store, dataset):
+        if move.kind == "rollback" and move.previous == model:
+            away = move
+        elif move.kind == "promote" and move.to == model:
+            away = None
+    return away
 
 
 def _drift(sids: Artifact) -> dict[str, Any]:
