@@ -15,7 +15,12 @@ class ContinueConfig(Section):
         0.2, ge=0, le=1, description="Share of what the champion was trained on that is seen again, drawn at random."
     )
     epochs: float = Field(0.3, gt=0, le=1, description="Passes over what is new and replayed: share of epochs.")
-    learning_rate: float = Field(0.5, gt=0, le=1, description="Peak rate: share of the learning rates.")
+    learning_rate: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Peak rates: share of the whole; at high ones short trainings unlearn more than they learn.",
+    )
 
 
 class RefreshConfig(Section):

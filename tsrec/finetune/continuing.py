@@ -65,7 +65,10 @@ class Some:
 
 def choose(parents: Parents, histories: Histories, replay: float, seed: int) -> Chosen:
     """What is new since the base (events of train that it did not train on, items with another title, tokens without a
-    meaning before), and a share `replay` of everything else, drawn at random."""
+    meaning before), and a share `replay` of everything else, drawn at random.
+
+    Of events, whole users are drawn: one window then holds many of them, where single ones would cost a window each.
+    """
     random = np.random.default_rng([seed, 2])
     items, before = (parents[role].frame("items", [C.ITEM, C.TITLE]) for role in ("ingest", base_role("ingest")))
     is_new_item = unchanged_rows(items, before, (C.TITLE,)) < 0
@@ -73,8 +76,9 @@ def choose(parents: Parents, histories: Histories, replay: float, seed: int) -> 
     is_new_event = is_train & _is_new_event(histories, items[C.ITEM].to_numpy(dtype=object), parents)
     known = meanings_of(parents[base_role("sa_init")])
     is_new_token = np.array([token not in known for token in meanings_of(parents["sa_init"])], dtype=bool)
+    is_seen_again = (random.random(histories.n_users) < replay)[histories.users()]
     return Chosen(
-        events=is_new_event | (is_train & (random.random(len(is_train)) < replay)),
+        events=is_new_event | (is_train & is_seen_again),
         items=is_new_item | (random.random(len(is_new_item)) < replay),
         tokens=is_new_token | (random.random(len(is_new_token)) < replay),
         counts={
