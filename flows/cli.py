@@ -18,6 +18,7 @@ _EXAMPLES = """examples:
   tsrec run configs/demo.yaml                       MovieLens-100K, nothing else needed
   tsrec run configs/industrial.yaml --set ingest.path=FOLDER
   tsrec run configs/demo.yaml --set finetune.epochs=2 --set decode.beams=20
+  tsrec refresh configs/demo.yaml                   new data: extends the champion instead of starting over
   tsrec recommend configs/demo.yaml --user=42
   tsrec recommend configs/demo.yaml --history 1,50,181 -k 5
   tsrec recommend configs/demo.yaml --users all --out recommendations
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tsrec {__version__}")
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(parsers)
+    _add_refresh(parsers)
     _add_recommend(parsers)
     _add_models(parsers)
     _add_artifacts(parsers)
@@ -72,6 +74,15 @@ def _add_run(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     _add_config(run)
     run.add_argument("--no-prefect", action="store_true", help="the same stages without a Prefect flow")
     run.set_defaults(command=lambda o: commands.run(o.profile, o.set, with_prefect=not o.no_prefect))
+
+
+def _add_refresh(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    refresh = parsers.add_parser(
+        "refresh", help="take new data up: extend the champion, compare, and promote by the rule of `refresh.promote`"
+    )
+    _add_config(refresh)
+    refresh.add_argument("--no-prefect", action="store_true", help="the same stages without a Prefect flow")
+    refresh.set_defaults(command=lambda o: commands.refresh(o.profile, o.set, with_prefect=not o.no_prefect))
 
 
 def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

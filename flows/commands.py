@@ -57,6 +57,25 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool) ->
         print(f"  {shlex.join([*_program(), *command])}")
 
 
+def refresh(profile: str | None, overrides: Sequence[str], *, with_prefect: bool) -> None:
+    """Take new data up, and print what was measured and decided."""
+    config = load_config(profile, overrides)
+    if with_prefect:
+        from flows import server
+
+        server.check_configured()
+        from flows.refresh import refresh as flow
+
+        print(flow(config))
+        return
+    from tsrec import refresh as refreshing
+
+    outcome = refreshing.run(config)
+    for name, value in outcome.summary.items():
+        print(f"  {name:36s} {value:,.4f}" if isinstance(value, float) else f"  {name:36s} {value:,}")
+    print(outcome.words)
+
+
 def recommend(
     profile: str | None,
     overrides: Sequence[str],

@@ -2,6 +2,8 @@
 
 import flows.settings  # noqa: F401, I001  (before anything imports prefect)
 
+from collections.abc import Mapping
+
 from prefect import flow, get_run_logger
 
 from flows import run_logging
@@ -24,6 +26,7 @@ from tasks import (
 from tsrec import pipeline
 from tsrec.config import Config
 from tsrec.data import loss_lines
+from tsrec.pipeline import PlannedStage
 from tsrec.promotion import promote_first
 from tsrec.store import Artifact, ArtifactStore
 
@@ -70,6 +73,16 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
     logger = get_run_logger()
     stages = pipeline.check(config)  # before the store is opened: it may lie where it must not
     store = ArtifactStore(config.store)
+    artifacts = run_stages(config, stages, store)
+    promote_first(store, config.dataset, artifacts)
+    for line in loss_lines(artifacts["ingest"]):
+        logger.info("raw data: %s", line)
+    logger.info("report: %s", artifacts["report"].file("report.html"))
+    return {name: str(artifact.path) for name, artifact in artifacts.items()}
+
+
+def run_stages(config: Config, stages: Mapping[str, PlannedStage], store: ArtifactStore) -> dict[str, Artifact]:
+    """Record a run, and build what is missing of it, a task a stage; all artifacts by planned name."""
     artifacts: dict[str, Artifact] = {}
     pipeline.record(config, stages, store)
     for name, planned in stages.items():
@@ -77,8 +90,4 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
         task = _TASKS[planned.stage.name].with_options(task_run_name=name)
         # A task that returns a State (to be named Cached) hands the very State to its caller.
         artifacts[name] = task(planned, store, parents, return_state=True).result()
-    promote_first(store, config.dataset, artifacts)
-    for line in loss_lines(artifacts["ingest"]):
-        logger.info("raw data: %s", line)
-    logger.info("report: %s", artifacts["report"].file("report.html"))
-    return {name: str(artifact.path) for name, artifact in artifacts.items()}
+    return artifacts

@@ -7,7 +7,7 @@ the flow does.
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tsrec import backbone, data, embed, evaluate, finetune, keywords, permissions, recommenders, report, sa_init, sids
@@ -25,14 +25,17 @@ from tsrec.store import (
     ArtifactStore,
     ArtifactWriter,
     Lineage,
+    base_role,
     canonical_json,
     fingerprint,
+    is_base,
     known_sha256,
     record_run,
 )
 
 logger = logging.getLogger(__name__)
 
+Bases = Mapping[str, Artifact]
 PROFILE = "profile"  # in place of a model's fingerprint: the newest of these very settings
 
 STAGES: tuple[Stage, ...] = (
@@ -58,7 +61,8 @@ class PlannedStage:
     """A stage with its configuration and the key of the artifact it will make.
 
     `name` is the stage's, with the variant after a colon (`decode:seed2`) for a further LLM; `parents` maps the role
-    that the stage calls a parent by to the name of the planned stage that makes it.
+    that the stage calls a parent by to the name of the planned stage that makes it; `bases` maps the roles of what it
+    extends to artifacts that are there already.
     """
 
     name: str
@@ -66,15 +70,21 @@ class PlannedStage:
     config: Section
     key: ArtifactKey
     parents: dict[str, str]
+    bases: dict[str, Artifact] = field(default_factory=dict)
 
 
-def plan(config: Config) -> dict[str, PlannedStage]:
+def plan(config: Config, bases: Bases | None = None) -> dict[str, PlannedStage]:
     """Work out every artifact of a run, in order, without building any: fingerprints need only configurations and
     the hashes of raw files. Stages that the configuration does not need (a teacher, when token semantics are
     imported) are left out.
 
     A further LLM (`members.llms`) is the same chain of stages with other settings; a stage that comes out the same is
     shared.
+
+    Args:
+        config: the configuration.
+        bases: artifacts of an earlier model by planned name, for a refresh: stages that can extend theirs do so. It is
+            the same plan but for the fingerprints, which cover them.
 
     Raises:
         DataError, ConfigError: a raw file is missing, or lies where runs must not read (see `permissions`).
@@ -84,26 +94,28 @@ def plan(config: Config) -> dict[str, PlannedStage]:
     needed = _needed(config, report.STAGE)
     for stage in STAGES:
         if stage.name in needed:
-            _add(planned, stage, config)
+            _add(planned, stage, config, bases or {})
         if stage is recommenders.DECODE:
             for variant in config.members.llms:
-                _add_variant(planned, with_overrides(config, variant.set), variant.name)
+                _add_variant(planned, with_overrides(config, variant.set), bases or {}, variant.name)
     return planned
 
 
-def _add_variant(planned: dict[str, PlannedStage], config: Config, variant: str) -> None:
+def _add_variant(planned: dict[str, PlannedStage], config: Config, bases: Bases, variant: str) -> None:
     """Plan what a further LLM needs and `planned` lacks."""
     needed = _needed(config, recommenders.DECODE)
     for stage in STAGES:
         if stage.name in needed:
-            _add(planned, stage, config, variant)
+            _add(planned, stage, config, bases, variant)
 
 
-def _add(planned: dict[str, PlannedStage], stage: Stage, config: Config, variant: str = "") -> None:
-    section = stage.config(config)
+def _add(planned: dict[str, PlannedStage], stage: Stage, config: Config, bases: Bases, variant: str = "") -> None:
+    extended = _bases_of(stage, bases, variant)
+    section = stage.section(config, extends=bool(extended))
     own = {role: f"{role}:{variant}" for role in stage.parents(config)}
     parents = {role: own[role] if own[role] in planned else role for role in own}
     marks = {role: planned[name].key.fingerprint for role, name in parents.items()}
+    marks |= {role: base.fingerprint for role, base in extended.items()}
     raw = _raw_identities(stage, section)
     settings = canonical(section)
     key = ArtifactKey(
@@ -119,16 +131,23 @@ def _add(planned: dict[str, PlannedStage], stage: Stage, config: Config, variant
     if variant and stage.name in planned and planned[stage.name].key == key:
         return
     name = f"{stage.name}:{variant}" if variant else stage.name
-    planned[name] = PlannedStage(name, stage, section, key, parents)
+    planned[name] = PlannedStage(name, stage, section, key, parents, extended)
 
 
-def check(config: Config) -> dict[str, PlannedStage]:
+def _bases_of(stage: Stage, bases: Bases, variant: str) -> dict[str, Artifact]:
+    """All that the stage wants to extend, by role; nothing where one of them is missing."""
+    found = {name: bases.get(f"{name}:{variant}" if variant else name) or bases.get(name) for name in stage.bases}
+    present = {base_role(name): artifact for name, artifact in found.items() if artifact is not None}
+    return present if len(present) == len(found) else {}
+
+
+def check(config: Config, bases: Bases | None = None) -> dict[str, PlannedStage]:
     """Plan a run, and check what can be known of this machine before anything is built.
 
     Raises:
         DataError, ConfigError: as `plan`; or this machine lacks a device.
     """
-    planned = plan(config)
+    planned = plan(config, bases)
     for name, stage in planned.items():
         if device := getattr(stage.config, "device", None):
             try:
@@ -153,8 +172,9 @@ def build(planned: PlannedStage, store: ArtifactStore, artifacts: Mapping[str, A
     wanted = {role: artifacts[name] for role, name in planned.parents.items()}
 
     def make(writer: ArtifactWriter) -> None:
+        bases = {role: _found(store, base) for role, base in planned.bases.items()}
         with quiet_libraries():
-            planned.stage.run(planned.config, wanted, writer)
+            planned.stage.run(planned.config, wanted | bases, writer)
 
     return store.build(planned.key, make)
 
@@ -166,13 +186,27 @@ def run(config: Config, store: ArtifactStore | None = None) -> dict[str, Artifac
     """
     stages = check(config)  # before the store is opened: it may lie where it must not
     store = store or ArtifactStore(config.store)
+    artifacts = build_all(config, stages, store)
+    promote_first(store, config.dataset, artifacts)
+    return artifacts
+
+
+def build_all(config: Config, stages: Mapping[str, PlannedStage], store: ArtifactStore) -> dict[str, Artifact]:
+    """Record a run, build every planned artifact that does not exist yet, and return all of them by planned name."""
     artifacts: dict[str, Artifact] = {}
     record(config, stages, store)
     for name, planned in stages.items():
         logger.info("%s: %s", name, planned.key.path)
         artifacts[name] = build(planned, store, artifacts)
-    promote_first(store, config.dataset, artifacts)
     return artifacts
+
+
+def _found(store: ArtifactStore, artifact: Artifact) -> Artifact:
+    """A base with its files checked, and fetched where the store is remote."""
+    found = store.find(artifact.manifest.key)
+    if found is None:
+        raise ArtifactError(f"{artifact.path}: what a refresh extends is gone or damaged; `tsrec run` starts anew")
+    return found
 
 
 def _raw_identities(stage: Stage, section: Section) -> dict[str, str]:
@@ -220,10 +254,12 @@ def _is_of(config: Config, artifact: Artifact, lineage: Lineage) -> bool:
     """Whether an artifact, and all that it was made from, have the settings of `config`; other LLMs aside."""
     key = artifact.manifest.key
     stage = next(stage for stage in STAGES if stage.name == key.stage)
-    if key.stage_version != stage.version or key.config != canonical(stage.config(config)):
+    own = [role for role in key.parents if not is_base(role)]
+    section = stage.section(config, extends=len(own) < len(key.parents))
+    if key.stage_version != stage.version or key.config != canonical(section):
         return False
     roles = stage.parents(config)
-    if set(roles) != set(key.parents):
+    if set(roles) != set(own):
         return False
     parents = (lineage.listed_parent(artifact, role) for role in roles if ":" not in role)
     return all(parent is not None and _is_of(config, parent, lineage) for parent in parents)

@@ -19,6 +19,10 @@ class Stage:
     artifacts `run` is handed (which ones may depend on the configuration), `raw_inputs` everything outside the store
     that it reads: files, whose hashes enter the fingerprint, or the name that a publisher gives to exactly one content
     (a commit of the model hub), which enters as it is.
+
+    A refresh hands `run`, beside its parents, artifacts of the model that it refreshes: those of the stages `bases`, in
+    the roles `base_role` gives them, or none of them. The first is the stage's own, which `run` then extends instead of
+    starting from nothing; `extending` is the configuration that it reads in that case, where it is another.
     """
 
     name: str
@@ -27,3 +31,9 @@ class Stage:
     parents: Callable[[Config], tuple[str, ...]]
     run: Callable[[Any, Parents, ArtifactWriter], None]
     raw_inputs: Callable[[Any], Mapping[str, Path | str]] = lambda _: {}
+    bases: tuple[str, ...] = ()
+    extending: Callable[[Config], Section] | None = None
+
+    def section(self, config: Config, *, extends: bool) -> Section:
+        """The configuration that `run` reads."""
+        return self.extending(config) if extends and self.extending else self.config(config)

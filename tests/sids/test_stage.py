@@ -149,3 +149,22 @@ def test_an_import_needs_no_embeddings_and_its_file_is_fingerprinted(tmp_path: P
     assert STAGE.raw_inputs(imported.sids) == {"sids": path}
     with pytest.raises(DataError, match=r"sids\.import_file: .*none\.json: no such file"):
         STAGE.raw_inputs(SidsConfig(import_file=str(tmp_path / "none.json")))
+
+
+def test_a_refresh_keeps_imported_sids_and_their_space(tmp_path: Path, embeddings: np.ndarray) -> None:
+    parents = _parents(tmp_path, embeddings[:3])
+
+    def imported(mark: str, sids: dict[str, list[str]], more: Parents) -> Artifact:
+        file = tmp_path / f"{mark}.json"
+        file.write_text(json.dumps(sids))
+        config = SidsConfig(import_file=str(file))
+        key = key_of("sids", mark)
+        return ArtifactStore(tmp_path / "out").build(key, lambda out: STAGE.run(config, {**parents, **more}, out))
+
+    sids = {"i000": ["<a_1>", "<b_4>"], "i001": ["<a_2>", "<b_0>"], "i002": ["<a_0>", "<b_1>"]}
+    base = imported("base", sids, {})
+    again = imported("again", {**sids, "i003": ["<a_1>", "<b_1>"]}, {"sids:base": base})
+    assert again.json("sid_space") == base.json("sid_space")
+    for other in ({**sids, "i001": ["<a_2>", "<b_1>"]}, {**sids, "i001": ["<a_9>", "<b_0>"]}):
+        with pytest.raises(CodebookError, match="a refresh keeps them"):
+            imported(f"other{len(str(other))}{other['i001'][0][3]}", other, {"sids:base": base})

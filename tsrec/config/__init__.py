@@ -22,6 +22,7 @@ from tsrec.config.recommend import (
     TextSimilarityConfig,
     TransitionsConfig,
 )
+from tsrec.config.refresh import ContinueConfig, ContinuedFinetune, RefreshConfig
 from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, canonical
@@ -32,6 +33,8 @@ __all__ = [
     "ALL_USERS",
     "BackboneConfig",
     "Config",
+    "ContinueConfig",
+    "ContinuedFinetune",
     "DecodeConfig",
     "EmbedConfig",
     "EvaluateConfig",
@@ -50,6 +53,7 @@ __all__ = [
     "PopularConfig",
     "Precision",
     "RecommendConfig",
+    "RefreshConfig",
     "Repeats",
     "ReportConfig",
     "SaInitConfig",

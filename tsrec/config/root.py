@@ -9,6 +9,7 @@ from tsrec.config.finetune import BackboneConfig, FinetuneConfig
 from tsrec.config.ingest import IngestConfig
 from tsrec.config.keywords import KeywordsConfig
 from tsrec.config.recommend import DecodeConfig, FuseConfig, MembersConfig, RecommendConfig
+from tsrec.config.refresh import RefreshConfig
 from tsrec.config.rules import broken_rules
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import LOCAL_PATH, Section, runtime
@@ -45,6 +46,7 @@ class Config(Section):
     fuse: FuseConfig = Field(FuseConfig(), description="All members' lists -> one.")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="Metrics.")
     report: ReportConfig = Field(ReportConfig(), description="The HTML page.")
+    refresh: RefreshConfig = Field(RefreshConfig(), description="New data without starting over.")
 
     @field_validator("dataset")
     @classmethod

@@ -9,6 +9,7 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import FinetuneConfig
 from tsrec.errors import DataError
+from tsrec.finetune.continuing import choose, meanings_of
 from tsrec.finetune.sequences import HistoryExamples
 from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, TaskExamples
 from tsrec.finetune.texts import cut_texts
@@ -16,7 +17,6 @@ from tsrec.histories import Histories, build_histories
 from tsrec.sid import SidSpace, format_sid
 from tsrec.sid_tokens import opening_token, sid_token_ids
 from tsrec.stage import Parents
-from tsrec.store import Artifact
 from tsrec.training import Example, Examples, Mixture
 
 
@@ -35,12 +35,19 @@ class RunExamples:
 
 
 def build_examples(
-    config: FinetuneConfig, parents: Parents, tokenizer: PreTrainedTokenizerBase, space: SidSpace, first_sid: int
+    config: FinetuneConfig,
+    parents: Parents,
+    tokenizer: PreTrainedTokenizerBase,
+    space: SidSpace,
+    first_sid: int,
+    replay: float | None = None,
 ) -> RunExamples:
     """Prepare every task of the mix and draw what the run sees.
 
     Args:
         tokenizer: with the SID tokens of `space`, of which token 0 has the id `first_sid`.
+        replay: where training goes on from a base: the share of what the base was trained on that is seen again, beside
+            all that is new; None: everything is seen.
 
     Raises:
         DataError: there is nothing to train on.
@@ -53,9 +60,13 @@ def build_examples(
     texts = _text_tasks(config, parents, histories, codes, tokenizer)
     opening, task = opening_token(tokenizer), TASK_NAMES.index(HISTORY_TASK)
     window, overlap = config.window_items, config.window_overlap
-    packed = HistoryExamples(histories, item_tokens, Split.TRAIN, window, overlap, opening, task)
+    chosen = None if replay is None else choose(parents, histories, replay, config.seed)
+    among = chosen.events if chosen else None
+    packed = HistoryExamples(histories, item_tokens, Split.TRAIN, window, overlap, opening, task, among)
     parts: dict[int, tuple[Examples, float]] = {task: (packed, config.tasks.history)}
-    parts |= {TASK_NAMES.index(mine.task.name): (mine, getattr(config.tasks, mine.task.name)) for mine in texts}
+    for mine in texts:
+        seen = mine if chosen is None else chosen.of(mine, histories)
+        parts[TASK_NAMES.index(mine.task.name)] = (seen, getattr(config.tasks, mine.task.name))
     mixture = Mixture(parts, config.epochs, config.seed)
     if not len(mixture):
         raise DataError("nothing to train on: no user has two train events, or every weight in finetune.tasks is 0")
@@ -72,6 +83,7 @@ def build_examples(
             "n_valid_examples": len(drawn),
             "n_texts_cut": sum(cut.values()),
             **cut,
+            **(chosen.counts if chosen else {}),
         },
     )
 
@@ -88,7 +100,7 @@ def _text_tasks(
     if not wanted:
         return []
     titles = parents["ingest"].frame("items", [C.TITLE])[C.TITLE].tolist()
-    meanings = _meanings(parents["sa_init"])
+    meanings = meanings_of(parents["sa_init"])
     data = TaskData(
         titles=cut_texts(titles, tokenizer, config.max_text_tokens),
         sids=[format_sid(sid) for sid in codes],
@@ -99,11 +111,3 @@ def _text_tasks(
         max_history=config.max_history,
     )
     return [TaskExamples(task, data, tokenizer) for task in wanted]
-
-
-def _meanings(sa_init: Artifact) -> dict[str, str]:
-    """Token -> what its cluster means: the description where there is one, else the keywords."""
-    # Not through pandas, where a missing description is NaN, which passes for a text.
-    rows = sa_init.table("token_semantics", [C.TOKEN, "description", C.KEYWORDS]).to_pylist()
-    meanings = {row[C.TOKEN]: row["description"] or ", ".join(row[C.KEYWORDS]) for row in rows}
-    return {token: meaning for token, meaning in meanings.items() if meaning}

@@ -42,6 +42,7 @@ class HistoryExamples:
         window_items, context_items: see `windows`.
         opening: id of the token that opens a sequence.
         task: index of the task.
+        among: (E,) bool, the events that may be learned; None: all.
     """
 
     def __init__(
@@ -53,10 +54,13 @@ class HistoryExamples:
         context_items: int,
         opening: int,
         task: int,
+        among: np.ndarray | None = None,
     ) -> None:
         self._items, self._item_tokens, self._opening, self._task = histories.items, item_tokens, opening, task
         self._wanted = np.zeros(len(histories.items), dtype=bool)
         self._wanted[histories.target_events(split)] = True
+        if among is not None:
+            self._wanted &= among
         found = [
             (offset + start, offset + first, offset + end)
             for offset, stop in itertools.pairwise(histories.offsets.tolist())

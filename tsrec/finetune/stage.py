@@ -6,8 +6,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from tsrec.causal_lm import max_tokens
 from tsrec.columns import Columns as C
-from tsrec.config import FinetuneConfig
+from tsrec.config import ContinuedFinetune, FinetuneConfig
 from tsrec.errors import ConfigError
+from tsrec.finetune.continuing import newly_used, trained_rows
 from tsrec.finetune.examples import build_examples
 from tsrec.finetune.export_check import check_export
 from tsrec.finetune.model import SidModel
@@ -15,26 +16,36 @@ from tsrec.finetune.tasks import TASK_NAMES
 from tsrec.sid import SidSpace
 from tsrec.sid_tokens import add_sid_tokens, closing_token
 from tsrec.stage import Parents, Stage
-from tsrec.store import ArtifactWriter
+from tsrec.store import ArtifactWriter, base_role
 from tsrec.training import Recipe, resolve_device, resolve_precision, train
 
 _PROMPT_TOKENS = 64  # of each prompt that the export is compared on
 
 
-def run(config: FinetuneConfig, parents: Parents, out: ArtifactWriter) -> None:
-    """Write `model/` (a plain causal LM with SID tokens) and `training_log`."""
+def run(settings: FinetuneConfig | ContinuedFinetune, parents: Parents, out: ArtifactWriter) -> None:
+    """Write `model/` (a plain causal LM with SID tokens) and `training_log`; with a base, going on from its weights."""
+    continued = settings if isinstance(settings, ContinuedFinetune) else None
+    config = continued.shortened() if continued else settings
+    assert isinstance(config, FinetuneConfig)
     torch.manual_seed(config.seed)
     folder = parents["backbone"].file("model")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
     n_text = add_sid_tokens(tokenizer, space)
-    examples = build_examples(config, parents, tokenizer, space, n_text)
+    replay = continued.go_on.replay if continued else None
+    examples = build_examples(config, parents, tokenizer, space, n_text, replay)
     out.count(**examples.counts)
     _check_length(AutoConfig.from_pretrained(folder), examples.longest, config)
-    language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    start = parents[base_role("finetune")].file("model") if continued else folder
+    language_model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32, attn_implementation="sdpa")
     if config.gradient_checkpointing:
         language_model.gradient_checkpointing_enable()
     sid_rows = torch.from_numpy(parents["sa_init"].matrix("token_embeddings", C.EMBEDDING).astype(np.float32))
+    if continued:
+        known = trained_rows(parents, language_model, start, space, n_text)
+        first_used = newly_used(parents)
+        sid_rows = torch.where(torch.from_numpy(first_used)[:, None], sid_rows, known)
+        out.count(n_tokens_first_used=int(first_used.sum()))
     model = SidModel(language_model, sid_rows, space, n_text, len(TASK_NAMES), config)
     out.count(n_trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad))
     device = resolve_device(config.device)
@@ -91,4 +102,6 @@ STAGE = Stage(
     config=lambda config: config.finetune,
     parents=lambda _: ("ingest", "sids", "sa_init", "backbone"),
     run=run,
+    bases=("finetune", "ingest", "sa_init"),
+    extending=lambda config: ContinuedFinetune(whole=config.finetune, go_on=config.refresh.training),
 )

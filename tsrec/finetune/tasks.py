@@ -9,6 +9,7 @@ import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Literal
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -18,6 +19,9 @@ from tsrec.finetune.texts import Texts
 from tsrec.histories import Histories
 from tsrec.sid_tokens import closing_token, opening_token
 from tsrec.training import IGNORED, Example
+
+Over = Literal["items", "events", "tokens"]
+"""What the rows of a task stand for: items, train targets, or SID tokens that have a meaning."""
 
 HISTORY_TASK = "history"
 _KEPT = 1 << 15  # examples per task that later epochs need not encode again: at most some 100 MB
@@ -51,12 +55,13 @@ Fields = dict[str, Field]
 
 @dataclass(frozen=True)
 class SftTask:
-    """A prompt, its answer, and the fields whose values fill both."""
+    """A prompt, its answer, the fields whose values fill both, and what its rows stand for."""
 
     name: str
     prompt: str
     answer: str
     fields: Callable[[TaskData], Fields]
+    over: Over
 
 
 def _whole(values: Sequence[str], n_tokens: int) -> Field:
@@ -101,12 +106,12 @@ def _tokens(data: TaskData) -> Fields:
 
 
 TASKS: tuple[SftTask, ...] = (
-    SftTask("title_to_sid", "The item titled {title} is written ", "{sid}", _items),
-    SftTask("sid_to_title", "The title of item {sid} is", " {title}", _items),
-    SftTask("history_to_title", "After {sids} comes the item titled", " {title}", _histories),
-    SftTask("titles_to_sid", "After {titles} comes the item written ", "{sid}", _histories),
-    SftTask("token_to_meaning", "The token {token} stands for", " {meaning}", _tokens),
-    SftTask("meaning_to_token", "The token that stands for {meaning} is ", "{token}", _tokens),
+    SftTask("title_to_sid", "The item titled {title} is written ", "{sid}", _items, "items"),
+    SftTask("sid_to_title", "The title of item {sid} is", " {title}", _items, "items"),
+    SftTask("history_to_title", "After {sids} comes the item titled", " {title}", _histories, "events"),
+    SftTask("titles_to_sid", "After {titles} comes the item written ", "{sid}", _histories, "events"),
+    SftTask("token_to_meaning", "The token {token} stands for", " {meaning}", _tokens, "tokens"),
+    SftTask("meaning_to_token", "The token that stands for {meaning} is ", "{token}", _tokens, "tokens"),
 )
 
 TASK_NAMES: tuple[str, ...] = (HISTORY_TASK, *(task.name for task in TASKS))

@@ -3,6 +3,7 @@
 from collections import Counter
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -13,27 +14,38 @@ from tsrec.keywords.openai_teacher import OpenAITeacher
 from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher
 from tsrec.progress import progress
 from tsrec.stage import Parents, Stage
-from tsrec.store import ArtifactWriter
+from tsrec.store import ArtifactWriter, base_role
 from tsrec.store.work_files import kept_table
+from tsrec.unchanged import unchanged_rows
+
+_BASE, _BASE_ITEMS = base_role("keywords"), base_role("ingest")
 
 _SCHEMA = pa.schema([(C.ITEM, pa.string()), (C.KEYWORDS, pa.list_(pa.string())), (C.SOURCE, pa.string())])
 
 
 def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
-    """Write `item_keywords`, one row per item in the order of `items`."""
+    """Write `item_keywords`, one row per item in the order of `items`; what a base holds is not asked for again."""
     items = parents["ingest"].frame("items", [C.ITEM, C.TITLE, C.TEXT])
     keyless = KeylessTeacher(items, config)
-    teacher: Teacher = OpenAITeacher(config, fallback=keyless) if config.teacher == "openai" else keyless
+    known = _known_rows(items, parents)
+    asked = items[known < 0]
+    needs_llm = config.teacher == "openai" and len(asked) > 0
+    teacher: Teacher = OpenAITeacher(config, fallback=keyless) if needs_llm else keyless
     shards = []
-    with progress(desc="drawing keywords", total=len(items), unit="item") as bar:
-        for start in range(0, len(items), config.shard_items):
-            shard = items.iloc[start : start + config.shard_items]
+    with progress(desc="drawing keywords", total=len(asked), unit="item") as bar:
+        for start in range(0, len(asked), config.shard_items):
+            shard = asked.iloc[start : start + config.shard_items]
             # Named by its rows: with another shard size, other shards.
             path = out.work / f"{start}-{start + len(shard)}.parquet"
             shards.append(kept_table(path, partial(_draw, teacher, shard)))
             bar.update(len(shard))
-    table = pa.concat_tables([shard.replace_schema_metadata(None) for shard in shards])
+    drawn = [shard.replace_schema_metadata(None) for shard in shards]
+    table = pa.concat_tables([_SCHEMA.empty_table(), *drawn])
+    if (known >= 0).any():
+        table = _with_known(table, parents[_BASE].table("item_keywords", _SCHEMA.names), known)
     out.write_table("item_keywords", table)
+    if _BASE in parents:
+        out.count(n_items_known=int((known >= 0).sum()), n_items_asked=len(asked))
     out.count(**{f"n_language_{language}": count for language, count in sorted(keyless.languages.items())})
     usage: Counter[str] = Counter()  # of all shards, those of earlier attempts included
     for shard_table in shards:
@@ -43,6 +55,24 @@ def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
         out.count(
             n_fallback=table[C.SOURCE].to_pylist().count(FALLBACK_SOURCE), cost_usd=_cost_usd(config.openai, usage)
         )
+
+
+def _known_rows(items: pd.DataFrame, parents: Parents) -> np.ndarray:
+    """(N,) int64: the base's row of every item that it has with this very text, else -1.
+
+    Where only the fallback answered, the teacher is asked again.
+    """
+    if _BASE not in parents:
+        return np.full(len(items), -1)
+    known = unchanged_rows(items, parents[_BASE_ITEMS].frame("items", [C.ITEM, C.TITLE, C.TEXT]), (C.TITLE, C.TEXT))
+    sources = parents[_BASE].frame("item_keywords", [C.SOURCE])[C.SOURCE].to_numpy()
+    return np.where((known >= 0) & (sources[np.maximum(known, 0)] != FALLBACK_SOURCE), known, -1)
+
+
+def _with_known(drawn: pa.Table, base: pa.Table, known: np.ndarray) -> pa.Table:
+    """Rows of all items: row `known` of the base's where it is not -1, the next of `drawn` elsewhere."""
+    place = np.where(known >= 0, known, len(base) + np.cumsum(known < 0) - 1)
+    return pa.concat_tables([base.cast(_SCHEMA), drawn]).take(pa.array(place))
 
 
 def _cost_usd(prices: OpenAIConfig, usage: Counter[str]) -> float:
@@ -67,4 +97,11 @@ def _usage(shard: pa.Table) -> dict[str, int]:
     }
 
 
-STAGE = Stage(name="keywords", version=3, config=lambda config: config.keywords, parents=lambda _: ("ingest",), run=run)
+STAGE = Stage(
+    name="keywords",
+    version=3,
+    config=lambda config: config.keywords,
+    parents=lambda _: ("ingest",),
+    run=run,
+    bases=("keywords", "ingest"),
+)

@@ -17,13 +17,16 @@ from tsrec.sa_init.pretrained_rows import read_input_embeddings
 from tsrec.sa_init.token_meaning import TokenMeaning, aggregate_keywords, cluster_sizes, to_table
 from tsrec.sid import SidSpace
 from tsrec.stage import Stage
-from tsrec.store import Artifact, ArtifactWriter
+from tsrec.store import Artifact, ArtifactWriter, base_role
 
 logger = logging.getLogger(__name__)
 
 
 def run(config: SaInitConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
-    """Write `token_semantics` and `token_embeddings`, one row per token of the SID space in flat order."""
+    """Write `token_semantics` and `token_embeddings`, one row per token of the SID space in flat order.
+
+    Tokens that a base had items for keep its rows.
+    """
     space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
     meanings = _meanings(config, parents, space, out)
     out.write_table("token_semantics", to_table(meanings))
@@ -41,6 +44,10 @@ def run(config: SaInitConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         )
     logger.info("initializing %d tokens by %s", len(meanings), config.initializer)
     rows, meaningful = initialize(meanings, vectors, tokenizer, config)
+    if base := parents.get(base_role("sa_init")):
+        known = base.table("token_semantics", [C.N_ITEMS])[C.N_ITEMS].to_numpy() > 0
+        rows[known] = base.matrix("token_embeddings", C.EMBEDDING)[known]
+        out.count(n_rows_known=int(known.sum()))
     out.write_table("token_embeddings", _embedding_table(meanings, rows))
     out.count(
         n_tokens=len(meanings),
@@ -115,4 +122,12 @@ def _section(config: Config) -> SaInitConfig:
     return config.sa_init.beside(config.ingest.path)
 
 
-STAGE = Stage(name="sa_init", version=1, config=_section, parents=parents_of, run=run, raw_inputs=raw_inputs)
+STAGE = Stage(
+    name="sa_init",
+    version=1,
+    config=_section,
+    parents=parents_of,
+    run=run,
+    raw_inputs=raw_inputs,
+    bases=("sa_init",),
+)

@@ -4,7 +4,7 @@ from tsrec.store.artifact import Artifact, ArtifactWriter
 from tsrec.store.fingerprint import canonical_json, file_sha256, fingerprint
 from tsrec.store.known_hashes import known_sha256
 from tsrec.store.lineage import Lineage
-from tsrec.store.manifest import SHARED, ArtifactKey, FileEntry, Manifest
+from tsrec.store.manifest import SHARED, ArtifactKey, FileEntry, Manifest, base_role, is_base
 from tsrec.store.runs import record_run
 from tsrec.store.store import ArtifactStore
 
@@ -17,9 +17,11 @@ __all__ = [
     "FileEntry",
     "Lineage",
     "Manifest",
+    "base_role",
     "canonical_json",
     "file_sha256",
     "fingerprint",
+    "is_base",
     "known_sha256",
     "record_run",
 ]

@@ -1,0 +1,48 @@
+"""The flow `refresh`: the stages of `train`, each extending what the champion was made from, then a judgement."""
+
+import flows.settings  # noqa: F401, I001  (before anything imports prefect)
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows import run_logging
+from flows.train import run_stages
+from tasks.refresh import TASK
+from tsrec import permissions
+from tsrec import refresh as refreshing
+from tsrec.config import Config
+from tsrec.store import ArtifactStore
+
+run_logging.install()
+
+
+@flow(
+    name="refresh",
+    flow_run_name="refresh-{config.dataset}",
+    persist_result=False,
+    on_failure=[run_logging.log_refusal],
+)
+def refresh(config: Config = Config()) -> State[str]:  # noqa: B008  (frozen, and the UI's form shows its values)
+    """Take new data up without starting over, and promote the new model where the rule of the configuration says so.
+
+    Args:
+        config: as the champion's run had it; its files may be more or longer by now.
+
+    Returns:
+        *Completed*, with what became of the new model, or that there was nothing new.
+
+    Raises:
+        TsrecError: a stage cannot go on, or the settings are others than the champion's.
+    """
+    run_logging.install()
+    permissions.check_roots(config)  # before the store is opened: it may lie where it must not
+    store = ArtifactStore(config.store)
+    with refreshing.one_at_a_time(config, store):
+        started = refreshing.begin(config, store)
+        if not started.stages:
+            outcome = refreshing.nothing_new(started)
+        else:
+            outcome = TASK(config, store, started, run_stages(config, started.stages, store))
+    get_run_logger().info("%s", outcome.words)
+    return Completed(message=outcome.words, data=outcome.words)

@@ -1,0 +1,38 @@
+"""`tsrec refresh` and the flow: nothing new is Completed with a word, new events make a new champion."""
+
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.cli import main
+from flows.refresh import refresh
+from tsrec import pipeline
+from tsrec.config import load_config
+from tsrec.store import ArtifactStore
+from tsrec.store.champions import champion_of
+
+
+def test_the_flow_and_the_command_take_new_events_up(
+    shop: Path, shop_settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for file in shop.iterdir():
+        (data / file.name).write_bytes(file.read_bytes())
+    settings = [*shop_settings, f"store={tmp_path / 'store'}", f"ingest.path={data}", "refresh.min_targets=20"]
+    config, options = load_config(None, settings), [part for field in settings for part in ("--set", field)]
+    first = pipeline.run(config)["fuse"].fingerprint
+    assert main(["refresh", *options, "--no-prefect"]) == 0
+    assert f"nothing new: {first}" in capsys.readouterr().out
+    with (data / "interactions.csv").open("a", encoding="utf-8") as stream:
+        stream.writelines(f"u{user},i{user % 6 + 6},100\n" for user in range(40))
+    with prefect_test_harness(server_startup_timeout=120):
+        state = refresh(config, return_state=True)
+        assert state.is_completed() and str(state.message).startswith("promoted: ")
+        second = champion_of(ArtifactStore(config.store), "shop")
+        assert second != first and str(second) in str(state.message)
+        again = refresh(config, return_state=True)
+        assert again.is_completed() and str(again.message).startswith("nothing new: ")
+    assert main(["models", "show", *options]) == 0
+    assert "against the champion on" in capsys.readouterr().out

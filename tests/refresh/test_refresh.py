@@ -1,0 +1,239 @@
+"""A shop that grows: the same plan with the champion's artifacts as bases, and what may never change."""
+
+import json
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tsrec import pipeline, refresh
+from tsrec.config import Config, load_config, with_overrides
+from tsrec.errors import ConfigError
+from tsrec.recommenders import Recommender
+from tsrec.refresh import Outcome
+from tsrec.store import Artifact, ArtifactStore, Lineage, base_role
+from tsrec.store.champions import champion_of, moves_of, promote, roll_back
+from tsrec.store.gc import collect, find_garbage
+
+NEW_ITEMS = ("n0", "n1", "n2")
+
+
+def _grow(folder: Path, shop: Path) -> None:
+    """Another week: three new items, one changed title, and an event or two more of most users."""
+    moments = random.Random(2)
+    items = [json.loads(line) for line in (shop / "items.jsonl").read_text(encoding="utf-8").splitlines()]
+    items[5]["title"] = "oil filter model a renamed"
+    items += [
+        {"item_id": item, "title": f"glue stick {item} extra strong", "description": "glue stick"} for item in NEW_ITEMS
+    ]
+    (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items), encoding="utf-8")
+    events = (shop / "interactions.csv").read_text(encoding="utf-8")
+    for user in range(50):
+        for time_ in range(100, 100 + moments.randint(1, 2)):
+            item = NEW_ITEMS[user % 3] if user % 6 == 1 else f"i{(user % 6) + 6 * moments.randrange(8)}"
+            events += f"u{user},{item},{time_}\n"
+    (folder / "interactions.csv").write_text(events, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def data(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("growing")
+    for file in shop.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(shop_settings: list[str], data: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    store = tmp_path_factory.mktemp("store")
+    more = [f"store={store}", f"ingest.path={data}", "refresh.min_targets=20", "finetune.epochs=4"]
+    return load_config(None, [*shop_settings, *more])
+
+
+@pytest.fixture(scope="module")
+def champion(config: Config) -> dict[str, Artifact]:
+    return pipeline.run(config)
+
+
+@pytest.fixture(scope="module")
+def before(champion: dict[str, Artifact], config: Config) -> tuple[Outcome, float]:
+    """A refresh before anything is new, and its seconds."""
+    began = time.monotonic()
+    return refresh.run(config), time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def outcome(before: object, config: Config, data: Path, shop: Path) -> Outcome:
+    _grow(data, shop)
+    return refresh.run(config)
+
+
+@pytest.fixture(scope="module")
+def refreshed(outcome: Outcome, config: Config) -> Callable[[str], Artifact]:
+    """Artifacts that the refreshed model was made from, by stage."""
+    lineage = Lineage(ArtifactStore(config.store))
+    made = refresh.bases.bases_of(lineage, ArtifactStore(config.store).open(outcome.model))
+    return lambda stage: lineage.verified(made[stage])
+
+
+def test_nothing_new_ends_at_once_and_builds_nothing(
+    before: tuple[Outcome, float], champion: dict[str, Artifact], config: Config
+) -> None:
+    outcome, seconds = before
+    assert (outcome.status, outcome.model) == ("nothing new", champion["fuse"].fingerprint)
+    assert seconds < 10
+    assert len(moves_of(ArtifactStore(config.store), "shop")) == 1
+
+
+def test_a_refresh_is_the_same_plan_with_bases(outcome: Outcome, champion: dict[str, Artifact], config: Config) -> None:
+    plain, based = pipeline.plan(config), pipeline.plan(config, champion)
+    assert list(plain) == list(based)
+    assert {name: stage.parents for name, stage in plain.items()} == {name: s.parents for name, s in based.items()}
+    assert {name for name, stage in based.items() if stage.bases} == {
+        "keywords",
+        "embed",
+        "sids",
+        "sa_init",
+        "finetune",
+    }
+    for name in ("keywords", "embed", "sids", "sa_init", "finetune"):
+        assert based[name].key.parents[base_role(name)] == champion[name].fingerprint
+        assert based[name].key.fingerprint != plain[name].key.fingerprint
+
+
+def test_no_old_sid_changes_and_new_ones_are_free(
+    refreshed: Callable[[str], Artifact], champion: dict[str, Artifact]
+) -> None:
+    old, new = (a.frame("item_sids").set_index("item_id")["codes"] for a in (champion["sids"], refreshed("sids")))
+    assert set(new.index) - set(old.index) == set(NEW_ITEMS)
+    for item, codes in old.items():
+        assert new[item].tolist() == codes.tolist()
+    assert len({tuple(codes) for codes in new}) == len(new)
+    assert refreshed("sids").table("codebooks").equals(champion["sids"].table("codebooks"))
+    assert refreshed("sids").counts["n_items_new"] == 3
+
+
+def test_only_new_and_changed_texts_are_asked_for(
+    refreshed: Callable[[str], Artifact], champion: dict[str, Artifact]
+) -> None:
+    assert refreshed("keywords").counts["n_items_asked"] == 4  # three new, one renamed
+    assert refreshed("embed").counts["n_items_known"] == 47
+    old, new = (
+        a.frame("item_keywords").set_index("item_id")["keywords"] for a in (champion["keywords"], refreshed("keywords"))
+    )
+    for item in set(old.index) - {"i5"}:
+        assert new[item].tolist() == old[item].tolist()
+    items = refreshed("ingest").frame("items", ["item_id"])["item_id"].tolist()
+    assert new.index.tolist() == items
+    vectors = [
+        a.frame("item_embeddings").set_index("item_id")["embedding"] for a in (champion["embed"], refreshed("embed"))
+    ]
+    assert vectors[1].index.tolist() == items
+    changed = {item for item in vectors[0].index if not np.array_equal(vectors[0][item], vectors[1][item])}
+    assert changed == {"i5"}
+
+
+def test_training_goes_on_with_what_is_new_and_a_share_of_the_old(
+    refreshed: Callable[[str], Artifact], champion: dict[str, Artifact]
+) -> None:
+    counts = refreshed("finetune").counts
+    train = [a.frame("interactions").query("split == 'train'") for a in (champion["ingest"], refreshed("ingest"))]
+    keys = [set(zip(t["user_id"], t["item_id"], t["timestamp"], strict=True)) for t in train]
+    assert counts["n_new_events"] == len(keys[1] - keys[0]) > 0
+    assert counts["n_known_events"] == len(keys[1] & keys[0])
+    assert int(counts["n_train_examples"]) < int(champion["finetune"].counts["n_train_examples"]) / 2
+    log = [
+        a.frame("training_log").query("split == 'valid'")["loss"] for a in (champion["finetune"], refreshed("finetune"))
+    ]
+    assert log[1].iloc[0] < log[0].iloc[0]  # it does not start from nothing
+
+
+def test_known_tokens_keep_their_first_rows(
+    refreshed: Callable[[str], Artifact], champion: dict[str, Artifact]
+) -> None:
+    used = champion["sa_init"].frame("token_semantics")["n_items"].to_numpy() > 0
+    old, new = (a.matrix("token_embeddings", "embedding") for a in (champion["sa_init"], refreshed("sa_init")))
+    assert np.array_equal(old[used], new[used])
+    assert not np.array_equal(old[~used], new[~used]) or not (~used).any()
+
+
+def test_the_challenger_is_judged_on_the_same_targets_and_promoted(outcome: Outcome, config: Config) -> None:
+    store = ArtifactStore(config.store)
+    assert outcome.status == "promoted"  # such a shop cannot tell worse
+    assert champion_of(store, "shop") == outcome.model
+    last = moves_of(store, "shop")[-1]
+    assert "against the champion on" in last.why and last.metrics["n_targets"] >= 50
+    assert outcome.summary["n_new_items"] == 3
+    assert outcome.summary["n_new_item_targets"] > 0
+    assert 0 <= outcome.summary["hr@10_new_items_before_training"] <= 1
+    (comparison,) = [a for a in store.list() if a.manifest.key.stage == "compare"]
+    metrics = comparison.frame("metrics").set_index(["method", "slice", "metric", "k"])["value"]
+    assert metrics["champion", "new items", "hr", 10] == 0  # they are not in its catalogue
+    evaluated = [
+        a
+        for a in store.list()
+        if a.manifest.key.parents.get("fuse") == outcome.model and a.manifest.key.stage == "evaluate"
+    ]
+    own = evaluated[-1].frame("metrics").set_index(["method", "slice", "metric", "k"])["value"]
+    assert metrics["challenger", "all", "ndcg", 10] == pytest.approx(own["fused", "all", "ndcg", 10])
+
+
+def test_new_items_can_be_recommended(outcome: Outcome, config: Config) -> None:
+    door = Recommender.open(config.store, "shop")
+    (found,) = door.recommend([["n0", "i1"]], k=51)
+    assert set(NEW_ITEMS) <= {item.item_id for item in found}
+
+
+def test_the_model_of_a_refresh_is_found_by_its_settings_and_collection_spares_what_serves(
+    outcome: Outcome, champion: dict[str, Artifact], config: Config
+) -> None:
+    assert pipeline.finished(config)[1].fingerprint == outcome.model
+    store = ArtifactStore(config.store)
+    collect(store, find_garbage(store, keep=1))
+    assert {champion["fuse"].fingerprint, outcome.model} <= {artifact.fingerprint for artifact in store.list()}
+    assert Recommender.open(store, "shop").recommend([["i1"]], k=1)
+
+
+def test_a_refused_challenger_leaves_the_champion(outcome: Outcome, config: Config, data: Path) -> None:
+    """Runs last: the data grow once more."""
+    with (data / "interactions.csv").open("a", encoding="utf-8") as stream:
+        stream.writelines(f"u{user},i{user % 6},300\n" for user in range(20))
+    store = ArtifactStore(config.store)
+    strict = with_overrides(config, ["refresh.min_targets=1000"])
+    refused = refresh.run(strict)
+    assert refused.status == "not promoted" and "fewer than refresh.min_targets=1000" in refused.why
+    assert champion_of(store, "shop") == outcome.model
+    built = {a.fingerprint: a.manifest.created for a in store.list()}
+    assert refresh.run(config).status == "promoted"  # the same challenger: nothing is built again but the judgement
+    assert {a.fingerprint: a.manifest.created for a in store.list()} == built
+    assert champion_of(store, "shop") == refused.model
+
+
+def test_what_a_person_rolled_back_does_not_come_back_by_itself(config: Config, outcome: Outcome) -> None:
+    store = ArtifactStore(config.store)
+    away = champion_of(store, "shop")
+    roll_back(store, "shop", "users complained")
+    again = refresh.run(config)
+    assert (again.status, again.model) == ("not promoted", away)
+    assert "rolled back" in again.why and "users complained" in again.why
+    assert champion_of(store, "shop") == outcome.model
+    promote(store, "shop", again.model, "by hand", {})
+    assert refresh.run(config).status == "nothing new"
+
+
+def test_other_settings_than_the_champions_are_refused(config: Config, outcome: Outcome, data: Path) -> None:
+    with (data / "interactions.csv").open("a", encoding="utf-8") as stream:
+        stream.write("u1,i1,400\n")
+    with pytest.raises(ConfigError, match=r"sids\.seed is 5, and the champion was made with 1"):
+        refresh.run(with_overrides(config, ["sids.seed=5"]))
+
+
+def test_without_a_champion_a_refresh_builds_everything(
+    shop_settings: list[str], tmp_path: Path, config: Config, shop: Path
+) -> None:
+    first = refresh.run(load_config(None, [*shop_settings, f"store={tmp_path}"]))
+    assert first.status == "first"
+    assert champion_of(ArtifactStore(tmp_path), "shop") == first.model

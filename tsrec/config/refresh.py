@@ -1,0 +1,56 @@
+"""What a refresh reads beyond the sections of the stages: how training goes on, and when the new model is promoted."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tsrec.config.finetune import FinetuneConfig
+from tsrec.config.section import Section, runtime
+
+
+class ContinueConfig(Section):
+    """How fine-tuning goes on from the champion's weights, relative to a training from the start."""
+
+    replay: float = Field(
+        0.2, ge=0, le=1, description="Share of what the champion was trained on that is seen again, drawn at random."
+    )
+    epochs: float = Field(0.3, gt=0, le=1, description="Passes over what is new and replayed: share of epochs.")
+    learning_rate: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Peak rates: share of the whole; at high ones short trainings unlearn more than they learn.",
+    )
+
+
+class RefreshConfig(Section):
+    """New data without starting over: the same stages, each extending what the champion was made from."""
+
+    training: ContinueConfig = Field(ContinueConfig(), description="How fine-tuning goes on.")
+    promote: Literal["unless-worse", "if-better", "never"] = runtime(
+        "unless-worse",
+        description="When the new model becomes the champion: unless its NDCG at the largest evaluate.k is lower, or "
+        "only if it is higher, on the same newest targets, at the level evaluate.confidence; or never by itself.",
+    )
+    min_targets: int = runtime(
+        100, ge=1, description="With fewer targets, nothing is promoted: they could not tell better from worse."
+    )
+
+
+class ContinuedFinetune(Section):
+    """What the finetune stage reads where it goes on from another model's weights."""
+
+    whole: FinetuneConfig
+    go_on: ContinueConfig
+
+    def shortened(self) -> FinetuneConfig:
+        """The recipe of this training: epochs, warm-up and rates as the shares of the whole say."""
+        whole, share = self.whole, self.go_on
+        own_rate = whole.sid_learning_rate and whole.sid_learning_rate * share.learning_rate
+        changes = {
+            "epochs": whole.epochs * share.epochs,
+            "warmup_steps": round(whole.warmup_steps * share.epochs),
+            "learning_rate": whole.learning_rate * share.learning_rate,
+            "sid_learning_rate": own_rate,
+        }
+        return whole.model_copy(update=changes)

@@ -1,0 +1,59 @@
+"""What a model was made from, as the bases of a refresh, and whether it still can be extended."""
+
+from collections.abc import Mapping
+
+from tsrec.config import Config, canonical
+from tsrec.errors import ConfigError
+from tsrec.pipeline import PlannedStage
+from tsrec.store import Artifact, Lineage, base_role, is_base
+
+_ANEW = "a refresh cannot bridge that; give `tsrec run`, which starts anew, and `tsrec models promote`"
+_NO_MATTER = ("device",)  # where something was computed
+
+
+def bases_of(lineage: Lineage, fuse: Artifact) -> dict[str, Artifact]:
+    """Every artifact that a model was made from, by planned name; neither checked nor fetched."""
+    found: dict[str, Artifact] = {}
+    queue = [(fuse, role, role.partition(":")[2]) for role in fuse.manifest.key.parents]
+    while queue:
+        child, role, variant = queue.pop(0)
+        stage = role.partition(":")[0]
+        parent = lineage.listed_parent(child, role)
+        name = f"{stage}:{variant}" if variant else stage
+        if parent is None or is_base(role) or name in found:
+            continue
+        found[name] = parent
+        queue += [(parent, own, variant) for own in parent.manifest.key.parents]
+    return found
+
+
+def check_bases(config: Config, planned: Mapping[str, PlannedStage]) -> None:
+    """Raise ConfigError where a stage would extend what was made by other settings or by other code.
+
+    How fine-tuning goes on may change from refresh to refresh; what it goes on from may not.
+    """
+    for name, stage in planned.items():
+        own = stage.bases.get(base_role(stage.stage.name))
+        if own is None:
+            continue
+        before = own.manifest.key
+        if before.stage_version != stage.key.stage_version:
+            raise ConfigError(f"{name}: the champion was made by another version of this stage, and {_ANEW}")
+        if stage.stage.extending:
+            backbone = stage.key.parents.get("backbone")
+            if backbone != before.parents.get("backbone"):
+                raise ConfigError(f"{name}: the champion was trained from another backbone, and {_ANEW}")
+            continue
+        settings = canonical(stage.config)
+        differing = [
+            field
+            for field in sorted(settings.keys() | before.config.keys())
+            if field not in _NO_MATTER and settings.get(field) != before.config.get(field)
+        ]
+        if differing:
+            raise ConfigError(
+                f"{stage.stage.name}.{differing[0]} is {settings.get(differing[0])!r}, and the champion was made with "
+                f"{before.config.get(differing[0])!r}; {_ANEW}"
+            )
+    if not any(stage.bases for stage in planned.values()):
+        raise ConfigError(f"{config.dataset}: nothing that the champion was made from is left to extend; {_ANEW}")

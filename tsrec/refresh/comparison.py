@@ -1,0 +1,140 @@
+"""Champion and challenger on the same newest targets, users resampled in pairs; and what happens to new items."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tsrec.columns import FUSED, LLM, Split
+from tsrec.columns import Columns as C
+from tsrec.config import Config, DecodeConfig, EvaluateConfig, RecommendConfig, Section, canonical
+from tsrec.evaluate.scoring import score
+from tsrec.evaluate.slices import slices_of
+from tsrec.progress import progress
+from tsrec.recommenders import Recommender
+from tsrec.recommenders.candidates import Targets, allowance, ranked_targets, read_candidates
+from tsrec.recommenders.llm import load_llm
+from tsrec.recommenders.member import Catalogue, read_catalogue
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role, fingerprint
+from tsrec.store.work_files import kept_table
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+_STAGE, _VERSION = "compare", 1
+_SHARD = 1024  # targets; a killed comparison goes on at the next shard
+_BATCH = 64
+
+
+class ComparisonSettings(Section):
+    """What a comparison depends on beside the two models."""
+
+    own: EvaluateConfig
+    rules: RecommendConfig
+    decode: DecodeConfig
+
+
+def compare(store: ArtifactStore, champion: Artifact, artifacts: Mapping[str, Artifact], config: Config) -> Artifact:
+    """Measure a finished run against the champion, the model `fuse`, on the run's own targets.
+
+    The champion stands as it would serve: with its own catalogue, so that it misses every item that is new.
+
+    Returns:
+        an artifact with `metrics` and `differences` of the methods `champion` and `challenger` in the form of the
+        evaluate stage's, with the slices `new items` and `known items`; and `summary.json`.
+    """
+    settings = ComparisonSettings(own=config.evaluate, rules=config.recommend, decode=config.decode)
+    parents = {role: artifacts[role].fingerprint for role in ("ingest", "fuse")}
+    parents[base_role("fuse")] = champion.fingerprint
+    key = ArtifactKey(
+        dataset=config.dataset,
+        stage=_STAGE,
+        fingerprint=fingerprint(_STAGE, _VERSION, canonical(settings), parents, {}),
+        stage_version=_VERSION,
+        config=canonical(settings),
+        parents=parents,
+        raw_inputs={},
+    )
+    return store.build(key, lambda out: _compare(Lineage(store), champion, artifacts, settings, out))
+
+
+def _compare(
+    lineage: Lineage,
+    champion: Artifact,
+    artifacts: Mapping[str, Artifact],
+    settings: ComparisonSettings,
+    out: ArtifactWriter,
+) -> None:
+    catalogue, histories = read_catalogue(artifacts["ingest"])
+    all_targets = ranked_targets(histories, settings.rules)
+    mine = np.flatnonzero(all_targets.of(Split(settings.own.split)))
+    targets = Targets(histories, all_targets.events[mine])
+    k = max(settings.own.k)
+    recommender = Recommender.of(lineage, champion)
+    lists = {
+        CHALLENGER: read_candidates(artifacts["fuse"], FUSED, all_targets).items[mine, :k],
+        CHAMPION: _champion_lists(recommender, targets, catalogue, k, out),
+    }
+    was_there = np.isin(catalogue.item_ids, recommender.catalogue.item_ids)
+    is_new = ~was_there[targets.items]
+    slices = slices_of(histories, targets.events, catalogue.n_items)
+    slices |= {"new items": is_new, "known items": ~is_new}
+    metrics, differences = score(
+        lists, targets.items, targets.users, slices, catalogue.n_items, settings.own, against=(CHAMPION,)
+    )
+    out.write_table("metrics", metrics)
+    out.write_table("differences", differences)
+    summary: dict[str, Any] = {
+        "n_targets": len(mine),
+        "n_new_item_targets": int(is_new.sum()),
+        "n_new_items": int((~was_there).sum()),
+        "share_new_items": float((~was_there).mean()),
+    }
+    if is_new.any():
+        after = read_candidates(artifacts["decode"], LLM, all_targets).items[mine[is_new], :k]
+        model = lineage.parent(lineage.parent(champion, "decode"), "finetune")
+        before = _llm_lists(model, artifacts["sids"], targets, np.flatnonzero(is_new), catalogue, settings, k)
+        wanted = targets.items[is_new][:, None]
+        summary[f"hr@{k}_new_items_before_training"] = float((before == wanted).any(axis=1).mean())
+        summary[f"hr@{k}_new_items_after_training"] = float((after == wanted).any(axis=1).mean())
+    out.write_json("summary", summary)
+
+
+def _champion_lists(
+    recommender: Recommender, targets: Targets, catalogue: Catalogue, k: int, out: ArtifactWriter
+) -> np.ndarray:
+    """(T, k) item numbers of the new catalogue; -1 for items that have gone from it, and behind the last."""
+    number = {item: place for place, item in enumerate(catalogue.item_ids)}
+
+    def rank(rows: slice) -> pa.Table:
+        pasts = [catalogue.item_ids[past].tolist() for past in targets.pasts(rows)]
+        found = [[number.get(item.item_id, -1) for item in mine] for mine in recommender.recommend(pasts, k)]
+        return pa.table({C.ITEMS: pa.array([mine + [-1] * (k - len(mine)) for mine in found], pa.list_(pa.int32()))})
+
+    parts = []
+    with progress(desc="ranking by the champion", total=len(targets.events), unit="target") as bar:
+        for start in range(0, len(targets.events), _SHARD):
+            rows = slice(start, min(start + _SHARD, len(targets.events)))
+            part = kept_table(out.work / f"champion {rows.start}-{rows.stop}.parquet", partial(rank, rows))
+            parts.append(part[C.ITEMS].combine_chunks().flatten().to_numpy().reshape(-1, k))
+            bar.update(rows.stop - rows.start)
+    return np.concatenate(parts)
+
+
+def _llm_lists(
+    model: Artifact,
+    sids: Artifact,
+    targets: Targets,
+    rows: np.ndarray,
+    catalogue: Catalogue,
+    settings: ComparisonSettings,
+    k: int,
+) -> np.ndarray:
+    """(R, k) lists of the champion's LLM as it is, over the new catalogue and its SIDs, for some of the targets."""
+    llm = load_llm({"finetune": model, "sids": sids}, catalogue, settings.decode)
+    found = []
+    for start in range(0, len(rows), _BATCH):
+        pasts = targets.pasts(rows[start : start + _BATCH])
+        found.append(llm.rank(pasts, k, allowance(pasts, catalogue.n_items, settings.rules)).items)
+    return np.concatenate(found)

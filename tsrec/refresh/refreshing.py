@@ -1,0 +1,138 @@
+"""A refresh from beginning to end: is there anything new, what is planned, and does it become the champion.
+
+Building what is planned is the pipeline's business, or the flow's: `begin`, then every stage, then `finish`.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from tsrec import pipeline
+from tsrec.config import Config
+from tsrec.pipeline import PlannedStage
+from tsrec.promotion import promote_first
+from tsrec.recommenders.models import find_model
+from tsrec.refresh.bases import bases_of, check_bases
+from tsrec.refresh.comparison import compare
+from tsrec.refresh.rule import judge
+from tsrec.store import Artifact, ArtifactStore, Lineage, locks
+from tsrec.store.champions import Move, champion_of, moves_of, promote
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a refresh starts from: the `champion` (None: there is none, and this is a first build), and the `stages` to
+    build; none where the raw files are the champion's."""
+
+    champion: Artifact | None
+    stages: dict[str, PlannedStage]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a refresh ended: the model that was made (or found), what became of it and `why`, and what was measured."""
+
+    status: Literal["nothing new", "first", "promoted", "not promoted"]
+    model: str
+    why: str
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """One line for people."""
+        return f"{self.status}: {self.model}: {self.why}"
+
+
+def run(config: Config, store: ArtifactStore | None = None) -> Outcome:
+    """Refresh the champion of the configuration's data set, without Prefect.
+
+    Raises:
+        ConfigError: the settings are not those that the champion was made with.
+        CodebookError: the space of SIDs is full.
+    """
+    pipeline.permissions.check_roots(config)  # before the store is opened: it may lie where it must not
+    store = store or ArtifactStore(config.store)
+    with one_at_a_time(config, store):
+        started = begin(config, store)
+        if not started.stages:
+            return nothing_new(started)
+        return finish(config, store, started, pipeline.build_all(config, started.stages, store))
+
+
+@contextlib.contextmanager
+def one_at_a_time(config: Config, store: ArtifactStore) -> Iterator[None]:
+    """Hold the data set's refresh; who has to wait says for whom."""
+    with locks.hold(store.root / config.dataset / "refresh"):
+        yield
+
+
+def begin(config: Config, store: ArtifactStore) -> Started:
+    """Find the champion, compare the raw files with its own, and plan what they ask for.
+
+    Raises:
+        ConfigError: the settings are not those that the champion was made with.
+        ArtifactError: the champion is gone.
+    """
+    if champion_of(store, config.dataset) is None:
+        logger.info("%s has no champion: this refresh builds everything", config.dataset)
+        return Started(None, pipeline.check(config))
+    lineage = Lineage(store)
+    champion = find_model(lineage, config.dataset)
+    bases = bases_of(lineage, champion)
+    stages = pipeline.check(config, bases)
+    if "ingest" in bases and _same_data(stages["ingest"], bases["ingest"]):
+        return Started(champion, {})
+    check_bases(config, stages)
+    return Started(champion, stages)
+
+
+def finish(config: Config, store: ArtifactStore, started: Started, artifacts: Mapping[str, Artifact]) -> Outcome:
+    """Judge what was built against the champion, and promote it where the rule says so."""
+    fuse = artifacts["fuse"].fingerprint
+    if started.champion is None:
+        promote_first(store, config.dataset, artifacts)
+        return Outcome("first", fuse, "the first model of this data set is its champion")
+    comparison = compare(store, started.champion, artifacts, config)
+    verdict = judge(comparison, artifacts["sids"], config)
+    if verdict.promotes and (away := _rolled_back(store, config.dataset, fuse)):
+        why = f"was rolled back on {away.when[:10]} ({away.why}); `tsrec models promote` if it is to serve again"
+        verdict = replace(verdict, promotes=False, why=why)
+    if verdict.promotes:
+        promote(store, config.dataset, fuse, f"refresh: {verdict.why}", verdict.metrics)
+    summary = {**comparison.json("summary"), **verdict.metrics, **_drift(artifacts["sids"])}
+    outcome = Outcome("promoted" if verdict.promotes else "not promoted", fuse, verdict.why, summary)
+    logger.info("%s", outcome.words)
+    return outcome
+
+
+def nothing_new(started: Started) -> Outcome:
+    """The outcome where the raw files are the champion's."""
+    assert started.champion is not None
+    when = started.champion.manifest.created[:19]
+    return Outcome("nothing new", started.champion.fingerprint, f"the raw files are those of the champion of {when}")
+
+
+def _same_data(planned: PlannedStage, base: Artifact) -> bool:
+    """The same files, read by the same settings; another version of the code is no news."""
+    before = base.manifest.key
+    return planned.key.raw_inputs == before.raw_inputs and planned.key.config == before.config
+
+
+def _rolled_back(store: ArtifactStore, dataset: str, model: str) -> Move | None:
+    """The last move away from a model by a rollback, since it was last promoted: a person's word outweighs the rule."""
+    away = None
+    for move in moves_of(store, dataset):
+        if move.kind == "rollback" and move.previous == model:
+            away = move
+        elif move.kind == "promote" and move.to == model:
+            away = None
+    return away
+
+
+def _drift(sids: Artifact) -> dict[str, Any]:
+    """How far new items lie from the frozen codebooks, beside the known ones."""
+    return {name: value for name, value in sids.counts.items() if name.startswith("quantization_error")}
