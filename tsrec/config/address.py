@@ -1,6 +1,7 @@
 """What the address of an endpoint may look like: so plain that no two programs read it differently, and no secrets."""
 
 import re
+from urllib.parse import urlsplit
 
 _ADDRESS = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/[A-Za-z0-9._~:+=,/-]*)?")
 
@@ -11,6 +12,10 @@ def address_problem(url: str) -> str | None:
         return "must not hold a user name, a password, a query or a fragment: keys do not belong into addresses"
     if not _ADDRESS.fullmatch(url) or not 0 < _port(url) < 65536:
         return "is not of the form http(s)://host[:port][/path], in plain letters and digits"
+    try:
+        urlsplit(url)
+    except ValueError:  # in brackets, and no address of IPv6
+        return "has a host in brackets that is no IPv6 address"
     if {".", ".."} & set(url.split("/")):
         return "must not go up in its path with dots"
     return None
