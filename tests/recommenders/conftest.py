@@ -1,7 +1,9 @@
 """Histories from plain lists, members fitted on them, and the real data where they lie beside the project."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,14 +44,20 @@ def catalogue_of(histories: Histories, n_items: int) -> Catalogue:
     return Catalogue(item_ids(n_items).to_numpy(dtype=object), trained.astype(np.int64))
 
 
-def fitted(method: str, histories: Histories, n_items: int, config: Section | None = None) -> Member:
+def fitted(
+    method: str,
+    histories: Histories,
+    n_items: int,
+    config: Section | None = None,
+    parents: Mapping[str, Any] | None = None,
+) -> Member:
     """A member that was fitted, saved and opened again."""
     kind = MEMBERS[method]
     config = config or kind.config_type()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / "work"
         work.mkdir()
-        kind.fit(FitInputs(histories, catalogue_of(histories, n_items), config, {}, work, Path(folder)))
+        kind.fit(FitInputs(histories, catalogue_of(histories, n_items), config, parents or {}, work, Path(folder)))
         return kind.load(Path(folder), config)
 
 

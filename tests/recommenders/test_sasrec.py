@@ -15,7 +15,7 @@ from tsrec.training import IGNORED
 
 T, V, X, H = (split.value for split in (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY))
 N_ITEMS = 12
-CONFIG = SasRecConfig(hidden=32, epochs=30, window=6, learning_rate=2e-3, dropout=0.3)
+CONFIG = SasRecConfig(start="random", hidden=32, epochs=30, window=6, learning_rate=2e-3, dropout=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,52 @@ def test_a_repeated_call_ends_with_the_same_bytes(ring: Histories, tmp_path: Pat
         return (folder / "sasrec.safetensors").read_bytes()
 
     assert weights("a") == weights("a") == weights("b")
+
+
+@pytest.mark.parametrize(("n_items", "n_dimensions", "width"), [(40, 16, 8), (40, 8, 16), (3, 16, 8)])
+def test_items_start_where_their_texts_are(n_items: int, n_dimensions: int, width: int) -> None:
+    vectors = np.random.default_rng(1).normal(size=(n_items, n_dimensions)) * np.geomspace(9, 0.1, n_dimensions)
+    start = sasrec.main_components(vectors, width, seed=1)
+    assert start.shape == (n_items, width)
+    np.testing.assert_allclose(start.std(), 0.02, rtol=0.05)  # the mean of few rows may leave 0 by rounding
+    # Nothing is lost where the width suffices: inner products are those of the centred vectors, up to one factor.
+    centred = vectors - vectors.mean(axis=0)
+    strengths = np.linalg.svd(centred, compute_uv=False)
+    left, _, right = np.linalg.svd(centred, full_matrices=False)
+    kept = (left[:, :width] * strengths[:width]) @ right[:width]
+    wanted, found = kept @ kept.T, start @ start.T
+    np.testing.assert_allclose(found / np.abs(found).max(), wanted / np.abs(wanted).max(), atol=1e-5)
+
+
+def test_texts_that_are_all_alike_start_at_zero() -> None:
+    assert not sasrec.main_components(np.ones((5, 4)), 8, seed=1).any()
+
+
+def test_a_start_at_the_texts_is_worth_most_where_events_are_few() -> None:
+    """Items 2n and 2n + 1 read alike; who bought one buys the other, and no item is seen in more than two histories."""
+    n_items = 400
+    users = {
+        f"u{pair:03d}": [(2 * pair, T), (2 * pair + 1, T if pair % 2 else V)] for pair in range(n_items // 2)
+    }
+    histories = histories_of(users, n_items)
+    random = np.random.default_rng(1)
+    texts = np.repeat(random.normal(size=(n_items // 2, 24)), 2, axis=0) + 0.05 * random.normal(size=(n_items, 24))
+
+    class Texts:
+        def matrix(self, table: str, column: str) -> np.ndarray:
+            return texts
+
+    events = histories.target_events(Split.VALID)
+    shares = {}
+    for start in ("texts", "random"):
+        config = CONFIG.model_copy(update={"start": start, "epochs": 40})
+        member = fitted("sasrec", histories, n_items, config, {"embed": Texts()})
+        scores = scores_of(member, histories, events, n_items)
+        for row, event in enumerate(events):
+            scores[row, histories.history_of(int(event))] = -np.inf
+        top = np.argsort(-scores, axis=1)[:, :5]
+        shares[start] = (top == histories.items[events][:, None]).any(axis=1).mean()
+    assert shares["texts"] > shares["random"] + 0.3
 
 
 def test_scores_do_not_depend_on_the_batch(ring: Histories) -> None:

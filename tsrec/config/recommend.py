@@ -56,6 +56,11 @@ class TextSimilarityConfig(Section):
 class SasRecConfig(Section):
     """SASRec, trained with cross-entropy over all items."""
 
+    start: Literal["texts", "random"] = Field(
+        "texts",
+        description="Where the items' vectors start. texts: at the main components of their text embeddings, so that "
+        "items that read alike are alike from the first step on. random: as published.",
+    )
     hidden: int = Field(128, ge=8, description="Width.")
     layers: int = Field(2, ge=1, description="Layers.")
     heads: int = Field(2, ge=1, description="Attention heads.")

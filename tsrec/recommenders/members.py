@@ -23,7 +23,9 @@ MEMBERS: dict[str, MemberKind] = {
             text_similarity.load,
             parents=("ingest", "embed"),
         ),
-        MemberKind("sasrec", 1, SasRecConfig, lambda c: c.members.sasrec, sasrec.fit, sasrec.load),
+        MemberKind(
+            "sasrec", 2, SasRecConfig, lambda c: c.members.sasrec, sasrec.fit, sasrec.load, parents=("ingest", "embed")
+        ),
     )
 }
 

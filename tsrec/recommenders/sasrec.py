@@ -1,6 +1,7 @@
 """SASRec (arXiv 1808.09781) as a small causal transformer: one token per item, through the same packing and Trainer.
 
-Trained with cross-entropy over all items, which is stronger than the original's one sampled negative.
+Trained with cross-entropy over all items, which is stronger than the original's one sampled negative. What SA-Init is to
+SID tokens, a start at the texts is to its item vectors: most items have too few events to find their place by them alone.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel
 
+from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SasRecConfig
 from tsrec.histories import Histories
@@ -22,6 +24,7 @@ from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
 from tsrec.training import IGNORED, Example, Mixture, Recipe, chunked_cross_entropy, packed_attention_mask, train
 
 _WEIGHTS = "sasrec.safetensors"
+_START_DEVIATION = 0.02  # of LlamaModel's own random rows
 
 
 class SasRec(nn.Module):
@@ -52,6 +55,11 @@ class SasRec(nn.Module):
         loss = chunked_cross_entropy(self.dropout(hidden[labelled]), rows, labels[labelled]).mean()
         count = labelled.sum().float()[None]
         return {"loss": loss, "task_loss": loss.detach()[None] * count, "task_count": count}
+
+    @property
+    def item_vectors(self) -> Tensor:
+        """(n_items, D) the parameter's rows of items, without the padding's."""
+        return self.decoder.get_input_embeddings().get_parameter("weight")[1:]
 
     def hidden(self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor) -> Tensor:
         """(B, T, D) last hidden states."""
@@ -93,6 +101,10 @@ def fit(inputs: FitInputs) -> None:
     histories, config = inputs.histories, inputs.config
     torch.manual_seed(config.seed)
     model = SasRec(inputs.catalogue.n_items, config)
+    if config.start == "texts":
+        texts = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING)
+        with torch.no_grad():
+            model.item_vectors.copy_(torch.from_numpy(main_components(texts, config.hidden, config.seed)))
     train(
         model,
         Mixture({0: (_examples(histories, Split.TRAIN, config.window), 1.0)}, config.epochs, config.seed),
@@ -111,10 +123,33 @@ def load(folder: Path, config: SasRecConfig) -> SasRecMember:
     model = SasRec(len(weights["decoder.embed_tokens.weight"]) - 1, config)
     model.load_state_dict(weights)
     model.eval()
-    rows = model.decoder.get_input_embeddings().get_parameter("weight")[1:].detach().numpy()
+    rows = model.item_vectors.detach().numpy()
     index = faiss.IndexFlatIP(rows.shape[1])
     index.add(np.ascontiguousarray(rows))
     return SasRecMember(model, index, config.window)
+
+
+def main_components(vectors: np.ndarray, width: int, seed: int) -> np.ndarray:
+    """The `width` strongest components of centred vectors, turned at random so that no dimension is stronger than others.
+
+    Args:
+        vectors: (N, E), finite.
+        width: components; what the vectors lack is 0 before the turn.
+        seed: of the turn.
+
+    Returns:
+        (N, width) float32, with the standard deviation that rows of embeddings are drawn with; inner products are those of
+        the components.
+    """
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0)
+    left, strengths, _ = np.linalg.svd(centred, full_matrices=False)
+    components = np.zeros((len(vectors), width))
+    kept = min(width, len(strengths))
+    components[:, :kept] = left[:, :kept] * strengths[:kept]
+    turn, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(width, width)))
+    spread = components.std()
+    scale = _START_DEVIATION / spread if spread > 0 else 0.0
+    return np.asarray(scale * components @ turn, dtype=np.float32)
 
 
 def _examples(histories: Histories, split: Split, window: int) -> list[Example]:
