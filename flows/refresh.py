@@ -43,6 +43,6 @@ def refresh(config: Config = Config()) -> State[str]:  # noqa: B008  (frozen, an
         if not started.stages:
             outcome = refreshing.nothing_new(started)
         else:
-            outcome = TASK(config, store, started, run_stages(config, started.stages, store))
+            outcome = TASK(store, started, run_stages(started.config, started.stages, store))
     get_run_logger().info("%s", outcome.words)
     return Completed(message=outcome.words, data=outcome.words)

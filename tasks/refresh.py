@@ -7,17 +7,16 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.stage_task import artifact_key
-from tsrec.config import Config
 from tsrec.refresh import Outcome, Started, finish
 from tsrec.store import Artifact, ArtifactStore
 
 
-def judge(config: Config, store: ArtifactStore, started: Started, artifacts: Mapping[str, Artifact]) -> Outcome:
+def judge(store: ArtifactStore, started: Started, artifacts: Mapping[str, Artifact]) -> Outcome:
     """Compare with the champion, and promote where the rule says so."""
-    outcome = finish(config, store, started, artifacts)
+    outcome = finish(store, started, artifacts)
     create_table_artifact(
         [{"what": name, "value": value} for name, value in outcome.summary.items()],
-        key=artifact_key("refresh", config.dataset),
+        key=artifact_key("refresh", started.config.dataset),
         description=outcome.words,
     )
     return outcome

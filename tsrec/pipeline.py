@@ -228,9 +228,12 @@ def finished(config: Config, store: ArtifactStore | None = None) -> tuple[Lineag
         ArtifactError: the store has none.
     """
     lineage = Lineage(store or ArtifactStore(config.store))
+    either = (config, config.of_a_refresh())
     for artifact in reversed(lineage.listed):
         key = artifact.manifest.key
-        if (key.dataset, key.stage) == (config.dataset, recommenders.FUSE.name) and _is_of(config, artifact, lineage):
+        if (key.dataset, key.stage) != (config.dataset, recommenders.FUSE.name):
+            continue
+        if any(_is_of(settings, artifact, lineage) for settings in either):
             return lineage, lineage.verified(artifact)
     raise ArtifactError(
         f"{config.dataset}: no finished recommender in {config.store} for this configuration; "

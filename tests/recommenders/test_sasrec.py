@@ -72,9 +72,7 @@ def test_texts_that_are_all_alike_start_at_zero() -> None:
 def test_a_start_at_the_texts_is_worth_most_where_events_are_few() -> None:
     """Items 2n and 2n + 1 read alike; who bought one buys the other, and no item is seen in more than two histories."""
     n_items = 400
-    users = {
-        f"u{pair:03d}": [(2 * pair, T), (2 * pair + 1, T if pair % 2 else V)] for pair in range(n_items // 2)
-    }
+    users = {f"u{pair:03d}": [(2 * pair, T), (2 * pair + 1, T if pair % 2 else V)] for pair in range(n_items // 2)}
     histories = histories_of(users, n_items)
     random = np.random.default_rng(1)
     texts = np.repeat(random.normal(size=(n_items // 2, 24)), 2, axis=0) + 0.05 * random.normal(size=(n_items, 24))

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 
 from tsrec import pipeline, refresh
 from tsrec.config import Config, load_config, with_overrides
@@ -98,8 +100,9 @@ def test_a_refresh_is_the_same_plan_with_bases(outcome: Outcome, champion: dict[
         "sids",
         "sa_init",
         "finetune",
+        "sasrec",
     }
-    for name in ("keywords", "embed", "sids", "sa_init", "finetune"):
+    for name in ("keywords", "embed", "sids", "sa_init", "finetune", "sasrec"):
         assert based[name].key.parents[base_role(name)] == champion[name].fingerprint
         assert based[name].key.fingerprint != plain[name].key.fingerprint
 
@@ -149,6 +152,31 @@ def test_training_goes_on_with_what_is_new_and_a_share_of_the_old(
         a.frame("training_log").query("split == 'valid'")["loss"] for a in (champion["finetune"], refreshed("finetune"))
     ]
     assert log[1].iloc[0] < log[0].iloc[0]  # it does not start from nothing
+
+
+def test_sasrec_goes_on_from_the_champions_weights(
+    refreshed: Callable[[str], Artifact], champion: dict[str, Artifact], config: Config
+) -> None:
+    """One epoch at a third of the rate moves known items less than items lie from each other."""
+    rows = {
+        name: (
+            artifact["ingest"].frame("items")["item_id"],
+            load_file(artifact["sasrec"].file("sasrec.safetensors"))["decoder.embed_tokens.weight"][1:],
+        )
+        for name, artifact in (("old", champion), ("new", {s: refreshed(s) for s in ("ingest", "sasrec")}))
+    }
+    ids, old = rows["old"]
+    place = pd.Index(rows["new"][0]).get_indexer(ids)
+    moved = np.linalg.norm(rows["new"][1][place] - old, axis=1).mean()
+    apart = np.linalg.norm(old - old[np.random.default_rng(1).permutation(len(old))], axis=1).mean()
+    assert 0 < moved < apart / 4
+    assert refreshed("sasrec").manifest.key.config["whole"] == champion["sasrec"].manifest.key.config
+
+
+def test_a_refresh_ranks_no_more_targets_than_it_needs(config: Config, outcome: Outcome) -> None:
+    few = config.model_copy(update={"refresh": config.refresh.model_copy(update={"max_targets": 100})})
+    started = refresh.begin(few, ArtifactStore(few.store))
+    assert (started.config.recommend.max_valid_targets, started.config.recommend.max_test_targets) == (100, 100)
 
 
 def test_known_tokens_keep_their_first_rows(

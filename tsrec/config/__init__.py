@@ -22,7 +22,7 @@ from tsrec.config.recommend import (
     TextSimilarityConfig,
     TransitionsConfig,
 )
-from tsrec.config.refresh import ContinueConfig, ContinuedFinetune, RefreshConfig
+from tsrec.config.refresh import ContinueConfig, ContinuedFinetune, ContinuedSasRec, RefreshConfig
 from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, canonical
@@ -35,6 +35,7 @@ __all__ = [
     "Config",
     "ContinueConfig",
     "ContinuedFinetune",
+    "ContinuedSasRec",
     "DecodeConfig",
     "EmbedConfig",
     "EvaluateConfig",

@@ -1,10 +1,10 @@
 """What everything that recommends reads: the rules for all members, each member's settings, the beams, the fusion."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tsrec.config.section import Device, Section, runtime
+from tsrec.config.section import Device, InForce, Section, runtime
 
 MemberName = Literal["popular", "transitions", "item-knn", "text-similarity", "sasrec"]
 Repeats = Literal["allowed", "forbidden", "learned"]
@@ -24,7 +24,19 @@ class RecommendConfig(Section):
         ge=100,
         description="Most targets of valid that are ranked, drawn at random: the fusion has few weights.",
     )
-    seed: int = Field(1, ge=0, description="Seed of that draw.")
+    max_test_targets: Annotated[int | None, InForce(lambda section: section.max_test_targets is not None)] = Field(
+        None, ge=100, description="Most targets of test, drawn the same way; empty: all."
+    )
+    seed: int = Field(1, ge=0, description="Seed of these draws.")
+
+    def at_most(self, n_targets: int) -> "RecommendConfig":
+        """The same rules for at most so many targets of valid, and of test."""
+        return self.model_copy(
+            update={
+                "max_valid_targets": min(self.max_valid_targets, n_targets),
+                "max_test_targets": min(self.max_test_targets or n_targets, n_targets),
+            }
+        )
 
 
 class PopularConfig(Section):

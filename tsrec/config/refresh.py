@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from tsrec.config.finetune import FinetuneConfig
+from tsrec.config.recommend import SasRecConfig
 from tsrec.config.section import Section, runtime
 
 
@@ -23,10 +24,24 @@ class ContinueConfig(Section):
     )
 
 
+class ContinueSasRecConfig(Section):
+    """How SASRec goes on from the champion's weights, relative to a training from the start."""
+
+    epochs: float = Field(0.2, gt=0, le=1, description="Passes over all histories: share of epochs, one at the least.")
+    learning_rate: float = Field(0.3, gt=0, le=1, description="Peak rate: share of the whole.")
+
+
 class RefreshConfig(Section):
     """New data without starting over: the same stages, each extending what the champion was made from."""
 
     training: ContinueConfig = Field(ContinueConfig(), description="How fine-tuning goes on.")
+    sasrec: ContinueSasRecConfig = Field(ContinueSasRecConfig(), description="How SASRec goes on.")
+    max_targets: int = runtime(
+        2_000,
+        ge=100,
+        description="Most targets of valid, and of test, that a refresh ranks: fusing and judging need no more, and "
+        "ranking all would cost more than training. `tsrec run` has recommend.max_valid_targets, and all of test.",
+    )
     promote: Literal["unless-worse", "if-better", "never"] = runtime(
         "unless-worse",
         description="When the new model becomes the champion: unless its NDCG at the largest evaluate.k is lower, or "
@@ -35,6 +50,21 @@ class RefreshConfig(Section):
     min_targets: int = runtime(
         100, ge=1, description="With fewer targets, nothing is promoted: they could not tell better from worse."
     )
+
+
+class ContinuedSasRec(Section):
+    """What the sasrec stage reads where it goes on from another model's weights."""
+
+    whole: SasRecConfig
+    go_on: ContinueSasRecConfig
+
+    def shortened(self) -> SasRecConfig:
+        """The recipe of this training."""
+        changes = {
+            "epochs": max(1, round(self.whole.epochs * self.go_on.epochs)),
+            "learning_rate": self.whole.learning_rate * self.go_on.learning_rate,
+        }
+        return self.whole.model_copy(update=changes)
 
 
 class ContinuedFinetune(Section):

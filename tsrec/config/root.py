@@ -55,6 +55,10 @@ class Config(Section):
             raise ValueError(f"{SHARED!r} is the store's folder for what depends on no data set; choose another name")
         return dataset
 
+    def of_a_refresh(self) -> "Config":
+        """The same, as a refresh of a champion builds it: no more targets are ranked than it needs."""
+        return self.model_copy(update={"recommend": self.recommend.at_most(self.refresh.max_targets)})
+
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
         if broken := broken_rules(self):

@@ -51,12 +51,16 @@ class Targets:
 
 
 def ranked_targets(histories: Histories, rules: RecommendConfig) -> Targets:
-    """All targets of test, and those of valid, of which at most `max_valid_targets` are drawn."""
-    valid = histories.target_events(Split.VALID)
-    if len(valid) > rules.max_valid_targets:
-        random = np.random.default_rng([rules.seed, 0])
-        valid = np.sort(random.choice(valid, rules.max_valid_targets, replace=False))
-    return Targets(histories, np.concatenate([valid, histories.target_events(Split.TEST)]))
+    """The targets of valid and of test, of each at most as many as the rules say, drawn at random."""
+    valid = _drawn(histories.target_events(Split.VALID), rules.max_valid_targets, [rules.seed, 0])
+    test = _drawn(histories.target_events(Split.TEST), rules.max_test_targets, [rules.seed, 1])
+    return Targets(histories, np.concatenate([valid, test]))
+
+
+def _drawn(events: np.ndarray, most: int | None, seed: list[int]) -> np.ndarray:
+    if most is None or len(events) <= most:
+        return events
+    return np.sort(np.random.default_rng(seed).choice(events, most, replace=False))
 
 
 def rank_targets(

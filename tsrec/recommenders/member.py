@@ -56,8 +56,8 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class FitInputs:
-    """What a member is fitted on: `parents` are the artifacts of its stages, `work` a folder that outlives a kill,
-    `folder` where it saves itself."""
+    """What a member is fitted on: `parents` are the artifacts of its stages (and of those that it goes on from, in a
+    refresh), `work` a folder that outlives a kill, `folder` where it saves itself."""
 
     histories: Histories
     catalogue: Catalogue
@@ -74,6 +74,8 @@ class MemberKind:
     `name` is the method in `metrics`, and the stage that fits it; `version` is raised when its result for the same
     inputs changes; `section` picks its settings; `parents` names the stages that it is fitted on; `fit` learns and
     writes files (Parquet, JSON or safetensors) into a folder; `load` makes the member of that folder and its settings.
+    A member that a refresh need not fit anew has `extending`: the settings of going on from its own artifact, with a
+    field `whole` that holds its `section`.
     """
 
     name: str
@@ -83,6 +85,7 @@ class MemberKind:
     fit: Callable[[FitInputs], None]
     load: Callable[[Path, Any], Member]
     parents: tuple[str, ...] = ("ingest",)
+    extending: Callable[[Config], Section] | None = None
 
 
 def read_catalogue(ingest: Artifact) -> tuple[Catalogue, Histories]:

@@ -1,10 +1,17 @@
 """All members beside the LLM, and the stages that fit them. A new member is one module and one entry here."""
 
-from tsrec.config import ItemKnnConfig, PopularConfig, SasRecConfig, TextSimilarityConfig, TransitionsConfig
+from tsrec.config import (
+    ContinuedSasRec,
+    ItemKnnConfig,
+    PopularConfig,
+    SasRecConfig,
+    TextSimilarityConfig,
+    TransitionsConfig,
+)
 from tsrec.recommenders import item_knn, popular, sasrec, text_similarity, transitions
 from tsrec.recommenders.member import FitInputs, Member, MemberKind, read_catalogue
 from tsrec.stage import Parents, Stage
-from tsrec.store import Artifact, ArtifactWriter
+from tsrec.store import Artifact, ArtifactWriter, is_base
 
 MEMBERS: dict[str, MemberKind] = {
     kind.name: kind
@@ -24,7 +31,14 @@ MEMBERS: dict[str, MemberKind] = {
             parents=("ingest", "embed"),
         ),
         MemberKind(
-            "sasrec", 2, SasRecConfig, lambda c: c.members.sasrec, sasrec.fit, sasrec.load, parents=("ingest", "embed")
+            "sasrec",
+            2,
+            SasRecConfig,
+            lambda c: c.members.sasrec,
+            sasrec.fit,
+            sasrec.load,
+            parents=("ingest", "embed"),
+            extending=lambda c: ContinuedSasRec(whole=c.members.sasrec, go_on=c.refresh.sasrec),
         ),
     )
 }
@@ -32,9 +46,10 @@ MEMBERS: dict[str, MemberKind] = {
 
 def open_member(artifact: Artifact) -> Member:
     """The member that a stage of `MEMBER_STAGES` fitted."""
-    kind = MEMBERS[artifact.manifest.key.stage]
-    section = kind.config_type.model_validate(artifact.manifest.key.config)
-    return kind.load(artifact.path, section)
+    key = artifact.manifest.key
+    kind = MEMBERS[key.stage]
+    settings = key.config["whole"] if any(map(is_base, key.parents)) else key.config
+    return kind.load(artifact.path, kind.config_type.model_validate(settings))
 
 
 def _fit_stage(kind: MemberKind) -> Stage:
@@ -42,7 +57,10 @@ def _fit_stage(kind: MemberKind) -> Stage:
         catalogue, histories = read_catalogue(parents["ingest"])
         kind.fit(FitInputs(histories, catalogue, config, parents, out.work, out.path))
 
-    return Stage(kind.name, kind.version, kind.section, lambda _: kind.parents, run)
+    bases = (kind.name, "ingest") if kind.extending else ()
+    return Stage(
+        kind.name, kind.version, kind.section, lambda _: kind.parents, run, bases=bases, extending=kind.extending
+    )
 
 
 MEMBER_STAGES = tuple(_fit_stage(kind) for kind in MEMBERS.values())

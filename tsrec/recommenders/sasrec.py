@@ -1,7 +1,7 @@
 """SASRec (arXiv 1808.09781) as a small causal transformer: one token per item, through the same packing and Trainer.
 
-Trained with cross-entropy over all items, which is stronger than the original's one sampled negative. What SA-Init is to
-SID tokens, a start at the texts is to its item vectors: most items have too few events to find their place by them alone.
+Trained with cross-entropy over all items, which is stronger than the original's one sampled negative. What SA-Init is
+to SID tokens, a start at the texts is to its item vectors: most items have too few events to find their place alone.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -18,12 +19,16 @@ from transformers import LlamaConfig, LlamaModel
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SasRecConfig
+from tsrec.errors import ConfigError
 from tsrec.histories import Histories
 from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+from tsrec.store import Artifact, base_role
 from tsrec.training import IGNORED, Example, Mixture, Recipe, chunked_cross_entropy, packed_attention_mask, train
 
 _WEIGHTS = "sasrec.safetensors"
+_ITEM_ROWS = "decoder.embed_tokens.weight"
+_NEIGHBOURS = 5  # known items that a new one starts amid
 _START_DEVIATION = 0.02  # of LlamaModel's own random rows
 
 
@@ -97,11 +102,21 @@ class SasRecMember:
 
 
 def fit(inputs: FitInputs) -> None:
-    """Train on all train events; `valid` only where the settings ask for early stopping."""
-    histories, config = inputs.histories, inputs.config
+    """Train on all train events; `valid` only where the settings ask for early stopping.
+
+    With a base, training goes on from its weights; items that it did not have start amid those that read like them.
+
+    Raises:
+        ConfigError: the base is of another size.
+    """
+    histories, continued = inputs.histories, inputs.config
+    base = inputs.parents.get(base_role("sasrec"))
+    config = continued.shortened() if base else continued
     torch.manual_seed(config.seed)
     model = SasRec(inputs.catalogue.n_items, config)
-    if config.start == "texts":
+    if base:
+        _go_on(model, base, inputs)
+    elif config.start == "texts":
         texts = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING)
         with torch.no_grad():
             model.item_vectors.copy_(torch.from_numpy(main_components(texts, config.hidden, config.seed)))
@@ -117,10 +132,51 @@ def fit(inputs: FitInputs) -> None:
     save_file(model.state_dict(), inputs.folder / _WEIGHTS)
 
 
+def _go_on(model: SasRec, base: Artifact, inputs: FitInputs) -> None:
+    """Take over the base's weights; its vectors are found again by the ids of the items."""
+    weights = load_file(base.file(_WEIGHTS))
+    before = pd.Index(inputs.parents[base_role("ingest")].frame("items", [C.ITEM])[C.ITEM])
+    place = before.get_indexer(inputs.catalogue.item_ids)  # (N,) -1: new
+    texts = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING)
+    vectors = carried_over(weights[_ITEM_ROWS].numpy()[1:], place, texts)
+    weights[_ITEM_ROWS] = torch.cat([weights[_ITEM_ROWS][:1], torch.from_numpy(vectors)])
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ConfigError(
+            "members.sasrec: the champion's has another size, and a refresh cannot bridge that; give `tsrec run`, "
+            "which starts anew"
+        ) from error
+
+
+def carried_over(trained: np.ndarray, place: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """Vectors of a catalogue that has changed.
+
+    Args:
+        trained: (M, D) float32, vectors of the catalogue before.
+        place: (N,) each item's row in `trained`; -1 for a new one.
+        texts: (N, E) text embeddings of the catalogue as it is now.
+
+    Returns:
+        (N, D) float32: known items keep their vectors, a new one has the mean of the known ones that read most like it.
+    """
+    vectors = np.zeros((len(place), trained.shape[1]), dtype=np.float32)
+    known, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
+    vectors[known] = trained[place[known]]
+    if len(known) and len(new):
+        scaled = texts.astype(np.float32)
+        scaled = scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)
+        index = faiss.IndexFlatIP(scaled.shape[1])
+        index.add(np.ascontiguousarray(scaled[known]))
+        _, like = index.search(np.ascontiguousarray(scaled[new]), min(_NEIGHBOURS, len(known)))
+        vectors[new] = vectors[known][like].mean(axis=1)
+    return vectors
+
+
 def load(folder: Path, config: SasRecConfig) -> SasRecMember:
     """Open what `fit` saved."""
     weights = load_file(folder / _WEIGHTS)
-    model = SasRec(len(weights["decoder.embed_tokens.weight"]) - 1, config)
+    model = SasRec(len(weights[_ITEM_ROWS]) - 1, config)
     model.load_state_dict(weights)
     model.eval()
     rows = model.item_vectors.detach().numpy()
@@ -130,7 +186,7 @@ def load(folder: Path, config: SasRecConfig) -> SasRecMember:
 
 
 def main_components(vectors: np.ndarray, width: int, seed: int) -> np.ndarray:
-    """The `width` strongest components of centred vectors, turned at random so that no dimension is stronger than others.
+    """The `width` strongest components of centred vectors, turned at random so that no dimension is stronger.
 
     Args:
         vectors: (N, E), finite.
@@ -138,8 +194,8 @@ def main_components(vectors: np.ndarray, width: int, seed: int) -> np.ndarray:
         seed: of the turn.
 
     Returns:
-        (N, width) float32, with the standard deviation that rows of embeddings are drawn with; inner products are those of
-        the components.
+        (N, width) float32, with the standard deviation that rows of embeddings are drawn with; inner products are
+        those of the components.
     """
     centred = vectors.astype(np.float64) - vectors.mean(axis=0)
     left, strengths, _ = np.linalg.svd(centred, full_matrices=False)

@@ -25,9 +25,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Started:
-    """What a refresh starts from: the `champion` (None: there is none, and this is a first build), and the `stages` to
-    build; none where the raw files are the champion's."""
+    """What a refresh starts from: its own `config`, the `champion` (None: there is none, and this is a first build),
+    and the `stages` to build; none where the raw files are the champion's."""
 
+    config: Config
     champion: Artifact | None
     stages: dict[str, PlannedStage]
 
@@ -60,7 +61,7 @@ def run(config: Config, store: ArtifactStore | None = None) -> Outcome:
         started = begin(config, store)
         if not started.stages:
             return nothing_new(started)
-        return finish(config, store, started, pipeline.build_all(config, started.stages, store))
+        return finish(store, started, pipeline.build_all(started.config, started.stages, store))
 
 
 @contextlib.contextmanager
@@ -79,19 +80,21 @@ def begin(config: Config, store: ArtifactStore) -> Started:
     """
     if champion_of(store, config.dataset) is None:
         logger.info("%s has no champion: this refresh builds everything", config.dataset)
-        return Started(None, pipeline.check(config))
+        return Started(config, None, pipeline.check(config))
+    config = config.of_a_refresh()
     lineage = Lineage(store)
     champion = find_model(lineage, config.dataset)
     bases = bases_of(lineage, champion)
     stages = pipeline.check(config, bases)
     if "ingest" in bases and _same_data(stages["ingest"], bases["ingest"]):
-        return Started(champion, {})
+        return Started(config, champion, {})
     check_bases(config, stages)
-    return Started(champion, stages)
+    return Started(config, champion, stages)
 
 
-def finish(config: Config, store: ArtifactStore, started: Started, artifacts: Mapping[str, Artifact]) -> Outcome:
+def finish(store: ArtifactStore, started: Started, artifacts: Mapping[str, Artifact]) -> Outcome:
     """Judge what was built against the champion, and promote it where the rule says so."""
+    config = started.config
     fuse = artifacts["fuse"].fingerprint
     if started.champion is None:
         promote_first(store, config.dataset, artifacts)

@@ -133,6 +133,7 @@ def _arguments(
     device = resolve_device(recipe.device)
     steps_per_epoch = math.ceil(len(train_examples) / train_examples.epochs / recipe.batch_size)
     interval = max(1, steps_per_epoch // recipe.evals_per_epoch)
+    n_steps = math.ceil(len(train_examples) / recipe.batch_size)
     return TrainingArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=recipe.batch_size,
@@ -141,7 +142,8 @@ def _arguments(
         train_sampling_strategy="sequential",
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup_steps,
+        # One longer than the training would end it before it began: the first step's rate is 0.
+        warmup_steps=min(recipe.warmup_steps, n_steps // 2),
         max_grad_norm=recipe.max_grad_norm,
         eval_strategy="steps" if n_valid else "no",
         eval_steps=interval,
