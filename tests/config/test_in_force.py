@@ -72,7 +72,19 @@ def _other(value: Any, field: Any) -> list[Any]:
         return [({"name": "other", "set": ("sids.seed=2",)},)]
     if isinstance(value, tuple):
         return [value[:-1], (*value, *value), (*value[:-1], value[-1] + 1 if isinstance(value[-1], int) else "x")]
-    return [*literals, 3, 300, 0.5, "other", "2014-01-31", "latin-1", "cuda", "http://localhost/v1", ("a", "b"), "popular"]
+    return [
+        *literals,
+        3,
+        300,
+        0.5,
+        "other",
+        "2014-01-31",
+        "latin-1",
+        "cuda",
+        "http://localhost/v1",
+        ("a", "b"),
+        "popular",
+    ]
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:

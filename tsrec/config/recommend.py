@@ -79,7 +79,7 @@ class SasRecConfig(Section):
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout on embeddings and on the last hidden state.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
     weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay.")
-    epochs: int = Field(25, ge=1, description="Passes over the histories.")
+    epochs: int = Field(15, ge=1, description="Passes over the histories.")
     patience: int | None = Field(
         None,
         ge=1,
