@@ -9,10 +9,8 @@ from prefect.states import Completed
 from flows import run_logging
 from flows.train import run_stages
 from tasks.refresh import TASK
-from tsrec import permissions
 from tsrec import refresh as refreshing
 from tsrec.config import Config
-from tsrec.store import ArtifactStore
 
 run_logging.install()
 
@@ -36,13 +34,6 @@ def refresh(config: Config = Config()) -> State[str]:  # noqa: B008  (frozen, an
         TsrecError: a stage cannot go on, or the settings are others than the champion's.
     """
     run_logging.install()
-    permissions.check_roots(config)  # before the store is opened: it may lie where it must not
-    store = ArtifactStore(config.store)
-    with refreshing.one_at_a_time(config, store):
-        started = refreshing.begin(config, store)
-        if not started.stages:
-            outcome = refreshing.nothing_new(started)
-        else:
-            outcome = TASK(store, started, run_stages(started.config, started.stages, store))
+    outcome = refreshing.run(config, build=run_stages, judge=TASK)
     get_run_logger().info("%s", outcome.words)
     return Completed(message=outcome.words, data=outcome.words)

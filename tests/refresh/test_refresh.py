@@ -16,7 +16,8 @@ from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ConfigError
 from tsrec.recommenders import Recommender
 from tsrec.refresh import Outcome
-from tsrec.store import Artifact, ArtifactStore, Lineage, base_role
+from tsrec.refresh.rule import judge
+from tsrec.store import Artifact, ArtifactStore, Lineage, base_role, is_base
 from tsrec.store.champions import champion_of, moves_of, promote, roll_back
 from tsrec.store.gc import collect, find_garbage
 
@@ -209,6 +210,25 @@ def test_the_challenger_is_judged_on_the_same_targets_and_promoted(outcome: Outc
     assert metrics["challenger", "all", "ndcg", 10] == pytest.approx(own["fused", "all", "ndcg", 10])
 
 
+def test_drift_is_measured_and_asks_for_a_rebuild(outcome: Outcome, refreshed: Callable[[str], Artifact]) -> None:
+    drift = outcome.summary
+    assert drift["new_items"] == drift["placed_items"] == pytest.approx(3 / 51, abs=1e-5)
+    assert drift["new_users"] == 0 and drift["new_item_events"] > 0
+    assert drift["quantization_error_new"] > 2 * drift["quantization_error_known"]
+    # Glue sticks are like nothing that the codebooks were made for.
+    assert len(outcome.rebuild) == 1 and "times worse than known ones" in outcome.words
+    assert refreshed("sids").counts["n_items_placed"] == 3
+
+
+def test_lists_of_few_items_are_not_promoted(outcome: Outcome, config: Config) -> None:
+    (comparison,) = [a for a in ArtifactStore(config.store).list() if a.manifest.key.stage == "compare"]
+    sids = refresh.bases.bases_of(Lineage(ArtifactStore(config.store)), ArtifactStore(config.store).open(outcome.model))
+    strict = with_overrides(config, ["refresh.min_coverage=5"])
+    verdict = judge(comparison, sids["sids"], strict)
+    assert not verdict.promotes and "below refresh.min_coverage=5" in verdict.why
+    assert judge(comparison, sids["sids"], config).promotes
+
+
 def test_new_items_can_be_recommended(outcome: Outcome, config: Config) -> None:
     door = Recommender.open(config.store, "shop")
     (found,) = door.recommend([["n0", "i1"]], k=51)
@@ -257,6 +277,19 @@ def test_other_settings_than_the_champions_are_refused(config: Config, outcome: 
         stream.write("u1,i1,400\n")
     with pytest.raises(ConfigError, match=r"sids\.seed is 5, and the champion was made with 1"):
         refresh.run(with_overrides(config, ["sids.seed=5"]))
+
+
+def test_a_rebuild_starts_where_configured_and_is_judged(config: Config, outcome: Outcome) -> None:
+    """The space is full of nothing here: drift is above its bound again, for the new items are still new."""
+    store = ArtifactStore(config.store)
+    before = champion_of(store, "shop")
+    bound = ["refresh.rebuild=start", "refresh.drift.max_placed_items=0.01"]
+    rebuilt = refresh.run(with_overrides(config, bound))
+    assert rebuilt.status in ("promoted", "not promoted") and not rebuilt.rebuild
+    assert rebuilt.model != before
+    made = refresh.bases.bases_of(Lineage(store), store.open(rebuilt.model))
+    assert not any(is_base(role) for artifact in made.values() for role in artifact.manifest.key.parents)
+    assert rebuilt.summary["placed_items"] == 0
 
 
 def test_without_a_champion_a_refresh_builds_everything(

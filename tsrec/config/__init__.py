@@ -22,7 +22,7 @@ from tsrec.config.recommend import (
     TextSimilarityConfig,
     TransitionsConfig,
 )
-from tsrec.config.refresh import ContinueConfig, ContinuedFinetune, ContinuedSasRec, RefreshConfig
+from tsrec.config.refresh import ContinueConfig, ContinuedFinetune, ContinuedSasRec, DriftConfig, RefreshConfig
 from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, canonical
@@ -37,6 +37,7 @@ __all__ = [
     "ContinuedFinetune",
     "ContinuedSasRec",
     "DecodeConfig",
+    "DriftConfig",
     "EmbedConfig",
     "EvaluateConfig",
     "FinetuneConfig",

@@ -31,6 +31,24 @@ class ContinueSasRecConfig(Section):
     learning_rate: float = Field(0.3, gt=0, le=1, description="Peak rate: share of the whole.")
 
 
+class DriftConfig(Section):
+    """When a rebuild is due: codebooks and SIDs stay as they were made, and what they were not made for adds up."""
+
+    max_placed_items: float = runtime(
+        0.3, gt=0, le=1, description="Share of the catalogue that has come since the codebooks were made."
+    )
+    max_error_ratio: float = runtime(
+        2.0, ge=1, description="How much worse the codebooks fit new items than known ones: ratio of squared errors."
+    )
+    max_popularity_shift: float = runtime(
+        0.3,
+        gt=0,
+        le=1,
+        description="Jensen-Shannon divergence, in bits and beyond chance, of what the newest window holds from what "
+        "the champion was trained on.",
+    )
+
+
 class RefreshConfig(Section):
     """New data without starting over: the same stages, each extending what the champion was made from."""
 
@@ -49,6 +67,18 @@ class RefreshConfig(Section):
     )
     min_targets: int = runtime(
         100, ge=1, description="With fewer targets, nothing is promoted: they could not tell better from worse."
+    )
+    min_coverage: float = runtime(
+        0.5,
+        ge=0,
+        description="Nothing is promoted whose lists show less than this share of as many different items as the "
+        "champion's.",
+    )
+    drift: DriftConfig = runtime(DriftConfig(), description="When a rebuild is due.")
+    rebuild: Literal["ask", "start"] = runtime(
+        "ask",
+        description="What follows where drift is above a bound. ask: the summary says so. start: everything is built "
+        "from nothing at once, and judged like a refresh.",
     )
 
 

@@ -1,21 +1,23 @@
 """A refresh from beginning to end: is there anything new, what is planned, and does it become the champion.
 
-Building what is planned is the pipeline's business, or the flow's: `begin`, then every stage, then `finish`.
+Building what is planned is the pipeline's business, or the flow's, which hands itself to `run`.
 """
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tsrec import pipeline
 from tsrec.config import Config
+from tsrec.errors import CodebookError
 from tsrec.pipeline import PlannedStage
 from tsrec.promotion import promote_first
 from tsrec.recommenders.models import find_model
 from tsrec.refresh.bases import bases_of, check_bases
 from tsrec.refresh.comparison import compare
+from tsrec.refresh.drift import measure_drift, rebuild_reasons
 from tsrec.refresh.rule import judge
 from tsrec.store import Artifact, ArtifactStore, Lineage, locks
 from tsrec.store.champions import Move, champion_of, moves_of, promote
@@ -41,31 +43,59 @@ class Outcome:
     model: str
     why: str
     summary: dict[str, Any] = field(default_factory=dict)
+    rebuild: tuple[str, ...] = ()  # why one is due
 
     @property
     def words(self) -> str:
         """One line for people."""
-        return f"{self.status}: {self.model}: {self.why}"
+        due = f"; a rebuild is due: {', and '.join(self.rebuild)}" if self.rebuild else ""
+        return ": ".join(part for part in (self.status, self.model, self.why) if part) + due
 
 
-def run(config: Config, store: ArtifactStore | None = None) -> Outcome:
-    """Refresh the champion of the configuration's data set, without Prefect.
+Build = Callable[[Config, Mapping[str, PlannedStage], ArtifactStore], Mapping[str, Artifact]]
+Judge = Callable[[ArtifactStore, Started, Mapping[str, Artifact]], Outcome]
+
+
+def run(
+    config: Config,
+    store: ArtifactStore | None = None,
+    build: Build = pipeline.build_all,
+    judge: Judge | None = None,
+) -> Outcome:
+    """Refresh the champion of the configuration's data set; a data set has one refresh at a time.
+
+    Args:
+        config: as the champion's run had it; its files may be more or longer by now.
+        store: default: the configuration's.
+        build: builds what is planned; the flow has a task a stage.
+        judge: `finish`, or what shows its outcome too.
 
     Raises:
         ConfigError: the settings are not those that the champion was made with.
-        CodebookError: the space of SIDs is full.
+        CodebookError: the space of SIDs is full, and `refresh.rebuild` is `ask`.
     """
     pipeline.permissions.check_roots(config)  # before the store is opened: it may lie where it must not
-    store = store or ArtifactStore(config.store)
-    with one_at_a_time(config, store):
+    store, judge = store or ArtifactStore(config.store), judge or finish
+    with _one_at_a_time(config, store):
         started = begin(config, store)
         if not started.stages:
-            return nothing_new(started)
-        return finish(store, started, pipeline.build_all(started.config, started.stages, store))
+            return _nothing_new(started)
+        may_start = config.refresh.rebuild == "start" and started.champion is not None
+        try:
+            outcome = judge(store, started, build(started.config, started.stages, store))
+        except CodebookError as error:
+            if not may_start:
+                raise
+            outcome = Outcome("not promoted", "", "nothing was built", rebuild=(str(error),))
+        if not (outcome.rebuild and may_start):
+            return outcome
+        logger.warning("%s; it starts now (refresh.rebuild is start)", outcome.words)
+        anew = Started(config, started.champion, pipeline.check(config))
+        return judge(store, anew, build(config, anew.stages, store))
 
 
 @contextlib.contextmanager
-def one_at_a_time(config: Config, store: ArtifactStore) -> Iterator[None]:
+def _one_at_a_time(config: Config, store: ArtifactStore) -> Iterator[None]:
     """Hold the data set's refresh; who has to wait says for whom."""
     with locks.hold(store.root / config.dataset / "refresh"):
         yield
@@ -106,13 +136,20 @@ def finish(store: ArtifactStore, started: Started, artifacts: Mapping[str, Artif
         verdict = replace(verdict, promotes=False, why=why)
     if verdict.promotes:
         promote(store, config.dataset, fuse, f"refresh: {verdict.why}", verdict.metrics)
-    summary = {**comparison.json("summary"), **verdict.metrics, **_drift(artifacts["sids"])}
-    outcome = Outcome("promoted" if verdict.promotes else "not promoted", fuse, verdict.why, summary)
+    drift = measure_drift(bases_of(Lineage(store), started.champion), artifacts)
+    extends = any(stage.bases for stage in started.stages.values())  # else this is the rebuild
+    outcome = Outcome(
+        "promoted" if verdict.promotes else "not promoted",
+        fuse,
+        verdict.why,
+        {**comparison.json("summary"), **verdict.metrics, **{name: round(value, 6) for name, value in drift.items()}},
+        tuple(rebuild_reasons(drift, config.refresh.drift)) if extends else (),
+    )
     logger.info("%s", outcome.words)
     return outcome
 
 
-def nothing_new(started: Started) -> Outcome:
+def _nothing_new(started: Started) -> Outcome:
     """The outcome where the raw files are the champion's."""
     assert started.champion is not None
     when = started.champion.manifest.created[:19]
@@ -134,8 +171,3 @@ def _rolled_back(store: ArtifactStore, dataset: str, model: str) -> Move | None:
         elif move.kind == "promote" and move.to == model:
             away = None
     return away
-
-
-def _drift(sids: Artifact) -> dict[str, Any]:
-    """How far new items lie from the frozen codebooks, beside the known ones."""
-    return {name: value for name, value in sids.counts.items() if name.startswith("quantization_error")}

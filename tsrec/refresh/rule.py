@@ -42,6 +42,10 @@ def judge(comparison: Artifact, sids: Artifact, config: Config) -> Verdict:
     health = sids.frame("codebook_health")
     if collapse := describe_collapse(health, sids.manifest.files["item_sids.parquet"].n_rows or 0, config.sids):
         return Verdict(False, f"{collapse}: a rebuild is due (`tsrec run`)", metrics)
+    covered, before = (_coverage(comparison, method, k) for method in (CHALLENGER, CHAMPION))
+    if covered < rule.min_coverage * before:
+        why = f"coverage@{k} fell from {before:.1%} to {covered:.1%}, below refresh.min_coverage={rule.min_coverage:g}"
+        return Verdict(False, f"{why} of it", metrics)
     if rule.promote == "never":
         return Verdict(False, f"{measured}; refresh.promote is never", metrics)
     if rule.promote == "if-better":
@@ -49,11 +53,18 @@ def judge(comparison: Artifact, sids: Artifact, config: Config) -> Verdict:
     return Verdict(bool(row[C.CI_HIGH] >= 0), f"{measured}; promoted unless worse", metrics)
 
 
+def _coverage(comparison: Artifact, method: str, k: int) -> float:
+    rows = comparison.frame("metrics")
+    (value,) = rows.loc[(rows[C.METHOD] == method) & (rows[C.METRIC] == "coverage") & (rows[C.K] == k), C.VALUE]
+    return float(value)
+
+
 def _own(comparison: Artifact, k: int) -> dict[str, float]:
     rows = comparison.frame("metrics")
     mine = rows[(rows[C.METHOD] == CHALLENGER) & (rows[C.SLICE] == "all") & (rows[C.K] == k)]
     figures = {row.metric: round(float(row.value), 6) for row in mine.itertuples(index=False)}
     return {
+        f"coverage@{k}": round(_coverage(comparison, CHALLENGER, k), 6),
         f"hr@{k}": figures["hr"],
         f"ndcg@{k}": figures["ndcg"],
         "n_targets": float(mine[C.N].max()),

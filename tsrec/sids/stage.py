@@ -114,6 +114,7 @@ def _extend(
         n_items_known=int((~is_new).sum()),
         n_items_new=int(is_new.sum()),
         n_items_gone=len(base_codes) - int((~is_new).sum()),
+        n_items_placed=int(base.counts.get("n_items_placed", 0)) + int(is_new.sum()),  # since the codebooks were made
         quantization_error_known=_mean(errors[~is_new, -1]),
         quantization_error_new=_mean(errors[is_new, -1]),
     )

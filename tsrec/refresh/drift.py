@@ -1,0 +1,93 @@
+"""How far new data has moved away from what the champion was made for, and whether a rebuild is due.
+
+Measured on artifacts alone: the champion's and the refreshed ones. A refresh keeps codebooks and SIDs as they are for
+ever; what they were not made for adds up until somebody starts anew.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from tsrec.columns import Columns as C
+from tsrec.columns import Split
+from tsrec.config import DriftConfig
+from tsrec.store import Artifact
+
+_CHANCE_SEED = 1
+
+
+def measure_drift(before: Mapping[str, Artifact], after: Mapping[str, Artifact]) -> dict[str, float]:
+    """What has changed from the champion's artifacts to the refreshed ones; both hold `ingest` and `sids`.
+
+    Returns:
+        `new_items`, `new_users`: shares of the catalogue and of the users that the champion did not have.
+        `new_item_events`: share of the newest window's events (the test split) on such items.
+        `placed_items`: share of the catalogue that frozen codebooks have placed since they were made.
+        `quantization_error_known`, `quantization_error_new`: mean squared length of what is left of an item's embedding
+            behind the last level; `new` is missing where no item is new, both where SIDs are imported.
+        `perplexity_level_N`: how many codes of level N are in use, as the exponential of their entropy.
+        `popularity_shift`: Jensen-Shannon divergence, in bits, of the newest window's item shares from those of the
+            champion's train events, less what a window of that size drawn from those very events would show.
+    """
+    old_items, items = (set(made["ingest"].frame("items", [C.ITEM])[C.ITEM]) for made in (before, after))
+    old_events, events = (made["ingest"].frame("interactions", [C.USER, C.ITEM, C.SPLIT]) for made in (before, after))
+    old_users, users = (set(table[C.USER].unique()) for table in (old_events, events))
+    train = old_events.loc[old_events[C.SPLIT] == Split.TRAIN.value, C.ITEM]
+    newest = events.loc[events[C.SPLIT] == Split.TEST.value, C.ITEM]
+    sids, new_items = after["sids"], items - old_items
+    found = {
+        "new_items": len(new_items) / len(items),
+        "new_users": len(users - old_users) / len(users),
+        "new_item_events": float(newest.isin(new_items).mean()) if len(newest) else 0.0,
+        "placed_items": float(sids.counts.get("n_items_placed", 0)) / len(items),
+    }
+    errors = ("quantization_error_known", "quantization_error_new")
+    found |= {name: float(sids.counts[name]) for name in errors if name in sids.counts}
+    for row in sids.frame("codebook_health").itertuples(index=False):
+        found[f"perplexity_level_{row.level + 1}"] = float(row.perplexity)
+    if len(newest) and len(train):
+        found["popularity_shift"] = popularity_shift(train, newest)
+    return found
+
+
+def rebuild_reasons(drift: Mapping[str, float], bounds: DriftConfig) -> list[str]:
+    """Why a rebuild is due, in words; empty where it is not."""
+    reasons = []
+    if drift["placed_items"] > bounds.max_placed_items:
+        reasons.append(
+            f"{drift['placed_items']:.0%} of the items have come since the codebooks were made "
+            f"(refresh.drift.max_placed_items={bounds.max_placed_items:g})"
+        )
+    known, new = drift.get("quantization_error_known", 0.0), drift.get("quantization_error_new", 0.0)
+    if known > 0 and new > bounds.max_error_ratio * known:
+        reasons.append(
+            f"the codebooks fit new items {new / known:.1f} times worse than known ones "
+            f"(refresh.drift.max_error_ratio={bounds.max_error_ratio:g})"
+        )
+    if drift.get("popularity_shift", 0.0) > bounds.max_popularity_shift:
+        reasons.append(
+            f"what is bought has shifted by {drift['popularity_shift']:.2f} bits "
+            f"(refresh.drift.max_popularity_shift={bounds.max_popularity_shift:g})"
+        )
+    return reasons
+
+
+def popularity_shift(before: pd.Series, after: pd.Series) -> float:
+    """Jensen-Shannon divergence of two columns of items, in bits, less that of as many draws from `before`."""
+    names = pd.Index(before).append(pd.Index(after)).unique()
+    counts = [np.bincount(names.get_indexer(column), minlength=len(names)) for column in (before, after)]
+    shares = counts[0] / counts[0].sum()
+    by_chance = np.random.default_rng(_CHANCE_SEED).multinomial(len(after), shares)
+    return max(0.0, _divergence(shares, counts[1]) - _divergence(shares, by_chance))
+
+
+def _divergence(shares: np.ndarray, counts: np.ndarray) -> float:
+    other = counts / counts.sum()
+    middle = (shares + other) / 2
+
+    def entropy(values: np.ndarray) -> float:
+        present = values[values > 0]
+        return float(-(present * np.log2(present)).sum())
+
+    return entropy(middle) - (entropy(shares) + entropy(other)) / 2
