@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -157,10 +158,12 @@ def allowed(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSREC_TEACHER_URLS", server.url)
 
 
-def teacher_of(server: ChatServer, items: pd.DataFrame, max_keywords: int = 3, **settings: Any) -> OpenAITeacher:
+def teacher_of(
+    server: ChatServer, items: pd.DataFrame, max_keywords: int = 3, paid: Path | None = None, **settings: Any
+) -> OpenAITeacher:
     endpoint = {"base_url": server.url, "model": "tiny", "timeout_s": 5, "max_retries": 2, "concurrency": 4, **settings}
     config = KeywordsConfig.model_validate({"teacher": "openai", "max_keywords": max_keywords, "openai": endpoint})
-    return OpenAITeacher(config, fallback=KeylessTeacher(items, config))
+    return OpenAITeacher(config, KeylessTeacher(items, config), paid)
 
 
 def draw(server: ChatServer, items: pd.DataFrame, **settings: Any) -> Drawn:

@@ -28,6 +28,11 @@ def build(store: ArtifactStore, ingest: Artifact, config: KeywordsConfig) -> Art
     return store.build(key_of("keywords"), lambda out: STAGE.run(config, {"ingest": ingest}, out))
 
 
+def forget(store: ArtifactStore) -> None:
+    """Remove what the store keeps of paid answers, so that shards alone save requests."""
+    (store.root / "shared" / "keywords" / "answers.sqlite").unlink()
+
+
 def openai_config(server: ChatServer) -> KeywordsConfig:
     endpoint = {
         "base_url": server.url,
@@ -64,6 +69,7 @@ def test_a_killed_run_asks_only_for_the_missing_shards(
     with pytest.raises(TeacherError):
         build(store, ingest, openai_config(server))
     assert store.find(key_of("keywords")) is None
+    forget(store)
     server.requests.clear()
     artifact = build(store, ingest, openai_config(server))
     assert server.asked == {"i4": 1, "i5": 1}
@@ -103,6 +109,7 @@ def test_a_shard_damaged_by_a_power_cut_is_drawn_again(
         build(store, ingest, openai_config(server))
     damaged = store.root / (key_of("keywords").path + ".partial") / "work" / name
     damaged.write_bytes(damaged.read_bytes()[: min(n_bytes, damaged.stat().st_size // 2)])
+    forget(store)
     server.requests.clear()
     artifact = build(store, ingest, openai_config(server))
     assert server.asked == {"i0": 1, "i1": 1, "i4": 1, "i5": 1}

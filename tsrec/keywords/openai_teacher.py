@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -23,7 +24,8 @@ from tsrec.config import KeywordsConfig
 from tsrec.errors import TeacherError
 from tsrec.keywords.chat_endpoint import ChatEndpoint, new_usage
 from tsrec.keywords.endpoint_answers import Completion, EndpointError, json_objects
-from tsrec.keywords.prompt import Answer, answer_schema, messages
+from tsrec.keywords.paid_answers import PaidAnswers
+from tsrec.keywords.prompt import SYSTEM, Answer, answer_schema, messages
 from tsrec.keywords.teacher import FALLBACK_SOURCE, Drawn, Teacher
 
 logger = logging.getLogger(__name__)
@@ -42,13 +44,17 @@ class _BadAnswerError(Exception):
 class OpenAITeacher:
     """Asks the endpoint for each item, `concurrency` at once; `fallback` draws for items that fail.
 
+    What the file `paid` holds is not asked again, and what is answered is kept there.
+
     Raises:
         ConfigError, TeacherError: the endpoint must not be asked, or there is no key for it (see `permissions`).
     """
 
-    def __init__(self, config: KeywordsConfig, fallback: Teacher) -> None:
+    def __init__(self, config: KeywordsConfig, fallback: Teacher, paid: Path | None = None) -> None:
         self.config, self.fallback = config, fallback
         self.endpoint = ChatEndpoint(config.openai, answer_schema())
+        depends_on = (self.endpoint.url, config.openai.model, config.openai.temperature, SYSTEM, config.max_keywords)
+        self.paid = PaidAnswers(paid, depends_on) if paid else None
         self._is_of_use = False
         self._last_problem = ""
 
@@ -58,8 +64,17 @@ class OpenAITeacher:
         Raises:
             TeacherError: the endpoint refuses key or model, cannot be reached, or fails on every one of the items.
         """
-        drawn: Drawn = _run(self._draw(items))
-        return drawn
+        known = [self.paid.get(text) if self.paid else None for text in items[C.TEXT]]
+        asked = items[[keywords is None for keywords in known]]
+        usage = {"n_answers_known": len(items) - len(asked)} if len(asked) < len(items) else {}
+        drawn: Drawn = _run(self._draw(asked)) if len(asked) else Drawn([], [], {})
+        answers = iter(zip(drawn.keywords, drawn.sources, strict=True))
+        own = self._source()
+        rows = [(keywords, own) if keywords is not None else next(answers) for keywords in known]
+        return Drawn([keywords for keywords, _ in rows], [source for _, source in rows], {**drawn.usage, **usage})
+
+    def _source(self) -> str:
+        return f"openai:{self.config.openai.model}"
 
     async def _draw(self, items: pd.DataFrame) -> Drawn:
         usage = new_usage()
@@ -81,7 +96,7 @@ class OpenAITeacher:
         failed = [index for index, words in enumerate(keywords) if not words]
         if len(failed) == len(items) > 1:
             raise self._of_no_use(f"any of {len(items)} items")
-        sources = [f"openai:{self.config.openai.model}"] * len(items)
+        sources = [self._source()] * len(items)
         if failed:
             stand_in = self.fallback.draw(items.iloc[failed])
             usage.update(stand_in.usage)
@@ -120,6 +135,8 @@ class OpenAITeacher:
                 keywords = _checked(completion, item[C.ITEM])
                 self._is_of_use = True
                 if len(keywords) <= most:
+                    if self.paid:
+                        self.paid.put(item[C.TEXT], keywords)
                     return keywords
                 if too_many:  # twice is enough: the first ones will do
                     break

@@ -18,6 +18,7 @@ from tsrec.store import ArtifactWriter, base_role
 from tsrec.store.work_files import kept_table
 from tsrec.unchanged import unchanged_rows
 
+_PAID = "answers.sqlite"
 _BASE, _BASE_ITEMS = base_role("keywords"), base_role("ingest")
 
 _SCHEMA = pa.schema([(C.ITEM, pa.string()), (C.KEYWORDS, pa.list_(pa.string())), (C.SOURCE, pa.string())])
@@ -30,7 +31,7 @@ def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
     known = _known_rows(items, parents)
     asked = items[known < 0]
     needs_llm = config.teacher == "openai" and len(asked) > 0
-    teacher: Teacher = OpenAITeacher(config, fallback=keyless) if needs_llm else keyless
+    teacher: Teacher = OpenAITeacher(config, keyless, out.common / _PAID) if needs_llm else keyless
     shards = []
     with progress(desc="drawing keywords", total=len(asked), unit="item") as bar:
         for start in range(0, len(asked), config.shard_items):

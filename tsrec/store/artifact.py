@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from tsrec.errors import ArtifactError, CorruptArtifactError
 from tsrec.store.fingerprint import file_sha256
-from tsrec.store.manifest import MANIFEST_NAME, Count, FileEntry, Manifest
+from tsrec.store.manifest import MANIFEST_NAME, SHARED, Count, FileEntry, Manifest
 from tsrec.store.work_files import write_parquet
 
 WORK_NAME = "work"
@@ -91,6 +91,15 @@ class ArtifactWriter:
         folder = self.path / WORK_NAME
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def common(self) -> Path:
+        """A folder that all artifacts of this stage share, in the whole store: for what is costly and true for all.
+
+        It may not exist yet. Garbage collection leaves it alone, and it is never shared with other machines.
+        """
+        stage = self.path.parent
+        return stage.parents[1] / SHARED / stage.name
 
     def count(self, **counts: Count) -> None:
         """Record what was dropped, cut, failed or skipped; shown in the manifest and in the report."""
