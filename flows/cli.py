@@ -19,6 +19,7 @@ _EXAMPLES = """examples:
   tsrec run configs/industrial.yaml --set ingest.path=FOLDER
   tsrec run configs/demo.yaml --set finetune.epochs=2 --set decode.beams=20
   tsrec refresh configs/demo.yaml                   new data: extends the champion instead of starting over
+  tsrec ablation configs/ablations/sa-init-ts-align.yaml --dry-run
   tsrec recommend configs/demo.yaml --user=42
   tsrec recommend configs/demo.yaml --history 1,50,181 -k 5
   tsrec recommend configs/demo.yaml --users all --out recommendations
@@ -26,6 +27,30 @@ _EXAMPLES = """examples:
   tsrec serve configs/demo.yaml                     run it from the browser
 
 A run that was stopped goes on where it was: give the same command again."""
+_ABLATION = """Build every variant of a grid on every data set with every seed, each artifact that runs share once, and
+compare them on the same targets: mean and spread over seeds, paired differences from the reference with
+intervals over users. Writes table.md, table.parquet, runs.parquet, curves.parquet and pictures.
+
+By default only what the LLM's own figures need is built; `fused: true` in the grid adds the other members.
+A variant that fails is said in the table and does not take the others down; the exit status is then 1."""
+_ABLATION_EXAMPLES = """a grid:
+  datasets:
+    - profile: ../industrial.yaml
+    - {profile: ../beauty.yaml, set: [finetune.epochs=3]}
+  variants:
+    - name: full
+    - {name: random start, set: [sa_init.initializer=random]}
+  reference: full
+  seeds: [1, 2, 3]
+  split: valid            # choose on valid; test is read once
+
+examples:
+  tsrec ablation configs/ablations/sa-init-ts-align.yaml --dry-run
+  tsrec ablation configs/ablations/sa-init-ts-align.yaml --seeds 1 --set finetune.epochs=2
+  tsrec ablation configs/ablations/sa-init-ts-align.yaml --split test
+
+Stopped at any moment and started again, it goes on where it was. Processes with other --seeds may run side by
+side; the call with all seeds then finds their runs."""
 _MODEL_HELP = (
     "a finished model by the first digits of its fingerprint (`tsrec models list`), or `profile`: the newest one made "
     "with exactly these settings; without, the data set's champion"
@@ -62,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(parsers)
     _add_refresh(parsers)
+    _add_ablation(parsers)
     _add_recommend(parsers)
     _add_models(parsers)
     _add_artifacts(parsers)
@@ -83,6 +109,35 @@ def _add_refresh(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
     _add_config(refresh)
     refresh.add_argument("--no-prefect", action="store_true", help="the same stages without a Prefect flow")
     refresh.set_defaults(command=lambda o: commands.refresh(o.profile, o.set, with_prefect=not o.no_prefect))
+
+
+def _add_ablation(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    ablation = parsers.add_parser(
+        "ablation",
+        help="what each part of the method is worth: variants x data sets x seeds, as a paper's table",
+        description=_ABLATION,
+        epilog=_ABLATION_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    ablation.add_argument("grid", help="a YAML grid; configs/ablations/ holds some")
+    ablation.add_argument("--dry-run", action="store_true", help="only say what would be built, and what is there")
+    ablation.add_argument("--seeds", type=int, nargs="+", metavar="N", help="these seeds instead of the grid's")
+    ablation.add_argument("--split", choices=("valid", "test"), help="measure these targets instead of the grid's")
+    ablation.add_argument("--out", metavar="FOLDER", help="where tables and pictures go (default ablations/NAME)")
+    ablation.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.FIELD=VALUE",
+        help="a setting of all runs, e.g. finetune.epochs=2; what a variant sets itself stays; may be repeated",
+    )
+    ablation.add_argument("--no-prefect", action="store_true", help="the same stages without a Prefect flow")
+    ablation.set_defaults(command=_ablation)
+
+
+def _ablation(o: argparse.Namespace) -> None:
+    given = {name: getattr(o, name) for name in ("seeds", "split", "out") if getattr(o, name) is not None}
+    commands.ablation(o.grid, o.set, given, dry_run=o.dry_run, with_prefect=not o.no_prefect)
 
 
 def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -4,13 +4,13 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tsrec.columns import Columns as C
-from tsrec.config import Config, Wish, load_config
-from tsrec.errors import ArtifactError, ConfigError
+from tsrec.config import Config, Wish, load_config, load_grid
+from tsrec.errors import ArtifactError, ConfigError, LostRunsError
 from tsrec.store import Artifact, ArtifactStore
 from tsrec.store.champions import champion_of
 
@@ -74,6 +74,36 @@ def refresh(profile: str | None, overrides: Sequence[str], *, with_prefect: bool
     for name, value in outcome.summary.items():
         print(f"  {name:36s} {value:,.4f}" if isinstance(value, float) else f"  {name:36s} {value:,}")
     print(outcome.words)
+
+
+def ablation(
+    path: str, overrides: Sequence[str], fields: Mapping[str, object], *, dry_run: bool, with_prefect: bool
+) -> None:
+    """Say what is planned; build and measure it; print the tables, those of what is left where a run failed too."""
+    from tsrec import ablation as ablations
+
+    asked, configs = load_grid(path, overrides, **fields)
+    plan = ablations.plan_ablation(asked, configs)
+    print("\n".join(plan.words()), flush=True)
+    if dry_run:
+        return
+    lost = None
+    try:
+        if with_prefect:
+            from flows import server
+
+            server.check_configured()
+            from flows.ablation import ablation as flow
+
+            flow(configs[0], asked, configs[1:])
+        else:
+            ablations.write_results(ablations.build_ablation(plan)).check()
+    except LostRunsError as error:
+        lost = error
+    folder = Path(asked.folder).expanduser()
+    print(f"\n{(folder / 'table.md').read_text(encoding='utf-8')}\ntables and pictures: {folder}")
+    if lost:
+        raise lost
 
 
 def recommend(

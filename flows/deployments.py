@@ -46,6 +46,7 @@ class ServedFlow:
 FLOWS = (
     ServedFlow("flows.train.train", "The whole pipeline. Stages whose artifact exists show as Cached."),
     ServedFlow("flows.refresh.refresh", "New data, taken up by what the champion was made from."),
+    ServedFlow("flows.ablation.ablation", "What each part of the method is worth: variants on the same targets."),
     ServedFlow("flows.recommend.recommend", "Lists for many users by a finished model, as Parquet parts."),
 )
 

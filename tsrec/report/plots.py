@@ -1,81 +1,71 @@
 """The report's plots, as PNG bytes. Each function takes one table and knows nothing of the page around it."""
 
-import io
-
-import matplotlib
 import numpy as np
 import pandas as pd
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from tsrec.columns import ALL, FUSED, LLM
 from tsrec.columns import Columns as C
 from tsrec.evaluate.summary import is_ablation
+from tsrec.figures import LINES, OTHERS, OURS, new_figure, png
 
-_OURS, _OTHERS = "#2563eb", "#94a3b8"
-_COLORS = {FUSED: _OURS, LLM: "#7c3aed"}
-_LINES = ("#2563eb", "#ea580c", "#16a34a", "#9333ea", "#0891b2", "#be123c", "#65a30d")
+_COLORS = {FUSED: OURS, LLM: "#7c3aed"}
 
 
 def metrics_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:
     """Horizontal bars of one metric at one cut-off, with confidence intervals, best method on top."""
     rows = metrics[(metrics[C.SLICE] == ALL) & (metrics[C.METRIC] == metric) & (metrics[C.K] == k)]
     rows = rows[~rows[C.METHOD].map(is_ablation)].sort_values(C.VALUE)
-    figure, axes = _figure(6.4, 0.5 + 0.42 * len(rows))
+    figure, (axes,) = new_figure(6.4, 0.5 + 0.42 * len(rows))
     errors = np.vstack([rows[C.VALUE] - rows[C.CI_LOW], rows[C.CI_HIGH] - rows[C.VALUE]]).clip(min=0)
-    colors = [_COLORS.get(method, _OTHERS) for method in rows[C.METHOD]]
+    colors = [_COLORS.get(method, OTHERS) for method in rows[C.METHOD]]
     axes.barh(rows[C.METHOD], rows[C.VALUE], xerr=errors, color=colors, error_kw={"ecolor": "#334155", "lw": 1})
     axes.set_xlabel(f"{metric.upper()}@{k}, with {_interval_note(rows)}")
-    return _png(figure)
+    return png(figure)
 
 
 def training_plot(log: pd.DataFrame) -> bytes:
     """Loss by step: one line per task in training, dashed for valid."""
-    figure, axes = _figure(6.4, 3.2)
+    figure, (axes,) = new_figure(6.4, 3.2)
     colors: dict[str, str] = {}
     for (split, task), rows in log.groupby([C.SPLIT, "task"], sort=True):
-        color = colors.setdefault(str(task), _LINES[len(colors) % len(_LINES)])
+        color = colors.setdefault(str(task), LINES[len(colors) % len(LINES)])
         style = "--" if split == "valid" else "-"
         axes.plot(rows["step"], rows["loss"], style, color=color, lw=1.4, label=f"{task} ({split})")
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats per token)")
     axes.legend(fontsize=7, frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def codebook_plot(codes: np.ndarray) -> bytes:
     """Items per code, largest first, one line per level. `codes` is (N, L) integers."""
-    figure, axes = _figure(6.4, 2.8)
+    figure, (axes,) = new_figure(6.4, 2.8)
     for level in range(codes.shape[1]):
         sizes = np.sort(np.bincount(codes[:, level]))[::-1]
         sizes = sizes[sizes > 0]
-        axes.plot(np.arange(1, len(sizes) + 1), sizes, color=_LINES[level % len(_LINES)], label=f"level {level + 1}")
+        axes.plot(np.arange(1, len(sizes) + 1), sizes, color=LINES[level % len(LINES)], label=f"level {level + 1}")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("codes in use, largest first")
     axes.set_ylabel("items per code")
     axes.legend(fontsize=8, frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def history_plot(lengths: np.ndarray, popularity: np.ndarray) -> bytes:
     """Two histograms: events per user (U,) and train events per item (N,)."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.4), layout="constrained")
+    figure, (left, right) = new_figure(6.4, 2.4, columns=2)
     for axes, values, label in (
         (left, lengths, "events per user"),
         (right, popularity, "train events per item"),
     ):
-        _tidy(axes)
         top = max(int(np.quantile(values, 0.99)), 2) if len(values) else 2
         width = -(-top // 40)  # bars of a whole number of counts: no bar stays empty for want of an integer in it
-        axes.hist(np.clip(values, 0, top), bins=np.arange(0, top + width + 1, width) - 0.5, color=_OURS)
+        axes.hist(np.clip(values, 0, top), bins=list(np.arange(0, top + width + 1, width) - 0.5), color=OURS)
         axes.set_xlabel(f"{label} (last bar: {top} or more)", fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def slices_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:
@@ -83,38 +73,17 @@ def slices_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:
     rows = metrics[(metrics[C.SLICE] != ALL) & (metrics[C.METRIC] == metric) & (metrics[C.K] == k)]
     rows = rows[~rows[C.METHOD].map(is_ablation)]
     table = rows.pivot_table(index=C.SLICE, columns=C.METHOD, values=C.VALUE, sort=False)
-    figure, axes = _figure(6.4, 3.0)
+    figure, (axes,) = new_figure(6.4, 3.0)
     width = 0.8 / max(len(table.columns), 1)
     for number, method in enumerate(table.columns):
-        color = _LINES[number % len(_LINES)]
+        color = LINES[number % len(LINES)]
         axes.bar(np.arange(len(table)) + number * width, table[method], width, color=color, label=method)
     axes.set_xticks(np.arange(len(table)) + 0.4 - width / 2, list(table.index), rotation=30, ha="right", fontsize=8)
     axes.set_ylabel(f"{metric.upper()}@{k}")
     axes.legend(fontsize=7, frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def _interval_note(rows: pd.DataFrame) -> str:
     n_targets = int(rows[C.N].max()) if len(rows) else 0
     return f"confidence intervals over users, {n_targets:,} targets"
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
-    _tidy(axes)
-    return figure, axes
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    axes.xaxis.label.set_fontsize(9)
-    axes.yaxis.label.set_fontsize(9)
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    # Software and date would make the bytes differ between machines and days.
-    figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
-    plt.close(figure)
-    return stream.getvalue()

@@ -1,0 +1,57 @@
+"""The flow `ablation`: variants over data sets and seeds, every artifact that they share once, then the table."""
+
+import flows.settings  # noqa: F401, I001  (before anything imports prefect)
+
+from collections.abc import Mapping
+
+from prefect import flow, get_run_logger
+
+from flows import run_logging
+from flows.train import run_stage
+from tasks.ablation import TASK
+from tsrec.ablation import build_ablation, plan_ablation
+from tsrec.config import Ablation, Config
+from tsrec.pipeline import PlannedStage
+from tsrec.store import Artifact, ArtifactStore
+
+run_logging.install()
+
+
+@flow(
+    name="ablation",
+    flow_run_name="ablation-{ablation.name}",
+    persist_result=False,
+    on_failure=[run_logging.log_refusal],
+)
+def ablation(
+    config: Config = Config(),  # noqa: B008  (frozen, and the UI's form shows its values)
+    ablation: Ablation = Ablation(),  # noqa: B008
+    more: tuple[Config, ...] = (),
+) -> str:
+    """What each part of the method is worth: variants of a configuration, compared on the same targets.
+
+    A variant that fails does not take the others down: the table says so, and the run ends as *Failed* when all is
+    written.
+
+    Args:
+        config: the first data set, with the settings that all variants share.
+        ablation: the variants, the seeds, and what is measured.
+        more: further data sets.
+
+    Returns:
+        the folder of the tables and pictures.
+
+    Raises:
+        TsrecError: the comparison cannot be made as it was asked for, or a run failed.
+    """
+    run_logging.install()
+    plan = plan_ablation(ablation, (config, *more))
+    for line in plan.words():
+        get_run_logger().info("%s", line)
+    results = TASK(build_ablation(plan, _build))
+    results.check()
+    return str(results.folder.absolute())
+
+
+def _build(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact], for_whom: str) -> Artifact:
+    return run_stage(planned, store, parents, f"{planned.stage.name} ({for_whom})")

@@ -1,0 +1,238 @@
+"""A real grid on a tiny shop: what is built once, found again, measured, and what a failure or a kill leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.cli import main
+from tests.ablation.conftest import GRID, ROOT
+from tsrec import pipeline
+from tsrec.ablation import Plan, Results, build_ablation, plan_ablation, write_results
+from tsrec.config import Ablation, AblationVariant, load_grid, with_overrides
+from tsrec.errors import LostRunsError
+from tsrec.store import ArtifactStore
+from tsrec.store.gc import find_garbage
+
+
+def _store(plan: Plan) -> ArtifactStore:
+    (store,) = plan.stores.values()
+    return store
+
+
+def _table(results: Results, name: str = "table") -> pd.DataFrame:
+    return pd.read_parquet(results.folder / f"{name}.parquet")
+
+
+def test_what_runs_share_is_planned_once_and_first(plan: Plan) -> None:
+    work = [(item.stage.stage.name, item.n_runs) for item in plan.work]
+    shared = [("ingest", 4), ("keywords", 4), ("embed", 4), ("sids", 4), ("backbone", 4)]
+    assert work[:5] == shared
+    assert work[5:] == [(stage, 1) for _ in range(4) for stage in ("sa_init", "finetune", "decode")]
+    assert [(run.variant, run.seed) for run in plan.runs] == [
+        ("SA-Init", 1),
+        ("random", 1),
+        ("SA-Init", 2),
+        ("random", 2),
+    ]
+
+
+def test_only_what_the_llm_needs_is_built_and_hardly_any_of_test_is_decoded(plan: Plan, results: Results) -> None:
+    built = [artifact.manifest.key.stage for artifact in _store(plan).list()]
+    assert sorted(built) == sorted(work.stage.stage.name for work in plan.work)
+    assert plan.runs[0].config.recommend.max_test_targets == 100
+    assert results.failures == {}
+
+
+def test_a_second_call_finds_everything_and_says_the_same(plan: Plan, results: Results) -> None:
+    before = {artifact.fingerprint: artifact.manifest.created for artifact in _store(plan).list()}
+    pages = {path.name: path.read_bytes() for path in results.folder.iterdir()}
+    again = plan_ablation(plan.ablation, tuple(plan.configs.values()))
+    assert "12 artifacts of one run alone, 12 of them there already" in "\n".join(again.words())
+    write_results(build_ablation(again))
+    assert {artifact.fingerprint: artifact.manifest.created for artifact in _store(plan).list()} == before
+    assert {path.name: path.read_bytes() for path in results.folder.iterdir()} == pages
+
+
+def _values(plan: Plan, variant: str, seed: int, metric: str, k: int) -> pd.Series:
+    """Plainly: every valid target's metric, by user."""
+    (run,) = [run for run in plan.runs if (run.variant, run.seed) == (variant, seed)]
+    store = _store(plan)
+    ingest, decode = (store.open(run.stages[name].key.fingerprint) for name in ("ingest", "decode"))
+    items = ingest.frame("items")["item_id"].tolist()
+    events = ingest.frame("interactions").set_index(["user_id", "position"])["item_id"]
+    values = {}
+    for row in decode.frame("tsrec").query("split == 'valid'").itertuples():
+        right = items.index(events[row.user_id, row.position])
+        rank = list(row.items).index(right) + 1 if right in row.items else 10**9
+        gain = 1.0 if metric == "hr" else 1 / np.log2(rank + 1)
+        values[row.user_id] = gain if rank <= k else 0.0
+    return pd.Series(values)  # the shop has one valid target a user
+
+
+@pytest.mark.parametrize("metric", ["hr", "ndcg"])
+@pytest.mark.parametrize("k", [3, 10])
+def test_figures_are_those_counted_plainly(plan: Plan, results: Results, metric: str, k: int) -> None:
+    table = _table(results).set_index(["dataset", "variant", "method", "metric", "k"])
+    means = {}
+    for variant in ("SA-Init", "random"):
+        means[variant] = [_values(plan, variant, seed, metric, k) for seed in (1, 2)]
+        row = table.loc["shop", variant, "tsrec", metric, k]
+        by_seed = [values.mean() for values in means[variant]]
+        assert row["mean"] == pytest.approx(np.mean(by_seed))
+        assert row["std"] == pytest.approx(abs(by_seed[0] - by_seed[1]) / np.sqrt(2))
+        assert (row["n"], row["n_users"], row["n_seeds"]) == (len(means[variant][0]),) * 2 + (2,)
+    assert pd.isna(table.loc["shop", "SA-Init", "tsrec", metric, k]["difference"])
+    ours, theirs = (sum(means[variant]) / 2 for variant in ("random", "SA-Init"))
+    difference = (ours - theirs).to_numpy()
+    evaluate = plan.configs["shop"].evaluate
+    random = np.random.default_rng(evaluate.seed)
+    resampled = np.array([difference[random.integers(0, len(difference), len(difference))].mean() for _ in range(100)])
+    row = table.loc["shop", "random", "tsrec", metric, k]
+    assert row["difference"] == pytest.approx(difference.mean())
+    assert row["relative"] == pytest.approx(difference.mean() / theirs.mean())
+    assert [row["ci_low"], row["ci_high"]] == pytest.approx(np.quantile(resampled, [0.025, 0.975]))
+    other_side = min((resampled <= 0).sum(), (resampled >= 0).sum())
+    assert row["p"] == pytest.approx(min(1, 2 * max(other_side, 1) / 100))
+    assert row["n_paired_seeds"] == 2
+
+
+def test_the_page_holds_the_tables_and_the_folder_the_pictures(results: Results, plan: Plan) -> None:
+    page = (results.folder / "table.md").read_text(encoding="utf-8")
+    assert page == results.page
+    assert "| variant | HR@3 | NDCG@3 | HR@5 | NDCG@5 | HR@10 | NDCG@10 |" in page
+    mean = _table(results).set_index(["variant", "metric", "k"])["mean"]["random", "hr", 10]
+    shown = f"{mean:.4f}".removeprefix("0")
+    (row,) = [line for line in page.splitlines() if line.startswith("| random |") and "±" in line]
+    assert shown in row
+    assert "- random: `sa_init.initializer=random`" in page
+    for picture in results.pictures:
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    assert {path.stem for path in results.pictures} == {"curves", "tsrec", "tsrec-differences"}
+    curves = _table(results, "curves").query("split == 'valid' and task == 'history'")
+    assert set(zip(curves["variant"], curves["seed"], strict=True)) == {(run.variant, run.seed) for run in plan.runs}
+    assert curves["loss_per_item"].to_numpy() == pytest.approx(3 * curves["loss"].to_numpy())
+
+
+def test_collection_keeps_what_the_ablation_uses(plan: Plan, results: Results) -> None:
+    store = _store(plan)
+    used = {path for run in plan.runs for path in run.paths}
+    garbage = find_garbage(store, keep=1)
+    assert not {artifact.manifest.key.path for artifact in garbage.artifacts} & used
+    assert {(run.profile, run.dataset) for run in garbage.kept_runs} == {
+        (f"ablation/demo on valid, seed {seed}", "shop") for seed in (1, 2)
+    }
+
+
+def test_a_variant_that_fails_leaves_the_others_and_is_said(
+    plan: Plan, results: Results, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wild = AblationVariant(name="wild", set=("finetune.learning_rate=1e30", "finetune.warmup_steps=0"))
+    asked = {"variants": (wild, *plan.ablation.variants), "seeds": (1,), "out": str(tmp_path)}
+    three = plan_ablation(Ablation.model_validate(plan.ablation.model_dump() | asked), tuple(plan.configs.values()))
+    again = write_results(build_ablation(three))
+    assert list(again.failures) == ["shop, wild, seed 1"]
+    assert "finetune: " in again.failures["shop, wild, seed 1"] and "learning" in again.failures["shop, wild, seed 1"]
+    assert "| wild | failed | failed |" in again.page and "- shop, wild, seed 1: finetune: " in again.page
+    kept = _table(again).set_index(["variant", "metric", "k"])["mean"]
+    assert set(kept.index.get_level_values("variant")) == {"SA-Init", "random"}
+    runs = _table(again, "runs").set_index("variant")
+    assert runs.loc["wild", "failure"].startswith("finetune") and pd.isna(runs.loc["wild", "value"])
+    with pytest.raises(LostRunsError, match=r"1 of 3 runs failed, the first of them shop, wild, seed 1: finetune"):
+        again.check()
+    assert "failed, the other runs go on" in caplog.text
+
+
+def test_a_failed_reference_leaves_figures_without_differences(plan: Plan, results: Results, tmp_path: Path) -> None:
+    wild = AblationVariant(name="wild", set=("finetune.learning_rate=1e30", "finetune.warmup_steps=0"))
+    asked = {"variants": (wild, plan.ablation.variants[1]), "reference": "wild", "out": str(tmp_path), "seeds": (1,)}
+    two = plan_ablation(Ablation.model_validate(plan.ablation.model_dump() | asked), tuple(plan.configs.values()))
+    page = write_results(build_ablation(two)).page
+    assert "| random | no seed in common | no seed in common |" in page
+    assert "| wild (reference) | failed |" in page
+
+
+def test_a_variant_that_changes_nothing_is_said(plan: Plan) -> None:
+    same = AblationVariant(name="same", set=("sa_init.initializer=keywords",))
+    asked = {"variants": (*plan.ablation.variants, same)}
+    three = plan_ablation(Ablation.model_validate(plan.ablation.model_dump() | asked), tuple(plan.configs.values()))
+    assert "shop, same, seed 1 is the same model as SA-Init" in "\n".join(three.words())
+
+
+def test_lists_of_the_whole_pipeline_are_taken_where_they_are(plan: Plan, results: Results, tmp_path: Path) -> None:
+    """A model that `tsrec run` has finished is not decoded again; its figures are the same."""
+    config = with_overrides(
+        plan.configs["shop"], ["finetune.seed=1", "sa_init.seed=1", "members.methods=[popular, transitions]"]
+    )
+    pipeline.run(config)
+    asked = {"seeds": (1,), "out": str(tmp_path)}
+    again = plan_ablation(Ablation.model_validate(plan.ablation.model_dump() | asked), tuple(plan.configs.values()))
+    assert again.runs[0].config.recommend.max_test_targets is None
+    assert again.runs[1].config.recommend.max_test_targets == 100
+    before, after = (_table(found, "runs") for found in (results, write_results(build_ablation(again))))
+    merged = before.merge(after, on=["variant", "seed", "metric", "k"], suffixes=("", "_again"))
+    assert len(merged) == 12 and (merged["value"] == merged["value_again"]).all()
+
+
+def test_fused_is_measured_where_it_is_asked_for(on_shop: list[str], tmp_path: Path) -> None:
+    settings = [*on_shop, f"store={tmp_path / 'store'}", "members.methods=[popular, transitions]"]
+    ablation, configs = load_grid(GRID, settings, out=str(tmp_path / "out"), fused=True, seeds=(1,), split="test")
+    plan = plan_ablation(ablation, configs)
+    results = write_results(build_ablation(plan))
+    assert "## Fused with the other members" in results.page
+    assert {"fused.png", "tsrec.png"} <= {path.name for path in results.pictures}
+    table = _table(results).set_index(["variant", "method", "metric", "k"])
+    assert table["std"].isna().all()  # one seed
+    config = plan.runs[0].config
+    whole = pipeline.run(config)["evaluate"].frame("metrics").set_index(["method", "slice", "metric", "k"])["value"]
+    for method in ("tsrec", "fused"):
+        for metric in ("hr", "ndcg"):
+            assert table.loc["SA-Init", method, metric, 10]["mean"] == pytest.approx(whole[method, "all", metric, 10])
+
+
+def test_killed_and_started_again_it_goes_on(plan: Plan, results: Results, on_shop: list[str], tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    settings = [part for setting in [*on_shop, f"store={store}"] for part in ("--set", setting)]
+    command = ["ablation", str(GRID), *settings, "--out", str(tmp_path / "out"), "--no-prefect"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *command],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    deadline = time.monotonic() + 120
+    while not list(store.glob("shop/decode/*/manifest.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out").exists()
+    before = {a.fingerprint: a.manifest.created for a in ArtifactStore(store).list()}
+    assert main(command) == 0
+    after = {a.fingerprint: a.manifest.created for a in ArtifactStore(store).list()}
+    assert len(before) < len(after) and before.items() <= after.items()
+    for name in ("table.parquet", "tsrec.png"):
+        assert (tmp_path / "out" / name).read_bytes() == (results.folder / name).read_bytes()
+
+
+def test_the_command_prints_the_page_and_its_status_is_that_of_the_worst_run(
+    plan: Plan, results: Results, on_shop: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = [part for setting in [*on_shop, f"store={_store(plan).root}"] for part in ("--set", setting)]
+    command = ["ablation", str(GRID), *settings, "--seeds", "1", "--out", str(tmp_path), "--no-prefect"]
+    assert main([*command, "--dry-run"]) == 0
+    assert "2 variants x 1 data sets x 1 seeds = 2 runs" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+    assert main(command) == 0
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") in capsys.readouterr().out
+    assert main([*command, "--set", "finetune.learning_rate=1e30", "--set", "finetune.warmup_steps=0"]) == 1
+    shown = capsys.readouterr()
+    assert "| SA-Init (reference) | failed |" in shown.out
+    assert "tsrec: 2 of 2 runs failed, the first of them shop, SA-Init, seed 1: finetune" in shown.err

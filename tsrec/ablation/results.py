@@ -1,0 +1,87 @@
+"""An ablation from plan to files: what is measured becomes Parquet, Markdown and PNG in one folder."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from tsrec.ablation.comparing import DATASET, SEED, VARIANT, comparison_table, runs_table
+from tsrec.ablation.markdown import as_markdown
+from tsrec.ablation.plots import curves_plot, differences_plot, figures_plot
+from tsrec.ablation.running import Built
+from tsrec.errors import LostRunsError
+from tsrec.store.work_files import write_parquet, write_text_whole, write_whole
+
+_HISTORY = "history"  # the task whose loss on valid is that of recommending
+
+
+@dataclass(frozen=True)
+class Results:
+    """A finished ablation: its `folder`, the page as text, the pictures, and why runs failed, by run."""
+
+    folder: Path
+    page: str
+    pictures: tuple[Path, ...]
+    n_runs: int
+    failures: dict[str, str]
+
+    def check(self) -> None:
+        """Raise LostRunsError where runs failed, with the first reason."""
+        if self.failures:
+            run, why = next(iter(self.failures.items()))
+            raise LostRunsError(
+                f"{len(self.failures)} of {self.n_runs} runs failed, the first of them {run}: {why}\n"
+                f"what the others gave stands in {self.folder.absolute()}; the same command tries the failed ones again"
+            )
+
+
+def write_results(built: Built) -> Results:
+    """Write into the ablation's folder, each file whole; those of an earlier call are replaced.
+
+    `table.md` the page to paste; `table.parquet` of `comparison_table`; `runs.parquet` of `runs_table`;
+    `curves.parquet` the training logs; `METHOD.png` and `METHOD-differences.png` for every method, `curves.png`.
+    """
+    plan, measured = built.plan, built.measured
+    runs = runs_table(plan, measured, built.failures)
+    comparison, curves = comparison_table(plan, measured), _curves(built)
+    page = as_markdown(plan, comparison, runs, built.failures)
+    folder = Path(plan.ablation.folder).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in (("table", comparison), ("runs", runs), ("curves", curves)):
+        _write(folder / f"{name}.parquet", table)
+    pictures = {"curves": curves_plot(plan, curves)}
+    for method in plan.methods:
+        pictures[method] = figures_plot(plan, comparison, runs, method)
+        if len(plan.ablation.variants) > 1:
+            pictures[f"{method}-differences"] = differences_plot(plan, comparison, method)
+    paths = {folder / f"{name}.png": content for name, content in pictures.items()}
+    for path, content in paths.items():
+        write_whole(path, partial(_write_bytes, content))
+    write_text_whole(folder / "table.md", page)
+    failures = {run.words: why for run, why in built.failures.items()}
+    return Results(folder, page, tuple(paths), len(plan.runs), failures)
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    write_whole(path, lambda temporary: write_parquet(arrow, temporary))
+
+
+def _curves(built: Built) -> pd.DataFrame:
+    """All training logs, with dataset, variant and seed in front, and `loss_per_item`: the loss of the history task
+    times the tokens of a SID, so that SIDs of different length can be compared."""
+    logs = []
+    for run, mine in built.measured.items():
+        log = mine.log.assign(loss_per_item=(mine.log["loss"] * mine.n_levels).where(mine.log["task"] == _HISTORY))
+        logs.append(log.assign(**{DATASET: run.dataset, VARIANT: run.variant, SEED: run.seed}))
+    if not logs:
+        return pd.DataFrame(columns=[DATASET, VARIANT, SEED, "step", "split", "task", "loss", "loss_per_item"])
+    found = pd.concat(logs, ignore_index=True)
+    first = [DATASET, VARIANT, SEED]
+    return found[first + [name for name in found.columns if name not in first]]

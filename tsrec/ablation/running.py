@@ -1,0 +1,101 @@
+"""Building what an ablation has planned, shared artifacts first; what fails takes the runs down that need it, and no
+other. Resuming is the store's business: what is there is found, and half-built stages go on where they were."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tsrec import pipeline
+from tsrec.ablation.measuring import Measured, measure
+from tsrec.ablation.planning import Plan, Run, record
+from tsrec.errors import TsrecError
+from tsrec.pipeline import PlannedStage
+from tsrec.store import Artifact, ArtifactStore
+
+logger = logging.getLogger(__name__)
+
+Build = Callable[[PlannedStage, ArtifactStore, Mapping[str, Artifact], str], Artifact]
+"""Finds or builds a planned stage from its parents' artifacts by planned name; the text says what for."""
+
+
+@dataclass
+class Built:
+    """What came of an ablation: the figures of the runs that ended well, and why the others did not, in order."""
+
+    plan: Plan
+    measured: dict[Run, Measured] = field(default_factory=dict)
+    failures: dict[Run, str] = field(default_factory=dict)
+
+
+def build_ablation(plan: Plan, build: Build | None = None) -> Built:
+    """Build everything that is missing, and measure every run as soon as it is whole.
+
+    Args:
+        plan: of `plan_ablation`.
+        build: how one stage is found or built; without it, in this process.
+    """
+    record(plan)
+    made, built = _Made(plan, build or _build_here), Built(plan)
+    shared = [work for work in plan.work if work.n_runs > 1]
+    for number, work in enumerate(shared, start=1):
+        for_whom = f"shared {number} of {len(shared)}: {work.run.dataset}, for {work.n_runs} runs"
+        made.get(work.run, work.stage, for_whom)
+    for number, run in enumerate(plan.runs, start=1):
+        for_whom = f"run {number} of {len(plan.runs)}: {run.words}"
+        artifacts = {name: made.get(run, stage, for_whom) for name, stage in run.stages.items()}
+        try:
+            if lost := made.why_lost(run):
+                raise _LostError(lost)
+            built.measured[run] = measure(run, {name: artifact for name, artifact in artifacts.items() if artifact})
+            logger.info("%s: %s", for_whom, built.measured[run].words)
+        except TsrecError as error:
+            built.failures[run] = str(error)
+            logger.error("%s: failed, the other runs go on: %s", for_whom, error)
+    return built
+
+
+def _build_here(
+    planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact], for_whom: str
+) -> Artifact:
+    return pipeline.build(planned, store, parents)
+
+
+class _LostError(TsrecError):
+    """A stage that a run needs could not be made."""
+
+
+class _Made:
+    """Artifacts by their place in the stores, each asked for once, and why some could not be made."""
+
+    def __init__(self, plan: Plan, build: Build) -> None:
+        self._stores, self._build = plan.stores, build
+        self._artifacts: dict[tuple[str, str], Artifact | None] = {}
+        self._failures: dict[tuple[str, str], str] = {}
+
+    def get(self, run: Run, stage: PlannedStage, for_whom: str) -> Artifact | None:
+        """The artifact of a stage of a run, whose parents were asked for before; None where it cannot be made."""
+        place = run.config.store, stage.key.path
+        if place not in self._artifacts:
+            self._artifacts[place] = self._make(run, stage, for_whom)
+        return self._artifacts[place]
+
+    def why_lost(self, run: Run) -> str | None:
+        """The first failure among a run's stages; None where it is whole."""
+        return next((why for path in run.paths if (why := self._failures.get((run.config.store, path)))), None)
+
+    def _make(self, run: Run, stage: PlannedStage, for_whom: str) -> Artifact | None:
+        parents: dict[str, Artifact] = {}
+        for name in stage.parents.values():
+            parent = self._artifacts[run.config.store, run.stages[name].key.path]
+            if parent is None:
+                return None
+            parents[name] = parent
+        logger.info("%s: %s", for_whom, stage.name)
+        try:
+            return self._build(stage, self._stores[run.config.store], parents, for_whom)
+        except Exception as error:  # whatever it is, it must not take the other runs down; a kill is none
+            if not isinstance(error, TsrecError):
+                logger.exception("%s: %s", for_whom, stage.name)
+            known = str(error) if isinstance(error, TsrecError) else f"{type(error).__name__}: {error}"
+            self._failures[run.config.store, stage.key.path] = f"{stage.name}: {known}"
+            return None
