@@ -6,6 +6,7 @@ environment variables of the process that runs (a shell, `tsrec serve`, a worker
 TSREC_TEACHER_URLS      addresses that a teacher may have, and that get the key (default https://api.openai.com/v1)
 TSREC_TEACHER_KEY_ENV   name of the environment variable that holds the key (default OPENAI_API_KEY)
 TSREC_READ_ROOTS        folders below which data and models are read (default: anywhere)
+TSREC_READ_URLS         addresses below which raw files are read (default: none)
 TSREC_WRITE_ROOTS       folders and URLs below which the store, and folders of recommendations, may lie (default:
                         anywhere)
 """
@@ -28,6 +29,7 @@ from tsrec.errors import ConfigError, TeacherError
 TEACHER_URLS = "TSREC_TEACHER_URLS"
 TEACHER_KEY_ENV = "TSREC_TEACHER_KEY_ENV"
 READ_ROOTS = "TSREC_READ_ROOTS"
+READ_URLS = "TSREC_READ_URLS"
 WRITE_ROOTS = "TSREC_WRITE_ROOTS"
 
 _OPENAI_URL = "https://api.openai.com/v1"
@@ -91,6 +93,16 @@ def check_readable(name: str, path: str | Path) -> None:
     roots = _listed(READ_ROOTS)
     if roots and not _is_within(str(path), [*roots, *_packages()]):
         raise _outside(name, path, roots, READ_ROOTS)
+
+
+def check_url(name: str, url: str) -> None:
+    """Raise ConfigError, naming the field `name`, where raw files at `url` may not be read."""
+    allowed = _listed(READ_URLS)
+    if not any(_is_below(url, entry) for entry in allowed) or ".." in url.split("/"):
+        raise ConfigError(
+            f"{name}: runs on this machine may read raw files below {', '.join(allowed) or 'no address'}, not {url}; "
+            f"whoever operates it can add an address to the environment variable {READ_URLS}"
+        )
 
 
 def check_writable(name: str, path: str | Path) -> None:

@@ -100,14 +100,14 @@ class IngestConfig(Section):
     items_file: str | None = Field(
         None,
         min_length=1,
-        description="Items within `path`: a file, a folder of part files, or a pattern (items/*.parquet); by default "
-        "what fits the source.",
+        description="Items within `path`: a file, a folder of part files, or a pattern (items/*.parquet); or a URL "
+        "(https://..., s3://bucket/items/*.parquet) that the operator allows; by default what fits the source.",
     )
     interactions_file: str | None = Field(
         None,
         min_length=1,
-        description="Interactions within `path`: a file, a folder of part files, or a pattern (log_2026-*.csv); by "
-        "default what fits the source.",
+        description="Interactions within `path`: a file, a folder of part files, or a pattern (log_2026-*.csv); or a "
+        "URL, as of items; by default what fits the source.",
     )
     item_columns: ItemColumns = Field(
         ItemColumns(), description="Our column name -> theirs, e.g. {item_id: sku, title: name}."

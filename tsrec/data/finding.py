@@ -15,6 +15,7 @@ from typing import Literal
 
 from tsrec.columns import Split
 from tsrec.config import IngestConfig
+from tsrec.data.fetching import fetch, is_url
 from tsrec.data.files import file_format
 from tsrec.errors import ConfigError, DataError
 
@@ -65,12 +66,16 @@ def find_files(
         At least one file, in the order in which they are read.
 
     Raises:
-        ConfigError: `ingest.path` is not set.
+        ConfigError: `ingest.path` is not set, or a URL is named that the operator does not allow.
         DataError: no such folder or file, or several files of which it is not clear whether all are meant.
     """
+    named = getattr(config, f"{role}_file")
+    if named is not None and is_url(named):
+        copies = [RawFile(path, path.name) for path in fetch(named, f"ingest.{role}_file")]
+        return _in_order(_with_splits(copies, config, role, given=True))
     if config.path is None:
         raise ConfigError(f"ingest.path: source {config.source!r} needs the folder of the raw files")
-    folder, named = Path(config.path).expanduser(), getattr(config, f"{role}_file")
+    folder = Path(config.path).expanduser()
     used = {file.path for file in taken}
     if named is not None:
         found = _named(folder, named, role, used)
