@@ -123,7 +123,7 @@ def fit(inputs: FitInputs) -> None:
     train(
         model,
         Mixture({0: (_examples(histories, Split.TRAIN, config.window), 1.0)}, config.epochs, config.seed),
-        _examples(histories, Split.VALID, config.window),
+        _examples(histories, Split.VALID, config.window) if config.patience else [],  # else nothing would look at it
         _recipe(config),
         inputs.work / "sasrec",
         ["next_item"],
