@@ -96,5 +96,6 @@ def shop_settings(shop: Path, tiny_backbone: Path) -> list[str]:
         "finetune.warmup_steps=2",
         "finetune.tasks={history: 1, title_to_sid: 0.5, token_to_meaning: 0.5, meaning_to_token: 0.5}",
         "members.sasrec.epochs=1",
+        "refresh.settle_s=0",
         "evaluate.bootstrap_samples=100",
     ]

@@ -60,6 +60,9 @@ class RefreshConfig(Section):
         description="Most targets of valid, and of test, that a refresh ranks: fusing and judging need no more, and "
         "ranking all would cost more than training. `tsrec run` has recommend.max_valid_targets, and all of test.",
     )
+    settle_s: float = runtime(
+        30.0, ge=0, le=600, description="Seconds for which no raw file may have changed: else it is waited for."
+    )
     promote: Literal["unless-worse", "if-better", "never"] = runtime(
         "unless-worse",
         description="When the new model becomes the champion: unless its NDCG at the largest evaluate.k is lower, or "

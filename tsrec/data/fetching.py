@@ -32,6 +32,11 @@ def is_url(named: str) -> bool:
     return "://" in named
 
 
+def is_copy(path: Path) -> bool:
+    """Whether a file is a local copy that `fetch` made: whole, however new it is."""
+    return path.is_relative_to(_copies())
+
+
 def fetch(url: str, field: str) -> list[Path]:
     """Local copies of the file that `url` names, or of all that fit it where it is a pattern (not of http).
 
@@ -93,7 +98,7 @@ def _copied(
 ) -> Path:
     """The local copy, made by `copy` where there is none whose content had these marks."""
     name = unquote(Path(urlsplit(url).path).name) or "file"
-    folder = Path.home() / ".cache" / "tsrec" / "raw" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder = _copies() / hashlib.sha256(url.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     file, about = folder / name, folder / ".marks.json"
 
@@ -115,6 +120,10 @@ def _copied(
             write_whole(file, write)
             write_text_whole(about, json.dumps(marks))
     return file
+
+
+def _copies() -> Path:
+    return Path.home() / ".cache" / "tsrec" / "raw"
 
 
 def _read(path: Path) -> Any:

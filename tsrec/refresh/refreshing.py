@@ -7,10 +7,12 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
-from tsrec import pipeline
+from tsrec import data, pipeline
 from tsrec.config import Config
+from tsrec.data.fetching import is_copy
 from tsrec.errors import CodebookError
 from tsrec.pipeline import PlannedStage
 from tsrec.promotion import promote_first
@@ -19,6 +21,7 @@ from tsrec.refresh.bases import bases_of, check_bases
 from tsrec.refresh.comparison import compare
 from tsrec.refresh.drift import measure_drift, rebuild_reasons
 from tsrec.refresh.rule import judge
+from tsrec.refresh.settling import wait_until_settled
 from tsrec.store import Artifact, ArtifactStore, Lineage, locks
 from tsrec.store.champions import Move, champion_of, moves_of, promote
 
@@ -107,7 +110,11 @@ def begin(config: Config, store: ArtifactStore) -> Started:
     Raises:
         ConfigError: the settings are not those that the champion was made with.
         ArtifactError: the champion is gone.
+        DataError: a raw file is missing, or is being written and does not settle.
     """
+    read = data.STAGE.raw_inputs(config.ingest).values()
+    written_here = (path for path in read if isinstance(path, Path) and not is_copy(path))
+    wait_until_settled(written_here, config.refresh.settle_s)
     if champion_of(store, config.dataset) is None:
         logger.info("%s has no champion: this refresh builds everything", config.dataset)
         return Started(config, None, pipeline.check(config))
