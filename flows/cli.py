@@ -226,10 +226,17 @@ def _add_serve(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     serve.add_argument("--port", type=_positive, default=4200, help="port of a new server (default 4200)")
     serve.add_argument("--limit", type=_positive, default=1, help="runs of a data set at a time (default 1)")
     serve.add_argument(
+        "--schedule",
+        metavar="CRON",
+        help="refresh by this schedule, e.g. '0 3 * * *' (UTC); without, as the UI has it, which is off at first",
+    )
+    serve.add_argument(
         "--without-auth", action="store_true", help="let a new server listen to other machines and ask for no password"
     )
     serve.set_defaults(
-        command=lambda o: commands.serve(o.profiles, o.set, o.host, o.port, limit=o.limit, without_auth=o.without_auth)
+        command=lambda o: commands.serve(
+            o.profiles, o.set, o.host, o.port, limit=o.limit, schedule=o.schedule, without_auth=o.without_auth
+        )
     )
 
 

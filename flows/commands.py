@@ -222,13 +222,20 @@ def collect_garbage(store: str, keep: int, dry_run: bool) -> None:
 
 
 def serve(
-    profiles: Sequence[str], overrides: Sequence[str], host: str, port: int, *, limit: int, without_auth: bool
+    profiles: Sequence[str],
+    overrides: Sequence[str],
+    host: str,
+    port: int,
+    *,
+    limit: int,
+    schedule: str | None,
+    without_auth: bool,
 ) -> None:
     """Serve the deployments of all profiles; each form starts from its profile and the overrides."""
     from flows import serve as serving
 
     configs = [load_config(profile, overrides) for profile in profiles] or [load_config(None, overrides)]
-    serving.serve(configs, host, port, limit=limit, without_auth=without_auth)
+    serving.serve(configs, host, port, limit=limit, schedule=schedule, without_auth=without_auth)
 
 
 def _finished(config: Config, *stages: str) -> list[Artifact]:

@@ -1,7 +1,8 @@
 """What `tsrec serve` serves: a deployment of each flow for each profile, registered so that the UI's changes stay.
 
 A deployment is named by its profile: `train/industrial`. Its form starts from that profile. Registering it again
-changes the form, and leaves schedules and pauses alone: those are made in the UI.
+changes the form, and leaves schedules and pauses alone: those are made in the UI. What is made on a schedule as a rule
+(a refresh) comes with one that is off.
 """
 
 import contextlib
@@ -14,27 +15,34 @@ from uuid import UUID
 
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
-from prefect.utilities.callables import parameter_schema
+from pydantic import ValidationError
 
+from flows.form import form_of, values_of
+from flows.submission import TAG
 from tsrec import __version__
 from tsrec.config import Config
 from tsrec.errors import ConfigError
 
-TAG = "tsrec"
+NIGHTLY = "0 3 * * *"
+_SLUG = "nightly"  # by it the schedule is known again, whatever the UI made of it
 
 
 @dataclass(frozen=True)
 class ServedFlow:
     """A flow that every profile gets a deployment of; its parameter `config` is the configuration.
 
-    `entrypoint` is its module and name, `about` what the UI says of the deployment.
+    `entrypoint` is its module and name, `about` what the UI says of the deployment, `first` the fields at the top of
+    its form; one that is `nightly` comes with a schedule, which is off until somebody switches it on.
     """
 
     entrypoint: str
     about: str
+    first: tuple[str, ...] = ()
+    nightly: bool = False
 
     def load(self) -> Flow[..., Any]:
         """Import the flow."""
@@ -45,9 +53,16 @@ class ServedFlow:
 
 FLOWS = (
     ServedFlow("flows.train.train", "The whole pipeline. Stages whose artifact exists show as Cached."),
-    ServedFlow("flows.refresh.refresh", "New data, taken up by what the champion was made from."),
-    ServedFlow("flows.ablation.ablation", "What each part of the method is worth: variants on the same targets."),
-    ServedFlow("flows.recommend.recommend", "Lists for many users by a finished model, as Parquet parts."),
+    ServedFlow(
+        "flows.refresh.refresh",
+        "New data, taken up by what the champion was made from.",
+        ("dataset", "refresh"),
+        nightly=True,
+    ),
+    ServedFlow(
+        "flows.ablation.ablation", "What each part of the method is worth: variants on the same targets.", ("ablation",)
+    ),
+    ServedFlow("flows.recommend.recommend", "Lists for many users by a finished model, as Parquet parts.", ("wish",)),
 )
 
 
@@ -64,23 +79,40 @@ def check_names(configs: Sequence[Config]) -> None:
             raise ConfigError(f"two profiles are called {name!r}; give one of them another name in its field `profile`")
 
 
-def register(client: SyncPrefectClient, config: Config) -> dict[UUID, str]:
+def parse_cron(cron: str) -> CronSchedule:
+    """The schedule that a cron expression means, in UTC. Raises ConfigError."""
+    try:
+        return CronSchedule(cron=cron, timezone="UTC")
+    except ValidationError:
+        raise ConfigError(
+            f"--schedule {cron!r}: no cron expression; it has five parts, e.g. {NIGHTLY!r}: every day at three (UTC)"
+        ) from None
+
+
+def register(client: SyncPrefectClient, config: Config, schedule: CronSchedule | None = None) -> dict[UUID, str]:
     """Make or refresh the deployments of one profile; their ids, and their names as the UI shows them.
+
+    Args:
+        client: of the server.
+        config: the profile.
+        schedule: what the schedule of refreshes is set to, and switched on; None: it stays as it is, off at first.
 
     Raises:
         ConfigError: a deployment of that name belongs to another profile.
     """
-    return dict(_register(client, served, config) for served in FLOWS)
+    return dict(_register(client, served, config, schedule) for served in FLOWS)
 
 
-def _register(client: SyncPrefectClient, served: ServedFlow, config: Config) -> tuple[UUID, str]:
+def _register(
+    client: SyncPrefectClient, served: ServedFlow, config: Config, schedule: CronSchedule | None
+) -> tuple[UUID, str]:
     flow = served.load()
     full_name = f"{flow.name}/{deployment_name(config)}"
     form: dict[str, Any] = {
         "version": __version__,
         "description": served.about,
-        "parameters": {"config": config.model_dump(mode="json")},
-        "parameter_openapi_schema": parameter_schema(flow).model_dump(exclude_unset=True),
+        "parameters": {"config": values_of(config)},
+        "parameter_openapi_schema": form_of(flow, served.first),
         "enforce_parameter_schema": True,
         "entrypoint": served.entrypoint,
         "path": str(Path.cwd()),
@@ -89,7 +121,10 @@ def _register(client: SyncPrefectClient, served: ServedFlow, config: Config) -> 
     known = _find(client, full_name)
     if known is None:
         flow_id = client.create_flow_from_name(flow.name)
-        return client.create_deployment(flow_id=flow_id, name=deployment_name(config), **form), full_name
+        made = client.create_deployment(flow_id=flow_id, name=deployment_name(config), **form)
+        if served.nightly:
+            _schedule(client, made, schedule or parse_cron(NIGHTLY), active=schedule is not None)
+        return made, full_name
     other = (known.parameters.get("config") or {}).get("profile", "")
     if other != config.profile:
         raise ConfigError(
@@ -97,7 +132,23 @@ def _register(client: SyncPrefectClient, served: ServedFlow, config: Config) -> 
             "field `profile` (--set profile=NAME), or delete that deployment in the UI"
         )
     client.update_deployment(known.id, DeploymentUpdate(**form))  # what is not named here stays: schedules, pauses
+    if served.nightly and schedule:
+        _switch_on(client, known, schedule)
     return known.id, full_name
+
+
+def _switch_on(client: SyncPrefectClient, deployment: DeploymentResponse, schedule: CronSchedule) -> None:
+    """Set the schedule that came with a deployment; make it anew where it was removed. Others are left alone."""
+    for mine in deployment.schedules:
+        if mine.slug == _SLUG:
+            client.update_deployment_schedule(deployment.id, mine.id, active=True, schedule=schedule)
+            return
+    _schedule(client, deployment.id, schedule, active=True)
+
+
+def _schedule(client: SyncPrefectClient, deployment: UUID, schedule: CronSchedule, active: bool) -> None:
+    made = DeploymentScheduleCreate(schedule=schedule, active=active, slug=_SLUG)
+    client.create_deployment_schedules(deployment, [made])
 
 
 def _find(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None:

@@ -22,8 +22,8 @@ def recommend(config: Config = Config(), wish: Wish = Wish()) -> str:  # noqa: B
     """Recommend to all or given users with the data set's champion, or another model.
 
     Args:
-        config: names the data set and the store; its other sections matter only where the wish asks for `profile`.
-        wish: for whom, how many, of what, and where to.
+        config: Names the data set and the store; other sections matter only where `model` above is `profile`.
+        wish: For whom, how many, of what, and where to.
 
     Returns:
         the folder of the parts.

@@ -25,7 +25,7 @@ def refresh(config: Config = Config()) -> State[str]:  # noqa: B008  (frozen, an
     """Take new data up without starting over, and promote the new model where the rule of the configuration says so.
 
     Args:
-        config: as the champion's run had it; its files may be more or longer by now.
+        config: All settings, as the champion's run had them; its files may be more or longer by now.
 
     Returns:
         *Completed*, with what became of the new model, or that there was nothing new.

@@ -36,7 +36,9 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import FlowRunResponse, SetStateStatus
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Crashed, Pending, Scheduled
+from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 
+from flows.form import completed
 from tsrec.config import Config
 
 LOOK_EVERY_S = 1.5
@@ -99,7 +101,7 @@ class Runner:
         due = client.get_scheduled_flow_runs_for_deployments(list(self.deployments), datetime.now(UTC))
         newest = {run.deployment_id: run.id for run in due if run.auto_scheduled}  # oldest first
         for run in due:
-            dataset = _dataset(run)
+            dataset = _dataset(self._completed(client, run))
             running = [other for other in self.processes if self.datasets[other] == dataset]
             if run.auto_scheduled and newest[run.deployment_id] != run.id:
                 client.set_flow_run_state(run.id, Cancelled(message="missed; a later run of its schedule is due"))
@@ -107,6 +109,16 @@ class Runner:
                 self._start(client, run, dataset)
             elif not (run.state and run.state.name == QUEUED):
                 _queue(client, run, client.read_flow_run(running[0]).name, self.limit)
+
+    def _completed(self, client: SyncPrefectClient, run: _Run) -> dict[str, Any]:
+        """The parameters of a run; a schedule's may be single fields, which stand for themselves."""
+        if not (run.auto_scheduled and run.deployment_id):
+            return run.parameters
+        given = hydrate(run.parameters, HydrationContext())  # what was written as JSON
+        parameters = completed(given, client.read_deployment(run.deployment_id).parameters)
+        if parameters != run.parameters:
+            client.update_flow_run(run.id, parameters=parameters)
+        return parameters
 
     def _start(self, client: SyncPrefectClient, run: _Run, dataset: str) -> None:
         if client.set_flow_run_state(run.id, Pending()).status != SetStateStatus.ACCEPT:
@@ -232,8 +244,8 @@ def _is_gone(run: FlowRun) -> bool:
         return True
 
 
-def _dataset(run: _Run) -> str:
-    return str((run.parameters.get("config") or {}).get("dataset", Config.model_fields["dataset"].default))
+def _dataset(parameters: Mapping[str, Any]) -> str:
+    return str((parameters.get("config") or {}).get("dataset", Config.model_fields["dataset"].default))
 
 
 def _of_types(types: list[StateType]) -> FlowRunFilterState:

@@ -18,6 +18,7 @@ def serve(
     port: int = 4200,
     *,
     limit: int = 1,
+    schedule: str | None = None,
     without_auth: bool = False,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; what was started here (server, runs) ends with it, within seconds.
@@ -27,10 +28,12 @@ def serve(
         host: address that a new server listens on; 0.0.0.0 for all.
         port: its port. The server that PREFECT_API_URL names is used instead where it answers.
         limit: runs of a data set at a time; further ones are shown as Queued.
+        schedule: cron expression (UTC) by which refreshes run from now on; None: as the UI has it, off at first.
         without_auth: let a new server listen to other machines without asking for a password.
 
     Raises:
-        ConfigError: two profiles have one name, or a server would listen to others and ask nobody.
+        ConfigError: two profiles have one name, the schedule cannot be read, or a server would listen to others and
+            ask nobody.
         TsrecError: no server can be reached or started.
     """
     signal.signal(signal.SIGTERM, _exit)  # so that `finally` runs while nothing is served yet
@@ -42,12 +45,12 @@ def serve(
     os.environ["PREFECT_API_URL"] = server.url  # before Prefect is imported: it reads its environment then
     try:
         server.start()
-        _run(server, configs, limit)
+        _run(server, configs, limit, schedule)
     finally:
         server.stop()
 
 
-def _run(server: Server, configs: Sequence[Config], limit: int) -> None:
+def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | None) -> None:
     import flows.settings  # noqa: F401, I001  (before prefect)
 
     from prefect.client.orchestration import get_client
@@ -56,10 +59,11 @@ def _run(server: Server, configs: Sequence[Config], limit: int) -> None:
     from flows.runner import Runner
 
     deployments.check_names(configs)
+    cron = deployments.parse_cron(schedule) if schedule else None
     names: dict[UUID, str] = {}
     with get_client(sync_client=True) as client:
         for config in configs:
-            names |= deployments.register(client, config)
+            names |= deployments.register(client, config, cron)
     runner = Runner(names, limit, server.revive)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: runner.stopping.set())

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flows.server import AUTH, STORES
+from flows.submission import with_checked_parameters
 from tsrec.errors import ArtifactError
 from tsrec.store import Artifact, ArtifactStore, Manifest
 
@@ -41,7 +42,7 @@ def create_app() -> ASGIApp:
     from prefect.settings import PREFECT_UI_API_URL
 
     return with_reports(
-        create_prefect(final=True),
+        with_checked_parameters(create_prefect(final=True)),
         json.loads(os.environ.get(STORES, "[]")),
         os.environ.get(AUTH, ""),
         str(PREFECT_UI_API_URL.value() or ""),

@@ -23,6 +23,16 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def wait_for(look: Callable[[], Any], what: str, told: Callable[[], str] = str, patience_s: float = PATIENCE_S) -> Any:
+    """What `look` gives, once it gives anything; else the end of what was `told` meanwhile."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.3)
+    raise AssertionError(f"{what} did not come within {patience_s} s:\n{told()[-3000:]}")
+
+
 class Serving:
     """`tsrec serve` in a Prefect home of its own; what it prints lies in `log`."""
 
@@ -57,9 +67,9 @@ class Serving:
             return None
         return answer.json() if answer.is_success and answer.content else None
 
-    def deployments(self) -> dict[str, Any]:
-        """Those of `train` by name."""
-        found = self.post("deployments/filter", {"flows": {"name": {"any_": ["train"]}}})
+    def deployments(self, flow: str = "train") -> dict[str, Any]:
+        """Those of a flow by name."""
+        found = self.post("deployments/filter", {"flows": {"name": {"any_": [flow]}}})
         return {deployment["name"]: deployment for deployment in found}
 
     def start(self, deployment: str, **config: Any) -> str:
@@ -98,12 +108,7 @@ class Serving:
 
     def wait(self, look: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
         """What `look` gives, once it gives anything."""
-        deadline = time.monotonic() + patience_s
-        while time.monotonic() < deadline:
-            if found := look():
-                return found
-            time.sleep(0.3)
-        raise AssertionError(f"{what} did not come within {patience_s} s:\n{self.printed[-3000:]}")
+        return wait_for(look, what, lambda: self.printed, patience_s)
 
     def wait_state(self, run_id: str, *names: str, patience_s: float = PATIENCE_S) -> Any:
         """The run, once its state has one of these names."""

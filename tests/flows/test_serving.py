@@ -119,15 +119,11 @@ def test_a_run_logs_what_a_person_wants_and_no_traceback(served: Serving) -> Non
     served.cancel(run)
     served.wait_state(run, "Cancelled", patience_s=20)
 
-    missing = served.start("shop", ingest={"source": "tables", "path": "/nowhere"})
+    ingest = served.deployments()["shop"]["parameters"]["config"]["ingest"]
+    missing = served.start("shop", ingest=ingest | {"path": "/nowhere"})
     assert served.wait_state(missing, "Failed", "Completed")["state_name"] == "Failed"
     served.wait(lambda: "/nowhere: no such folder" in served.logged(missing), "the message")
     assert "Traceback" not in served.logged(missing)
-
-    refused = served.start("shop", finetune={"window_items": 4, "window_overlap": 4})
-    assert served.wait_state(refused, "Failed", "Completed")["state_name"] == "Failed"
-    served.wait(lambda: "window_overlap (4) must be less than window_items (4)" in served.logged(refused), "the field")
-    assert served.tasks(refused) == {}
 
 
 def test_the_report_is_one_click_away(served: Serving) -> None:
@@ -185,6 +181,34 @@ def test_what_was_set_in_the_ui_is_kept_and_a_second_serve_disturbs_nothing(
     assert renamed.process.wait(120) == 1
     assert "belongs to the profile" in renamed.printed and "Traceback" not in renamed.printed
     again.stop()
+
+
+def test_a_refresh_has_a_schedule_that_is_off_until_it_is_switched_on(
+    profiles: list[Path], serve: Callable[..., Serving]
+) -> None:
+    def nightly(serving: Serving) -> list[tuple[str, bool]]:
+        deployment = serving.deployments("refresh")["shop"]
+        return [(found["schedule"]["cron"], found["active"]) for found in deployment["schedules"]]
+
+    first = serve(profiles[0]).started()
+    assert nightly(first) == [("0 3 * * *", False)]
+    assert first.deployments()["shop"]["schedules"] == []
+    assert first.stop() == 0
+    second = serve(profiles[0], "--schedule", "30 5 * * 1-5").started()
+    assert nightly(second) == [("30 5 * * 1-5", True)]
+    assert second.stop() == 0
+    third = serve(profiles[0]).started()
+    assert nightly(third) == [("30 5 * * 1-5", True)]
+    deployment = third.deployments("refresh")["shop"]
+    url = f"{third.url}/api/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
+    httpx.delete(url).raise_for_status()
+    assert third.stop() == 0
+    fourth = serve(profiles[0]).started()
+    assert nightly(fourth) == []  # removed in the UI: it stays so
+    assert fourth.stop() == 0
+    wrong = serve(profiles[0], "--schedule", "at night")
+    assert wrong.process.wait(120) == 1
+    assert "no cron expression" in wrong.printed and "Traceback" not in wrong.printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -49,12 +49,6 @@ def test_bounds_reach_the_form(schema: dict[str, Any]) -> None:
     assert n_layers["description"].endswith("(at least 1)")
 
 
-def test_sections_carry_their_names(schema: dict[str, Any]) -> None:
-    titles = {name: definition["title"] for name, definition in schema["definitions"].items()}
-    assert titles["BackboneConfig"] == "Backbone: The pretrained causal LM"
-    assert not any(title.endswith("Config") for title in titles.values())
-
-
 @pytest.mark.parametrize(("error", "kept"), [(DataError("row 3"), False), (KeyError("a bug"), True)])
 def test_only_bugs_keep_their_traceback(error: Exception, kept: bool) -> None:
     try:

@@ -108,22 +108,82 @@ def test_the_report_is_a_click_away_and_no_other_host_is_called(server: str, pag
     assert foreign == []
 
 
+def test_wrong_settings_are_refused_in_the_form_and_no_run_exists(server: str, page: Any, tmp_path: Path) -> None:
+    pictures = Path(os.environ.get("TSREC_SCREENSHOTS", tmp_path))
+    before = _post(server, "flow_runs/count")
+    _open_form(server, page)
+    page.get_by_label("Window overlap", exact=True).fill("20")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_text("window_overlap (20) must be less than window_items (20)").wait_for()  # a rule across fields
+    page.screenshot(path=pictures / "refused.png")
+    page.get_by_label("Window overlap", exact=True).fill("8")
+    page.get_by_label("Epochs", exact=True).first.fill("0")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_text("0 is less than or equal to the minimum of 0").wait_for()  # beside the field
+    assert _post(server, "flow_runs/count") == before
+
+
+def test_the_form_as_json_untouched_runs(server: str, page: Any) -> None:
+    """In the UI that people land on, as the tests above and below."""
+    _open_form(server, page)
+    page.get_by_role("button", name="Open menu").first.click()
+    page.get_by_role("menuitem", name="Use JSON Input").click()
+    page.get_by_text('"dataset"').wait_for()
+    count = _post(server, "flow_runs/count")
+    page.get_by_role("button", name="Submit").click()
+    run = _wait(lambda: _ended(server, count + 1), "the run")
+    assert run["state_name"] == "Completed", run["state"]["message"]
+
+
+@pytest.mark.parametrize("epochs", [None, "1"])
+def test_a_schedule_made_in_the_ui_fires_and_keeps_the_profile(
+    server: str, page: Any, tmp_path: Path, epochs: str | None
+) -> None:
+    """Untouched, and with one field set: that field, and all others as the deployment has them."""
+    pictures = Path(os.environ.get("TSREC_SCREENSHOTS", tmp_path))
+    deployment = _deployment(server)
+    count = _post(server, "flow_runs/count", {"flow_runs": {"start_time": {"is_null_": False}}})
+    page.goto(f"{server}/v2/deployments/deployment/{deployment}")
+    page.get_by_role("button", name="Schedule", exact=True).last.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("tab", name="Cron").click()
+    dialog.get_by_label("Value").fill("* * * * *")
+    if epochs:
+        dialog.get_by_label("Epochs", exact=True).first.fill(epochs)
+    page.screenshot(path=pictures / f"schedule-{epochs}.png")
+    dialog.get_by_role("button", name="Save").click()
+    (made,) = _wait(lambda: httpx.get(f"{server}/api/deployments/{deployment}").json()["schedules"], "the schedule")
+    assert made["parameters"] == ({"config": {"finetune": {"epochs": 1}}} if epochs else {})
+    run = _wait(lambda: _ended(server, count + 1), "the scheduled run")
+    httpx.delete(f"{server}/api/deployments/{deployment}/schedules/{made['id']}").raise_for_status()
+    assert run["state_name"] == "Completed", run["state"]["message"]
+    assert run["auto_scheduled"]
+    config = run["parameters"]["config"]
+    assert (config["dataset"], config["finetune"]["epochs"]) == ("shop", int(epochs or 2))
+
+
+def _open_form(server: str, page: Any) -> None:
+    page.goto(f"{server}/v2/deployments/deployment/{_deployment(server)}/run")
+    page.get_by_text("Data (ingest)").wait_for()
+
+
 def _deployment(url: str) -> str:
     found = _post(url, "deployments/filter") or []
     return str(next(deployment["id"] for deployment in found if deployment["entrypoint"] == "flows.train.train"))
 
 
-def _post(url: str, what: str) -> Any:
+def _post(url: str, what: str, body: Any = None) -> Any:
     try:
-        answer = httpx.post(f"{url}/api/{what}", json={}, timeout=30)
+        answer = httpx.post(f"{url}/api/{what}", json=body or {}, timeout=30)
     except httpx.HTTPError:  # still starting
         return None
     return answer.json() if answer.is_success else None
 
 
 def _ended(url: str, count: int) -> Any:
-    """The newest flow run, once there are `count` of them and it has ended."""
-    runs = sorted(_post(url, "flow_runs/filter") or [], key=lambda run: run["created"])
+    """The newest flow run that started, once there are `count` of them and it has ended."""
+    runs = [run for run in _post(url, "flow_runs/filter") or [] if run["start_time"]]
+    runs.sort(key=lambda run: run["start_time"])
     return runs[-1] if len(runs) == count and runs[-1]["state_type"] in {"COMPLETED", "FAILED", "CRASHED"} else None
 
 

@@ -52,6 +52,9 @@ class LoraConfig(Section):
 class FinetuneConfig(Section):
     """Supervised fine-tuning."""
 
+    epochs: float = Field(6, gt=0, description="Passes over the task mix.")
+    batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
+    learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
     tasks: TaskWeights = Field(TaskWeights(), description="Mixing weights of the SFT tasks.")
     method: Literal["full", "lora", "sid-rows"] = Field(
         "full", description="What is trained: every layer, LoRA adapters, or the SID rows alone (LLM frozen)."
@@ -70,9 +73,6 @@ class FinetuneConfig(Section):
     max_history: Annotated[int, InForce(lambda finetune: finetune.tasks.with_written_history())] = Field(
         10, ge=1, description="Items of history in the tasks that write them out."
     )
-    epochs: float = Field(6, gt=0, description="Passes over the task mix.")
-    batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
-    learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
     sid_learning_rate: float | None = Field(None, gt=0, description="Its own rate for the SID rows; empty: the same.")
     warmup_steps: int = Field(50, ge=0, description="Linear warm-up.")
     weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay.")

@@ -20,33 +20,56 @@ from tsrec.store.manifest import SHARED
 class Config(Section):
     """One run of the pipeline. The defaults are the demo: MovieLens-100K, no key, no model hub, no GPU."""
 
+    # In the order of the form: what a person changes comes first.
     dataset: str = Field(
         "ml-100k",
+        title="Data set",
         pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
         description="Name of the data set: a folder of the artifact store.",
+    )
+    ingest: IngestConfig = Field(
+        IngestConfig(), title="Data (ingest)", description="Raw files -> items and interactions."
+    )
+    keywords: KeywordsConfig = Field(
+        KeywordsConfig(), title="Teacher (keywords)", description="Items -> keywords, which give tokens their meaning."
+    )
+    backbone: BackboneConfig = Field(BackboneConfig(), title="LLM (backbone)", description="The pretrained LLM.")
+    finetune: FinetuneConfig = Field(
+        FinetuneConfig(), title="Training (finetune)", description="Supervised fine-tuning of the LLM."
+    )
+    members: MembersConfig = Field(
+        MembersConfig(), title="Members (members)", description="What the fusion has beside the LLM."
+    )
+    recommend: RecommendConfig = Field(
+        RecommendConfig(), title="Rules (recommend)", description="What holds for everything that recommends."
+    )
+    refresh: RefreshConfig = Field(
+        RefreshConfig(), title="Refreshes (refresh)", description="New data without starting over."
+    )
+    embed: EmbedConfig = Field(EmbedConfig(), title="Text encoder (embed)", description="Items -> text embeddings.")
+    sids: SidsConfig = Field(SidsConfig(), title="Semantic IDs (sids)", description="Embeddings -> semantic IDs.")
+    sa_init: SaInitConfig = Field(
+        SaInitConfig(), title="First token embeddings (sa_init)", description="Keywords -> initial token embeddings."
+    )
+    decode: DecodeConfig = Field(
+        DecodeConfig(), title="The LLM's lists (decode)", description="Constrained beam search."
+    )
+    fuse: FuseConfig = Field(FuseConfig(), title="Fusion (fuse)", description="All members' lists -> one.")
+    evaluate: EvaluateConfig = Field(
+        EvaluateConfig(), title="Metrics (evaluate)", description="What is measured, and against what."
+    )
+    report: ReportConfig = Field(ReportConfig(), title="Report (report)", description="The HTML page.")
+    store: Annotated[str, LOCAL_PATH] = runtime(
+        "artifacts",
+        title="Artifact store",
+        min_length=1,
+        description="Artifact store: a folder or an fsspec URL (s3://...).",
     )
     profile: str = runtime(
         "",
         description="Name of these settings, FOLDER/FILE of the profile unless given: `tsrec artifacts gc` keeps the "
         "newest runs of every name.",
     )
-    store: Annotated[str, LOCAL_PATH] = runtime(
-        "artifacts", min_length=1, description="Artifact store: a folder or an fsspec URL (s3://...)."
-    )
-    ingest: IngestConfig = Field(IngestConfig(), description="Raw files -> items and interactions.")
-    keywords: KeywordsConfig = Field(KeywordsConfig(), description="Items -> keywords.")
-    embed: EmbedConfig = Field(EmbedConfig(), description="Items -> text embeddings.")
-    sids: SidsConfig = Field(SidsConfig(), description="Embeddings -> semantic IDs.")
-    backbone: BackboneConfig = Field(BackboneConfig(), description="The pretrained LLM.")
-    sa_init: SaInitConfig = Field(SaInitConfig(), description="Keywords -> initial token embeddings.")
-    finetune: FinetuneConfig = Field(FinetuneConfig(), description="Supervised fine-tuning.")
-    recommend: RecommendConfig = Field(RecommendConfig(), description="Rules for everything that recommends.")
-    members: MembersConfig = Field(MembersConfig(), description="The fusion's members beside the LLM.")
-    decode: DecodeConfig = Field(DecodeConfig(), description="The LLM's lists, by beam search.")
-    fuse: FuseConfig = Field(FuseConfig(), description="All members' lists -> one.")
-    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="Metrics.")
-    report: ReportConfig = Field(ReportConfig(), description="The HTML page.")
-    refresh: RefreshConfig = Field(RefreshConfig(), description="New data without starting over.")
 
     @field_validator("dataset")
     @classmethod

@@ -52,12 +52,6 @@ MODEL = OnDisk(may_be_elsewhere=True, is_model=True)
 Device = Annotated[str, Field(pattern=DEVICE_PATTERN), ResolvesTo(lambda _, device: device_type(device))]
 
 
-def _title(section: type[Any]) -> str:
-    """What a form calls a section: its name, and the first line of its docstring."""
-    name, about = section.__name__.strip("_").removesuffix("Config"), (section.__doc__ or "").strip().splitlines()[0]
-    return f"{name}: {about.rstrip('.')}" if name else about.rstrip(".")
-
-
 _BOUNDS = {
     "minimum": "at least",
     "exclusiveMinimum": "more than",
@@ -89,7 +83,6 @@ class Section(BaseModel):
         coerce_numbers_to_str=True,
         allow_inf_nan=False,
         hide_input_in_errors=True,
-        model_title_generator=_title,
         json_schema_extra=_tell_bounds,
     )
 

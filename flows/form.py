@@ -1,0 +1,105 @@
+"""The form of a deployment: its parameters as the UI shows them, from the same sections as everywhere else.
+
+Made from the schema that Prefect makes of a flow. Knows no section by name: order, titles, bounds and descriptions
+stand where the fields do.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import Flow
+from prefect.utilities.callables import parameter_schema
+from pydantic import BaseModel
+
+_NONE = {"type": "null"}
+MARK = "tsrec"
+"""Says of a form, in its `$comment`, that it is one of these."""
+
+
+def form_of(flow: Flow[..., Any], first: Sequence[str] = ()) -> dict[str, Any]:
+    """The schema of a flow's parameters, eased for forms.
+
+    - A field that may be left empty, and is by default, is one empty field, not a choice between a text and None.
+    - Only such fields, and sections of nothing else, are called optional: all others have a value, which stands there.
+    - A section is called what its field is called; one without settings is left out, for the UI would ask for its JSON.
+
+    Args:
+        flow: its parameters are sections of the configuration.
+        first: fields that this flow's users change; they stand at the top, wherever they are.
+    """
+    schema = parameter_schema(flow).model_dump(exclude_unset=True)
+    definitions = schema.get("definitions", {})
+    for shape in (schema, *definitions.values()):
+        fields = shape.get("properties", {})
+        for name, field in list(fields.items()):
+            if "$ref" in field and not _inner(field, definitions):
+                del fields[name]
+                continue
+            fields[name] = _eased(name, field)
+            if name in first:
+                fields[name]["position"] = first.index(name) - len(first)
+    for shape in (schema, *definitions.values()):
+        shape["required"] = [name for name in shape.get("properties", {}) if not _may_be_left(shape, name, definitions)]
+    return schema | {"$comment": MARK}
+
+
+def values_of(section: BaseModel) -> dict[str, Any]:
+    """What a form of the section starts from: every value, but for what is empty and empty by default."""
+    written: dict[str, Any] = {}
+    for name, value in section.model_dump(mode="json").items():
+        inner = getattr(section, name)
+        if isinstance(inner, BaseModel):
+            if type(inner).model_fields:
+                written[name] = values_of(inner)
+        elif value is not None or type(section).model_fields[name].default is not None:
+            written[name] = value
+    return written
+
+
+def completed(overrides: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with what `overrides` sets, section by section: a schedule that sets one field means that field."""
+    whole = dict(values)
+    for name, value in overrides.items():
+        inner = whole.get(name)
+        whole[name] = completed(value, inner) if isinstance(value, dict) and isinstance(inner, dict) else value
+    return whole
+
+
+def without_required(form: dict[str, Any]) -> dict[str, Any]:
+    """The form of something that may set some fields only: a schedule, whose runs are `completed`."""
+    definitions = {name: {**shape, "required": []} for name, shape in form.get("definitions", {}).items()}
+    return {**form, "definitions": definitions}
+
+
+def _eased(name: str, field: dict[str, Any]) -> dict[str, Any]:
+    shapes = [shape for shape in field.get("anyOf", ()) if shape != _NONE]
+    if len(shapes) == 1 and _NONE in field["anyOf"] and field.get("default") is None:
+        field = {**{key: value for key, value in field.items() if key != "anyOf"}, **shapes[0]}
+    if "default" in field:
+        field = field | {"default": _without_empty(field["default"])}
+        if field["default"] is None:
+            del field["default"]
+    words = name.replace("_", " ")
+    if field.get("title", "").lower() in ("", words):  # nobody gave it one
+        field = field | {"title": words[:1].upper() + words[1:]}
+    return field
+
+
+def _may_be_left(shape: dict[str, Any], name: str, definitions: dict[str, Any]) -> bool:
+    """Whether a form may leave a field of `shape` empty: it is so by default, or a section of nothing but such ones."""
+    field = shape["properties"][name]
+    if "$ref" in field:
+        inner = definitions[field["$ref"].rsplit("/", 1)[-1]]
+        return all(_may_be_left(inner, part, definitions) for part in inner.get("properties", {}))
+    return name not in shape.get("required", ()) and field.get("default") in (None, "", [])
+
+
+def _inner(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = definitions[field["$ref"].rsplit("/", 1)[-1]].get("properties", {})
+    return fields
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: kept for name, inner in value.items() if (kept := _without_empty(inner)) not in (None, {})}
+    return value

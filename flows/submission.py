@@ -1,0 +1,104 @@
+"""Wrong settings are refused when a run is asked for, before it exists: also what a form's schema cannot say.
+
+A middleware around the Prefect server. The schema of a deployment says what each field may hold; rules across fields
+(`tsrec.config.rules`) are known to the configuration alone. A schedule, on the other hand, may set single fields. Runs
+of other flows, and parameters that hold variables or templates, pass: the flow itself checks again.
+"""
+
+import json
+import re
+from typing import Any
+
+import httpx
+from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from flows.form import MARK, without_required
+from flows.masking import masked
+from tsrec.config import Ablation, Config, Section, Wish
+from tsrec.config.profiles import refusal
+
+_ASKED = re.compile(r"/api(/deployments/[0-9a-fA-F-]{36})/create_flow_run(/bulk)?")
+_SECTIONS: dict[str, type[Section]] = {"config": Config, "wish": Wish, "ablation": Ablation}
+_NOT_KNOWN_HERE = ("workspace_variable", "jinja")
+_CHECKED = "/api/ui/schemas/validate"
+TAG = "tsrec"
+"""The tag of deployments whose parameters are sections of the configuration."""
+
+
+def with_checked_parameters(prefect: ASGIApp) -> ASGIApp:
+    """`prefect`, which answers 409 and what is wrong where a run of ours is asked for with wrong settings."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        posted = scope["type"] == "http" and scope["method"] == "POST"
+        asked = _ASKED.fullmatch(scope["path"]) if posted else None
+        if not asked and not (posted and scope["path"] == _CHECKED):
+            await prefect(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        body = await request.body()
+        if asked is None:
+            body = _leniently(body)
+        elif problem := await _problem(prefect, request, asked[1], body):
+            await JSONResponse({"detail": problem}, 409)(scope, receive, send)
+            return
+        await prefect(scope, _again(body, receive), send)
+
+    return app
+
+
+async def _problem(prefect: ASGIApp, request: Request, deployment: str, body: bytes) -> str | None:
+    """What is wrong with the parameters of the runs that `body` asks for."""
+    try:
+        asked = json.loads(body or b"{}")
+    except ValueError:
+        return None  # Prefect says so
+    headers = {name: value for name in ("Authorization",) if (value := request.headers.get(name))}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(prefect), base_url="http://server") as client:
+        answer = await client.get(f"/api{deployment}", headers=headers)
+    if not answer.is_success or TAG not in answer.json().get("tags", ()):
+        return None
+    for run in asked if isinstance(asked, list) else [asked]:
+        given = run.get("parameters") if isinstance(run, dict) else None
+        if problem := _problem_of(answer.json()["parameters"] | (given if isinstance(given, dict) else {})):
+            return problem
+    return None
+
+
+def _leniently(body: bytes) -> bytes:
+    """What the UI asks while a form of ours is filled in: a schedule's may hold single fields. Runs are checked whole
+    when they are asked for."""
+    try:
+        question = json.loads(body)
+        if question["schema"]["$comment"] != MARK:
+            return body
+    except (ValueError, KeyError, TypeError):
+        return body
+    return json.dumps(question | {"schema": without_required(question["schema"])}).encode()
+
+
+def _problem_of(parameters: dict[str, Any]) -> str | None:
+    if any(f'"__prefect_kind": "{kind}"' in json.dumps(parameters) for kind in _NOT_KNOWN_HERE):
+        return None
+    lines: list[str] = []
+    for name, value in hydrate(parameters, HydrationContext()).items():
+        if name not in _SECTIONS:
+            continue
+        try:
+            _SECTIONS[name].model_validate(value)
+        except ValidationError as error:
+            lines.append(str(refusal(error, "")))
+    return masked("\n".join(lines)) or None
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body once more, and then what comes after it."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return receive_again
