@@ -1,103 +1,97 @@
-"""Killed with SIGKILL at a random moment of every stage and run again: are metrics and recommendations the same bytes?
+"""Killed with SIGKILL at random moments of random stages, and run again: is everything as if nothing had happened?
 
-    python benchmarks/kill_resume.py --kills 10
+    python benchmarks/kill_resume.py --out kills --flow train --seeds 1-8      # and refresh, recommend; goes on where
+    python benchmarks/kill_resume.py --out kills --show                        # it was stopped
 
-Runs a small MovieLens profile once without interruption, then in a second store kills it once in each of its
-stages in turn, at a random moment of that stage's known length, and starts it again; the last attempt is left to
-finish. Compares the Parquet files of `fuse` and `evaluate`. Exits with status 1 when they differ.
+A real `tsrec serve` runs the flows on a tiny shop (`killed_system.py`). A seed draws some stages, what is killed in
+each of them, and when: after a random share of the stage's known length. What was killed is started again as an
+operator would, the run retried in between, and left to finish at last. Then every file of every artifact (or part, for
+`recommend`) is compared with an undisturbed run's, and the moves of the champion too. Exits with 1 where one differs.
 """
 
 import argparse
-import contextlib
-import hashlib
-import itertools
 import json
-import os
 import random
-import signal
-import subprocess
 import sys
-import tempfile
-import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
-from tsrec.pipeline import STAGES
+from benchmarks.killed_system import FLOWS, START, System, Undisturbed
 
-SMALL = [
-    "backbone.n_layers=2",
-    "finetune.epochs=1",
-    "finetune.evals_per_epoch=4",
-    "members.sasrec.epochs=3",
-    "decode.shard_users=128",
-    "keywords.shard_items=128",
-]
-STAGE_NAMES = [stage.name for stage in STAGES]
-TABLES = ("metrics.parquet", "recommendations.parquet")
+SERVED = ("flow", "flow", "runner", "server", "machine")  # what is killed, drawn; a flow process twice as often
+POOLED = ("worker", "worker's machine", "flow")
+MOST_KILLS = 4
 
 
-def start(store: Path, arguments: argparse.Namespace) -> subprocess.Popen[bytes]:
-    settings = [f"store={store}", *SMALL, *arguments.set]
-    command = [sys.executable, "-m", "flows.cli", "run", arguments.profile, "--no-prefect"]
-    for setting in settings:
-        command += ["--set", setting]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+def trial(system: System, whole: Undisturbed, flow: str, seed: int) -> list[dict[str, Any]]:
+    """One run with its kills; a row for each kill: where, what, whether all came out the same."""
+    draw = random.Random(f"{flow} {seed}")
+    pooled = seed % 4 == 0  # by a process worker of Prefect in place of `tsrec serve`
+    stages = [START, *whole.seconds]
+    chosen = sorted(draw.sample(range(len(stages)), min(MOST_KILLS, len(stages))))
+    rows: list[dict[str, Any]] = []
+    place = system.place(flow, f"{flow}-{seed}")
+    run = system.start(flow, place, pooled=pooled)
+    for stage in (stages[number] for number in chosen):
+        what, share = draw.choice(POOLED if pooled else SERVED), draw.random()
+        where = {"flow": flow, "seed": seed, "stage": stage, "killed": what}
+        if system.wait_until_building(run, whole, place, stage, share):
+            run, state = system.kill(what, run)
+            rows.append({**where, "afterwards": state})
+            print(f"{flow} {seed}: killed the {what} in {stage}: {state}", flush=True)
+    system.wait_until_done(run)
+    different = sorted(whole.differences(system.result(flow, place)))
+    for row in rows:
+        row |= {"same": not different, "different": different[:5]}
+    print(f"{flow} {seed}: {len(rows)} kills, {'the same' if not different else f'DIFFERENT: {different}'}", flush=True)
+    system.clear(place)
+    return rows
 
 
-def hashes(store: Path) -> dict[str, str]:
-    found = {path.name: path for path in store.glob("*/*/*/*.parquet") if not path.parent.suffix}
-    return {name: hashlib.sha256(found[name].read_bytes()).hexdigest()[:16] for name in TABLES}
-
-
-def stage_seconds(store: Path) -> dict[str, float]:
-    """How long each stage took, in order of building."""
-    manifests = [json.loads(path.read_text()) for path in store.glob("*/*/*/manifest.json")]
-    ordered = sorted(manifests, key=lambda manifest: STAGE_NAMES.index(manifest["key"]["stage"]))
-    return {manifest["key"]["stage"]: manifest["seconds"] for manifest in ordered}
-
-
-def wait_until_building(store: Path, stage: str, process: subprocess.Popen[bytes]) -> bool:
-    """True once the stage is being built; False where it is done already or the process has ended."""
-    while process.poll() is None:
-        if any(store.glob(f"*/{stage}/*/manifest.json")):
-            return False
-        if any(store.glob(f"*/{stage}/*.partial")):
-            return True
-        time.sleep(0.01)
-    return False
+def matrix(rows: list[dict[str, Any]]) -> str:
+    """Kills by stage and by what was killed, as a Markdown table; those that came out different are marked."""
+    kinds = [kind for kind in dict.fromkeys([*SERVED, *POOLED]) if any(row["killed"] == kind for row in rows)]
+    stages = list(dict.fromkeys((row["flow"], row["stage"]) for row in rows))
+    order = {flow: number for number, flow in enumerate(FLOWS)}
+    count = Counter((row["flow"], row["stage"], row["killed"]) for row in rows)
+    bad = Counter((row["flow"], row["stage"], row["killed"]) for row in rows if not row["same"])
+    lines = [f"| killed in | {' | '.join(kinds)} |", f"|---|{'---|' * len(kinds)}"]
+    for flow, stage in sorted(stages, key=lambda place: order[place[0]]):
+        cells = []
+        for kind in kinds:
+            n, n_bad = count[flow, stage, kind], bad[flow, stage, kind]
+            cells.append(f"{n or ''}" + (f" ({n_bad} different)" if n_bad else ""))
+        lines.append(f"| {flow}: {stage} | {' | '.join(cells)} |")
+    totals = [str(sum(row["killed"] == kind for row in rows)) for kind in kinds]
+    lines.append(f"| all {len(rows)} | {' | '.join(totals)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", default="configs/demo.yaml")
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1, help="of the moments")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
+    parser.add_argument("--out", type=Path, required=True, help="folder of everything; kept between calls")
+    parser.add_argument("--flow", choices=FLOWS, action="append", help="default: all three")
+    parser.add_argument("--seeds", default="1-4", metavar="FIRST-LAST")
+    parser.add_argument("--show", action="store_true", help="only print the matrix of what was done")
     arguments = parser.parse_args()
-    moments = random.Random(arguments.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        whole, killed = Path(folder) / "whole", Path(folder) / "killed"
-        began = time.monotonic()
-        if start(whole, arguments).wait() != 0:
-            sys.exit("the uninterrupted run failed; run the profile by hand to see why")
-        seconds = stage_seconds(whole)
-        print(f"uninterrupted: {time.monotonic() - began:.0f} s {hashes(whole)}\n{seconds}", flush=True)
-        kills = 0
-        for stage in itertools.islice(itertools.cycle(seconds), arguments.kills):
-            process = start(killed, arguments)
-            if wait_until_building(killed, stage, process):
-                time.sleep(moments.uniform(0, seconds[stage]))
-                kills += 1
-            with contextlib.suppress(ProcessLookupError):  # it ended by itself
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            building = sorted(path.parent.name for path in killed.glob("*/*/*.partial"))
-            done = sorted(path.parent.parent.name for path in killed.glob("*/*/*/manifest.json"))
-            print(f"killed in {stage}: left half-built {building}, done {done}", flush=True)
-        if start(killed, arguments).wait() != 0:
-            sys.exit("the run after the kills failed")
-        same = hashes(whole) == hashes(killed)
-        print(f"after {kills} kills: {hashes(killed)}: {'identical' if same else 'DIFFERENT'}")
-        sys.exit(0 if same else 1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    log = arguments.out / "kills.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    if not arguments.show:
+        first, _, last = arguments.seeds.partition("-")
+        done = {(row["flow"], row["seed"]) for row in rows}
+        with System(arguments.out.absolute()) as system:
+            for flow in arguments.flow or FLOWS:
+                whole = system.undisturbed(flow)
+                for seed in range(int(first), int(last or first) + 1):
+                    if (flow, seed) not in done:
+                        found = trial(system, whole, flow, seed)
+                        rows += found
+                        with log.open("a") as stream:
+                            stream.writelines(json.dumps(row) + "\n" for row in found)
+    print(f"{matrix(rows)}\n\n{len(rows)} kills, {sum(not row['same'] for row in rows)} of them in runs that differ")
+    sys.exit(0 if all(row["same"] for row in rows) else 1)
 
 
 if __name__ == "__main__":

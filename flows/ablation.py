@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger
 from flows import run_logging
 from flows.train import run_stage
 from tasks.ablation import TASK
+from tasks.sharing import chosen_task_runner
 from tsrec.ablation import build_ablation, plan_ablation
 from tsrec.config import Ablation, Config
 from tsrec.pipeline import PlannedStage
@@ -21,6 +22,7 @@ run_logging.install()
     name="ablation",
     flow_run_name="ablation-{ablation.name}",
     persist_result=False,
+    task_runner=chosen_task_runner(),
     on_failure=[run_logging.log_refusal],
 )
 def ablation(

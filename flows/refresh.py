@@ -9,6 +9,7 @@ from prefect.states import Completed
 from flows import run_logging
 from flows.train import run_stages
 from tasks.refresh import TASK
+from tasks.sharing import chosen_task_runner
 from tsrec import refresh as refreshing
 from tsrec.config import Config
 
@@ -19,6 +20,7 @@ run_logging.install()
     name="refresh",
     flow_run_name="refresh-{config.dataset}",
     persist_result=False,
+    task_runner=chosen_task_runner(),
     on_failure=[run_logging.log_refusal],
 )
 def refresh(config: Config = Config()) -> State[str]:  # noqa: B008  (frozen, and the UI's form shows its values)

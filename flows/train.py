@@ -23,6 +23,7 @@ from tasks import (
     sa_init,
     sids,
 )
+from tasks.sharing import chosen_task_runner
 from tsrec import pipeline
 from tsrec.config import Config
 from tsrec.data import loss_lines
@@ -55,6 +56,7 @@ run_logging.install()
     name="train",
     flow_run_name="train-{config.dataset}",
     persist_result=False,
+    task_runner=chosen_task_runner(),
     on_failure=[run_logging.log_refusal],
 )
 def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, and the UI's form shows its values)

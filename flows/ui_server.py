@@ -5,7 +5,10 @@ but this server. Reports are looked up by data set and fingerprint, in the store
 a store can be asked for.
 """
 
+import flows.settings  # noqa: F401, I001  (before anything imports prefect)
+
 import base64
+import contextlib
 import hmac
 import json
 import os
@@ -86,10 +89,13 @@ def _find_report(stores: Sequence[str], dataset: str, fingerprint: str) -> str |
     """The page of a sound report artifact of one of the stores."""
     if not (_DATASET.fullmatch(dataset) and _FINGERPRINT.fullmatch(fingerprint)):
         return None
-    for store in stores:
-        root = ArtifactStore(store).root
+    for name in stores:
+        store = ArtifactStore(name)
+        root = store.root
         folder = root / dataset / "report" / fingerprint
         page = folder / "report.html"
+        with contextlib.suppress(ArtifactError):  # an S3 store that does not answer shows what is here
+            _fetch(store, dataset, fingerprint, page)
         if not page.is_file() or not page.resolve().is_relative_to(root.resolve()):
             continue
         try:
@@ -101,6 +107,14 @@ def _find_report(stores: Sequence[str], dataset: str, fingerprint: str) -> str |
             continue
         return Path(artifact.file("report.html")).read_text(encoding="utf-8")
     return None
+
+
+def _fetch(store: ArtifactStore, dataset: str, fingerprint: str, page: Path) -> None:
+    """Have a report here that another machine made."""
+    if store.remote and not page.exists():
+        published = store.remote.newest(f"{dataset}/report/{fingerprint}")
+        if published:
+            store.find(published.manifest.key)
 
 
 def _knows(request: Request, auth: str) -> bool:

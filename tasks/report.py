@@ -30,8 +30,7 @@ def _link(artifact: Artifact) -> str:
     """
     path = f"/reports/{artifact.manifest.key.dataset}/{artifact.fingerprint}"
     server = str(PREFECT_API_URL.value() or "").removesuffix("/api")
-    auth = PREFECT_API_AUTH_STRING.value()
-    user, _, password = (auth.get_secret_value() if auth else "").partition(":")
+    user, _, password = str(PREFECT_API_AUTH_STRING.value() or "").partition(":")
     try:
         shown = server and httpx.head(f"{server}{path}", auth=(user, password), timeout=10).is_success
     except (httpx.HTTPError, httpx.InvalidURL):

@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from tasks.progress_artifacts import shown_progress
+from tasks.sharing import spread_of_this_run
 from tasks.showing import show
 from tsrec import pipeline
 from tsrec.errors import TsrecError
@@ -45,7 +46,7 @@ def stage_task(
         found = store.find(planned.key)
         if (artifact := found) is None:
             with shown_progress(artifact_key("progress", f"{planned.key.dataset}-{planned.name}")):
-                artifact = pipeline.build(planned, store, parents)
+                artifact = pipeline.build(planned, store, parents, spread_of_this_run())
         if publish is not None:
             show(publish, artifact)
         if found:

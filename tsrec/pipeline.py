@@ -6,7 +6,8 @@ the flow does.
 
 import hashlib
 import logging
-from collections.abc import Mapping
+import platform
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from tsrec.store import (
 logger = logging.getLogger(__name__)
 
 Bases = Mapping[str, Artifact]
+Spread = Callable[["PlannedStage", Mapping[str, Artifact], Path], None]
 PROFILE = "profile"  # in place of a model's fingerprint: the newest of these very settings
 
 STAGES: tuple[Stage, ...] = (
@@ -167,17 +169,46 @@ def record(config: Config, planned: Mapping[str, PlannedStage], store: ArtifactS
     record_run(store, config.profile or f"settings-{settings}", [stage.key for stage in planned.values()])
 
 
-def build(planned: PlannedStage, store: ArtifactStore, artifacts: Mapping[str, Artifact]) -> Artifact:
-    """Return the stage's artifact, building it from those of `artifacts` (by planned name) that are its parents, where
-    the store has none."""
+def build(
+    planned: PlannedStage, store: ArtifactStore, artifacts: Mapping[str, Artifact], spread: Spread | None = None
+) -> Artifact:
+    """Return the stage's artifact, building it where the store has none.
+
+    Args:
+        planned: the stage.
+        store: where it is looked for, and built.
+        artifacts: by planned name; those that are its parents are handed to it.
+        spread: has other processes call `make_shards` first, with what it is given.
+    """
     wanted = {role: artifacts[name] for role, name in planned.parents.items()}
 
     def make(writer: ArtifactWriter) -> None:
         bases = {role: _found(store, base) for role, base in planned.bases.items()}
         with quiet_libraries():
+            if spread and planned.stage.shards:
+                spread(planned, wanted | bases, writer.path)
             planned.stage.run(planned.config, wanted | bases, writer)
 
     return store.build(planned.key, make)
+
+
+def make_shards(planned: PlannedStage, parents: Mapping[str, Artifact], folder: Path, share: int, n_shares: int) -> int:
+    """Make every `n_shares`-th shard of a stage, from `share` on, for the process that builds the artifact in `folder`
+    and waits; how many there were to make.
+
+    Raises:
+        ConfigError: this process does not see the folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{folder} cannot be seen from {platform.node()}: workers of one run need the same store in the same place"
+        )
+    assert planned.stage.shards is not None
+    with quiet_libraries():
+        mine = planned.stage.shards(planned.config, parents, ArtifactWriter(folder))[share::n_shares]
+        for shard in mine:
+            shard.table()
+    return len(mine)
 
 
 def run(config: Config, store: ArtifactStore | None = None) -> dict[str, Artifact]:

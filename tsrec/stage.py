@@ -1,11 +1,12 @@
 """What a stage is: a name, the configuration it reads, its parents, and one function that writes its artifact."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tsrec.config import Config, Section
+from tsrec.shards import Shard
 from tsrec.store import Artifact, ArtifactWriter
 
 Parents = Mapping[str, Artifact]
@@ -23,6 +24,8 @@ class Stage:
     A refresh hands `run`, beside its parents, artifacts of the model that it refreshes: those of the stages `bases`, in
     the roles `base_role` gives them, or none of them. The first is the stage's own, which `run` then extends instead of
     starting from nothing; `extending` is the configuration that it reads in that case, where it is another.
+
+    `shards` are the pieces that `run` makes or finds in its work folder, for those who make them beforehand.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Stage:
     raw_inputs: Callable[[Any], Mapping[str, Path | str]] = lambda _: {}
     bases: tuple[str, ...] = ()
     extending: Callable[[Config], Section] | None = None
+    shards: Callable[[Any, Parents, ArtifactWriter], Sequence[Shard]] | None = None
 
     def section(self, config: Config, *, extends: bool) -> Section:
         """The configuration that `run` reads."""

@@ -13,7 +13,7 @@ from tests.keys import key_of
 from tsrec.columns import Columns as C
 from tsrec.config import EmbedConfig
 from tsrec.embed import STAGE, encoder
-from tsrec.embed.encoder import count_truncated, encode, load_encoder
+from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder
 from tsrec.errors import ConfigError, DataError, MissingDependencyError
 from tsrec.store import ArtifactStore, ArtifactWriter
 
@@ -30,8 +30,14 @@ def minilm() -> SentenceTransformer:
             pytest.skip(str(error))
 
 
+def vectors_of(encoder: SentenceTransformer, texts: list[str], batch_items: int, normalize: bool) -> np.ndarray:
+    """(N, D), row for row of `texts`."""
+    batches, places = in_batches(texts, batch_items)
+    return encode(encoder, batches, normalize)[places]
+
+
 def test_vectors_stand_in_the_order_of_the_texts(minilm: SentenceTransformer) -> None:
-    vectors = encode(minilm, TEXTS, batch_items=2, normalize=True)
+    vectors = vectors_of(minilm, TEXTS, 2, True)
     assert vectors.shape == (4, 384)
     assert vectors.dtype == np.float32
     alone = minilm.encode(TEXTS, batch_size=1, normalize_embeddings=True, show_progress_bar=False)
@@ -39,18 +45,18 @@ def test_vectors_stand_in_the_order_of_the_texts(minilm: SentenceTransformer) ->
 
 
 def test_encoding_twice_gives_the_same_bytes(minilm: SentenceTransformer) -> None:
-    assert encode(minilm, TEXTS, 2, True).tobytes() == encode(minilm, TEXTS, 2, True).tobytes()
+    assert vectors_of(minilm, TEXTS, 2, True).tobytes() == vectors_of(minilm, TEXTS, 2, True).tobytes()
 
 
 def test_equal_texts_get_equal_vectors(minilm: SentenceTransformer) -> None:
-    vectors = encode(minilm, TEXTS, batch_items=1, normalize=True)
+    vectors = vectors_of(minilm, TEXTS, 1, True)
     np.testing.assert_array_equal(vectors[0], vectors[3])
 
 
 def test_vectors_are_scaled_to_length_one_where_asked(minilm: SentenceTransformer) -> None:
     # MiniLM ends in a normalizing layer of its own; without it, only the option scales.
     bare = SentenceTransformer(modules=list(minilm.children())[:2])
-    raw, unit = (encode(bare, TEXTS, batch_items=4, normalize=normalize) for normalize in (False, True))
+    raw, unit = (vectors_of(bare, TEXTS, 4, normalize) for normalize in (False, True))
     lengths = np.linalg.norm(raw, axis=1, keepdims=True)
     assert (np.abs(lengths - 1) > 0.01).all()
     np.testing.assert_allclose(unit, raw / lengths, atol=1e-5)
@@ -89,7 +95,7 @@ def test_the_stage_writes_one_row_per_item_in_their_order(minilm: SentenceTransf
     artifact = store.build(key_of("embed"), run)
     assert artifact.table("item_embeddings")[C.ITEM].to_pylist() == ["i1", "i2", "i3", "i4"]
     vectors = artifact.matrix("item_embeddings", C.EMBEDDING)
-    np.testing.assert_allclose(vectors[:3], encode(minilm, TEXTS[:3], 64, True), atol=1e-5)
+    np.testing.assert_allclose(vectors[:3], vectors_of(minilm, TEXTS[:3], 64, True), atol=1e-5)
     assert artifact.counts == {"n_dimensions": 384, "max_tokens_read": minilm.max_seq_length, "n_truncated": 1}
 
 

@@ -67,14 +67,22 @@ class Serving:
             return None
         return answer.json() if answer.is_success and answer.content else None
 
+    def get(self, what: str) -> Any:
+        """The answer of the API, or None where there is none."""
+        try:
+            answer = httpx.get(f"{self.url}/api/{what}", timeout=30)
+        except httpx.HTTPError:
+            return None
+        return answer.json() if answer.is_success and answer.content else None
+
     def deployments(self, flow: str = "train") -> dict[str, Any]:
         """Those of a flow by name."""
         found = self.post("deployments/filter", {"flows": {"name": {"any_": [flow]}}})
         return {deployment["name"]: deployment for deployment in found}
 
-    def start(self, deployment: str, flow: str = "train", **config: Any) -> str:
-        """The id of a run, made as the form makes it: with every field of its configuration."""
-        known = self.deployments(flow)[deployment]
+    def start(self, deployment: str, **config: Any) -> str:
+        """The id of a run, made as the form makes it: with every field."""
+        known = self.deployments()[deployment]
         parameters = {"config": known["parameters"]["config"] | config}
         return str(self.post(f"deployments/{known['id']}/create_flow_run", {"parameters": parameters})["id"])
 

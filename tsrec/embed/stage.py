@@ -1,29 +1,46 @@
-"""The embed stage: `items` in, `item_embeddings` out."""
+"""The embed stage: `items` in, `item_embeddings` out; shard by shard, so that a killed run goes on where it was."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
+from sentence_transformers import SentenceTransformer
 
 from tsrec.columns import Columns as C
 from tsrec.config import EmbedConfig
 from tsrec.embed.checking import check_vectors
-from tsrec.embed.encoder import count_truncated, encode, load_encoder, raw_inputs
+from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder, raw_inputs
+from tsrec.shards import Shard, tables_of
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter, base_role
 from tsrec.unchanged import unchanged_rows
 
 _BASE = base_role("embed")
+_SHARD_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """What is encoded, in shards: items `new` (M,), item `new[i]` as row `places[i]` (M,) of all shards' vectors;
+    `known` (N,) is the base's row of every item that needs none, else -1."""
+
+    encoder: SentenceTransformer
+    known: np.ndarray
+    new: np.ndarray
+    places: np.ndarray
+    shards: Sequence[Shard]
 
 
 def run(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write `item_embeddings`, one row per item in the order of `items`; what a base holds is not encoded again."""
     items = parents["ingest"].frame("items", [C.ITEM, C.TEXT])
-    encoder = load_encoder(config.encoder, config.device)
     texts = items[C.TEXT].tolist()
-    known = np.full(len(items), -1)
-    if _BASE in parents:
-        known = unchanged_rows(items, parents[base_role("ingest")].frame("items", [C.ITEM, C.TEXT]), (C.TEXT,))
-    new = np.flatnonzero(known < 0)
-    parts = [encode(encoder, [texts[row] for row in new], config.batch_items, config.normalize)] if len(new) else []
+    encoding = _encoding(config, parents, out)
+    encoder, known, new = encoding.encoder, encoding.known, encoding.new
+    tables = tables_of(encoding.shards, "embedding", "text")
+    parts = [np.concatenate([_matrix(table) for table in tables])[encoding.places]] if tables else []
     if _BASE in parents:
         parts.insert(0, parents[_BASE].matrix("item_embeddings", C.EMBEDDING)[known[known >= 0]])
     order = np.concatenate([np.flatnonzero(known >= 0), new])
@@ -41,6 +58,31 @@ def run(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> None:
     )
 
 
+def _encoding(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> _Encoding:
+    items = parents["ingest"].frame("items", [C.ITEM, C.TEXT])
+    known = np.full(len(items), -1)
+    if _BASE in parents:
+        known = unchanged_rows(items, parents[base_role("ingest")].frame("items", [C.ITEM, C.TEXT]), (C.TEXT,))
+    new = np.flatnonzero(known < 0)
+    encoder = load_encoder(config.encoder, config.device)
+    batches, places = in_batches(items[C.TEXT].iloc[new].tolist(), config.batch_items)
+    shards = []
+    for start in range(0, len(batches), _SHARD_BATCHES):
+        some = batches[start : start + _SHARD_BATCHES]
+        path = out.work / f"{start}-{start + len(some)} of {config.batch_items}.parquet"
+        shards.append(Shard(path, partial(_encode, encoder, some, config.normalize), sum(map(len, some))))
+    return _Encoding(encoder, known, new, places, shards)
+
+
+def _encode(encoder: SentenceTransformer, batches: list[list[str]], normalize: bool) -> pa.Table:
+    return pa.table({C.EMBEDDING: pa.array(list(encode(encoder, batches, normalize)), type=pa.list_(pa.float32()))})
+
+
+def _matrix(table: pa.Table) -> np.ndarray:
+    values = table[C.EMBEDDING].combine_chunks()
+    return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
+
+
 STAGE = Stage(
     name="embed",
     version=1,
@@ -49,4 +91,5 @@ STAGE = Stage(
     run=run,
     raw_inputs=raw_inputs,
     bases=("embed", "ingest"),
+    shards=lambda config, parents, out: _encoding(config, parents, out).shards,
 )

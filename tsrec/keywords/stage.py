@@ -1,6 +1,8 @@
 """The keywords stage: shard by shard, so that a killed run asks the teacher only for what is missing."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,10 +14,9 @@ from tsrec.config import KeywordsConfig, OpenAIConfig
 from tsrec.keywords.keyless import KeylessTeacher
 from tsrec.keywords.openai_teacher import OpenAITeacher
 from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher
-from tsrec.progress import progress
+from tsrec.shards import Shard, tables_of
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter, base_role
-from tsrec.store.work_files import kept_table
 from tsrec.unchanged import unchanged_rows
 
 _PAID = "answers.sqlite"
@@ -24,29 +25,27 @@ _BASE, _BASE_ITEMS = base_role("keywords"), base_role("ingest")
 _SCHEMA = pa.schema([(C.ITEM, pa.string()), (C.KEYWORDS, pa.list_(pa.string())), (C.SOURCE, pa.string())])
 
 
+@dataclass(frozen=True)
+class _Asking:
+    """What is asked, in shards; `known` (N,) is the base's row of every item that needs no asking, else -1."""
+
+    keyless: KeylessTeacher
+    known: np.ndarray
+    shards: Sequence[Shard]
+
+
 def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write `item_keywords`, one row per item in the order of `items`; what a base holds is not asked for again."""
-    items = parents["ingest"].frame("items", [C.ITEM, C.TITLE, C.TEXT])
-    keyless = KeylessTeacher(items, config)
-    known = _known_rows(items, parents)
-    asked = items[known < 0]
-    needs_llm = config.teacher == "openai" and len(asked) > 0
-    teacher: Teacher = OpenAITeacher(config, keyless, out.common / _PAID) if needs_llm else keyless
-    shards = []
-    with progress(desc="drawing keywords", total=len(asked), unit="item") as bar:
-        for start in range(0, len(asked), config.shard_items):
-            shard = asked.iloc[start : start + config.shard_items]
-            # Named by its rows: with another shard size, other shards.
-            path = out.work / f"{start}-{start + len(shard)}.parquet"
-            shards.append(kept_table(path, partial(_draw, teacher, shard)))
-            bar.update(len(shard))
+    asking = _asking(config, parents, out)
+    keyless, known = asking.keyless, asking.known
+    shards = tables_of(asking.shards, "drawing keywords", "item")
     drawn = [shard.replace_schema_metadata(None) for shard in shards]
     table = pa.concat_tables([_SCHEMA.empty_table(), *drawn])
     if (known >= 0).any():
         table = _with_known(table, parents[_BASE].table("item_keywords", _SCHEMA.names), known)
     out.write_table("item_keywords", table)
     if _BASE in parents:
-        out.count(n_items_known=int((known >= 0).sum()), n_items_asked=len(asked))
+        out.count(n_items_known=int((known >= 0).sum()), n_items_asked=int((known < 0).sum()))
     out.count(**{f"n_language_{language}": count for language, count in sorted(keyless.languages.items())})
     usage: Counter[str] = Counter()  # of all shards, those of earlier attempts included
     for shard_table in shards:
@@ -56,6 +55,22 @@ def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
         out.count(
             n_fallback=table[C.SOURCE].to_pylist().count(FALLBACK_SOURCE), cost_usd=_cost_usd(config.openai, usage)
         )
+
+
+def _asking(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> _Asking:
+    items = parents["ingest"].frame("items", [C.ITEM, C.TITLE, C.TEXT])
+    keyless = KeylessTeacher(items, config)
+    known = _known_rows(items, parents)
+    asked = items[known < 0]
+    needs_llm = config.teacher == "openai" and len(asked) > 0
+    teacher: Teacher = OpenAITeacher(config, keyless, out.common / _PAID) if needs_llm else keyless
+    shards = []
+    for start in range(0, len(asked), config.shard_items):
+        some = asked.iloc[start : start + config.shard_items]
+        # Named by its rows: with another shard size, other shards.
+        path = out.work / f"{start}-{start + len(some)}.parquet"
+        shards.append(Shard(path, partial(_draw, teacher, some), len(some)))
+    return _Asking(keyless, known, shards)
 
 
 def _known_rows(items: pd.DataFrame, parents: Parents) -> np.ndarray:
@@ -105,4 +120,5 @@ STAGE = Stage(
     parents=lambda _: ("ingest",),
     run=run,
     bases=("keywords", "ingest"),
+    shards=lambda config, parents, out: _asking(config, parents, out).shards,
 )

@@ -28,6 +28,7 @@ from tsrec.recommenders.explain import Explainer
 from tsrec.recommenders.recommender import Recommendation, Recommender
 from tsrec.recommenders.users import User, all_users, chosen_users, read_ids
 from tsrec.store import Artifact, Lineage, canonical_json, file_sha256, locks
+from tsrec.store.refusals import in_words
 from tsrec.store.work_files import kept_table, write_text_whole
 
 logger = logging.getLogger(__name__)
@@ -65,11 +66,16 @@ def recommend_users(lineage: Lineage, fuse: Artifact, wish: Wish) -> Batch:
     Raises:
         ConfigError: the folder holds what this function did not write, or something lies where runs must not work.
         DataError: a list of ids cannot be read, or leaves nothing to recommend.
-        ArtifactError: the model, or one that it was made from, is gone or damaged.
+        ArtifactError: the model, or one that it was made from, is gone or damaged; or the disk refuses.
     """
     folder = Path(wish.out).expanduser()
     permissions.check_writable("out", folder)
     job = _job(fuse, wish)
+    with in_words(folder):
+        return _write(lineage, fuse, wish, folder, job)
+
+
+def _write(lineage: Lineage, fuse: Artifact, wish: Wish, folder: Path, job: dict[str, Any]) -> Batch:
     folder.mkdir(parents=True, exist_ok=True)
     with locks.hold(folder / _WORK):
         if done := _finished(folder, job):

@@ -17,11 +17,10 @@ from tsrec.columns import Split
 from tsrec.config import RecommendConfig
 from tsrec.errors import ArtifactError, DataError
 from tsrec.histories import Histories
-from tsrec.progress import progress
 from tsrec.recommenders.member import Catalogue, Member
 from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, fill
+from tsrec.shards import Shard, tables_of
 from tsrec.store import Artifact
-from tsrec.store.work_files import kept_table
 
 
 @dataclass(frozen=True)
@@ -75,16 +74,30 @@ def rank_targets(
     shard: int = 4096,
 ) -> pa.Table:
     """One member's candidates; finished shards are found again in `work`."""
+    shards = target_shards(member, name, catalogue, targets, rules, work, batch=batch, shard=shard)
+    return pa.concat_tables(tables_of(shards, f"ranking by {name}", "target"))
+
+
+def target_shards(
+    member: Member,
+    name: str,
+    catalogue: Catalogue,
+    targets: Targets,
+    rules: RecommendConfig,
+    work: Path,
+    *,
+    batch: int,
+    shard: int,
+) -> list[Shard]:
+    """The pieces of `rank_targets`, of `shard` targets each."""
     popularity = catalogue.by_popularity()
-    parts = []
-    with progress(desc=f"ranking by {name}", total=len(targets.events), unit="target") as bar:
-        for rows in _shards(len(targets.events), shard):
-            # Other batches may give other last bits, so shards of another batch size are not mixed in.
-            path = work / f"{name} {rows[0]}-{rows[-1]}-{batch}.parquet"
-            make = partial(_rank_shard, member, targets, rows, rules, catalogue, popularity, batch)
-            parts.append(kept_table(path, make))
-            bar.update(len(rows))
-    return pa.concat_tables(parts)
+    shards = []
+    for rows in _shards(len(targets.events), shard):
+        # Other batches may give other last bits, so shards of another batch size are not mixed in.
+        path = work / f"{name} {rows[0]}-{rows[-1]}-{batch}.parquet"
+        make = partial(_rank_shard, member, targets, rows, rules, catalogue, popularity, batch)
+        shards.append(Shard(path, make, len(rows)))
+    return shards
 
 
 def read_candidates(artifact: Artifact, name: str, targets: Targets) -> Ranked:

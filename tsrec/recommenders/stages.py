@@ -1,11 +1,14 @@
 """The stages that turn members into lists: `candidates` of all that are not the LLM, `decode` of the LLM."""
 
+import pyarrow as pa
+
 from tsrec.columns import LLM
 from tsrec.config import Config, DecodeConfig, RecommendConfig, Section
-from tsrec.recommenders.candidates import check_targets, rank_targets, ranked_targets
+from tsrec.recommenders.candidates import Targets, check_targets, rank_targets, ranked_targets, target_shards
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.members import open_member
+from tsrec.shards import Shard, tables_of
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 
@@ -30,14 +33,19 @@ def run_candidates(rules: RecommendConfig, parents: Parents, out: ArtifactWriter
 
 def run_decode(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write the LLM's candidates; a killed run goes on at the shard it was at."""
+    targets, shards = _decoding(config, parents, out)
+    out.write_table(LLM, pa.concat_tables(tables_of(shards, f"ranking by {LLM}", "target")))
+    n_cut = int((targets.histories.positions()[targets.events] > config.own.max_history).sum())
+    out.count(n_targets=len(targets.events), n_histories_cut=n_cut)
+
+
+def _decoding(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> tuple[Targets, list[Shard]]:
     catalogue, histories = read_catalogue(parents["ingest"])
     targets = ranked_targets(histories, config.rules)
     check_targets(targets)
     llm = load_llm(parents, catalogue, config.own)
     sizes = {"batch": config.own.batch_users, "shard": config.own.shard_users}
-    out.write_table(LLM, rank_targets(llm, LLM, catalogue, targets, config.rules, out.work, **sizes))
-    n_cut = int((histories.positions()[targets.events] > config.own.max_history).sum())
-    out.count(n_targets=len(targets.events), n_histories_cut=n_cut)
+    return targets, target_shards(llm, LLM, catalogue, targets, config.rules, out.work, **sizes)
 
 
 def _member_parents(config: Config) -> tuple[str, ...]:
@@ -52,4 +60,5 @@ DECODE = Stage(
     config=lambda config: DecodeSettings(own=config.decode, rules=config.recommend),
     parents=lambda _: ("ingest", "sids", "finetune"),
     run=run_decode,
+    shards=lambda config, parents, out: _decoding(config, parents, out)[1],
 )

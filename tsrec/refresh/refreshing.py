@@ -24,6 +24,7 @@ from tsrec.refresh.rule import judge
 from tsrec.refresh.settling import wait_until_settled
 from tsrec.store import Artifact, ArtifactStore, Lineage, locks
 from tsrec.store.champions import Move, champion_of, moves_of, promote
+from tsrec.store.refusals import in_words
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,9 @@ def run(
 @contextlib.contextmanager
 def _one_at_a_time(config: Config, store: ArtifactStore) -> Iterator[None]:
     """Hold the data set's refresh; who has to wait says for whom."""
-    with locks.hold(store.root / config.dataset / "refresh"):
+    with contextlib.ExitStack() as stack:
+        with in_words(store.root):
+            stack.enter_context(locks.hold(store.root / config.dataset / "refresh"))
         yield
 
 

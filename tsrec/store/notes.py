@@ -4,18 +4,20 @@ They lie in the remote itself where the store is remote: every machine sees the 
 say.
 """
 
+from tsrec.store.refusals import in_words
 from tsrec.store.store import ArtifactStore
 from tsrec.store.work_files import write_text_whole
 
 
 def write_note(store: ArtifactStore, relative: str, text: str) -> None:
-    """Write a note, over an older one of that name."""
+    """Write a note, over an older one of that name. Raises ArtifactError where the disk refuses."""
     if store.remote:
         store.remote.write_note(relative, text)
         return
     path = store.root / relative
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text_whole(path, text)
+    with in_words(store.root):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text_whole(path, text)
 
 
 def read_notes(store: ArtifactStore, pattern: str) -> dict[str, bytes]:

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 from tsrec.errors import ArtifactError, ConfigError, CorruptArtifactError, TsrecError
 from tsrec.store.fingerprint import file_sha256
 from tsrec.store.manifest import MANIFEST_NAME, Manifest
+from tsrec.store.refusals import in_words
 from tsrec.store.work_files import write_text_whole
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ _UPLOAD = "upload-"
 _MOMENT = "%Y%m%dT%H%M%S"
 _ATTEMPTS = 4  # at one transfer, beyond those that fsspec's file system makes itself
 _FIRST_PAUSE_S = 0.2
+_WHAT_NEXT = "is it up, and are address and credentials right? Run the same command again to go on"
 
 
 class PublishedManifest(Manifest):
@@ -69,7 +71,8 @@ class RemoteMirror:
             raise ConfigError(f"store {url}: {error}; for S3 install the extra: pip install 'tsrec[s3]'") from None
         digest = hashlib.sha256(url.encode()).hexdigest()[:16]
         self.cache = Path.home() / ".cache" / "tsrec" / "stores" / digest
-        self.cache.mkdir(parents=True, exist_ok=True)
+        with in_words(self.cache):
+            self.cache.mkdir(parents=True, exist_ok=True)
         self._damaged: set[tuple[str, str]] = set()  # artifact and upload
 
     def newest(self, relative: str) -> Published | None:
@@ -199,7 +202,7 @@ class RemoteMirror:
         except TsrecError:
             raise
         except Exception as error:
-            raise ArtifactError(f"store {self.url}: {type(error).__name__}: {error}") from error
+            raise ArtifactError(f"store {self.url}: {_said(error)}; {_WHAT_NEXT}") from error
 
     def _named_uploads(self, relative: str) -> set[str]:
         copies = [self._read(number, path) for number, path in self._manifest_paths(relative).items()]
@@ -253,14 +256,18 @@ class RemoteMirror:
                 return transfer()
             except Exception as error:
                 if attempt < _ATTEMPTS and not isinstance(error, PermissionError):
-                    logger.warning("%s: %s: %s; trying again", what, type(error).__name__, error)
+                    logger.warning("%s: %s; trying again", what, _said(error))
                     time.sleep(_FIRST_PAUSE_S * 3 ** (attempt - 1))
                 elif isinstance(error, CorruptArtifactError):
                     raise
                 else:
-                    what_next = "run the same command again to go on"
-                    raise ArtifactError(f"{what} failed: {type(error).__name__}: {error}; {what_next}") from error
+                    raise ArtifactError(f"{what} failed: {_said(error)}; {_WHAT_NEXT}") from error
         raise AssertionError("unreachable")
+
+
+def _said(error: Exception) -> str:
+    """An error of somebody's library, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _numbered(paths: Iterable[str]) -> dict[int, str]:

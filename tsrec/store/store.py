@@ -18,6 +18,7 @@ from tsrec.errors import ArtifactError, CorruptArtifactError
 from tsrec.store import locks
 from tsrec.store.artifact import WORK_NAME, Artifact, ArtifactWriter
 from tsrec.store.manifest import MANIFEST_NAME, ArtifactKey, Manifest, host_facts
+from tsrec.store.refusals import in_words
 from tsrec.store.remote import Published, RemoteMirror
 from tsrec.store.work_files import flush
 
@@ -52,10 +53,10 @@ class ArtifactStore:
         """Return the artifact of `key`, calling `make` to write it where it does not exist yet.
 
         If `make` raises or the process dies, nothing appears in the store; the writer's `work` folder stays for the
-        next attempt.
+        next attempt. Raises ArtifactError where the disk refuses (see `refusals`).
         """
         final = self.root / key.path
-        with locks.hold(final):
+        with in_words(self.root), locks.hold(final):
             existing = self._settle(key)  # whoever held the lock before us may have built it
             if existing:
                 return existing

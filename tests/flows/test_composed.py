@@ -1,0 +1,141 @@
+"""What `compose.yaml` runs, without Docker: its commands and environments on a real PostgreSQL and a real S3 API."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.flows.compose_file import ROOT, compose_text, interpolated
+from tests.flows.postgres import postgres_programs, serve_postgres
+from tests.flows.served import free_port
+
+pytest.importorskip("s3fs", reason="pip install -e '.[dev]'")
+pytest.importorskip("moto", reason="pip install -e '.[dev]'")
+
+from tests.store.s3_server import serve_s3
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(postgres_programs() is None, reason="no initdb: apt-get install postgresql"),
+]
+PATIENCE_S = 300
+PASSWORDS = {
+    "TSREC_USER": "ops",
+    "TSREC_PASSWORD": "what the UI asks",
+    "DATABASE_PASSWORD": "d@ta/b%se",
+    "STORE_USER": "storeuser",
+    "STORE_PASSWORD": "storepassword",
+}
+
+
+class Composed:
+    """The services of the file as processes, each with a home of its own, and the places that Compose would give."""
+
+    def __init__(self, folder: Path, variables: dict[str, str], places: dict[str, str]) -> None:
+        self.folder, self.places = folder, places
+        self.services = interpolated(compose_text(), variables)["services"]
+
+    def _start(self, name: str, more: str = "") -> subprocess.Popen[bytes]:
+        words = [word.replace("4200", self.places["port"]) for word in self.services[name]["command"]]
+        programs = {"uvicorn": [sys.executable, "-m", "uvicorn"], "python": [sys.executable], "sh": ["sh"]}
+        words = [*programs[words[0]], *words[1:]]
+        words[-1] = words[-1].replace("exec tsrec", f"exec {sys.executable} -m flows.cli") + more
+        home = self.folder / name
+        home.mkdir()
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "AWS_"))}
+        given = {key: self.places.get(key, value) for key, value in self.services[name]["environment"].items()}
+        extra = {"HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        if "PREFECT_SERVER_DATABASE_HOST" in given:
+            extra["PREFECT_SERVER_DATABASE_PORT"] = self.places["PREFECT_SERVER_DATABASE_PORT"]
+        with (self.folder / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(words, cwd=ROOT, env=inherited | given | extra, stdout=log, stderr=log)
+
+    def once(self, name: str) -> None:
+        """A service that ends."""
+        assert self._start(name).wait(120) == 0, self.log(name)
+
+    @contextmanager
+    def running(self, name: str, more: str = "") -> Iterator[None]:
+        process = self._start(name, more)
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()[-3000:]
+
+
+def test_a_schedule_runs_to_its_end_behind_a_password(tmp_path: Path, shop: Path, shop_settings: list[str]) -> None:
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    profile = tmp_path / "shop.yaml"
+    profile.write_text("dataset: shop\n")
+    settings = "".join(f" --set '{setting}'" for setting in shop_settings)
+    with ExitStack() as stack:
+        s3 = stack.enter_context(serve_s3())
+        database = stack.enter_context(serve_postgres(free_port(), PASSWORDS["DATABASE_PASSWORD"]))
+        places = {
+            "port": str(port),
+            "AWS_ENDPOINT_URL": s3.url,
+            "PREFECT_SERVER_DATABASE_HOST": database.host,
+            "PREFECT_SERVER_DATABASE_PORT": str(database.port),
+            "PREFECT_API_URL": f"{url}/api",
+            "TSREC_READ_ROOTS": str(tmp_path.parent),
+        }
+        composed = Composed(tmp_path, {**PASSWORDS, "TSREC_PROFILES": str(profile)}, places)
+        composed.once("bucket")
+        stack.enter_context(composed.running("server"))
+        _wait(lambda: _answers(url), lambda: composed.log("server"))
+        assert httpx.post(f"{url}/api/deployments/filter", json={}).status_code == 401
+        api = stack.enter_context(httpx.Client(base_url=url, auth=("ops", "what the UI asks"), timeout=30))
+        stack.enter_context(composed.running("worker", settings))
+
+        def found(what: str) -> list[Any]:
+            answer = api.post(f"/api/{what}/filter", json={})
+            answer.raise_for_status()
+            return answer.json()  # type: ignore[no-any-return]
+
+        made = _wait(lambda: found("deployments"), lambda: composed.log("worker"))
+        train = next(deployment for deployment in made if deployment["entrypoint"].startswith("flows.train"))
+        schedule = [{"schedule": {"interval": 30}, "active": True}]
+        api.post(f"/api/deployments/{train['id']}/schedules", json=schedule).raise_for_status()
+        ended = ("COMPLETED", "FAILED", "CRASHED")
+        run = _wait(
+            lambda: next((run for run in found("flow_runs") if run["state_type"] in ended), None),
+            lambda: composed.log("worker"),
+        )
+        assert run["state_type"] == "COMPLETED", (run["state"], composed.log("worker"))
+        assert run["auto_scheduled"]
+        shown = {artifact["key"]: artifact["data"] for artifact in found("artifacts")}
+        assert "report-shop" in shown, (sorted(shown), composed.log("worker"))
+        page = shown["report-shop"].partition("](")[2].partition(")")[0]
+        assert httpx.get(f"{url}{page}").status_code == 401
+        assert "<html" in api.get(page).text, "made by the worker, in S3 for the server"
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/api/health").is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _wait(look: Callable[[], Any], log: Callable[[], str]) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.5)
+    raise AssertionError(log())
