@@ -80,9 +80,9 @@ class Serving:
         found = self.post("deployments/filter", {"flows": {"name": {"any_": [flow]}}})
         return {deployment["name"]: deployment for deployment in found}
 
-    def start(self, deployment: str, **config: Any) -> str:
-        """The id of a run, made as the form makes it: with every field."""
-        known = self.deployments()[deployment]
+    def start(self, deployment: str, flow: str = "train", **config: Any) -> str:
+        """The id of a run, made as the form makes it: with every field of its configuration."""
+        known = self.deployments(flow)[deployment]
         parameters = {"config": known["parameters"]["config"] | config}
         return str(self.post(f"deployments/{known['id']}/create_flow_run", {"parameters": parameters})["id"])
 

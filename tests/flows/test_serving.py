@@ -136,6 +136,15 @@ def test_the_report_is_one_click_away(served: Serving) -> None:
     assert "sandbox" in page.headers["Content-Security-Policy"]
 
 
+def test_an_ablation_runs_from_its_form(served: Serving) -> None:
+    run = served.start("shop", flow="ablation")
+    served.wait_state(run, "Completed")
+    page = (served.log.parent / "ablations" / "ablation" / "table.md").read_text()
+    assert "| SA-Init + TS-Align (reference) |" in page and "failed" not in page
+    tasks = served.tasks(run)
+    assert "finetune (run 4 of 4: shop, neither, seed 1)" in tasks and "compare" in tasks
+
+
 def test_a_second_run_of_a_data_set_is_queued_and_another_data_set_is_not(served: Serving) -> None:
     first = _training(served)
     second, other = served.start("shop"), served.start("other")

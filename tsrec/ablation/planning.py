@@ -92,11 +92,13 @@ class Plan:
 
     def words(self) -> Iterator[str]:
         """What is asked for, what is shared, and what is there already, in lines."""
-        n_variants, n_seeds = len(self.ablation.variants), len(self.ablation.seeds)
-        yield (
-            f"{self.ablation.name}: {n_variants} variants x {len(self.configs)} data sets x {n_seeds} seeds = "
-            f"{len(self.runs)} runs, {self.ablation.split} targets"
-        )
+        factors = {
+            "variant": len(self.ablation.variants),
+            "data set": len(self.configs),
+            "seed": len(self.ablation.seeds),
+        }
+        asked = " x ".join(_counted(n, what) for what, n in factors.items())
+        yield f"{self.ablation.name}: {asked} = {_counted(len(self.runs), 'run')}, {self.ablation.split} targets"
         there = {(name, a.manifest.key.path) for name, store in self.stores.items() for a in store.list()}
         for shared in (True, False):
             mine = [work for work in self.work if (work.n_runs > 1) is shared]
@@ -104,7 +106,9 @@ class Plan:
             what = "shared by runs" if shared else "of one run alone"
             names = list(dict.fromkeys(work.stage.stage.name for work in mine))
             counts = ", ".join(f"{name} {sum(work.stage.stage.name == name for work in mine)}" for name in names)
-            yield f"  {len(mine)} artifacts {what}, {found} of them there already" + (f": {counts}" if counts else "")
+            yield f"  {_counted(len(mine), 'artifact')} {what}, {found} of them there already" + (
+                f": {counts}" if counts else ""
+            )
         for twin, run in self.twins():
             yield f"  {run.words} is the same model as {twin.variant}: its settings change nothing there"
 
@@ -167,3 +171,7 @@ def _planned(ablation: Ablation, config: Config, store: ArtifactStore) -> tuple[
 def _few(config: Config, field: str) -> int:
     before: int | None = getattr(config.recommend, field)
     return min(before or _FEW, _FEW)
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"

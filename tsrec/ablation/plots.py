@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from tsrec.ablation.comparing import DATASET, DIFFERENCE, MEAN, SEED, STD, VARIANT
 from tsrec.ablation.planning import Plan
@@ -55,6 +56,7 @@ def curves_plot(plan: Plan, curves: pd.DataFrame) -> bytes:
             for place, (_, run) in enumerate(mine.groupby(SEED)):
                 label = variant.name if place == 0 else None
                 axes.plot(run["step"], run["loss_per_item"], color=LINES[number % len(LINES)], lw=1.1, label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(f"{dataset}: step")
         axes.set_ylabel("loss on valid (nats per item)")
         if axes.get_legend_handles_labels()[0]:
