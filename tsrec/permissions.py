@@ -17,7 +17,7 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel
 
@@ -98,7 +98,7 @@ def check_readable(name: str, path: str | Path) -> None:
 def check_url(name: str, url: str) -> None:
     """Raise ConfigError, naming the field `name`, where raw files at `url` may not be read."""
     allowed = _listed(READ_URLS)
-    if not any(_is_below(url, entry) for entry in allowed) or ".." in url.split("/"):
+    if not any(_is_below(url, entry) for entry in allowed) or ".." in unquote(url).split("/"):
         raise ConfigError(
             f"{name}: runs on this machine may read raw files below {', '.join(allowed) or 'no address'}, not {url}; "
             f"whoever operates it can add an address to the environment variable {READ_URLS}"

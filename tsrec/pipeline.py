@@ -14,7 +14,7 @@ from pathlib import Path
 from tsrec import backbone, data, embed, evaluate, finetune, keywords, permissions, recommenders, report, sa_init, sids
 from tsrec.config import Config, Section, canonical, with_overrides
 from tsrec.devices import resolve_device
-from tsrec.errors import ArtifactError, ConfigError
+from tsrec.errors import ArtifactError, ConfigError, DataError
 from tsrec.promotion import promote_first
 from tsrec.quiet import quiet_libraries
 from tsrec.recommenders.models import find_model
@@ -188,6 +188,7 @@ def build(
             if spread and planned.stage.shards:
                 spread(planned, wanted | bases, writer.path)
             planned.stage.run(planned.config, wanted | bases, writer)
+        _check_unchanged(planned)
 
     return store.build(planned.key, make)
 
@@ -231,6 +232,13 @@ def build_all(config: Config, stages: Mapping[str, PlannedStage], store: Artifac
         logger.info("%s: %s", name, planned.key.path)
         artifacts[name] = build(planned, store, artifacts)
     return artifacts
+
+
+def _check_unchanged(planned: PlannedStage) -> None:
+    """Raise DataError where what was read from outside the store is not what the fingerprint says: files grow."""
+    for name, read in planned.stage.raw_inputs(planned.config).items():
+        if isinstance(read, Path) and read.is_file() and known_sha256(read) != planned.key.raw_inputs.get(name):
+            raise DataError(f"{read}: has changed, or come, since this run began; run again to read it as it is now")
 
 
 def _found(store: ArtifactStore, artifact: Artifact) -> Artifact:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.data.conftest import EVENTS, ITEMS, Ingest
+from tsrec.config import IngestConfig, InteractionColumns
+from tsrec.data import STAGE
 from tsrec.errors import ConfigError, DataError
 
 
@@ -87,7 +89,9 @@ def test_a_server_that_gives_no_marks_is_read_every_time(ingest: Ingest, server:
     assert ingest({}, path=None, **_named(server)).table("interactions")["item_id"].to_pylist()[-1] == "b"
 
 
-@pytest.mark.parametrize("path", ["/private/secrets.csv", "/logs.csv", "/log/../private/secrets.csv"])
+@pytest.mark.parametrize(
+    "path", ["/private/secrets.csv", "/logs.csv", "/log/../private/secrets.csv", "/log/%2e%2e/private/secrets.csv"]
+)
 def test_other_addresses_are_refused_and_never_asked(ingest: Ingest, server: Files, path: str) -> None:
     server.files["/private/secrets.csv"] = server.files["/logs.csv"] = EVENTS.encode()
     with pytest.raises(ConfigError, match=r"ingest\.interactions_file: "):
@@ -132,3 +136,23 @@ def test_parts_through_fsspec(ingest: Ingest, server: Files, monkeypatch: pytest
     assert ingest({}, path=None, **named).table("interactions").equals(ingest().table("interactions"))
     with pytest.raises(DataError, match="no file fits this pattern"):
         ingest({}, path=None, **named | {"interactions_file": "memory://bucket/nothing-*.csv"})
+
+
+def test_parts_of_one_name_in_folders_that_name_a_column(
+    ingest: Ingest, server: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import fsspec
+
+    for day, item in ((24, "a"), (25, "b")):
+        rows = f"user_id,item_id\nu,{item}\nu,c\n".encode()
+        fsspec.filesystem("memory").pipe(f"/days/log/day=2026-11-{day}/part-0.csv", rows)
+    monkeypatch.setenv("TSREC_READ_URLS", f"{server.url}/log,memory://days")
+    named = {**_named(server), "interactions_file": "memory://days/log/day=*/*.csv"}
+    columns = {"timestamp": "day"}
+    artifact = ingest({}, path=None, interaction_columns=columns, **named)
+    assert artifact.table("interactions")["item_id"].to_pylist() == ["a", "c", "b", "c"]
+    config = IngestConfig(source="tables", interaction_columns=InteractionColumns(timestamp="day"), **named)
+    assert [name for name in STAGE.raw_inputs(config) if name.startswith("interactions")] == [
+        "interactions/day=2026-11-24/part-0.csv",
+        "interactions/day=2026-11-25/part-0.csv",
+    ]

@@ -150,7 +150,9 @@ class IngestConfig(Section):
         None, description="Keep events before this time: a date (2018, 20140720, ISO; UTC), or the raw number."
     )
     duplicates: Literal["drop", "keep"] = Field(
-        "drop", description="Events of the same user, item and time: drop all but the first, or keep them."
+        "drop",
+        description="Events of the same user, item and time, and files of interactions with the same bytes: drop all "
+        "but the first, or keep them.",
     )
     max_loss: float = runtime(  # whether a run stops, not what it makes
         0.3,

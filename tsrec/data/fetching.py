@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -37,8 +38,9 @@ def is_copy(path: Path) -> bool:
     return path.is_relative_to(_copies())
 
 
-def fetch(url: str, field: str) -> list[Path]:
-    """Local copies of the file that `url` names, or of all that fit it where it is a pattern (not of http).
+def fetch(url: str, field: str) -> list[tuple[Path, str]]:
+    """Local copies of the file that `url` names, or of all that fit it where it is a pattern (not of http); with each
+    its name: its place below the folders that the pattern names whole.
 
     Args:
         url: http(s), or any URL that fsspec knows.
@@ -53,12 +55,14 @@ def fetch(url: str, field: str) -> list[Path]:
     permissions.check_url(field, url)
     try:
         if urlsplit(url).scheme in ("http", "https"):
-            return [_fetch_http(url, field)]
+            copy = _fetch_http(url, field)
+            return [(copy, copy.name)]
         filesystem, path = fsspec.core.url_to_fs(url)
         found = sorted(filesystem.glob(path)) if glob.has_magic(path) else [path]
         if not found:
             raise DataError(f"{url}: no file fits this pattern; see {field}")
-        return [_fetch_fsspec(filesystem, str(one), url, field) for one in found]
+        whole = "/".join(takewhile(lambda part: not glob.has_magic(part), path.split("/")[:-1]))
+        return [(_fetch_fsspec(filesystem, one, url, field), one[len(whole) :].lstrip("/")) for one in map(str, found)]
     except (httpx.HTTPError, OSError, ImportError) as error:
         reason = str(error) or type(error).__name__
         raise DataError(f"{url}: cannot be read ({reason.splitlines()[0]}); see {field}, and run again") from None

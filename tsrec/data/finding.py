@@ -71,7 +71,7 @@ def find_files(
     """
     named = getattr(config, f"{role}_file")
     if named is not None and is_url(named):
-        copies = [RawFile(path, path.name) for path in fetch(named, f"ingest.{role}_file")]
+        copies = [RawFile(path, name) for path, name in fetch(named, f"ingest.{role}_file")]
         return _in_order(_with_splits(copies, config, role, given=True))
     if config.path is None:
         raise ConfigError(f"ingest.path: source {config.source!r} needs the folder of the raw files")

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
+from tsrec.data.arrival import lacks_line_end, once_each
 from tsrec.data.cleaning import clean_items
 from tsrec.data.events import SPLITS, EventReader, Events
 from tsrec.data.filtering import filter_events, k_core, renumber
@@ -41,6 +42,7 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write `items` (in order of id), `interactions` (in order of user id and time) and what was lost."""
     item_files, event_files = SOURCES[config.source].files(config)
     losses = LossReport(config.max_loss)
+    event_files = _arrived(config, item_files, event_files, out, losses)
     items = _read_items(config, item_files, out, losses)
     reader = _read_events(config, item_files, event_files, pd.Index(items[C.ITEM]), out, losses)
     events, user_ids = _select(config, reader, out, losses)
@@ -60,13 +62,34 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
     losses.write(out)
 
 
+def _arrived(
+    config: IngestConfig,
+    item_files: Sequence[RawFile],
+    event_files: Sequence[RawFile],
+    out: ArtifactWriter,
+    losses: LossReport,
+) -> Sequence[RawFile]:
+    """The files of interactions that are read; of what comes twice, and of what may be cut, word is given."""
+    files = [*item_files, *event_files]
+    cut = [file.path for file in files if lacks_line_end(file.path)]
+    read = once_each(event_files) if config.duplicates == "drop" else event_files
+    n_repeated = len(event_files) - len(read)
+    out.count(n_files_without_line_end=len(cut), n_files_repeated=n_repeated)
+    hint = f"e.g. {cut[0]}: its last row may be cut" if cut else ""
+    losses.add(len(cut), len(files), "files stop within a line", hint=hint)
+    losses.add(n_repeated, len(event_files), "files have the bytes of another with interactions, and are skipped")
+    return read
+
+
 def _read_items(
     config: IngestConfig, files: Sequence[RawFile], out: ArtifactWriter, losses: LossReport
 ) -> pd.DataFrame:
     source = SOURCES[config.source]
     frames: list[pd.DataFrame] = []
-    totals, seen = Counter[str](), set[str]()
+    totals, seen = Counter[str](), set[str]()  # `seen` in the file that is read
     for batch in progress(source.items(config, files), desc="reading items", unit="batch"):
+        if batch.first_row == 1:
+            seen.clear()
         nameless = no_ids(batch.rows[C.ITEM])
         if nameless.any():
             row = batch.first_row + int(np.argmax(nameless))
@@ -84,12 +107,15 @@ def _read_items(
     n_rows = totals.pop("n_items", 0)
     if not n_rows:
         raise DataError(f"{_place(files)}: the table holds no items")
+    items = pd.concat(frames)
+    older = items[C.ITEM].duplicated(keep="first" if source.repeats_items else "last").to_numpy()
+    totals["n_repeated_items"] += int(older.sum())
     out.count(**totals)
     fields = ", ".join(config.text_fields)
     hint = f"their id stands for it; see ingest.text_fields ({fields}) and item_columns"
     losses.add(totals["n_items_without_text"], n_rows, "items have no text", hint=hint, stops=True)
     losses.add(totals["n_texts_cut"], n_rows, "texts are cut", hint="see ingest.max_text_chars", wanted=True)
-    return pd.concat(frames).sort_values(C.ITEM, kind="stable", ignore_index=True)
+    return items[~older].sort_values(C.ITEM, kind="stable", ignore_index=True)
 
 
 def _read_events(
