@@ -21,6 +21,7 @@ from tasks import (
     refit,
     report,
     sa_init,
+    semantics,
     sids,
 )
 from tasks.sharing import chosen_task_runner
@@ -38,6 +39,7 @@ _TASKS = {
     "sids": sids.TASK,
     "backbone": backbone.TASK,
     "sa_init": sa_init.TASK,
+    "semantics": semantics.TASK,
     "finetune": finetune.TASK,
     "decode": decode.TASK,
     **members.TASKS,

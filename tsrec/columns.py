@@ -29,6 +29,7 @@ class Columns:
     CODE = "code"
     TOKEN = "token"
     N_ITEMS = "n_items"
+    TITLES = "titles"
     # semantic IDs and vectors
     CODES = "codes"
     EMBEDDING = "embedding"

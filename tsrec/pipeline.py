@@ -47,6 +47,7 @@ STAGES: tuple[Stage, ...] = (
     sids.STAGE,
     backbone.STAGE,
     sa_init.STAGE,
+    keywords.SEMANTICS,
     finetune.STAGE,
     recommenders.DECODE,
     *recommenders.MEMBER_STAGES,

@@ -11,6 +11,9 @@ from pydantic import BaseModel
 from tsrec import devices
 from tsrec.config import Config, EmbedConfig, FinetuneConfig, canonical
 
+ALIGNED = {"finetune": {"tasks": {"token_to_meaning": 0.1}}}
+OF_PREFIXES = {"finetune": {"semantics": "prefix", "tasks": {"token_to_meaning": 0.1}}}
+
 # (field, what is set, what else): `field` is in force under `what is set` and not under `what else`.
 CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("keywords.openai.model", {"keywords": {"teacher": "openai"}}, {}),
@@ -25,6 +28,11 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"finetune": {"tasks": {"titles_to_sid": 1}}},
         {"finetune": {"tasks": {"title_to_sid": 1}}},
     ),
+    ("finetune.semantics", ALIGNED, {"finetune": {"tasks": {"title_to_sid": 1}}}),
+    ("finetune.schedule", {"finetune": {"tasks": {"title_to_sid": 1}}}, {"finetune": {"tasks": {"titles_to_sid": 1}}}),
+    ("finetune.shared_items", {"finetune": {"tasks": {"items_to_token": 1}}}, ALIGNED),
+    *((f"semantics.{name}", OF_PREFIXES, ALIGNED) for name in ("n_keywords", "min_items", "contrast")),
+    ("semantics.teacher", ALIGNED, {}),
     *(
         (f"sids.{name}", {}, {"sids": {"import_file": "sids.json"}})
         for name in (
@@ -153,3 +161,23 @@ def test_a_model_folder_is_not_known_by_its_place(tmp_path: Path) -> None:
     assert len(marks) == 1
     named = Config.model_validate({"backbone": {"model": "org/name"}})
     assert canonical(named.backbone)["model"] == "org/name"
+
+
+def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_before() -> None:
+    """Artifacts that were made before these fields are found again."""
+    settings = canonical(FinetuneConfig(tasks={"history": 1, "token_to_meaning": 1}))
+    assert not {"semantics", "schedule", "shared_items"} & settings.keys()
+    assert settings["tasks"].keys() == {
+        "history",
+        "title_to_sid",
+        "sid_to_title",
+        "history_to_title",
+        "titles_to_sid",
+        "token_to_meaning",
+        "meaning_to_token",
+    }
+    assert "semantics" not in canonical(Config())
+    with_more = FinetuneConfig(tasks={"items_to_token": 0.5}, schedule="fading")
+    assert canonical(with_more)["tasks"]["items_to_token"] == 0.5
+    assert canonical(with_more)["schedule"] == "fading"
+    assert canonical(with_more)["shared_items"] == 4

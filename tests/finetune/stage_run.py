@@ -57,7 +57,12 @@ def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
         for file in backbone.iterdir():
             (out.directory("model") / file.name).write_bytes(file.read_bytes())
 
-    made = {"ingest": ingest, "sids": sids, "sa_init": sa_init, "backbone": copy_model}
+    def prefixes(out: ArtifactWriter) -> None:
+        named = ["<a_0><b_0>", "<a_2><b_1>"]
+        words = [["gloves"], ["glue", "tools"]]
+        out.write_table("token_semantics", pa.table({C.TOKEN: named, C.KEYWORDS: words, "description": ["", "tool"]}))
+
+    made = {"semantics": prefixes, "ingest": ingest, "sids": sids, "sa_init": sa_init, "backbone": copy_model}
     return {name: store.build(key_of(name), make) for name, make in made.items()}
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
@@ -15,6 +16,7 @@ from tsrec.config import TaskWeights, load_config
 from tsrec.finetune.tasks import TASK_NAMES, TASKS, TaskData, TaskExamples
 from tsrec.finetune.texts import cut_texts
 from tsrec.histories import build_histories
+from tsrec.item_clusters import ItemCluster
 from tsrec.sid import SidSpace
 from tsrec.training import IGNORED, Example
 
@@ -23,6 +25,8 @@ PUBLISHED = PROFILES.parent / "../shared/data/industrial/published_token_semanti
 TITLES = ["blue gloves", "wood screws", "metal glue {strong}", "toys"]
 SIDS = ["<a_0><b_0>", "<a_0><b_1>", "<a_1><b_0>", "<a_1><b_1>"]
 MEANINGS = {"<a_0>": "gloves, screws", "<b_1>": "wood and children"}
+KEYWORDS = ["gloves, glue", "toys"]
+GROUPS = [ItemCluster("<b_1>", 1, np.array([3, 1])), ItemCluster("<a_1><b_0>", 1, np.array([2, 0]))]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,8 @@ def _data(tokenizer: PreTrainedTokenizerBase, max_tokens: int = 64, **changes: S
         n_levels=2,
         tokens=list(MEANINGS),
         meanings=cut_texts(changes.get("meanings", list(MEANINGS.values())), tokenizer, max_tokens),
+        keywords=cut_texts(changes.get("keywords", KEYWORDS), tokenizer, max_tokens),
+        groups=GROUPS,
         histories=build_histories(frame, pd.Series(["i0", "i1", "i2", "i3"])),
         max_history=10,
     )
@@ -73,6 +79,15 @@ def _only(task: str, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str]
         ("titles_to_sid", 2, "<s>After blue gloves; wood screws comes the item written ", "<a_1><b_0></s>"),
         ("token_to_meaning", 2, "<s>The token <b_1> stands for", " wood and children</s>"),
         ("meaning_to_token", 2, "<s>The token that stands for wood and children is ", "<b_1></s>"),
+        ("token_to_keywords", 2, "<s>The keywords of token <a_0> are", " gloves, glue</s>"),
+        ("keywords_to_token", 2, "<s>The token with the keywords toys is ", "<b_1></s>"),
+        ("items_to_token", 2, "<s>The items toys; wood screws share the token ", "<b_1></s>"),
+        (
+            "items_to_token",
+            2,
+            "<s>The items metal glue {strong}; blue gloves share the token ",
+            "<a_1><b_0></s>",
+        ),
     ],
 )
 def test_prompt_and_answer(task: str, n: int, prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -106,17 +121,20 @@ CUT = ("wood " * 7).rstrip()  # to 8 tokens: each word is one, the first without
         ("titles_to_sid", f"<s>After {CUT}; {CUT} comes the item written ", "<a_1><b_0></s>"),
         ("token_to_meaning", "<s>The token <a_0> stands for", f" {CUT}"),
         ("meaning_to_token", f"<s>The token that stands for {CUT} is ", "<a_0></s>"),
+        ("token_to_keywords", "<s>The keywords of token <a_0> are", f" {CUT}"),
+        ("keywords_to_token", f"<s>The token with the keywords {CUT} is ", "<a_0></s>"),
+        ("items_to_token", f"<s>The items wood screws; {CUT} share the token ", "<b_1></s>"),
     ],
 )
 def test_a_cut_takes_from_the_value_and_a_cut_answer_has_no_end(
     task: str, prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    data = _data(tokenizer, 8, titles=[LONG, LONG, TITLES[0], TITLES[1]], meanings=[LONG, "toys"])
+    data = _data(tokenizer, 8, titles=[LONG, LONG, TITLES[0], TITLES[1]], meanings=[LONG, "toys"], keywords=[LONG, "x"])
     examples = _examples(task, data, tokenizer)
     read = [_read(example, tokenizer) for example in examples]
     assert (prompt, answer) in read
-    n_levels_cut = {"history_to_title": 1, "titles_to_sid": 2, "token_to_meaning": 1, "meaning_to_token": 1}
-    assert examples.is_cut.sum() == n_levels_cut.get(task, 2)
+    over_items = ("title_to_sid", "sid_to_title", "titles_to_sid", "items_to_token")
+    assert examples.is_cut.sum() == (2 if task in over_items else 1)
     assert all(text.endswith("</s>") for _, text in read if LONG[:20] not in text)
 
 

@@ -55,6 +55,7 @@ class ChatServer:
     times: list[float] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     headers: set[str] = field(default_factory=set)
+    name_field: str = "item_id"  # of what a request is about
     under_way: int = 0
     most_under_way: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -65,7 +66,7 @@ class ChatServer:
         return Counter(item_of(request)["item_id"] for request in self.requests)
 
     def reply(self, request: dict[str, Any]) -> Reply:
-        item_id = item_of(request)["item_id"]
+        item_id = item_of(request)[self.name_field]
         with self.lock:
             self.requests.append(request)
             self.times.append(time.monotonic())

@@ -5,7 +5,7 @@ Fields made with `runtime` change how a stage runs but not its result, and stay 
 
 from tsrec.config.ablation import Ablation, AblationVariant, Grid, GridDataset
 from tsrec.config.evaluate import EvaluateConfig, ReportConfig
-from tsrec.config.finetune import BackboneConfig, FinetuneConfig, LoraConfig, Precision, TaskWeights
+from tsrec.config.finetune import BackboneConfig, FinetuneConfig, LoraConfig, Precision, Semantics, TaskWeights
 from tsrec.config.grids import configs_of, load_grid
 from tsrec.config.ingest import IngestConfig, InteractionColumns, ItemColumns, TableFormat
 from tsrec.config.keywords import KeywordsConfig, OpenAIConfig
@@ -28,6 +28,7 @@ from tsrec.config.refresh import ContinueConfig, ContinuedFinetune, ContinuedSas
 from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, canonical
+from tsrec.config.semantics import ClusterSemantics, SemanticsConfig, cluster_semantics
 from tsrec.config.sids import EmbedConfig, SidsConfig
 from tsrec.config.wish import ALL_USERS, Wish
 
@@ -36,6 +37,7 @@ __all__ = [
     "Ablation",
     "AblationVariant",
     "BackboneConfig",
+    "ClusterSemantics",
     "Config",
     "ContinueConfig",
     "ContinuedFinetune",
@@ -67,6 +69,8 @@ __all__ = [
     "SaInitConfig",
     "SasRecConfig",
     "Section",
+    "Semantics",
+    "SemanticsConfig",
     "SidsConfig",
     "TableFormat",
     "TaskWeights",
@@ -74,6 +78,7 @@ __all__ = [
     "TransitionsConfig",
     "Wish",
     "canonical",
+    "cluster_semantics",
     "configs_of",
     "load_config",
     "load_grid",

@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import MODEL, Device, InForce, ResolvesTo, Section, runtime
+from tsrec.config.section import MODEL, AddedLater, Device, InForce, ResolvesTo, Section, runtime
 from tsrec.devices import precision_name
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Semantics = Literal["token", "prefix", "both"]
 
 
 class BackboneConfig(Section):
@@ -21,6 +22,9 @@ class BackboneConfig(Section):
     n_layers: int | None = Field(6, ge=1, description="Keep only the first N layers; empty: all.")
 
 
+_NEVER = AddedLater(0.0)
+
+
 class TaskWeights(Section):
     """How often an epoch sees each SFT task's examples: 1 = each once, 0.25 = another quarter each time, 0: never."""
 
@@ -29,8 +33,17 @@ class TaskWeights(Section):
     sid_to_title: float = Field(0.0, ge=0, description="An item's SID -> its title.")
     history_to_title: float = Field(0.0, ge=0, description="History of SIDs -> the next item's title.")
     titles_to_sid: float = Field(0.0, ge=0, description="History of titles -> the next item's SID.")
-    token_to_meaning: float = Field(0.0, ge=0, description="TS-Align: one SID token -> its cluster's meaning.")
-    meaning_to_token: float = Field(0.0, ge=0, description="TS-Align: a cluster's meaning -> its SID token.")
+    token_to_meaning: float = Field(0.0, ge=0, description="TS-Align: one SID token -> its cluster's description.")
+    meaning_to_token: float = Field(0.0, ge=0, description="TS-Align: a cluster's description -> its SID token.")
+    token_to_keywords: Annotated[float, _NEVER] = Field(
+        0.0, ge=0, description="TS-Align: one SID token -> its cluster's keywords."
+    )
+    keywords_to_token: Annotated[float, _NEVER] = Field(
+        0.0, ge=0, description="TS-Align: a cluster's keywords -> its SID token."
+    )
+    items_to_token: Annotated[float, _NEVER] = Field(
+        0.0, ge=0, description="TS-Align: titles of items of a cluster -> the SID token they share."
+    )
 
     def with_text(self) -> bool:
         """Whether any task holds words."""
@@ -39,6 +52,19 @@ class TaskWeights(Section):
     def with_written_history(self) -> bool:
         """Whether any task writes a history out in a prompt."""
         return bool(self.history_to_title or self.titles_to_sid)
+
+    def with_tokens(self) -> bool:
+        """Whether any task is of TS-Align: of SID tokens instead of items."""
+        return self.with_meanings() or bool(self.items_to_token)
+
+    def with_meanings(self) -> bool:
+        """Whether any task holds what a SID token means, in words."""
+        words = (self.token_to_meaning, self.meaning_to_token, self.token_to_keywords, self.keywords_to_token)
+        return any(words)
+
+    def with_alignment(self) -> bool:
+        """Whether any task ties SIDs to words without a history."""
+        return self.with_tokens() or bool(self.title_to_sid or self.sid_to_title)
 
 
 class LoraConfig(Section):
@@ -56,6 +82,25 @@ class FinetuneConfig(Section):
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
     tasks: TaskWeights = Field(TaskWeights(), description="Mixing weights of the SFT tasks.")
+    semantics: Annotated[Semantics, AddedLater("token"), InForce(lambda finetune: finetune.tasks.with_tokens())] = (
+        Field(
+            "token",
+            description="What TS-Align's tasks are about. token: every SID token by itself, all items that carry it. "
+            "prefix: every beginning of a SID, its token under its parents. both: the two, each once.",
+        )
+    )
+    schedule: Annotated[
+        Literal["mixed", "first", "fading"],
+        AddedLater("mixed"),
+        InForce(lambda finetune: finetune.tasks.with_alignment()),
+    ] = Field(
+        "mixed",
+        description="When tasks without a history are seen, as often in all: evenly (mixed), all before the first "
+        "history (first), or twice as often at the start, falling to never at the end (fading).",
+    )
+    shared_items: Annotated[int, InForce(lambda finetune: finetune.tasks.items_to_token)] = Field(
+        4, ge=2, le=32, description="Items whose titles stand in one example of items_to_token."
+    )
     method: Literal["full", "lora", "sid-rows"] = Field(
         "full", description="What is trained: every layer, LoRA adapters, or the SID rows alone (LLM frozen)."
     )

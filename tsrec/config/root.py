@@ -12,7 +12,8 @@ from tsrec.config.recommend import DecodeConfig, FuseConfig, MembersConfig, Reco
 from tsrec.config.refresh import RefreshConfig
 from tsrec.config.rules import broken_rules
 from tsrec.config.sa_init import SaInitConfig
-from tsrec.config.section import LOCAL_PATH, Section, runtime
+from tsrec.config.section import LOCAL_PATH, InForce, Section, runtime
+from tsrec.config.semantics import SemanticsConfig
 from tsrec.config.sids import EmbedConfig, SidsConfig
 from tsrec.store.manifest import SHARED
 
@@ -51,6 +52,11 @@ class Config(Section):
     sa_init: SaInitConfig = Field(
         SaInitConfig(), title="First token embeddings (sa_init)", description="Keywords -> initial token embeddings."
     )
+    semantics: Annotated[SemanticsConfig, InForce(lambda config: config.has_semantics())] = Field(
+        SemanticsConfig(),
+        title="Clusters in words (semantics)",
+        description="What TS-Align teaches beyond single tokens and templates.",
+    )
     decode: DecodeConfig = Field(
         DecodeConfig(), title="The LLM's lists (decode)", description="Constrained beam search."
     )
@@ -81,6 +87,12 @@ class Config(Section):
     def of_a_refresh(self) -> "Config":
         """The same, as a refresh of a champion builds it: no more targets are ranked than it needs."""
         return self.model_copy(update={"recommend": self.recommend.at_most(self.refresh.max_targets)})
+
+    def has_semantics(self) -> bool:
+        """Whether TS-Align teaches more than `sa_init` knows: beginnings of SIDs, or an LLM's descriptions."""
+        return self.finetune.tasks.with_meanings() and (
+            self.finetune.semantics != "token" or self.semantics.teacher != "keyless"
+        )
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":

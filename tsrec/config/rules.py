@@ -77,6 +77,17 @@ def _levels_exist(config: "Config") -> str | None:
     )
 
 
+def _tokens_are_described_once(config: "Config") -> str | None:
+    if not (config.sa_init.import_file and config.semantics.teacher == "openai" and config.has_semantics()):
+        return None
+    if config.finetune.semantics != "token":
+        return None
+    return (
+        "semantics.teacher = openai would describe single tokens, and sa_init.import_file does already; take one of "
+        "them, or set finetune.semantics to prefix or both"
+    )
+
+
 def _nothing_stands_twice(config: "Config") -> str | None:
     lists = {
         "ingest.text_fields": config.ingest.text_fields,
@@ -104,6 +115,7 @@ _RULES: tuple[Rule, ...] = (
     _prompts_fit_a_training_window,
     _something_is_trained,
     _levels_exist,
+    _tokens_are_described_once,
     _nothing_stands_twice,
     _variants_are_no_bases,
 )

@@ -1,8 +1,9 @@
 """The base of all configuration sections: frozen, strict, and precise about what a fingerprint covers.
 
 What a field means beyond its value is said where the field stands: `runtime` (how, not what), `InForce` (only under a
-condition), `ResolvesTo` (what `auto` becomes on this machine), `LOCAL_PATH`, `LOCAL_FILE` and `MODEL` (something on
-disk). `canonical` and the reading of profiles obey these marks; neither knows any section by name.
+condition), `AddedLater` (without effect at one value), `ResolvesTo` (what `auto` becomes on this machine),
+`LOCAL_PATH`, `LOCAL_FILE` and `MODEL` (something on disk). `canonical` and the reading of profiles obey these marks;
+neither knows any section by name.
 """
 
 import difflib
@@ -23,6 +24,14 @@ class InForce:
     """Marks a field that changes the result only where `where(section)` holds; elsewhere no fingerprint covers it."""
 
     where: Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class AddedLater:
+    """Marks a field that artifacts are older than: at `neutral` it means what was done before it, and no fingerprint
+    covers it, so that they are found again."""
+
+    neutral: Any
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,8 @@ NOT_IMPORTED = InForce(lambda section: not section.import_file)
 def canonical(section: BaseModel) -> dict[str, Any]:
     """The section as plain JSON values, as a fingerprint covers it: what is in force, `auto` as what it stands for.
 
-    Left out are `runtime` fields, fields that are not in force, and models in local folders: their content counts.
+    Left out are `runtime` fields, fields that are not in force or came later and are neutral, and models in local
+    folders: their content counts.
     """
     written = section.model_dump(mode="json")
     result: dict[str, Any] = {}
@@ -173,6 +183,8 @@ def _is_covered(section: BaseModel, field: FieldInfo, value: Any) -> bool:
     if isinstance(extra, dict) and extra.get("runtime"):
         return False
     if any(mark.is_model for mark in _marks(field, OnDisk)) and Path(value).expanduser().is_dir():
+        return False
+    if any(value == mark.neutral for mark in _marks(field, AddedLater)):
         return False
     return all(mark.where(section) for mark in _marks(field, InForce))
 

@@ -3,6 +3,7 @@
 Knows the artifacts of the base by their roles; nothing of how they were made, or of who asks for a refresh.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ from transformers import AutoTokenizer, PreTrainedModel
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.errors import ArtifactError
-from tsrec.finetune.tasks import TaskExamples
+from tsrec.finetune.meanings import meanings_of
+from tsrec.finetune.tasks import TaskData, TaskExamples
 from tsrec.histories import Histories
 from tsrec.sid import SidSpace
 from tsrec.sid_tokens import first_sid_id
 from tsrec.stage import Parents
-from tsrec.store import Artifact, base_role
+from tsrec.store import base_role
 from tsrec.training import Example, Examples
 from tsrec.unchanged import unchanged_rows
 
@@ -31,11 +33,12 @@ _EVENT = [C.USER, C.ITEM, C.TIMESTAMP]
 @dataclass(frozen=True)
 class Chosen:
     """What a training that goes on sees: (E,) bool `events` of the histories, (N,) bool `items`, (M,) bool `tokens`
-    that have a meaning; all that is new, and a draw of the rest. `counts` to record."""
+    that have a meaning, (G,) bool `groups` of items; all that is new, and a draw of the rest. `counts` to record."""
 
     events: np.ndarray
     items: np.ndarray
     tokens: np.ndarray
+    groups: np.ndarray
     counts: dict[str, int]
 
     def of(self, examples: TaskExamples, histories: Histories) -> "Some":
@@ -44,6 +47,7 @@ class Chosen:
             "items": self.items,
             "events": self.events[histories.target_events(Split.TRAIN)],
             "tokens": self.tokens,
+            "groups": self.groups,
         }[examples.task.over]
         return Some(examples, np.flatnonzero(chosen))
 
@@ -63,9 +67,10 @@ class Some:
         return self._examples[int(self._rows[index])]
 
 
-def choose(parents: Parents, histories: Histories, replay: float, seed: int) -> Chosen:
+def choose(parents: Parents, histories: Histories, data: TaskData | None, replay: float, seed: int) -> Chosen:
     """What is new since the base (events of train that it did not train on, items with another title, tokens without a
-    meaning before), and a share `replay` of everything else, drawn at random.
+    meaning before, beginnings of SIDs and groups with such an item), and a share `replay` of everything else, drawn at
+    random. `data` is what the text tasks are made of, where there are any.
 
     Of events, whole users are drawn: one window then holds many of them, where single ones would cost a window each.
     """
@@ -74,27 +79,20 @@ def choose(parents: Parents, histories: Histories, replay: float, seed: int) -> 
     is_new_item = unchanged_rows(items, before, (C.TITLE,)) < 0
     is_train = histories.splits == Split.TRAIN.value
     is_new_event = is_train & _is_new_event(histories, items[C.ITEM].to_numpy(dtype=object), parents)
-    known = meanings_of(parents[base_role("sa_init")])
-    is_new_token = np.array([token not in known for token in meanings_of(parents["sa_init"])], dtype=bool)
+    is_new_token = _is_new_token(parents, data, is_new_item)
+    is_new_group = np.array([is_new_item[group.items].any() for group in (data.groups if data else ())], dtype=bool)
     is_seen_again = (random.random(histories.n_users) < replay)[histories.users()]
     return Chosen(
         events=is_new_event | (is_train & is_seen_again),
         items=is_new_item | (random.random(len(is_new_item)) < replay),
         tokens=is_new_token | (random.random(len(is_new_token)) < replay),
+        groups=is_new_group | (random.random(len(is_new_group)) < replay),
         counts={
             "n_new_events": int(is_new_event.sum()),
             "n_known_events": int((is_train & ~is_new_event).sum()),
             "n_new_items": int(is_new_item.sum()),
         },
     )
-
-
-def meanings_of(sa_init: Artifact) -> dict[str, str]:
-    """Token -> what its cluster means: the description where there is one, else the keywords."""
-    # Not through pandas, where a missing description is NaN, which passes for a text.
-    rows = sa_init.table("token_semantics", [C.TOKEN, "description", C.KEYWORDS]).to_pylist()
-    meanings = {row[C.TOKEN]: row["description"] or ", ".join(row[C.KEYWORDS]) for row in rows}
-    return {token: meaning for token, meaning in meanings.items() if meaning}
 
 
 def newly_used(parents: Parents) -> np.ndarray:
@@ -121,6 +119,18 @@ def trained_rows(parents: Parents, model: PreTrainedModel, folder: Path, space: 
     embedding: Any = model.get_input_embeddings()
     rows: torch.Tensor = embedding.weight.detach()[n_text : n_text + space.n_tokens].clone().float()
     return rows
+
+
+def _is_new_token(parents: Parents, data: TaskData | None, is_new_item: np.ndarray) -> np.ndarray:
+    """(M,) bool: single tokens that meant nothing in the base; beginnings of the SID of an item that is new."""
+    if data is None:
+        return np.zeros(0, dtype=bool)
+    known = meanings_of(parents[base_role("sa_init")])
+    new_sids = [data.sids[int(item)] for item in np.flatnonzero(is_new_item)]
+    touched = {sid[: end.end()] for sid in new_sids for end in re.finditer(">", sid)}
+    return np.array(
+        [token in touched if token.count("<") > 1 else token not in known for token in data.tokens], dtype=bool
+    )
 
 
 def _is_new_event(histories: Histories, item_ids: np.ndarray, parents: Parents) -> np.ndarray:

@@ -9,7 +9,8 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import FinetuneConfig
 from tsrec.errors import DataError
-from tsrec.finetune.continuing import choose, meanings_of
+from tsrec.finetune.continuing import choose
+from tsrec.finetune.meanings import groups_of, read_meanings
 from tsrec.finetune.sequences import HistoryExamples
 from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, TaskExamples
 from tsrec.finetune.texts import cut_texts
@@ -18,6 +19,10 @@ from tsrec.sid import SidSpace, format_sid
 from tsrec.sid_tokens import opening_token, sid_token_ids
 from tsrec.stage import Parents
 from tsrec.training import Example, Examples, Mixture
+
+# The stream that the sample of valid is drawn from: the number of tasks there were when it was chosen. Another number
+# would draw another sample, and so end every training elsewhere.
+_VALID_STREAM = 7
 
 
 @dataclass(frozen=True)
@@ -57,22 +62,24 @@ def build_examples(
     )
     codes = parents["sids"].matrix("item_sids", C.CODES)
     item_tokens = sid_token_ids(first_sid, space, codes)  # (n_items, L)
-    texts = _text_tasks(config, parents, histories, codes, tokenizer)
+    data = _task_data(config, parents, histories, codes, tokenizer) if config.tasks.with_text() else None
+    texts = _text_tasks(config, data, tokenizer)
     opening, task = opening_token(tokenizer), TASK_NAMES.index(HISTORY_TASK)
     window, overlap = config.window_items, config.window_overlap
-    chosen = None if replay is None else choose(parents, histories, replay, config.seed)
+    chosen = None if replay is None else choose(parents, histories, data, replay, config.seed)
     among = chosen.events if chosen else None
     packed = HistoryExamples(histories, item_tokens, Split.TRAIN, window, overlap, opening, task, among)
     parts: dict[int, tuple[Examples, float]] = {task: (packed, config.tasks.history)}
     for mine in texts:
         seen = mine if chosen is None else chosen.of(mine, histories)
         parts[TASK_NAMES.index(mine.task.name)] = (seen, getattr(config.tasks, mine.task.name))
-    mixture = Mixture(parts, config.epochs, config.seed)
+    schedules = {TASK_NAMES.index(mine.task.name): config.schedule for mine in texts if mine.task.over != "events"}
+    mixture = Mixture(parts, config.epochs, config.seed, schedules)
     if not len(mixture):
         raise DataError("nothing to train on: no user has two train events, or every weight in finetune.tasks is 0")
     # On valid the prompt is as long as in evaluation: all context that a window holds.
     valid = HistoryExamples(histories, item_tokens, Split.VALID, window, window - 1, opening, task)
-    drawn = np.random.default_rng([config.seed, len(TASK_NAMES)]).permutation(len(valid))[: config.max_valid_histories]
+    drawn = np.random.default_rng([config.seed, _VALID_STREAM]).permutation(len(valid))[: config.max_valid_histories]
     cut = {f"n_texts_cut_{mine.task.name}": int(mine.is_cut.sum()) for mine in texts}
     return RunExamples(
         train=mixture,
@@ -82,6 +89,7 @@ def build_examples(
             "n_train_examples": len(mixture),
             "n_valid_examples": len(drawn),
             "n_texts_cut": sum(cut.values()),
+            **({"n_first_examples": mixture.n_first} if mixture.n_first else {}),
             **cut,
             **(chosen.counts if chosen else {}),
         },
@@ -89,25 +97,31 @@ def build_examples(
 
 
 def _text_tasks(
+    config: FinetuneConfig, data: TaskData | None, tokenizer: PreTrainedTokenizerBase
+) -> list[TaskExamples]:
+    """The text tasks that have a weight."""
+    wanted = [task for task in TASKS if getattr(config.tasks, task.name)]
+    return [TaskExamples(task, data, tokenizer) for task in wanted] if data else []
+
+
+def _task_data(
     config: FinetuneConfig,
     parents: Parents,
     histories: Histories,
     codes: np.ndarray,
     tokenizer: PreTrainedTokenizerBase,
-) -> list[TaskExamples]:
-    """The text tasks that have a weight."""
-    wanted = [task for task in TASKS if getattr(config.tasks, task.name)]
-    if not wanted:
-        return []
+) -> TaskData:
     titles = parents["ingest"].frame("items", [C.TITLE])[C.TITLE].tolist()
-    meanings = meanings_of(parents["sa_init"])
-    data = TaskData(
+    meanings = read_meanings(parents, config.semantics)
+    has_title = np.array([bool(title) for title in titles], dtype=bool)
+    return TaskData(
         titles=cut_texts(titles, tokenizer, config.max_text_tokens),
         sids=[format_sid(sid) for sid in codes],
         n_levels=codes.shape[1],
         tokens=list(meanings),
-        meanings=cut_texts(list(meanings.values()), tokenizer, config.max_text_tokens),
+        meanings=cut_texts([meaning.description for meaning in meanings.values()], tokenizer, config.max_text_tokens),
+        keywords=cut_texts([meaning.keywords for meaning in meanings.values()], tokenizer, config.max_text_tokens),
+        groups=groups_of(codes, has_title, config) if config.tasks.items_to_token else [],
         histories=histories,
         max_history=config.max_history,
     )
-    return [TaskExamples(task, data, tokenizer) for task in wanted]

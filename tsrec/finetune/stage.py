@@ -6,7 +6,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from tsrec.causal_lm import max_tokens
 from tsrec.columns import Columns as C
-from tsrec.config import ContinuedFinetune, FinetuneConfig
+from tsrec.config import Config, ContinuedFinetune, FinetuneConfig
 from tsrec.errors import ConfigError
 from tsrec.finetune.continuing import newly_used, trained_rows
 from tsrec.finetune.examples import build_examples
@@ -96,11 +96,16 @@ def _recipe(config: FinetuneConfig) -> Recipe:
     )
 
 
+def _parents(config: Config) -> tuple[str, ...]:
+    semantics = ("semantics",) if config.has_semantics() else ()
+    return ("ingest", "sids", "sa_init", *semantics, "backbone")
+
+
 STAGE = Stage(
     name="finetune",
     version=3,
     config=lambda config: config.finetune,
-    parents=lambda _: ("ingest", "sids", "sa_init", "backbone"),
+    parents=_parents,
     run=run,
     bases=("finetune", "ingest", "sa_init"),
     extending=lambda config: ContinuedFinetune(whole=config.finetune, go_on=config.refresh.training),

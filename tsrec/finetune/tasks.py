@@ -17,11 +17,13 @@ from transformers import PreTrainedTokenizerBase
 from tsrec.columns import Split
 from tsrec.finetune.texts import Texts
 from tsrec.histories import Histories
+from tsrec.item_clusters import ItemCluster
 from tsrec.sid_tokens import closing_token, opening_token
 from tsrec.training import IGNORED, Example
 
-Over = Literal["items", "events", "tokens"]
-"""What the rows of a task stand for: items, train targets, or SID tokens that have a meaning."""
+Over = Literal["items", "events", "tokens", "groups"]
+"""What the rows of a task stand for: items, train targets, SID tokens that have a meaning, or groups of items that
+share a token. Tasks over all but train targets are alignment: they tie SIDs to words without a history."""
 
 HISTORY_TASK = "history"
 _KEPT = 1 << 15  # examples per task that later epochs need not encode again: at most some 100 MB
@@ -30,13 +32,16 @@ _CANDIDATES = 16  # lengths are counted value by value; joined, they may differ 
 
 @dataclass(frozen=True)
 class TaskData:
-    """What tasks are made of: `titles`, and `sids` of `n_levels` tokens, by item; `meanings` of `tokens`."""
+    """What tasks are made of: `titles`, and `sids` of `n_levels` tokens, by item; `meanings` and `keywords` of
+    `tokens`, of which some may be several, a token under its parents; `groups` of items that share a token."""
 
     titles: Texts
     sids: Sequence[str]
     n_levels: int
     tokens: Sequence[str]
     meanings: Texts
+    keywords: Texts
+    groups: Sequence[ItemCluster]
     histories: Histories
     max_history: int
 
@@ -64,9 +69,10 @@ class SftTask:
     over: Over
 
 
-def _whole(values: Sequence[str], n_tokens: int) -> Field:
-    """A field that is never cut."""
-    return Field(values.__getitem__, np.full(len(values), n_tokens), np.zeros(len(values), dtype=bool))
+def _whole(sids: Sequence[str]) -> Field:
+    """SID tokens, one or several a row: a field that is never cut."""
+    n_tokens = np.array([sid.count("<") for sid in sids], dtype=np.int64)
+    return Field(sids.__getitem__, n_tokens, np.zeros(len(sids), dtype=bool))
 
 
 def _text(texts: Texts) -> Field:
@@ -74,7 +80,7 @@ def _text(texts: Texts) -> Field:
 
 
 def _items(data: TaskData) -> Fields:
-    return {"title": _text(data.titles), "sid": _whole(data.sids, data.n_levels)}
+    return {"title": _text(data.titles), "sid": _whole(data.sids)}
 
 
 def _histories(data: TaskData) -> Fields:
@@ -102,9 +108,23 @@ def _histories(data: TaskData) -> Fields:
 
 
 def _tokens(data: TaskData) -> Fields:
-    return {"token": _whole(data.tokens, 1), "meaning": _text(data.meanings)}
+    return {"token": _whole(data.tokens), "meaning": _text(data.meanings), "keywords": _text(data.keywords)}
 
 
+def _groups(data: TaskData) -> Fields:
+    titles, groups = data.titles, [group.items for group in data.groups]
+    n_tokens = [int(titles.n_tokens[items].sum()) + len(items) for items in groups]  # and a separator each
+    return {
+        "token": _whole([group.token for group in data.groups]),
+        "titles": Field(
+            lambda row: "; ".join(titles.values[item] for item in groups[row]),
+            np.array(n_tokens, dtype=np.int64),
+            np.array([titles.is_cut[items].any() for items in groups], dtype=bool),
+        ),
+    }
+
+
+# A task's place is its number, which seeds its draws: new ones come last.
 TASKS: tuple[SftTask, ...] = (
     SftTask("title_to_sid", "The item titled {title} is written ", "{sid}", _items, "items"),
     SftTask("sid_to_title", "The title of item {sid} is", " {title}", _items, "items"),
@@ -112,6 +132,9 @@ TASKS: tuple[SftTask, ...] = (
     SftTask("titles_to_sid", "After {titles} comes the item written ", "{sid}", _histories, "events"),
     SftTask("token_to_meaning", "The token {token} stands for", " {meaning}", _tokens, "tokens"),
     SftTask("meaning_to_token", "The token that stands for {meaning} is ", "{token}", _tokens, "tokens"),
+    SftTask("token_to_keywords", "The keywords of token {token} are", " {keywords}", _tokens, "tokens"),
+    SftTask("keywords_to_token", "The token with the keywords {keywords} is ", "{token}", _tokens, "tokens"),
+    SftTask("items_to_token", "The items {titles} share the token ", "{token}", _groups, "groups"),
 )
 
 TASK_NAMES: tuple[str, ...] = (HISTORY_TASK, *(task.name for task in TASKS))

@@ -1,6 +1,5 @@
 """The keywords stage: shard by shard, so that a killed run asks the teacher only for what is missing."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,10 +9,11 @@ import pandas as pd
 import pyarrow as pa
 
 from tsrec.columns import Columns as C
-from tsrec.config import KeywordsConfig, OpenAIConfig
+from tsrec.config import KeywordsConfig
 from tsrec.keywords.keyless import KeylessTeacher
 from tsrec.keywords.openai_teacher import OpenAITeacher
 from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher
+from tsrec.keywords.usage import cost_usd, usage_of, with_usage
 from tsrec.shards import Shard, tables_of
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter, base_role
@@ -47,13 +47,11 @@ def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
     if _BASE in parents:
         out.count(n_items_known=int((known >= 0).sum()), n_items_asked=int((known < 0).sum()))
     out.count(**{f"n_language_{language}": count for language, count in sorted(keyless.languages.items())})
-    usage: Counter[str] = Counter()  # of all shards, those of earlier attempts included
-    for shard_table in shards:
-        usage.update(_usage(shard_table))
+    usage = usage_of(shards)
     out.count(**usage)
     if config.teacher == "openai":
         out.count(
-            n_fallback=table[C.SOURCE].to_pylist().count(FALLBACK_SOURCE), cost_usd=_cost_usd(config.openai, usage)
+            n_fallback=table[C.SOURCE].to_pylist().count(FALLBACK_SOURCE), cost_usd=cost_usd(config.openai, usage)
         )
 
 
@@ -91,26 +89,10 @@ def _with_known(drawn: pa.Table, base: pa.Table, known: np.ndarray) -> pa.Table:
     return pa.concat_tables([base.cast(_SCHEMA), drawn]).take(pa.array(place))
 
 
-def _cost_usd(prices: OpenAIConfig, usage: Counter[str]) -> float:
-    dollars = (
-        usage["input_tokens"] * prices.usd_per_million_input_tokens
-        + usage["output_tokens"] * prices.usd_per_million_output_tokens
-    ) / 1e6
-    return round(dollars, 4)
-
-
 def _draw(teacher: Teacher, shard: pd.DataFrame) -> pa.Table:
     drawn = teacher.draw(shard)
     table = pa.table([pa.array(shard[C.ITEM]).cast(pa.string()), drawn.keywords, drawn.sources], schema=_SCHEMA)
-    metadata = {f"usage.{name}": str(value) for name, value in drawn.usage.items()}
-    return table.replace_schema_metadata(metadata)
-
-
-def _usage(shard: pa.Table) -> dict[str, int]:
-    metadata = shard.schema.metadata or {}
-    return {
-        key.decode().removeprefix("usage."): int(value) for key, value in metadata.items() if key.startswith(b"usage.")
-    }
+    return with_usage(table, drawn.usage)
 
 
 STAGE = Stage(

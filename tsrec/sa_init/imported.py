@@ -7,8 +7,8 @@ import numpy as np
 
 from tsrec.errors import DataError
 from tsrec.json_file import read_json
-from tsrec.sa_init.token_meaning import TokenMeaning
 from tsrec.sid import SidSpace, parse_token
+from tsrec.token_meaning import TokenMeaning
 
 
 def import_semantics(

@@ -11,8 +11,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tsrec.config import SaInitConfig
-from tsrec.sa_init.token_meaning import TokenMeaning
 from tsrec.sid import parse_token
+from tsrec.token_meaning import TokenMeaning
 
 Initializer = Callable[[Sequence[TokenMeaning], np.ndarray, PreTrainedTokenizerBase, SaInitConfig], np.ndarray]
 

@@ -14,10 +14,10 @@ from tsrec.errors import DataError
 from tsrec.sa_init.imported import import_semantics
 from tsrec.sa_init.initializers import initialize
 from tsrec.sa_init.pretrained_rows import read_input_embeddings
-from tsrec.sa_init.token_meaning import TokenMeaning, aggregate_keywords, cluster_sizes, to_table
 from tsrec.sid import SidSpace
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter, base_role
+from tsrec.token_meaning import TokenMeaning, aggregate_keywords, cluster_sizes, to_table
 
 logger = logging.getLogger(__name__)
 

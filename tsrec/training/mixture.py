@@ -4,40 +4,63 @@ The whole order is worked out beforehand from seed, weights and epochs alone, as
 when it is asked for. So a resumed run only has to know its step. Knows nothing of what an example holds.
 """
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from tsrec.training.packing import Example, Examples
 
+Schedule = Literal["mixed", "first", "fading"]
+"""When a task is seen: evenly; before all tasks that are not `first`; or less and less, down to never at the end."""
+
 
 class Mixture:
-    """All examples of a run, epoch after epoch, each epoch shuffled.
+    """All examples of a run: those that come first, then epoch after epoch; all of the first and each epoch shuffled.
 
     Args:
         parts: by number of the task, its examples and its weight: how often each is seen per epoch; see `draws`.
         epochs: passes over the mix; of the last one, the fraction is cut off that is too much.
         seed: seed of the draws (with the task's number) and of the order (with the epoch).
+        schedules: by number of the task, when it is seen, if not `mixed`; how often, all in all, is the same.
+
+    Attributes:
+        n_first: the examples of tasks that are `first`.
     """
 
-    def __init__(self, parts: Mapping[int, tuple[Examples, float]], epochs: float, seed: int) -> None:
+    def __init__(
+        self,
+        parts: Mapping[int, tuple[Examples, float]],
+        epochs: float,
+        seed: int,
+        schedules: Mapping[int, Schedule] | None = None,
+    ) -> None:
         self.epochs = epochs
         self._examples = {task: examples for task, (examples, _) in parts.items()}
-        n_epochs = math.ceil(epochs)
-        drawn = {
-            task: draws(len(examples), weight, n_epochs, np.random.default_rng([seed, task]))
-            for task, (examples, weight) in parts.items()
-        }
-        tasks, rows = [], []
+        n_epochs, schedules = math.ceil(epochs), schedules or {}
+        drawn: dict[int, list[np.ndarray]] = {}
+        first: dict[int, np.ndarray] = {}
+        for task, (examples, weight) in parts.items():
+            random = np.random.default_rng([seed, task])
+            match schedules.get(task, "mixed"):
+                case "first":
+                    [first[task]] = draws(len(examples), [weight * epochs], random)
+                case "fading":
+                    drawn[task] = draws(len(examples), fading_weights(weight, epochs), random)
+                case _:
+                    drawn[task] = draws(len(examples), [weight] * n_epochs, random)
+        tasks, rows = _joined(first)
+        order = np.random.default_rng([seed, 0, 2]).permutation(len(rows))
+        ordered = [(tasks[order], rows[order])]
         for epoch in range(n_epochs):
-            task = np.repeat(np.array(list(drawn), dtype=np.int16), [len(mine[epoch]) for mine in drawn.values()])
-            row = np.concatenate([mine[epoch] for mine in drawn.values()])
-            order = np.random.default_rng([seed, epoch, 1]).permutation(len(row))
-            order = order[: math.ceil(min(1.0, epochs - epoch) * len(row))]
-            tasks.append(task[order])
-            rows.append(row[order])
-        self._task, self._row = np.concatenate(tasks), np.concatenate(rows)
+            tasks, rows = _joined({task: mine[epoch] for task, mine in drawn.items()})
+            order = np.random.default_rng([seed, epoch, 1]).permutation(len(rows))
+            order = order[: math.ceil(min(1.0, epochs - epoch) * len(rows))]
+            ordered.append((tasks[order], rows[order]))
+        self.n_first = len(ordered[0][0])
+        self._task, self._row = (np.concatenate(arrays) for arrays in zip(*ordered, strict=True))
 
     def __len__(self) -> int:
         """Examples over all epochs."""
@@ -48,24 +71,40 @@ class Mixture:
         return self._examples[int(self._task[index])][int(self._row[index])]
 
 
-def draws(n_rows: int, weight: float, n_epochs: int, random: np.random.Generator) -> list[np.ndarray]:
-    """Which rows every epoch sees: (rows of that epoch,) int32 each.
+def fading_weights(weight: float, epochs: float) -> list[float]:
+    """The weight of every epoch, the last one as if it were whole, of a task that is seen `weight` times an epoch in
+    the mean: it falls in a straight line from twice that to 0."""
+    spans = [(epoch, min(epoch + 1, epochs)) for epoch in range(math.ceil(epochs))]
+    return [2 * weight * (1 - (start + end) / 2 / epochs) for start, end in spans]
 
-    Every epoch sees each row floor(weight) times. For the rest of the weight, the next share of a permutation of all
+
+def draws(n_rows: int, weights: Sequence[float], random: np.random.Generator) -> list[np.ndarray]:
+    """Which rows every epoch sees: (rows of that epoch,) int32 each, by the epoch's weight.
+
+    An epoch sees each row floor(weight) times. For the rest of the weight, the next share of a permutation of all
     rows: 0.25 sees each row once in four epochs. A permutation that is used up is followed by a fresh one, and no row
     comes twice where both meet.
     """
-    whole, part = divmod(weight, 1)
-    always = np.tile(np.arange(n_rows, dtype=np.int32), int(whole))
+    parts = [weight % 1 for weight in weights]
+    if len(set(parts)) == 1:  # as a product, which no number of epochs before it makes inexact
+        ends = [round(parts[0] * n_rows * (epoch + 1)) for epoch in range(len(parts))]
+    else:
+        ends = [round(n_rows * part) for part in itertools.accumulate(parts)]
     ahead = np.empty(0, dtype=np.int32)  # what is left of the current permutation
     epochs = []
-    for epoch in range(n_epochs):
-        size = round(part * n_rows * (epoch + 1)) - round(part * n_rows * epoch)
+    for weight, (start, end) in zip(weights, itertools.pairwise([0, *ends]), strict=True):
+        size = end - start
         taken, ahead = ahead[:size], ahead[size:]
         if len(taken) < size:
             fresh = random.permutation(n_rows).astype(np.int32)
             first = fresh[~np.isin(fresh, taken)][: size - len(taken)]
             ahead = fresh[~np.isin(fresh, first)]
             taken = np.concatenate([taken, first])
-        epochs.append(np.concatenate([always, taken]))
+        epochs.append(np.concatenate([np.tile(np.arange(n_rows, dtype=np.int32), int(weight)), taken]))
     return epochs
+
+
+def _joined(drawn: Mapping[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Tasks (int16) and rows (int32) of all that was drawn, task after task."""
+    tasks = np.repeat(np.array(list(drawn), dtype=np.int16), [len(rows) for rows in drawn.values()])
+    return tasks, np.concatenate([np.empty(0, dtype=np.int32), *drawn.values()])

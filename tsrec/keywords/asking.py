@@ -1,0 +1,169 @@
+"""Asking a teacher LLM many questions at once: what is asked again, and what ends it all.
+
+An answer of the wrong form is asked again, saying what was wrong. A question that still fails has no answer, and the
+caller a stand-in; an endpoint that refuses the key or the model, cannot be reached, fails on the first few questions or
+on every one is of no use, and an error. Knows nothing of what is asked.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import openai
+import regex
+
+from tsrec.config import OpenAIConfig
+from tsrec.errors import TeacherError
+from tsrec.keywords.chat_endpoint import Chat, ChatEndpoint
+from tsrec.keywords.endpoint_answers import Completion, EndpointError
+
+Answer = TypeVar("Answer", covariant=True)
+
+logger = logging.getLogger(__name__)
+
+_ASKS = 3  # the first time, and twice more after an answer that cannot be used
+_ASKS_WHEN_CUT = 2  # a limit of length does not go away
+_FIRST = 5  # an endpoint that fails on so many before it was of any use is not asked about the others
+_UNSEEN = regex.compile(r"(?V1)[\p{C}--[\u200c\u200d]]")  # control characters, but the joiners of Persian and Hindi
+
+
+class BadAnswerError(Exception):
+    """The answer cannot be used as it is; `will_do` is what of it can, should the next one be no better."""
+
+    def __init__(self, problem: str, will_do: Any = None) -> None:
+        super().__init__(problem)
+        self.will_do = will_do
+
+
+@dataclass(frozen=True)
+class Question(Generic[Answer]):
+    """What is asked about `name`, such as `item B0001`: the `chat`, handed what was wrong with the last answer, and
+    `read`, which makes an answer of a completion or raises BadAnswerError."""
+
+    name: str
+    chat: Callable[[str], Chat]
+    read: Callable[[Completion], Answer]
+
+
+class Asker:
+    """Asks one endpoint, `concurrency` questions at once.
+
+    Args:
+        schema: that endpoints with structured output hold answers to.
+        kind: what questions are about, such as `items`, for messages.
+
+    Raises:
+        ConfigError, TeacherError: the endpoint must not be asked, or there is no key for it (see `permissions`).
+    """
+
+    def __init__(self, settings: OpenAIConfig, schema: dict[str, Any], kind: str) -> None:
+        self.settings, self.kind = settings, kind
+        self.endpoint = ChatEndpoint(settings, schema)
+        self._is_of_use = False
+        self._last_problem = ""
+
+    def ask(self, questions: Sequence[Question[Answer]], usage: Counter[str]) -> list[Answer | None]:
+        """An answer for each question, None where it failed for good; what it took is counted in `usage`.
+
+        Raises:
+            TeacherError: the endpoint refuses key or model, cannot be reached, or fails on every question.
+        """
+        answers: list[Answer | None] = _run(self._ask_all(questions, usage))
+        if len(questions) > 1 and all(answer is None for answer in answers):
+            raise self._of_no_use(f"any of {len(questions)} {self.kind}")
+        return answers
+
+    async def _ask_all(self, questions: Sequence[Question[Answer]], usage: Counter[str]) -> list[Answer | None]:
+        limit = asyncio.Semaphore(self.settings.concurrency)
+        async with self.endpoint.client() as client:
+
+            async def one(question: Question[Answer]) -> Answer | None:
+                async with limit:
+                    return await self._ask(client, question, usage)
+
+            answers = await self._ask_first(client, questions, usage)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(one(question)) for question in questions[len(answers) :]]
+            except ExceptionGroup as errors:  # the other requests have been cancelled
+                raise errors.exceptions[0] from None
+        return answers + [task.result() for task in tasks]
+
+    async def _ask_first(
+        self, client: openai.AsyncOpenAI, questions: Sequence[Question[Answer]], usage: Counter[str]
+    ) -> list[Answer | None]:
+        """The first ones one by one, until one answer is of use: what an endpoint refuses is refused once."""
+        answers: list[Answer | None] = []
+        while not self._is_of_use and len(answers) < len(questions):
+            answers.append(await self._ask(client, questions[len(answers)], usage))
+            if len(answers) == _FIRST and not self._is_of_use:
+                raise self._of_no_use(f"any of the first {_FIRST} {self.kind}")
+        return answers
+
+    async def _ask(self, client: openai.AsyncOpenAI, question: Question[Answer], usage: Counter[str]) -> Answer | None:
+        problem, n_cut = "", 0
+        will_do: Answer | None = None
+        for _ in range(_ASKS):
+            try:
+                completion = await self.endpoint.complete(client, question.chat(problem), usage)
+            except EndpointError as error:
+                self._note(question.name, f"the request failed: {self.endpoint.shown(error)}")
+                break
+            try:
+                answer = question.read(completion)
+            except BadAnswerError as error:
+                if error.will_do is not None:
+                    self._is_of_use = True
+                    if will_do is not None:  # twice is enough: the first one will do
+                        break
+                    will_do = error.will_do
+                usage["n_bad_answers"] += 1
+                problem = str(error)
+                self._note(question.name, f"cannot use the answer: {problem}")
+                n_cut += completion.is_cut
+                if n_cut == _ASKS_WHEN_CUT or completion.is_filtered:
+                    break
+            else:
+                self._is_of_use = True
+                return answer
+        return will_do
+
+    def _of_no_use(self, which: str) -> TeacherError:
+        return TeacherError(
+            f"{self.endpoint.url} gave no usable answer for {which} (the last time: {self._last_problem}); check "
+            f"keywords.openai (model, base_url, temperature, timeout_s), then run again: finished shards are kept"
+        )
+
+    def _note(self, name: str, problem: str) -> None:
+        self._last_problem = problem
+        logger.warning("teacher, %s: %s", name, problem)
+
+
+def plain(text: str) -> str:
+    """A text of an answer on one line, without what cannot be seen."""
+    return " ".join(_UNSEEN.sub(" ", text).split())
+
+
+def problem_of(completion: Completion) -> str:
+    """Why a completion may hold no object of the form asked for."""
+    if completion.is_filtered:
+        return "the endpoint's filter stopped it"
+    if completion.is_cut:
+        return "it was cut off by a limit of length before it was whole; be shorter"
+    if not completion.text.strip():
+        return "it is empty"
+    return "it holds no JSON object of the form asked for"
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end, also from a notebook, whose thread has an event loop already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()

@@ -1,0 +1,156 @@
+"""The semantics stage: what beginnings of SIDs mean, and clusters in a teacher's words; for TS-Align.
+
+Where the quantizer is residual, a token of a deeper level means something only under its parents: its own cluster mixes
+the children of them all. What is asked of the teacher is kept for the whole store, so that no SA-Init, no training and
+no refresh asks for the same cluster again.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from tsrec.columns import Columns as C
+from tsrec.config import ClusterSemantics, cluster_semantics
+from tsrec.item_clusters import ItemCluster, prefix_clusters, token_clusters
+from tsrec.keywords.describing import ClusterInWords, Describer
+from tsrec.keywords.usage import cost_usd, usage_of, with_usage
+from tsrec.shards import Shard, tables_of
+from tsrec.sid import format_sid
+from tsrec.stage import Parents, Stage
+from tsrec.store import ArtifactWriter
+from tsrec.token_meaning import KeywordTable, TokenMeaning, describe
+
+logger = logging.getLogger(__name__)
+
+_PAID = "descriptions.sqlite"
+_SHARD = 256  # clusters; a killed run resumes at the next
+_TITLES_TOLD = 8
+_TEMPLATE, _FALLBACK = "template", "template-fallback"
+
+
+@dataclass(frozen=True)
+class _Described:
+    """A cluster, what it means, and the titles of its nearest items."""
+
+    cluster: ItemCluster
+    meaning: TokenMeaning
+    titles: tuple[str, ...]
+
+
+def run(config: ClusterSemantics, parents: Parents, out: ArtifactWriter) -> None:
+    """Write `token_semantics`: `token` (one, or the beginning of a SID), `level` of its last one, `n_items`,
+    `keywords`, `titles` of its nearest items, `description` and its `source`; single tokens first."""
+    codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)  # (n_items, n_levels)
+    item_ids = parents["sids"].table("item_sids", [C.ITEM])[C.ITEM].to_pylist()
+    titles = parents["ingest"].frame("items", [C.ITEM, C.TITLE]).set_index(C.ITEM)[C.TITLE].reindex(item_ids).tolist()
+    vectors = parents["embed"].frame("item_embeddings").set_index(C.ITEM)[C.EMBEDDING].reindex(item_ids)
+    embeddings = np.stack(vectors.to_list())  # (n_items, D)
+    keywords = parents["keywords"].frame("item_keywords", [C.ITEM, C.KEYWORDS]).set_index(C.ITEM)[C.KEYWORDS]
+    table = KeywordTable.of([list(own) for own in keywords.reindex(item_ids)])
+    rows: list[_Described] = []
+    n_left_out = 0
+    for classes in _contrasted(codes, config):
+        kept = [c for c in classes if len(c.items) >= config.min_items or "><" not in c.token]
+        n_left_out += len(classes) - len(kept)
+        known = dict(zip((c.token for c in classes), table.meanings(classes, config.n_keywords), strict=True))
+        for cluster in kept:
+            near = (titles[item] for item in nearest_first(embeddings, cluster.items)[:_TITLES_TOLD])
+            rows.append(_Described(cluster, known[cluster.token], tuple(title for title in near if title)))
+    if not rows:
+        logger.warning(
+            "no beginning of a SID that is longer than one token has %d items: only single tokens mean anything",
+            config.min_items,
+        )
+    descriptions, sources = _descriptions(rows, config, out)
+    out.write_table("token_semantics", _table(rows, descriptions, sources))
+    out.count(
+        n_clusters=len(rows),
+        n_prefixes_of_few_items=n_left_out,
+        n_clusters_without_keywords=sum(not row.meaning.keywords for row in rows),
+    )
+
+
+def nearest_first(embeddings: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Order a cluster's items by how near (cosine) they are to its mean; ties in the order of the items table.
+
+    Args:
+        embeddings: (n_items, D) float32.
+        items: (M,) int64.
+    """
+    mine = embeddings[items].astype(np.float64)
+    mine /= np.maximum(np.linalg.norm(mine, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return items[np.argsort(-(mine @ mine.mean(axis=0)).round(12), kind="stable")]
+
+
+def _contrasted(codes: np.ndarray, config: ClusterSemantics) -> Iterator[list[ItemCluster]]:
+    """All clusters that are wanted, in lists of those that keywords tell from one another."""
+    if config.single_tokens:
+        single = prefix_clusters(codes[:, :1]) if config.of == "prefix" else token_clusters(codes)
+        for level in range(codes.shape[1]):
+            if classes := [cluster for cluster in single if cluster.level == level]:
+                yield classes
+    if config.of == "token":
+        return
+    by_parent: dict[object, list[ItemCluster]] = defaultdict(list)
+    for cluster in prefix_clusters(codes, from_level=1):
+        parent = format_sid(codes[cluster.items[0], : cluster.level].tolist())
+        by_parent[parent if config.contrast == "siblings" else cluster.level].append(cluster)
+    yield from by_parent.values()
+
+
+def _descriptions(
+    rows: Sequence[_Described], config: ClusterSemantics, out: ArtifactWriter
+) -> tuple[list[str], list[str]]:
+    """The descriptions and their sources: the teacher's, shard by shard; the template's where there is none."""
+    templates = [describe(row.meaning.keywords, row.titles) for row in rows]
+    if config.teacher == "keyless":
+        return templates, [_TEMPLATE] * len(rows)
+    describer, own = Describer(config.openai, out.common / _PAID), f"openai:{config.openai.model}"
+    asked = [ClusterInWords(row.cluster.token, row.meaning.keywords, row.titles) for row in rows]
+    pieces = [
+        Shard(out.work / f"{start}.parquet", partial(_shard, describer, some), len(some))
+        for start in range(0, len(asked), _SHARD)
+        for some in [asked[start : start + _SHARD]]
+    ]
+    shards = tables_of(pieces, "describing clusters", "cluster")
+    told: list[str | None] = [answer for shard in shards for answer in shard[C.DESCRIPTION].to_pylist()]
+    usage = usage_of(shards)
+    out.count(**usage, n_fallback=told.count(None), cost_usd=cost_usd(config.openai, usage))
+    return (
+        [answer or template for answer, template in zip(told, templates, strict=True)],
+        [_FALLBACK if answer is None else own for answer in told],
+    )
+
+
+def _shard(describer: Describer, clusters: Sequence[ClusterInWords]) -> pa.Table:
+    answers, usage = describer.describe(clusters)
+    return with_usage(pa.table({C.DESCRIPTION: pa.array(answers, pa.string())}), usage)
+
+
+def _table(rows: Sequence[_Described], descriptions: list[str], sources: list[str]) -> pa.Table:
+    words = pa.list_(pa.string())
+    return pa.table(
+        {
+            C.TOKEN: pa.array([row.cluster.token for row in rows], pa.string()),
+            C.LEVEL: pa.array([row.cluster.level for row in rows], pa.int16()),
+            C.N_ITEMS: pa.array([len(row.cluster.items) for row in rows], pa.int32()),
+            C.KEYWORDS: pa.array([list(row.meaning.keywords) for row in rows], words),
+            C.TITLES: pa.array([list(row.titles) for row in rows], words),
+            C.DESCRIPTION: pa.array(descriptions, pa.string()),
+            C.SOURCE: pa.array(sources, pa.string()),
+        }
+    )
+
+
+SEMANTICS = Stage(
+    name="semantics",
+    version=1,
+    config=cluster_semantics,
+    parents=lambda _: ("ingest", "keywords", "embed", "sids"),
+    run=run,
+)
