@@ -7,7 +7,7 @@ import pytest
 from flows.cli import main
 from tests.ablation.conftest import GRID, ROOT
 from tsrec.ablation import plan_ablation
-from tsrec.config import Config, configs_of, load_grid
+from tsrec.config import Ablation, Config, canonical, configs_of, load_grid
 from tsrec.errors import ConfigError, DataError
 
 VARIANTS = "variants:\n  - name: full\n  - {name: random, set: [sa_init.initializer=random]}\nreference: full\n"
@@ -29,6 +29,17 @@ def test_every_grid_that_ships_is_valid(path: Path) -> None:
         assert len(found) == len(ablation.variants) * len(ablation.seeds)
         first = [found[variant.name, ablation.seeds[0]] for variant in ablation.variants]
         assert all(one != other for i, one in enumerate(first) for other in first[:i])
+
+
+def test_the_form_starts_from_the_grid_of_the_papers_claim() -> None:
+    grid, (config, _) = load_grid(ROOT / "configs" / "ablations" / "sa-init-ts-align.yaml")
+    form = Ablation(seeds=grid.seeds)
+    assert form.reference == grid.reference
+    shipped, default = configs_of(grid, config), configs_of(form, config)
+    assert list(shipped) == list(default)
+    for row, found in shipped.items():
+        assert canonical(found.sa_init) == canonical(default[row].sa_init)
+        assert canonical(found.finetune) == canonical(default[row].finetune)
 
 
 def test_settings_of_a_variant_win_over_all_others(tmp_path: Path) -> None:

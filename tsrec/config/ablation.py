@@ -22,8 +22,13 @@ class AblationVariant(Section):
     )
 
 
-_ALIGNED = ("finetune.tasks.token_to_meaning=0.25", "finetune.tasks.meaning_to_token=0.25")
-_NOT_ALIGNED = ("finetune.tasks.token_to_meaning=0", "finetune.tasks.meaning_to_token=0")
+_TASKS = ("token_to_meaning", "meaning_to_token", "token_to_keywords", "keywords_to_token", "items_to_token")
+_ALIGNED = (
+    *(f"finetune.tasks.{task}=0.25" for task in _TASKS),
+    "finetune.semantics=both",
+    "finetune.schedule=fading",
+)
+_NOT_ALIGNED = tuple(f"finetune.tasks.{task}=0" for task in _TASKS)
 _INITIALIZED, _RANDOM = "sa_init.initializer=keywords", "sa_init.initializer=random"
 _BOTH_EACH_NONE = (
     AblationVariant(name="SA-Init + TS-Align", set=(_INITIALIZED, *_ALIGNED)),
