@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsrec.item_clusters import prefix_clusters, token_clusters
+from tsrec.item_clusters import nearest_first, prefix_clusters, token_clusters
 from tsrec.sid import format_sid, format_token
 
 CODES = st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=20).map(np.array)
@@ -33,3 +33,9 @@ def test_levels_come_in_order_and_codes_by_number() -> None:
 
 def test_no_items_have_no_clusters() -> None:
     assert token_clusters(np.zeros((0, 2), dtype=int)) == prefix_clusters(np.zeros((0, 2), dtype=int)) == []
+
+
+def test_nearest_items_come_first_ties_in_order() -> None:
+    vectors = np.array([[5, 0], [0, 1], [1, 1], [2, 2]], dtype=np.float32)
+    assert nearest_first(vectors, np.array([0, 1, 2, 3])).tolist() == [2, 3, 0, 1]
+    assert nearest_first(vectors, np.array([1, 3])).tolist() == [1, 3]

@@ -1,4 +1,5 @@
-"""Item clusters: the items that share a SID token, or the beginning of a SID. Knows codes and nothing else."""
+"""Item clusters: the items that share a SID token, or the beginning of a SID. Knows codes and vectors, no
+words."""
 
 from dataclasses import dataclass
 
@@ -42,6 +43,18 @@ def prefix_clusters(codes: np.ndarray, from_level: int = 0) -> list[ItemCluster]
         for level in range(from_level, codes.shape[1])
         for prefix, items in _grouped(codes[:, : level + 1])
     ]
+
+
+def nearest_first(embeddings: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Order a cluster's items by how near (cosine) they are to its mean; ties in the order of the items table.
+
+    Args:
+        embeddings: (n_items, D) float32.
+        items: (M,) int64.
+    """
+    mine = embeddings[items].astype(np.float64)
+    mine /= np.maximum(np.linalg.norm(mine, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return items[np.argsort(-(mine @ mine.mean(axis=0)).round(12), kind="stable")]
 
 
 def _grouped(rows: np.ndarray) -> list[tuple[tuple[int, ...], np.ndarray]]:

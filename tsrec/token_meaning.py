@@ -26,7 +26,8 @@ class TokenMeaning:
     """One SID token in words. A token without items has neither keywords nor a description.
 
     Of keywords that were counted, `counts` says how many items of the cluster have each, and `scores` how much each
-    sets the cluster apart; of imported ones, nothing is known.
+    sets the cluster apart; of imported ones, nothing is known. `texts` are those of its nearest items, best first,
+    where rows are made of them.
     """
 
     token: str
@@ -35,6 +36,7 @@ class TokenMeaning:
     description: str
     counts: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 def cluster_sizes(codes: np.ndarray, space: SidSpace) -> np.ndarray:

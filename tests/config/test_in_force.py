@@ -46,6 +46,9 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         )
     ),
     ("sa_init.centre", {"sa_init": {"initializer": "keyword-string"}}, {"sa_init": {"initializer": "vocabulary-mean"}}),
+    ("sa_init.keyword_weights", {}, {"sa_init": {"pooling": "max"}}),
+    ("sa_init.pooling", {}, {"sa_init": {"initializer": "keyword-string"}}),
+    ("sa_init.n_nearest_items", {"sa_init": {"initializer": "nearest-items"}}, {}),
     ("sa_init.levels", {"sa_init": {"initializer": "vocabulary-mean"}}, {"sa_init": {"initializer": "random"}}),
 ]
 CONDITIONAL = {field for field, _, _ in CONDITIONS}
@@ -177,6 +180,15 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
         "meaning_to_token",
     }
     assert "semantics" not in canonical(Config())
+    assert canonical(Config().sa_init).keys() == {
+        "n_keywords",
+        "initializer",
+        "levels",
+        "centre",
+        "norm",
+        "random_std",
+        "seed",
+    }
     with_more = FinetuneConfig(tasks={"items_to_token": 0.5}, schedule="fading")
     assert canonical(with_more)["tasks"]["items_to_token"] == 0.5
     assert canonical(with_more)["schedule"] == "fading"

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -14,7 +13,6 @@ from tsrec.columns import Columns as C
 from tsrec.config import Config, cluster_semantics, load_config
 from tsrec.errors import ConfigError, TeacherError
 from tsrec.keywords import SEMANTICS
-from tsrec.keywords.semantics import nearest_first
 from tsrec.pipeline import plan
 from tsrec.store import Artifact, ArtifactStore
 
@@ -112,12 +110,6 @@ def test_the_template_names_keywords_and_nearest_items(store: ArtifactStore, par
     assert set(rows) == {"<a_0><b_0>", "<a_0><b_1>", "<a_1><b_0>"}  # single tokens stand in sa_init
     assert rows["<a_0><b_0>"][C.DESCRIPTION] == "strong, glue: for example Epoxy A; Epoxy B"
     assert rows["<a_0><b_0>"][C.SOURCE] == "template"
-
-
-def test_nearest_items_come_first_ties_in_order() -> None:
-    vectors = np.array([[5, 0], [0, 1], [1, 1], [2, 2]], dtype=np.float32)
-    assert nearest_first(vectors, np.array([0, 1, 2, 3])).tolist() == [2, 3, 0, 1]
-    assert nearest_first(vectors, np.array([1, 3])).tolist() == [1, 3]
 
 
 def test_beginnings_of_single_items_alone_leave_an_empty_table(

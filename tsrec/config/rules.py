@@ -77,6 +77,16 @@ def _levels_exist(config: "Config") -> str | None:
     )
 
 
+def _weights_are_known(config: "Config") -> str | None:
+    own = config.sa_init
+    if not own.import_file or own.initializer != "keywords" or own.keyword_weights == "uniform":
+        return None
+    return (
+        f"sa_init.keyword_weights = {own.keyword_weights} needs counted keywords, and nobody counted those of "
+        "sa_init.import_file; set it to uniform"
+    )
+
+
 def _tokens_are_described_once(config: "Config") -> str | None:
     if not (config.sa_init.import_file and config.semantics.teacher == "openai" and config.has_semantics()):
         return None
@@ -115,6 +125,7 @@ _RULES: tuple[Rule, ...] = (
     _prompts_fit_a_training_window,
     _something_is_trained,
     _levels_exist,
+    _weights_are_known,
     _tokens_are_described_once,
     _nothing_stands_twice,
     _variants_are_no_bases,

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from tsrec.columns import Columns as C
 from tsrec.config import ClusterSemantics, cluster_semantics
-from tsrec.item_clusters import ItemCluster, prefix_clusters, token_clusters
+from tsrec.item_clusters import ItemCluster, nearest_first, prefix_clusters, token_clusters
 from tsrec.keywords.describing import ClusterInWords, Describer
 from tsrec.keywords.usage import cost_usd, usage_of, with_usage
 from tsrec.shards import Shard, tables_of
@@ -73,18 +73,6 @@ def run(config: ClusterSemantics, parents: Parents, out: ArtifactWriter) -> None
         n_prefixes_of_few_items=n_left_out,
         n_clusters_without_keywords=sum(not row.meaning.keywords for row in rows),
     )
-
-
-def nearest_first(embeddings: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Order a cluster's items by how near (cosine) they are to its mean; ties in the order of the items table.
-
-    Args:
-        embeddings: (n_items, D) float32.
-        items: (M,) int64.
-    """
-    mine = embeddings[items].astype(np.float64)
-    mine /= np.maximum(np.linalg.norm(mine, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    return items[np.argsort(-(mine @ mine.mean(axis=0)).round(12), kind="stable")]
 
 
 def _contrasted(codes: np.ndarray, config: ClusterSemantics) -> Iterator[list[ItemCluster]]:

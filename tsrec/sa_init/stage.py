@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from transformers import AutoTokenizer
 from tsrec.columns import Columns as C
 from tsrec.config import Config, SaInitConfig
 from tsrec.errors import DataError
+from tsrec.item_clusters import nearest_first, token_clusters
 from tsrec.sa_init.imported import import_semantics
 from tsrec.sa_init.initializers import initialize
 from tsrec.sa_init.pretrained_rows import read_input_embeddings
@@ -29,6 +31,8 @@ def run(config: SaInitConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
     """
     space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
     meanings = _meanings(config, parents, space, out)
+    if config.initializer == "nearest-items":
+        meanings = _with_texts(meanings, parents, config.n_nearest_items)
     out.write_table("token_semantics", to_table(meanings))
 
     folder = parents["backbone"].file("model")
@@ -80,6 +84,22 @@ def _meanings(
     return aggregate_keywords(codes, item_keywords, item_titles, space, config.n_keywords)
 
 
+def _with_texts(meanings: Sequence[TokenMeaning], parents: Mapping[str, Artifact], most: int) -> list[TokenMeaning]:
+    """The same with the texts of each token's nearest items."""
+    codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)  # (n_items, n_levels)
+    item_ids = parents["sids"].table("item_sids", [C.ITEM])[C.ITEM].to_pylist()
+    texts, vectors = (
+        _by_item(parents["ingest"], "items", C.TEXT),
+        _by_item(parents["embed"], "item_embeddings", C.EMBEDDING),
+    )
+    embeddings = np.array([vectors[item] for item in item_ids], dtype=np.float32)  # (n_items, D)
+    nearest = {
+        cluster.token: tuple(texts[item_ids[item]] or "" for item in nearest_first(embeddings, cluster.items)[:most])
+        for cluster in token_clusters(codes)
+    }
+    return [replace(meaning, texts=nearest.get(meaning.token, ())) for meaning in meanings]
+
+
 def _by_item(artifact: Artifact, table: str, column: str) -> dict:
     columns = artifact.table(table, [C.ITEM, column])
     return dict(zip(columns[C.ITEM].to_pylist(), columns[column].to_pylist(), strict=True))
@@ -106,10 +126,11 @@ def _mean_cosine(rows: np.ndarray) -> float:
 
 
 def parents_of(config: Config) -> tuple[str, ...]:
-    """Imported semantics need neither items' keywords nor their titles."""
-    if config.sa_init.import_file:
-        return ("sids", "backbone")
-    return ("ingest", "keywords", "sids", "backbone")
+    """Imported semantics need neither items' keywords nor their titles; only rows made of items need embeddings."""
+    words = () if config.sa_init.import_file else ("ingest", "keywords")
+    if config.sa_init.initializer == "nearest-items":
+        words = ("ingest", *words[1:], "embed")
+    return (*words, "sids", "backbone")
 
 
 def raw_inputs(config: SaInitConfig) -> dict[str, Path]:
