@@ -99,7 +99,12 @@ def _add_run(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     run = parsers.add_parser("run", help="build every stage that is missing; print the metrics and where the report is")
     _add_config(run)
     run.add_argument("--no-prefect", action="store_true", help="the same stages without a Prefect flow")
-    run.set_defaults(command=lambda o: commands.run(o.profile, o.set, with_prefect=not o.no_prefect))
+    run.add_argument(
+        "--force-from", metavar="STAGE", help="run this stage and all that follows again, though artifacts exist"
+    )
+    run.set_defaults(
+        command=lambda o: commands.run(o.profile, o.set, with_prefect=not o.no_prefect, force_from=o.force_from)
+    )
 
 
 def _add_refresh(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

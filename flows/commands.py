@@ -15,7 +15,7 @@ from tsrec.store import Artifact, ArtifactStore
 from tsrec.store.champions import champion_of
 
 
-def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool) -> None:
+def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool, force_from: str | None = None) -> None:
     """Build what is missing, then print the metrics, where the report is, and what to try next."""
     config = load_config(profile, overrides)
     if with_prefect:
@@ -28,9 +28,9 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool) ->
     if with_prefect:
         from flows.train import train
 
-        train(config)
+        train(config, force_from)
     else:
-        pipeline.run(config)
+        pipeline.run(config, force_from=force_from)
     from tsrec.data import loss_lines
     from tsrec.evaluate.summary import headline, metrics_table
 

@@ -52,7 +52,9 @@ class ServedFlow:
 
 
 FLOWS = (
-    ServedFlow("flows.train.train", "The whole pipeline. Stages whose artifact exists show as Cached."),
+    ServedFlow(
+        "flows.train.train", "The whole pipeline. Stages whose artifact exists show as Cached.", ("force_from",)
+    ),
     ServedFlow(
         "flows.refresh.refresh",
         "New data, taken up by what the champion was made from.",

@@ -3,8 +3,10 @@
 import flows.settings  # noqa: F401, I001  (before anything imports prefect)
 
 from collections.abc import Mapping
+from typing import Annotated
 
 from prefect import flow, get_run_logger
+from pydantic import Field
 
 from flows import run_logging
 from tasks import (
@@ -25,7 +27,7 @@ from tasks import (
     sids,
 )
 from tasks.sharing import chosen_task_runner
-from tsrec import pipeline
+from tsrec import forcing, pipeline
 from tsrec.config import Config
 from tsrec.data import loss_lines
 from tsrec.pipeline import PlannedStage
@@ -50,6 +52,7 @@ _TASKS = {
     "report": report.TASK,
 }
 
+ForceFrom = Annotated[str, Field(json_schema_extra={"enum": [stage.name for stage in pipeline.STAGES]})]
 
 run_logging.install()
 
@@ -61,11 +64,15 @@ run_logging.install()
     task_runner=chosen_task_runner(),
     on_failure=[run_logging.log_refusal],
 )
-def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, and the UI's form shows its values)
+def train(
+    config: Config = Config(),  # noqa: B008  (frozen, and the UI's form shows its values)
+    force_from: ForceFrom | None = None,
+) -> dict[str, str]:
     """From raw files to a trained, evaluated, explained recommender.
 
     Args:
         config: All settings, section by section; without a profile, those of MovieLens-100K.
+        force_from: A stage that is run again, with all that follows, though its artifacts exist.
 
     Returns:
         stage -> folder of its artifact.
@@ -77,7 +84,11 @@ def train(config: Config = Config()) -> dict[str, str]:  # noqa: B008  (frozen, 
     logger = get_run_logger()
     stages = pipeline.check(config)  # before the store is opened: it may lie where it must not
     store = ArtifactStore(config.store)
+    if force_from:
+        stages = forcing.force(stages, force_from, store)
     artifacts = run_stages(config, stages, store)
+    if force_from:
+        forcing.finish(stages, force_from, store)
     promote_first(store, config.dataset, artifacts)
     for line in loss_lines(artifacts["ingest"]):
         logger.info("raw data: %s", line)

@@ -43,7 +43,7 @@ def stage_task(
 
     # Any: with `return_state=True` Prefect unwraps the State that names the artifact Cached.
     def find_or_build(planned: PlannedStage, store: ArtifactStore, parents: Parents) -> Any:
-        found = store.find(planned.key)
+        found = planned.found_in(store)
         if (artifact := found) is None:
             with shown_progress(artifact_key("progress", f"{planned.key.dataset}-{planned.name}")):
                 artifact = pipeline.build(planned, store, parents, spread_of_this_run())

@@ -167,3 +167,11 @@ def test_a_run_records_what_it_uses_so_that_no_other_profile_takes_it(
     assert not garbage.artifacts
     assert {run.goal for run in garbage.kept_runs} >= {artifacts["report"].manifest.key.path, page.path}
     store.delete(page)
+
+
+def test_a_run_can_be_forced_from_a_stage_on(artifacts: dict[str, Artifact], config: Config) -> None:
+    again = pipeline.run(config, force_from="evaluate")
+    anew = {name for name, artifact in again.items() if artifact.manifest.created != artifacts[name].manifest.created}
+    assert anew == {"evaluate", "report"}
+    files = {name: artifact.manifest.files for name, artifact in artifacts.items()}
+    assert again["evaluate"].manifest.files == files["evaluate"]  # the same bytes

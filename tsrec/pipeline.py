@@ -11,7 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tsrec import backbone, data, embed, evaluate, finetune, keywords, permissions, recommenders, report, sa_init, sids
+from tsrec import (
+    backbone,
+    data,
+    embed,
+    evaluate,
+    finetune,
+    forcing,
+    keywords,
+    permissions,
+    recommenders,
+    report,
+    sa_init,
+    sids,
+)
 from tsrec.config import Config, Section, canonical, with_overrides
 from tsrec.devices import resolve_device
 from tsrec.errors import ArtifactError, ConfigError, DataError
@@ -65,7 +78,7 @@ class PlannedStage:
 
     `name` is the stage's, with the variant after a colon (`decode:seed2`) for a further LLM; `parents` maps the role
     that the stage calls a parent by to the name of the planned stage that makes it; `bases` maps the roles of what it
-    extends to artifacts that are there already.
+    extends to artifacts that are there already. An artifact made before `anew_since` (ISO, UTC) counts as missing.
     """
 
     name: str
@@ -74,6 +87,12 @@ class PlannedStage:
     key: ArtifactKey
     parents: dict[str, str]
     bases: dict[str, Artifact] = field(default_factory=dict)
+    anew_since: str = ""
+
+    def found_in(self, store: ArtifactStore) -> Artifact | None:
+        """The finished, verified artifact, or None."""
+        artifact = store.find(self.key)
+        return artifact if artifact and artifact.manifest.created >= self.anew_since else None
 
 
 def plan(config: Config, bases: Bases | None = None, goal: Stage = report.STAGE) -> dict[str, PlannedStage]:
@@ -191,7 +210,7 @@ def build(
             planned.stage.run(planned.config, wanted | bases, writer)
         _check_unchanged(planned)
 
-    return store.build(planned.key, make)
+    return store.build(planned.key, make, planned.anew_since)
 
 
 def make_shards(planned: PlannedStage, parents: Mapping[str, Artifact], folder: Path, share: int, n_shares: int) -> int:
@@ -213,14 +232,19 @@ def make_shards(planned: PlannedStage, parents: Mapping[str, Artifact], folder: 
     return len(mine)
 
 
-def run(config: Config, store: ArtifactStore | None = None) -> dict[str, Artifact]:
+def run(config: Config, store: ArtifactStore | None = None, force_from: str | None = None) -> dict[str, Artifact]:
     """Build every artifact of a run that does not exist yet, and return all of them by planned name.
 
-    Its model becomes the champion where the data set has none.
+    Its model becomes the champion where the data set has none. `force_from` names a stage that is run again, with what
+    follows, though its artifacts exist.
     """
     stages = check(config)  # before the store is opened: it may lie where it must not
     store = store or ArtifactStore(config.store)
+    if force_from:
+        stages = forcing.force(stages, force_from, store)
     artifacts = build_all(config, stages, store)
+    if force_from:
+        forcing.finish(stages, force_from, store)
     promote_first(store, config.dataset, artifacts)
     return artifacts
 

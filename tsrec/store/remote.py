@@ -90,13 +90,16 @@ class RemoteMirror:
                 return published
         return None
 
-    def publish(self, relative: str, folder: Path, manifest: Manifest) -> Published:
-        """Copy the finished artifact in `folder` up, unless another was first; say which copy counts now."""
+    def publish(self, relative: str, folder: Path, manifest: Manifest, *, over: bool = False) -> Published:
+        """Copy the finished artifact in `folder` up, unless another was first; say which copy counts now.
+
+        `over`: what is there already is to be replaced.
+        """
         with self._reached():
             # The name for our manifest is fixed by this one look: if it is taken when we are done, another was first.
             paths = self._manifest_paths(relative)
             first = self._newest(relative, paths)
-        if first:
+        if first and not over:
             return first
         number = max(paths, default=0) + 1
         upload = f"{_UPLOAD}{datetime.now(UTC).strftime(_MOMENT)}-{uuid4().hex[:12]}"

@@ -49,16 +49,17 @@ class ArtifactStore:
         with locks.hold(self.root / key.path):
             return self._settle(key)
 
-    def build(self, key: ArtifactKey, make: Callable[[ArtifactWriter], None]) -> Artifact:
+    def build(self, key: ArtifactKey, make: Callable[[ArtifactWriter], None], since: str = "") -> Artifact:
         """Return the artifact of `key`, calling `make` to write it where it does not exist yet.
 
-        If `make` raises or the process dies, nothing appears in the store; the writer's `work` folder stays for the
-        next attempt. Raises ArtifactError where the disk refuses (see `refusals`).
+        One that was made before `since` (ISO, UTC) is made again, and stands until the new one is whole. If `make`
+        raises or the process dies, nothing appears in the store; the writer's `work` folder stays for the next attempt.
+        Raises ArtifactError where the disk refuses (see `refusals`).
         """
         final = self.root / key.path
         with in_words(self.root), locks.hold(final):
             existing = self._settle(key)  # whoever held the lock before us may have built it
-            if existing:
+            if existing and existing.manifest.created >= since:
                 return existing
             started = time.monotonic()
             writer = _open_partial(final.with_suffix(PARTIAL))
@@ -73,7 +74,9 @@ class ArtifactStore:
             )
             _finish(writer.path, manifest)
             _put_in_place(writer.path, final)
-            return self._share(Artifact(final, manifest))
+            if existing:  # sound, and set aside for the new one alone
+                shutil.rmtree(final.with_suffix(CORRUPT), ignore_errors=True)
+            return self._share(Artifact(final, manifest), instead_of=existing)
 
     def list(self) -> list[Artifact]:
         """All finished artifacts, oldest first. Their files are not verified, nor fetched from a remote root."""
@@ -152,13 +155,14 @@ class ArtifactStore:
                 return fetched
         return None
 
-    def _share(self, artifact: Artifact) -> Artifact:
-        """Under the lock: upload a local artifact, or put what another machine uploaded first in its place."""
+    def _share(self, artifact: Artifact, instead_of: Artifact | None = None) -> Artifact:
+        """Under the lock: upload a local artifact, or put what another machine uploaded first in its place; one that
+        was made `instead_of` another replaces that one."""
         if self.remote is None:
             return artifact
         key = artifact.manifest.key
         while True:
-            published = self.remote.publish(key.path, artifact.path, artifact.manifest)
+            published = self.remote.publish(key.path, artifact.path, artifact.manifest, over=instead_of is not None)
             if _agree(artifact, published):
                 return artifact
             fetched = self._fetch(key, published)
