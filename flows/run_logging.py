@@ -13,6 +13,7 @@ from prefect.logging.loggers import flow_run_logger
 
 from flows.masking import masked
 from tsrec.errors import TsrecError
+from tsrec.store import locks
 
 
 def drop_deliberate_traceback(record: logging.LogRecord) -> bool:
@@ -34,7 +35,11 @@ def mask_addresses(record: logging.LogRecord) -> bool:
 
 
 def install() -> None:
-    """Filter the loggers that Prefect reports failed and refused runs to, and show what tsrec logs with the run."""
+    """Filter the loggers that Prefect reports failed and refused runs to, show what tsrec logs with the run, and let
+    who waits for this run name it."""
+    context = FlowRunContext.get()
+    if context and context.flow_run:
+        locks.RUN.set(f"{context.flow_run.name} ({str(context.flow_run.id)[:8]})")
     for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.flows"):
         logger = logging.getLogger(name)  # a filter that is there already is not added again
         logger.addFilter(drop_deliberate_traceback)

@@ -8,7 +8,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.cli import main
 from flows.refresh import refresh
 from tsrec import pipeline
-from tsrec.config import load_config
+from tsrec.config import load_config, with_overrides
 from tsrec.store import ArtifactStore
 from tsrec.store.champions import champion_of
 
@@ -21,7 +21,9 @@ def test_the_flow_and_the_command_take_new_events_up(
     for file in shop.iterdir():
         (data / file.name).write_bytes(file.read_bytes())
     settings = [*shop_settings, f"store={tmp_path / 'store'}", f"ingest.path={data}", "refresh.min_targets=20"]
+    settings += ["profile=test/shop", "refresh.gc_keep=1"]
     config, options = load_config(None, settings), [part for field in settings for part in ("--set", field)]
+    older = pipeline.run(with_overrides(config, ["evaluate.k=[5, 10]"]))
     first = pipeline.run(config)["fuse"].fingerprint
     assert main(["refresh", *options, "--no-prefect"]) == 0
     assert f"nothing new: {first}" in capsys.readouterr().out
@@ -32,6 +34,9 @@ def test_the_flow_and_the_command_take_new_events_up(
         assert state.is_completed() and str(state.message).startswith("promoted: ")
         second = champion_of(ArtifactStore(config.store), "shop")
         assert second != first and str(second) in str(state.message)
+        left = {artifact.fingerprint for artifact in ArtifactStore(config.store).list()}
+        assert older["evaluate"].fingerprint not in left  # an older run of the same profile
+        assert {first, second} <= left  # the champion, and the one before
         again = refresh(config, return_state=True)
         assert again.is_completed() and str(again.message).startswith("nothing new: ")
     assert main(["models", "show", *options]) == 0

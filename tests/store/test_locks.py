@@ -52,6 +52,16 @@ def test_a_wait_is_said_with_whom_it_is_for(folder: Path, caplog: pytest.LogCapt
     assert locks.holder(folder) is None
 
 
+def test_who_waits_is_told_the_run_that_it_waits_for(folder: Path) -> None:
+    token = locks.RUN.set("train-shop (0123abcd)")
+    try:
+        with locks.hold(folder):
+            known = locks.holder(folder)
+    finally:
+        locks.RUN.reset(token)
+    assert known and known.words.startswith(f"run train-shop (0123abcd), process {os.getpid()} on ")
+
+
 def test_a_lock_that_is_free_is_taken_without_a_word(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         with locks.hold(folder):

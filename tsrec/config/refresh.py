@@ -83,6 +83,12 @@ class RefreshConfig(Section):
         description="What follows where drift is above a bound. ask: the summary says so. start: everything is built "
         "from nothing at once, and judged like a refresh.",
     )
+    gc_keep: int | None = runtime(
+        None,
+        ge=1,
+        description="After a refresh that built something, collect garbage as `tsrec artifacts gc --keep N` does; "
+        "empty: remove nothing.",
+    )
 
 
 class ContinuedSasRec(Section):

@@ -24,6 +24,7 @@ from tsrec.refresh.rule import judge
 from tsrec.refresh.settling import wait_until_settled
 from tsrec.store import Artifact, ArtifactStore, Lineage, locks
 from tsrec.store.champions import Move, champion_of, moves_of, promote
+from tsrec.store.gc import tidy
 from tsrec.store.refusals import in_words
 
 logger = logging.getLogger(__name__)
@@ -81,21 +82,28 @@ def run(
     pipeline.permissions.check_roots(config)  # before the store is opened: it may lie where it must not
     store, judge = store or ArtifactStore(config.store), judge or finish
     with _one_at_a_time(config, store):
-        started = begin(config, store)
-        if not started.stages:
-            return _nothing_new(started)
-        may_start = config.refresh.rebuild == "start" and started.champion is not None
-        try:
-            outcome = judge(store, started, build(started.config, started.stages, store))
-        except CodebookError as error:
-            if not may_start:
-                raise
-            outcome = Outcome("not promoted", "", "nothing was built", rebuild=(str(error),))
-        if not (outcome.rebuild and may_start):
-            return outcome
-        logger.warning("%s; it starts now (refresh.rebuild is start)", outcome.words)
-        anew = Started(config, started.champion, pipeline.check(config))
-        return judge(store, anew, build(config, anew.stages, store))
+        outcome = _refresh(config, store, build, judge)
+        if config.refresh.gc_keep and outcome.status != "nothing new":
+            tidy(store, config.refresh.gc_keep)
+        return outcome
+
+
+def _refresh(config: Config, store: ArtifactStore, build: Build, judge: Judge) -> Outcome:
+    started = begin(config, store)
+    if not started.stages:
+        return _nothing_new(started)
+    may_start = config.refresh.rebuild == "start" and started.champion is not None
+    try:
+        outcome = judge(store, started, build(started.config, started.stages, store))
+    except CodebookError as error:
+        if not may_start:
+            raise
+        outcome = Outcome("not promoted", "", "nothing was built", rebuild=(str(error),))
+    if not (outcome.rebuild and may_start):
+        return outcome
+    logger.warning("%s; it starts now (refresh.rebuild is start)", outcome.words)
+    anew = Started(config, started.champion, pipeline.check(config))
+    return judge(store, anew, build(config, anew.stages, store))
 
 
 @contextlib.contextmanager

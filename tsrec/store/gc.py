@@ -11,6 +11,7 @@ What is being built, here or on another machine, is left alone. What an artifact
 in this sense: it holds all that it took over.
 """
 
+import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable
@@ -23,6 +24,8 @@ from tsrec.store.champions import MODEL_STAGE, all_moves, standing
 from tsrec.store.manifest import SHARED, is_base
 from tsrec.store.runs import Run, forget_run, recorded_runs
 from tsrec.store.store import ABANDONED_AFTER, PARTIAL, ArtifactStore
+
+logger = logging.getLogger(__name__)
 
 REPORT = "report"
 KEPT_CHAMPIONS = 3  # the present one, and two to go back to
@@ -50,6 +53,20 @@ class Garbage:
         """Bytes that go, abandoned uploads aside."""
         stored = sum(entry.n_bytes for artifact in self.artifacts for entry in artifact.manifest.files.values())
         return stored + sum(_size(folder) for folder in self.leftovers)
+
+
+def tidy(store: ArtifactStore, keep: int) -> None:
+    """Remove what nobody wants any more, as `tsrec artifacts gc` does, with a line in the log."""
+    garbage = find_garbage(store, keep)
+    collect(store, garbage)
+    logger.info(
+        "garbage: %d artifacts and %d leftovers removed, %.1f MB; what is in use, the champions and the newest %d "
+        "run(s) of every profile stay",
+        len(garbage.artifacts),
+        len(garbage.leftovers),
+        garbage.n_bytes / 1e6,
+        keep,
+    )
 
 
 def find_garbage(store: ArtifactStore, keep: int) -> Garbage:

@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,19 +24,24 @@ _UNSAID_S = 0.2  # shorter waits are not worth a line
 _REMIND_S = 600
 
 
+RUN: ContextVar[str] = ContextVar("run", default="")
+"""What people know the run by that works here; whoever starts one may set it."""
+
+
 class Holder(BaseModel):
-    """Who holds a lock, since when (ISO, UTC)."""
+    """Who holds a lock, since when (ISO, UTC), and in which run, where it has a name."""
 
     model_config = ConfigDict(frozen=True)
 
     pid: int
     host: str
     since: str
+    run: str = ""
 
     @property
     def words(self) -> str:
         """For a message."""
-        return f"process {self.pid} on {self.host}, since {self.since}"
+        return f"{self.run and f'run {self.run}, '}process {self.pid} on {self.host}, since {self.since}"
 
 
 @contextlib.contextmanager
@@ -85,7 +91,8 @@ def holder(folder: Path) -> Holder | None:
 
 @contextlib.contextmanager
 def _noted(folder: Path) -> Iterator[None]:
-    me = Holder(pid=os.getpid(), host=platform.node(), since=datetime.now(UTC).isoformat(timespec="seconds"))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    me = Holder(pid=os.getpid(), host=platform.node(), since=now, run=RUN.get())
     write_text_whole(_note_of(folder), me.model_dump_json())
     try:
         yield
