@@ -57,7 +57,7 @@ def chosen_task_runner() -> TaskRunner[Any]:
 def spread_of_this_run() -> Spread | None:
     """What has the cluster of the current flow run make shards; None where it has none."""
     run = FlowRunContext.get()
-    if run is None or not hasattr(run.task_runner, "client"):
+    if run is None or not hasattr(type(run.task_runner), "client"):  # of the type: asking for it starts the cluster
         return None
     runner: Any = run.task_runner
 

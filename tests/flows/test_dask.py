@@ -14,13 +14,17 @@ from tsrec.errors import ConfigError
 from tsrec.store import ArtifactStore
 
 RUN = """
-import json, sys
+import json, os, sys
 from prefect.testing.utilities import prefect_test_harness
 from flows.train import train
+from tasks.sharing import DASK, chosen_task_runner
 from tsrec.config import load_config
-if __name__ == "__main__":
-    with prefect_test_harness(server_startup_timeout=180):
-        train(load_config(None, json.loads(sys.argv[1])))
+if __name__ == "__main__":  # workers import this file
+    with prefect_test_harness(server_startup_timeout=240):
+        for workers, settings in json.loads(sys.argv[1]).items():
+            print(f"workers: {workers}", file=sys.stderr, flush=True)
+            os.environ[DASK] = workers
+            train.with_options(task_runner=chosen_task_runner())(load_config(None, settings))
 """
 
 
@@ -36,26 +40,27 @@ def test_two_workers_make_the_same_bytes(shop_settings: list[str], tmp_path: Pat
     pytest.importorskip("prefect_dask", reason="pip install 'tsrec[dask]'")
     program = tmp_path / "run.py"
     program.write_text(RUN)
-    found, logs = {}, {}
-    for wanted in ("", "2"):
-        store = tmp_path / f"store{wanted}"
-        sizes = ["keywords.shard_items=8", "embed.batch_items=1", "decode.shard_users=16"]
-        settings = [*shop_settings, *sizes, f"store={store}"]
-        done = subprocess.run(
-            [sys.executable, program, json.dumps(settings)],
-            env=os.environ | {DASK: wanted, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-5000:]
-        logs[wanted] = done.stderr
-        found[wanted] = {
+    sizes = ["keywords.shard_items=8", "embed.batch_items=1", "decode.shard_users=16"]
+    stores = {workers: tmp_path / f"store{workers}" for workers in ("", "2")}
+    runs = {workers: [*shop_settings, *sizes, f"store={store}"] for workers, store in stores.items()}
+    done = subprocess.run(
+        [sys.executable, program, json.dumps(runs)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    alone, shared = (
+        {
             f"{artifact.manifest.key.path}/{name}": entry.sha256
             for artifact in ArtifactStore(store).list()
             for name, entry in artifact.manifest.files.items()
         }
-    assert found[""] == found["2"]
+        for store in stores.values()
+    )
+    assert alone == shared and len(alone) > 30
+    before, _, after = done.stderr.partition("workers: 2")
     for stage in ("keywords", "embed", "decode"):
-        assert logs["2"].count(f"Task run '{stage} shards' - Finished in state Completed") == 2, logs["2"]
-        assert f"{stage} shards" not in logs[""]
+        assert after.count(f"Task run '{stage} shards' - Finished in state Completed") == 2, done.stderr
+        assert f"{stage} shards" not in before
