@@ -145,6 +145,11 @@ class Killed(ABC):
             key = artifact.manifest.key.path
             found |= {f"{key}/{name}": entry.sha256 for name, entry in artifact.manifest.files.items()}
             found[f"{key} counts"] = json.dumps(artifact.counts, sort_keys=True)
+            if artifact.has("training_log"):  # how fast it went is another figure every time
+                steps = artifact.frame("training_log").drop(columns="tokens_per_s").to_csv()
+                found[f"{key}/training_log.parquet"] = hashlib.sha256(steps.encode()).hexdigest()
+            if artifact.has("report.html"):  # it shows that, and how long each stage took
+                del found[f"{key}/report.html"], found[f"{key} counts"]
         moves = [(move.kind, move.to, move.why) for move in moves_of(store, "shop")]
         left = [str(path.relative_to(store.root)) for path in store.leftovers()]
         return found | {"champion": json.dumps(moves), "leftovers": json.dumps(left)}

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from flows.cli import _parser
-from tests.flows.compose_file import compose_text, interpolated
+from tests.flows.compose_file import ROOT, compose_text, interpolated
 from tsrec.config import load_config
 
 compose_spec = pytest.importorskip("compose_spec", reason="pip install -e '.[dev]'")
@@ -77,3 +77,12 @@ def test_the_workers_command_is_one_that_serves() -> None:
     options = _parser().parse_args(words[2:])
     assert load_config(options.profiles[0], options.set).store == "s3://tsrec/store"
     assert service["environment"]["TSREC_WRITE_ROOTS"].split(",")[0] == "s3://tsrec/store"
+
+
+def test_volumes_lie_where_the_image_has_folders_of_its_user() -> None:
+    """A named volume takes its owner from the image's folder; without one it is root's, and nothing can be written."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    made = next(line for line in dockerfile.splitlines() if "mkdir -p" in line)
+    mounts = interpolated(compose_text(), GIVEN)["services"]["worker"]["volumes"]
+    for place in (mount.split(":")[1] for mount in mounts if "/" not in mount.split(":")[0]):
+        assert place.removeprefix("/home/tsrec/app/") in made.split(), place
