@@ -13,6 +13,7 @@ from tests.flows.served import ROOT
 from tsrec.errors import ConfigError
 from tsrec.store import ArtifactStore
 
+TIMED = ("training_log.parquet", "report.html")  # how fast it went is another figure every time
 RUN = """
 import json, os, sys
 from prefect.testing.utilities import prefect_test_harness
@@ -56,6 +57,7 @@ def test_two_workers_make_the_same_bytes(shop_settings: list[str], tmp_path: Pat
             f"{artifact.manifest.key.path}/{name}": entry.sha256
             for artifact in ArtifactStore(store).list()
             for name, entry in artifact.manifest.files.items()
+            if name not in TIMED
         }
         for store in stores.values()
     )
