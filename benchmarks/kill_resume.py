@@ -19,8 +19,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.killed_runs import FLOWS, START, Forked, Killed, Undisturbed
+from benchmarks.killed_runs import FLOWS, NOT_KILLED, START, Forked, Killed, Undisturbed
 from benchmarks.killed_system import Pooled, Served
+from tsrec.pipeline import STAGES
 
 BY: dict[str, type[Killed]] = {"forked": Forked, "served": Served, "pooled": Pooled}
 MOST_KILLS = 4
@@ -40,6 +41,8 @@ def trial(killed: Killed, whole: Undisturbed, flow: str, seed: int) -> list[dict
         what, share = draw.choice(killed.kinds), draw.random()
         if killed.wait_until_building(run, whole, place, stage, share):
             run, state = killed.kill(what, run)
+            if state == NOT_KILLED:
+                continue
             rows.append({"flow": flow, "seed": seed, "stage": stage, "killed": what, "afterwards": state})
             print(f"{flow} {seed}: killed the {what} in {stage}: {state}", flush=True)
     killed.wait_until_done(run)
@@ -56,7 +59,9 @@ def matrix(rows: list[dict[str, Any]]) -> str:
     count = Counter((row["flow"], row["stage"], row["killed"]) for row in rows)
     bad = Counter((row["flow"], row["stage"], row["killed"]) for row in rows if not row["same"])
     lines = [f"| killed in | {' | '.join(kinds)} |", f"|---|{'---|' * len(kinds)}"]
-    for place in sorted(places, key=lambda place: FLOWS.index(place[0])):
+    order = [START, *(stage.name for stage in STAGES)]  # what is no stage comes last
+    order += [stage for _, stage in places if stage not in order]
+    for place in sorted(places, key=lambda place: (FLOWS.index(place[0]), order.index(place[1]))):
         marked = [f" ({bad[*place, kind]} different)" if bad[*place, kind] else "" for kind in kinds]
         cells = [f"{count[*place, kind] or ''}{mark}" for kind, mark in zip(kinds, marked, strict=True)]
         lines.append(f"| {place[0]}: {place[1]} | {' | '.join(cells)} |")

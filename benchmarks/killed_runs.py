@@ -25,6 +25,7 @@ from tsrec.store.champions import moves_of
 
 FLOWS = ("train", "refresh", "recommend")
 START, SHARDS, JUDGE = "start", "shards", "judge"  # moments that are no stages
+NOT_KILLED = "had ended"
 PATIENCE_S = 900
 Result = dict[str, str]
 
@@ -219,7 +220,9 @@ class Forked(Killed):
         process, flow, place = self._runs[run]
         process.kill()
         process.join()
-        return self.start(flow, place), "killed" if process.exitcode == -signal.SIGKILL else "had ended"
+        if process.exitcode != -signal.SIGKILL:
+            return run, NOT_KILLED
+        return self.start(flow, place), "killed"
 
     def end(self) -> None:
         """Kill what still runs."""
