@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,12 @@ from safetensors.numpy import load_file
 
 from tsrec import pipeline, refresh
 from tsrec.config import Config, load_config, with_overrides
-from tsrec.errors import ConfigError
+from tsrec.errors import ConfigError, DataError
 from tsrec.recommenders import Recommender
+from tsrec.recommenders.served import fit_served, served_of
 from tsrec.refresh import Outcome
 from tsrec.refresh.rule import judge
-from tsrec.store import Artifact, ArtifactStore, Lineage, base_role, is_base
+from tsrec.store import Artifact, ArtifactStore, Lineage, base_role, is_base, locks
 from tsrec.store.champions import champion_of, moves_of, promote, roll_back
 from tsrec.store.gc import collect, find_garbage
 
@@ -69,7 +71,23 @@ def before(champion: dict[str, Artifact], config: Config) -> tuple[Outcome, floa
 
 
 @pytest.fixture(scope="module")
-def outcome(before: object, config: Config, data: Path, shop: Path) -> Outcome:
+def cut_otherwise(before: object, config: Config, data: Path) -> Outcome:
+    """A refresh of the same events in two files, one of which comes twice."""
+    header, *rows = (data / "interactions.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    folder = data.parent / "cut"
+    folder.mkdir()
+    for name, some in {"1": rows[:100], "2": rows[100:], "3": rows[:100]}.items():
+        (folder / f"{name}.csv").write_text("".join([header, *some]), encoding="utf-8")
+    (data / "interactions.csv").rename(data / "kept.csv")
+    folder.rename(data / "interactions")
+    outcome = refresh.run(config)
+    (data / "interactions").rename(folder)
+    (data / "kept.csv").rename(data / "interactions.csv")
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def outcome(cut_otherwise: object, config: Config, data: Path, shop: Path) -> Outcome:
     _grow(data, shop)
     return refresh.run(config)
 
@@ -89,6 +107,29 @@ def test_nothing_new_ends_at_once_and_builds_nothing(
     assert (outcome.status, outcome.model) == ("nothing new", champion["fuse"].fingerprint)
     assert seconds < 10
     assert len(moves_of(ArtifactStore(config.store), "shop")) == 1
+
+
+def test_the_same_events_in_other_files_are_nothing_new(
+    cut_otherwise: Outcome, champion: dict[str, Artifact], config: Config
+) -> None:
+    assert (cut_otherwise.status, cut_otherwise.model) == ("nothing new", champion["fuse"].fingerprint)
+    assert "other raw files, and the same items and interactions" in cut_otherwise.why
+
+
+def test_a_data_set_has_one_refresh_at_a_time_and_others_do_not_wait(
+    before: object, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    found: list[Outcome] = []
+    second = threading.Thread(target=lambda: found.append(refresh.run(config)))
+    with locks.hold(ArtifactStore(config.store).root / "shop" / "refresh"):  # as a refresh does
+        second.start()
+        second.join(3)
+        assert not found and "waiting for" in caplog.text
+        other = with_overrides(config, ["dataset=market", f"ingest.path={config.store}/nowhere"])
+        with pytest.raises(DataError, match="no such folder"):  # it is at its files already
+            refresh.run(other)
+    second.join(60)
+    assert [outcome.status for outcome in found] == ["nothing new"]
 
 
 def test_a_refresh_is_the_same_plan_with_bases(outcome: Outcome, champion: dict[str, Artifact], config: Config) -> None:
@@ -213,6 +254,7 @@ def test_the_challenger_is_judged_on_the_same_targets_and_promoted(outcome: Outc
 def test_drift_is_measured_and_asks_for_a_rebuild(outcome: Outcome, refreshed: Callable[[str], Artifact]) -> None:
     drift = outcome.summary
     assert drift["new_items"] == drift["placed_items"] == pytest.approx(3 / 51, abs=1e-5)
+    assert drift["n_new_events"] >= 50 and drift["n_late_events"] == drift["n_gone_events"] == 0
     assert drift["new_users"] == 0 and drift["new_item_events"] > 0
     assert drift["quantization_error_new"] > 2 * drift["quantization_error_known"]
     # Glue sticks are like nothing that the codebooks were made for.
@@ -235,13 +277,34 @@ def test_new_items_can_be_recommended(outcome: Outcome, config: Config) -> None:
     assert set(NEW_ITEMS) <= {item.item_id for item in found}
 
 
+@pytest.fixture(scope="module")
+def served(champion: dict[str, Artifact], config: Config) -> Artifact:
+    return fit_served(ArtifactStore(config.store), champion["fuse"], config)
+
+
+def test_members_that_have_seen_everything_serve_and_are_not_measured(
+    served: Artifact, champion: dict[str, Artifact], config: Config
+) -> None:
+    lineage, events = Lineage(ArtifactStore(config.store)), champion["ingest"].frame("interactions")
+    serving = Recommender.of(lineage, champion["fuse"], "popular")
+    measured = Recommender.of(lineage, champion["fuse"], "popular", as_measured=True)
+    assert measured.catalogue.trained.sum() == (events["split"] == "train").sum() < len(events)
+    counts = events["item_id"].value_counts().reindex(serving.catalogue.item_ids, fill_value=0)
+    assert serving.catalogue.trained.tolist() == counts.tolist()
+    (shown,) = serving.recommend([[]], k=48)
+    assert [counts[item.item_id] for item in shown] == sorted(counts, reverse=True)
+    fused = Recommender.of(lineage, champion["fuse"]).recommend([["i1", "i7"]], k=10)
+    assert fused != Recommender.of(lineage, champion["fuse"], as_measured=True).recommend([["i1", "i7"]], k=10)
+
+
 def test_the_model_of_a_refresh_is_found_by_its_settings_and_collection_spares_what_serves(
-    outcome: Outcome, champion: dict[str, Artifact], config: Config
+    outcome: Outcome, champion: dict[str, Artifact], served: Artifact, config: Config
 ) -> None:
     assert pipeline.finished(config)[1].fingerprint == outcome.model
     store = ArtifactStore(config.store)
     collect(store, find_garbage(store, keep=1))
-    assert {champion["fuse"].fingerprint, outcome.model} <= {artifact.fingerprint for artifact in store.list()}
+    wanted = {champion["fuse"].fingerprint, served.fingerprint, outcome.model}
+    assert wanted <= {artifact.fingerprint for artifact in store.list()}
     assert Recommender.open(store, "shop").recommend([["i1"]], k=1)
 
 
@@ -283,10 +346,11 @@ def test_a_rebuild_starts_where_configured_and_is_judged(config: Config, outcome
     """The space is full of nothing here: drift is above its bound again, for the new items are still new."""
     store = ArtifactStore(config.store)
     before = champion_of(store, "shop")
-    bound = ["refresh.rebuild=start", "refresh.drift.max_placed_items=0.01"]
+    bound = ["refresh.rebuild=start", "refresh.drift.max_placed_items=0.01", "refresh.refit=true"]
     rebuilt = refresh.run(with_overrides(config, bound))
     assert rebuilt.status in ("promoted", "not promoted") and not rebuilt.rebuild
     assert rebuilt.model != before
+    assert (served_of(Lineage(store), store.open(rebuilt.model)) is not None) == (rebuilt.status == "promoted")
     made = refresh.bases.bases_of(Lineage(store), store.open(rebuilt.model))
     assert not any(is_base(role) for artifact in made.values() for role in artifact.manifest.key.parents)
     assert rebuilt.summary["placed_items"] == 0

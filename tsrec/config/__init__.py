@@ -24,7 +24,14 @@ from tsrec.config.recommend import (
     TextSimilarityConfig,
     TransitionsConfig,
 )
-from tsrec.config.refresh import ContinueConfig, ContinuedFinetune, ContinuedSasRec, DriftConfig, RefreshConfig
+from tsrec.config.refresh import (
+    ContinueConfig,
+    ContinuedFinetune,
+    ContinuedSasRec,
+    ContinueSasRecConfig,
+    DriftConfig,
+    RefreshConfig,
+)
 from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, canonical
@@ -40,6 +47,7 @@ __all__ = [
     "ClusterSemantics",
     "Config",
     "ContinueConfig",
+    "ContinueSasRecConfig",
     "ContinuedFinetune",
     "ContinuedSasRec",
     "DecodeConfig",

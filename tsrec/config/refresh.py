@@ -77,6 +77,11 @@ class RefreshConfig(Section):
         description="Nothing is promoted whose lists show less than this share of as many different items as the "
         "champion's.",
     )
+    refit: bool = runtime(
+        False,
+        description="Before a model becomes the champion, fit its members (not the LLM) once more on every event, the "
+        "newest included; those serve, and what was measured stays what it was.",
+    )
     drift: DriftConfig = runtime(DriftConfig(), description="When a rebuild is due.")
     rebuild: Literal["ask", "start"] = runtime(
         "ask",

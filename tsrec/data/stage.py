@@ -42,7 +42,7 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write `items` (in order of id), `interactions` (in order of user id and time) and what was lost."""
     item_files, event_files = SOURCES[config.source].files(config)
     losses = LossReport(config.max_loss)
-    event_files = _arrived(config, item_files, event_files, out, losses)
+    event_files = tuple(_arrived(config, item_files, event_files, out, losses))
     items = _read_items(config, item_files, out, losses)
     reader = _read_events(config, item_files, event_files, pd.Index(items[C.ITEM]), out, losses)
     events, user_ids = _select(config, reader, out, losses)

@@ -26,7 +26,7 @@ from tsrec.recommenders.gate import Gate, learnable, new_gate
 from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, empty, fill
-from tsrec.recommenders.refit import test_targets, with_valid
+from tsrec.recommenders.refit import WITH_VALID, seen_as_train, test_targets
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 
@@ -149,7 +149,7 @@ class Fusion:
 
 def _refit_lists(gate: Gate, fusion: Fusion, parents: Parents) -> pa.Table:
     """The same gate over members that were fitted on train and valid; the LLM's lists are what they were."""
-    catalogue, _ = with_valid(parents["ingest"])
+    catalogue, _ = seen_as_train(parents["ingest"], WITH_VALID)
     test, rows = test_targets(fusion.targets), np.flatnonzero(fusion.targets.of(Split.TEST))
     names = candidate_names(parents["refit"])
     lists = {

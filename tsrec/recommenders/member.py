@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -96,13 +97,17 @@ def read_catalogue(ingest: Artifact) -> tuple[Catalogue, Histories]:
     return Catalogue(item_ids.to_numpy(dtype=object), trained.astype(np.int64)), histories
 
 
-def open_catalogue(ingest: Artifact) -> Catalogue:
-    """The same catalogue, without the histories: interactions are counted batch by batch and never held."""
+def open_catalogue(ingest: Artifact, seen: Sequence[Split] = (Split.TRAIN,)) -> Catalogue:
+    """The same catalogue, without the histories: interactions are counted batch by batch and never held.
+
+    Events of all the splits `seen` count as train.
+    """
+    wanted = pa.array([split.value for split in seen])
     item_ids = ingest.frame("items", [C.ITEM])[C.ITEM]
     index, trained = pd.Index(item_ids), np.zeros(len(item_ids), dtype=np.int64)
     parquet = pq.ParquetFile(ingest.file("interactions.parquet"))
     for batch in parquet.iter_batches(_ROWS, columns=[C.ITEM, C.SPLIT]):
-        of_train = pc.equal(batch[C.SPLIT], Split.TRAIN.value)
+        of_train = pc.is_in(batch[C.SPLIT], value_set=wanted)
         items = batch[C.ITEM].filter(of_train).to_numpy(zero_copy_only=False)
         trained += np.bincount(index.get_indexer(items), minlength=len(trained))
     return Catalogue(item_ids.to_numpy(dtype=object), trained)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tsrec.columns import FUSED
+from tsrec.columns import FUSED, Split
 from tsrec.config import Repeats
 from tsrec.errors import ArtifactError
 from tsrec.recommenders.fuse import FuseSettings, llm_name, proposers
@@ -23,6 +23,7 @@ from tsrec.recommenders.member import Catalogue, Member, open_catalogue
 from tsrec.recommenders.members import open_member
 from tsrec.recommenders.models import find_model
 from tsrec.recommenders.ranking import Filter, fill
+from tsrec.recommenders.served import EVERYTHING, open_served, served_of
 from tsrec.recommenders.stages import DecodeSettings
 from tsrec.store import Artifact, ArtifactStore, Lineage
 
@@ -66,14 +67,26 @@ class Recommender:
         return cls.of(lineage, find_model(lineage, dataset, model), method)
 
     @classmethod
-    def of(cls, lineage: Lineage, fuse: Artifact, method: str = FUSED, repeats: Repeats | None = None) -> "Recommender":
-        """The recommender of a given `fuse` artifact, with its own rule for repeats or another; see `open`."""
-        catalogue = open_catalogue(lineage.parent(fuse, "ingest"))
+    def of(
+        cls,
+        lineage: Lineage,
+        fuse: Artifact,
+        method: str = FUSED,
+        repeats: Repeats | None = None,
+        *,
+        as_measured: bool = False,
+    ) -> "Recommender":
+        """The recommender of a given `fuse` artifact, with its own rule for repeats or another; see `open`.
+
+        `as_measured`: with the members that were measured, also where some that have seen everything would serve.
+        """
+        served = None if as_measured else served_of(lineage, fuse)
+        catalogue = open_catalogue(lineage.parent(fuse, "ingest"), EVERYTHING if served else (Split.TRAIN,))
         gate = Gate.from_json(fuse.json("gate"))
         if method != FUSED and method not in gate.members:
             raise ArtifactError(f"no method {method!r}; there are {', '.join([FUSED, *gate.members])}")
         wanted = gate.members if method == FUSED else (method,)
-        members = {name: _open(name, lineage, fuse, catalogue) for name in wanted}
+        members = {name: _open(name, lineage, fuse, catalogue, served) for name in wanted}
         member = Fused(members, gate, catalogue.trained) if method == FUSED else members[method]
         own = FuseSettings.model_validate(fuse.manifest.key.config).rules.repeats
         return cls(method, member, catalogue, repeats or own)
@@ -130,11 +143,13 @@ class Recommender:
         ]
 
 
-def _open(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue) -> Member:
+def _open(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue, served: Artifact | None) -> Member:
     """One member of the fusion, from the artifacts that the fusion was made from."""
     for role in fuse.manifest.key.parents:
         if llm_name(role) == name:
             decode = lineage.parent(fuse, role)
             parents = {parent: lineage.parent(decode, parent) for parent in ("sids", "finetune")}
             return load_llm(parents, catalogue, DecodeSettings.model_validate(decode.manifest.key.config).own)
+    if served:
+        return open_served(served, name)
     return open_member(lineage.parent(lineage.parent(fuse, "candidates"), name))

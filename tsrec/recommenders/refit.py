@@ -4,6 +4,7 @@ The settings and the gate stay those that were found with train alone; what chan
 The LLM is not trained again here. Its row in the table, `fused refit`, says what recent events are worth.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +21,8 @@ from tsrec.stage import Parents, Stage
 from tsrec.store import Artifact, ArtifactWriter
 from tsrec.store.work_files import kept_table
 
+WITH_VALID = (Split.TRAIN, Split.VALID)
+
 
 class RefitSettings(Section):
     """What the stage reads: every member's settings, and the rules for all."""
@@ -32,7 +35,7 @@ def run(config: RefitSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write one table of candidates for each member, of the targets of test alone; resumes at the member it was at."""
     whole = Config(members=config.members)
     _, histories = read_catalogue(parents["ingest"])
-    catalogue, seen = with_valid(parents["ingest"])
+    catalogue, seen = seen_as_train(parents["ingest"], WITH_VALID)
     targets = test_targets(ranked_targets(histories, config.rules))
     for name in config.members.methods:
         kind = MEMBERS[name]
@@ -40,10 +43,11 @@ def run(config: RefitSettings, parents: Parents, out: ArtifactWriter) -> None:
         out.write_table(name, kept_table(out.work / f"{name}.parquet", make))
 
 
-def with_valid(ingest: Artifact) -> tuple[Catalogue, Histories]:
-    """The catalogue and histories of an `ingest` artifact, events of valid taken for train."""
+def seen_as_train(ingest: Artifact, seen: Sequence[Split]) -> tuple[Catalogue, Histories]:
+    """The catalogue and histories of an `ingest` artifact, events of the splits `seen` taken for train."""
     catalogue, histories = read_catalogue(ingest)
-    splits = np.where(histories.splits == Split.VALID.value, Split.TRAIN.value, histories.splits)
+    is_seen = np.isin(histories.splits, [split.value for split in seen])
+    splits = np.where(is_seen, Split.TRAIN.value, histories.splits)
     trained = np.bincount(histories.items[splits == Split.TRAIN.value], minlength=catalogue.n_items)
     return replace(catalogue, trained=trained.astype(np.int64)), replace(histories, splits=splits)
 

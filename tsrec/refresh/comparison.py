@@ -38,7 +38,8 @@ class ComparisonSettings(Section):
 def compare(store: ArtifactStore, champion: Artifact, artifacts: Mapping[str, Artifact], config: Config) -> Artifact:
     """Measure a finished run against the champion, the model `fuse`, on the run's own targets.
 
-    The champion stands as it would serve: with its own catalogue, so that it misses every item that is new.
+    The champion stands with its own catalogue, so that it misses every item that is new, and with members that, like
+    the challenger's, have seen train alone.
 
     Returns:
         an artifact with `metrics` and `differences` of the methods `champion` and `challenger` in the form of the
@@ -71,7 +72,7 @@ def _compare(
     mine = np.flatnonzero(all_targets.of(Split(settings.own.split)))
     targets = Targets(histories, all_targets.events[mine])
     k = max(settings.own.k)
-    recommender = Recommender.of(lineage, champion)
+    recommender = Recommender.of(lineage, champion, as_measured=True)
     lists = {
         CHALLENGER: read_candidates(artifacts["fuse"], FUSED, all_targets).items[mine, :k],
         CHAMPION: _champion_lists(recommender, targets, catalogue, k, out),

@@ -15,6 +15,7 @@ from tsrec.config import DriftConfig
 from tsrec.store import Artifact
 
 _CHANCE_SEED = 1
+_EVENT = [C.USER, C.ITEM, C.TIMESTAMP]
 
 
 def measure_drift(before: Mapping[str, Artifact], after: Mapping[str, Artifact]) -> dict[str, float]:
@@ -23,6 +24,8 @@ def measure_drift(before: Mapping[str, Artifact], after: Mapping[str, Artifact])
     Returns:
         `new_items`, `new_users`: shares of the catalogue and of the users that the champion did not have.
         `new_item_events`: share of the newest window's events (the test split) on such items.
+        `n_new_events`, `n_gone_events`: events (user, item and time) that the champion did not have, or no longer are
+            there; `n_late_events`: of the new ones, those that happened before the newest that it had.
         `placed_items`: share of the catalogue that frozen codebooks have placed since they were made.
         `quantization_error_known`, `quantization_error_new`: mean squared length of what is left of an item's embedding
             behind the last level; `new` is missing where no item is new, both where SIDs are imported.
@@ -31,7 +34,7 @@ def measure_drift(before: Mapping[str, Artifact], after: Mapping[str, Artifact])
             champion's train events, less what a window of that size drawn from those very events would show.
     """
     old_items, items = (set(made["ingest"].frame("items", [C.ITEM])[C.ITEM]) for made in (before, after))
-    old_events, events = (made["ingest"].frame("interactions", [C.USER, C.ITEM, C.SPLIT]) for made in (before, after))
+    old_events, events = (made["ingest"].frame("interactions", [*_EVENT, C.SPLIT]) for made in (before, after))
     old_users, users = (set(table[C.USER].unique()) for table in (old_events, events))
     train = old_events.loc[old_events[C.SPLIT] == Split.TRAIN.value, C.ITEM]
     newest = events.loc[events[C.SPLIT] == Split.TEST.value, C.ITEM]
@@ -40,6 +43,7 @@ def measure_drift(before: Mapping[str, Artifact], after: Mapping[str, Artifact])
         "new_items": len(new_items) / len(items),
         "new_users": len(users - old_users) / len(users),
         "new_item_events": float(newest.isin(new_items).mean()) if len(newest) else 0.0,
+        **_arrivals(old_events, events),
         "placed_items": float(sids.counts.get("n_items_placed", 0)) / len(items),
     }
     errors = ("quantization_error_known", "quantization_error_new")
@@ -49,6 +53,16 @@ def measure_drift(before: Mapping[str, Artifact], after: Mapping[str, Artifact])
     if len(newest) and len(train):
         found["popularity_shift"] = popularity_shift(train, newest)
     return found
+
+
+def _arrivals(before: pd.DataFrame, now: pd.DataFrame) -> dict[str, float]:
+    # Hashes: ten million events as tuples would not fit.
+    old, new = (pd.util.hash_pandas_object(table[_EVENT], index=False).to_numpy() for table in (before, now))
+    came = ~np.isin(new, old)
+    late = came & (now[C.TIMESTAMP] < before[C.TIMESTAMP].max()).to_numpy()
+    gone = ~np.isin(old, new)
+    counts = {"n_new_events": came, "n_late_events": late, "n_gone_events": gone}
+    return {name: float(flags.sum()) for name, flags in counts.items()}
 
 
 def rebuild_reasons(drift: Mapping[str, float], bounds: DriftConfig) -> list[str]:
@@ -79,7 +93,8 @@ def popularity_shift(before: pd.Series, after: pd.Series) -> float:
     counts = [np.bincount(names.get_indexer(column), minlength=len(names)) for column in (before, after)]
     shares = counts[0] / counts[0].sum()
     by_chance = np.random.default_rng(_CHANCE_SEED).multinomial(len(after), shares)
-    return max(0.0, _divergence(shares, counts[1]) - _divergence(shares, by_chance))
+    beyond = _divergence(shares, counts[1]) - _divergence(shares, by_chance)
+    return min(1.0, max(0.0, beyond))  # rounding may go a hair beyond one bit
 
 
 def _divergence(shares: np.ndarray, counts: np.ndarray) -> float:

@@ -17,6 +17,7 @@ from tsrec.errors import CodebookError
 from tsrec.pipeline import PlannedStage
 from tsrec.promotion import promote_first
 from tsrec.recommenders.models import find_model
+from tsrec.recommenders.served import fit_served
 from tsrec.refresh.bases import bases_of, check_bases
 from tsrec.refresh.comparison import compare
 from tsrec.refresh.drift import measure_drift, rebuild_reasons
@@ -28,6 +29,8 @@ from tsrec.store.gc import tidy
 from tsrec.store.refusals import in_words
 
 logger = logging.getLogger(__name__)
+
+_TABLES = ("items", "interactions")  # all that comes out of raw files
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,9 @@ def run(
 def _refresh(config: Config, store: ArtifactStore, build: Build, judge: Judge) -> Outcome:
     started = begin(config, store)
     if not started.stages:
-        return _nothing_new(started)
+        return _nothing_new(started, "the raw files are those of the champion")
+    if _same_tables(store, started):
+        return _nothing_new(started, "other raw files, and the same items and interactions as the champion")
     may_start = config.refresh.rebuild == "start" and started.champion is not None
     try:
         outcome = judge(store, started, build(started.config, started.stages, store))
@@ -145,6 +150,8 @@ def finish(store: ArtifactStore, started: Started, artifacts: Mapping[str, Artif
     config = started.config
     fuse = artifacts["fuse"].fingerprint
     if started.champion is None:
+        if config.refresh.refit:
+            fit_served(store, artifacts["fuse"], config)
         promote_first(store, config.dataset, artifacts)
         return Outcome("first", fuse, "the first model of this data set is its champion")
     comparison = compare(store, started.champion, artifacts, config)
@@ -153,6 +160,8 @@ def finish(store: ArtifactStore, started: Started, artifacts: Mapping[str, Artif
         why = f"was rolled back on {away.when[:10]} ({away.why}); `tsrec models promote` if it is to serve again"
         verdict = replace(verdict, promotes=False, why=why)
     if verdict.promotes:
+        if config.refresh.refit:
+            fit_served(store, artifacts["fuse"], config)
         promote(store, config.dataset, fuse, f"refresh: {verdict.why}", verdict.metrics)
     drift = measure_drift(bases_of(Lineage(store), started.champion), artifacts)
     extends = any(stage.bases for stage in started.stages.values())  # else this is the rebuild
@@ -163,21 +172,31 @@ def finish(store: ArtifactStore, started: Started, artifacts: Mapping[str, Artif
         {**comparison.json("summary"), **verdict.metrics, **{name: round(value, 6) for name, value in drift.items()}},
         tuple(rebuild_reasons(drift, config.refresh.drift)) if extends else (),
     )
+    logger.info("measured: %s", ", ".join(f"{name} {value:g}" for name, value in outcome.summary.items()))
     logger.info("%s", outcome.words)
     return outcome
 
 
-def _nothing_new(started: Started) -> Outcome:
-    """The outcome where the raw files are the champion's."""
+def _nothing_new(started: Started, why: str) -> Outcome:
     assert started.champion is not None
-    when = started.champion.manifest.created[:19]
-    return Outcome("nothing new", started.champion.fingerprint, f"the raw files are those of the champion of {when}")
+    return Outcome("nothing new", started.champion.fingerprint, f"{why} of {started.champion.manifest.created[:19]}")
 
 
 def _same_data(planned: PlannedStage, base: Artifact) -> bool:
     """The same files, read by the same settings; another version of the code is no news."""
     before = base.manifest.key
     return planned.key.raw_inputs == before.raw_inputs and planned.key.config == before.config
+
+
+def _same_tables(store: ArtifactStore, started: Started) -> bool:
+    """Whether the raw files, cut, named or repeated otherwise, come to the very tables that the champion was made from.
+    Builds them where they are missing."""
+    before = bases_of(Lineage(store), started.champion).get("ingest") if started.champion else None
+    if before is None:
+        return False
+    now = pipeline.build(started.stages["ingest"], store, {})
+    hashes = [[made.manifest.files[f"{name}.parquet"].sha256 for name in _TABLES] for made in (before, now)]
+    return hashes[0] == hashes[1]
 
 
 def _rolled_back(store: ArtifactStore, dataset: str, model: str) -> Move | None:

@@ -20,6 +20,7 @@ from tsrec.store.store import ArtifactStore
 logger = logging.getLogger(__name__)
 
 MODEL_STAGE = "fuse"
+SERVED = "served"  # members that serve in place of those of the model that is their parent
 """The stage whose artifact is the model: from it everything that recommending needs is found."""
 
 _FOLDER = ".champions"

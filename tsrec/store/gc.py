@@ -4,7 +4,7 @@ Wanted, with all their ancestors, are
 - what the newest finished runs of every profile use, and any run of the profile that started after the oldest of them,
   finished or not: a run is recorded when it starts (`runs`), so that one started again counts as new; what it had
   half built when it was killed stays with it;
-- every data set's champion, and those before it that a rollback would lead to next;
+- every data set's champion, and those before it that a rollback would lead to next, with the members that serve;
 - the newest reports of every data set among those that no run is recorded for (made without a run);
 - what belongs to no run and no report and is newer than the newest report of its data set: somebody's work in progress.
 What is being built, here or on another machine, is left alone. What an artifact only extended (a *base*) is no ancestor
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tsrec.store import locks
 from tsrec.store.artifact import Artifact
-from tsrec.store.champions import MODEL_STAGE, all_moves, standing
+from tsrec.store.champions import MODEL_STAGE, SERVED, all_moves, standing
 from tsrec.store.manifest import SHARED, is_base
 from tsrec.store.runs import Run, forget_run, recorded_runs
 from tsrec.store.store import ABANDONED_AFTER, PARTIAL, ArtifactStore
@@ -91,7 +91,7 @@ def find_garbage(store: ArtifactStore, keep: int) -> Garbage:
         f"{dataset}/{MODEL_STAGE}/{model}" for dataset in moves for model in standing(moves[dataset])[-KEPT_CHAMPIONS:]
     }
     roots = _roots(artifacts, runs, kept, keep, unreadable | unreadable_moves)
-    roots += [artifact for artifact in artifacts if artifact.manifest.key.path in champions]
+    roots += [artifact for artifact in artifacts if _model_path(artifact) in champions]
     wanted = _with_ancestors(roots, artifacts)
     # A run at work may be about to read any finished artifact: while there is one, only leftovers go.
     unwanted = [] if in_use else [artifact for artifact in artifacts if artifact.manifest.key.path not in wanted]
@@ -157,6 +157,12 @@ def _roots(
         if unfinished or key.dataset in unreadable:
             used.add(key.path)
     return [artifact for artifact in artifacts if artifact.manifest.key.path in used]
+
+
+def _model_path(artifact: Artifact) -> str:
+    """The artifact's own path; of members that serve in a model's place, the model's."""
+    key = artifact.manifest.key
+    return f"{key.dataset}/{MODEL_STAGE}/{key.parents[MODEL_STAGE]}" if key.stage == SERVED else key.path
 
 
 def _by_dataset(artifacts: Iterable[Artifact]) -> dict[str, list[Artifact]]:

@@ -1,0 +1,82 @@
+"""What serves in place of what was measured: a model's members, fitted once more on every event there is.
+
+Nothing can be measured on events that a member has seen, so a model is judged first. The LLM and the gate stay as they
+are, and so does the model: these members stand beside it, and the door (`Recommender`) opens them where there are some.
+"""
+
+from collections.abc import Mapping
+
+from tsrec.columns import Split
+from tsrec.config import Config, ContinueSasRecConfig, MembersConfig, Section, canonical
+from tsrec.recommenders.member import FitInputs, Member
+from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.refit import seen_as_train
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role, fingerprint
+from tsrec.store.champions import SERVED
+
+EVERYTHING = (Split.TRAIN, Split.VALID, Split.TEST)
+
+_VERSION = 1
+
+
+class ServedSettings(Section):
+    """What the members depend on beside the model: how they are fitted, and how SASRec goes on."""
+
+    members: MembersConfig
+    sasrec: ContinueSasRecConfig
+
+
+def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact:
+    """Fit the members of a finished model on everything; one folder each. SASRec goes on from its own weights.
+
+    Args:
+        store: the store.
+        fuse: the model.
+        config: the settings that it was made with.
+    """
+    members = config.members.model_copy(update={"llms": ()})
+    settings = canonical(ServedSettings(members=members, sasrec=config.refresh.sasrec))
+    parents = {"fuse": fuse.fingerprint}
+    key = ArtifactKey(
+        dataset=fuse.manifest.key.dataset,
+        stage=SERVED,
+        fingerprint=fingerprint(SERVED, _VERSION, settings, parents, {}),
+        stage_version=_VERSION,
+        config=settings,
+        parents=parents,
+        raw_inputs={},
+    )
+    return store.build(key, lambda out: _fit(Lineage(store), fuse, config, out))
+
+
+def served_of(lineage: Lineage, fuse: Artifact) -> Artifact | None:
+    """The newest of what `fit_served` made for a model, its files checked; None where there is nothing."""
+    of_it = [
+        artifact
+        for artifact in lineage.listed
+        if artifact.manifest.key.stage == SERVED and artifact.manifest.key.parents["fuse"] == fuse.fingerprint
+    ]
+    return lineage.verified(of_it[-1]) if of_it else None
+
+
+def open_served(served: Artifact, name: str) -> Member:
+    """One of the members."""
+    settings: Mapping[str, object] = served.manifest.key.config["members"]
+    kind = MEMBERS[name]
+    members = MembersConfig.model_validate(settings)
+    return kind.load(served.path / name, kind.section(Config(members=members)))
+
+
+def _fit(lineage: Lineage, fuse: Artifact, config: Config, out: ArtifactWriter) -> None:
+    ingest, candidates = lineage.parent(fuse, "ingest"), lineage.parent(fuse, "candidates")
+    catalogue, histories = seen_as_train(ingest, EVERYTHING)
+    for name in config.members.methods:
+        kind, measured = MEMBERS[name], lineage.parent(candidates, name)
+        parents = {role: lineage.parent(measured, role) for role in kind.parents}
+        settings = kind.section(config)
+        if kind.extending:
+            parents |= {base_role(name): measured, base_role("ingest"): ingest}
+            settings = kind.extending(config)
+        work = out.work / name
+        work.mkdir(exist_ok=True)
+        kind.fit(FitInputs(histories, catalogue, settings, parents, work, out.directory(name)))
