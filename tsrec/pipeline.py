@@ -61,6 +61,7 @@ STAGES: tuple[Stage, ...] = (
     backbone.STAGE,
     sa_init.STAGE,
     keywords.SEMANTICS,
+    finetune.GROUNDING,
     finetune.STAGE,
     recommenders.DECODE,
     *recommenders.MEMBER_STAGES,

@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel
 
 from tsrec import devices
-from tsrec.config import Config, EmbedConfig, FinetuneConfig, canonical
+from tsrec.config import Config, EmbedConfig, FinetuneConfig, TaskWeights, canonical
 
 ALIGNED = {"finetune": {"tasks": {"token_to_meaning": 0.1}}}
 OF_PREFIXES = {"finetune": {"semantics": "prefix", "tasks": {"token_to_meaning": 0.1}}}
@@ -33,6 +33,11 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("finetune.shared_items", {"finetune": {"tasks": {"items_to_token": 1}}}, ALIGNED),
     *((f"semantics.{name}", OF_PREFIXES, ALIGNED) for name in ("n_keywords", "min_items", "contrast")),
     ("semantics.teacher", ALIGNED, {}),
+    ("semantics.teacher", {"grounding": {"epochs": 1}}, {"grounding": {"tasks": {"token_to_meaning": 1}}}),
+    *(
+        (f"grounding.{name}", {"grounding": {"epochs": 1}}, {})
+        for name in ("batch_size", "learning_rate", *(f"tasks.{task}" for task in TaskWeights.model_fields))
+    ),
     *(
         (f"sids.{name}", {}, {"sids": {"import_file": "sids.json"}})
         for name in (
@@ -179,7 +184,7 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
         "token_to_meaning",
         "meaning_to_token",
     }
-    assert "semantics" not in canonical(Config())
+    assert not {"semantics", "grounding"} & canonical(Config()).keys()
     assert canonical(Config().sa_init).keys() == {
         "n_keywords",
         "initializer",

@@ -7,6 +7,7 @@ from tsrec.config.ablation import Ablation, AblationVariant, Grid, GridDataset
 from tsrec.config.evaluate import EvaluateConfig, ReportConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig, LoraConfig, Precision, Semantics, TaskWeights
 from tsrec.config.grids import configs_of, load_grid
+from tsrec.config.grounding import GroundingConfig
 from tsrec.config.ingest import IngestConfig, InteractionColumns, ItemColumns, TableFormat
 from tsrec.config.keywords import KeywordsConfig, OpenAIConfig
 from tsrec.config.profiles import load_config, with_overrides
@@ -58,6 +59,7 @@ __all__ = [
     "FuseConfig",
     "Grid",
     "GridDataset",
+    "GroundingConfig",
     "IngestConfig",
     "InteractionColumns",
     "ItemColumns",

@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from tsrec.config.evaluate import EvaluateConfig, ReportConfig
-from tsrec.config.finetune import BackboneConfig, FinetuneConfig
+from tsrec.config.finetune import BackboneConfig, FinetuneConfig, TaskWeights
+from tsrec.config.grounding import GroundingConfig
 from tsrec.config.ingest import IngestConfig
 from tsrec.config.keywords import KeywordsConfig
 from tsrec.config.recommend import DecodeConfig, FuseConfig, MembersConfig, RecommendConfig
@@ -52,10 +53,15 @@ class Config(Section):
     sa_init: SaInitConfig = Field(
         SaInitConfig(), title="First token embeddings (sa_init)", description="Keywords -> initial token embeddings."
     )
-    semantics: Annotated[SemanticsConfig, InForce(lambda config: config.has_semantics())] = Field(
+    semantics: Annotated[SemanticsConfig, InForce(lambda config: config.needs_semantics())] = Field(
         SemanticsConfig(),
         title="Clusters in words (semantics)",
         description="What TS-Align teaches beyond single tokens and templates.",
+    )
+    grounding: Annotated[GroundingConfig, InForce(lambda config: config.is_grounded())] = Field(
+        GroundingConfig(),
+        title="Rows trained first (grounding)",
+        description="The SID rows alone, on paired text, before fine-tuning.",
     )
     decode: DecodeConfig = Field(
         DecodeConfig(), title="The LLM's lists (decode)", description="Constrained beam search."
@@ -88,10 +94,18 @@ class Config(Section):
         """The same, as a refresh of a champion builds it: no more targets are ranked than it needs."""
         return self.model_copy(update={"recommend": self.recommend.at_most(self.refresh.max_targets)})
 
-    def has_semantics(self) -> bool:
-        """Whether TS-Align teaches more than `sa_init` knows: beginnings of SIDs, or an LLM's descriptions."""
-        return self.finetune.tasks.with_meanings() and (
-            self.finetune.semantics != "token" or self.semantics.teacher != "keyless"
+    def has_semantics(self, tasks: TaskWeights) -> bool:
+        """Whether `tasks` teach more than `sa_init` knows: beginnings of SIDs, or an LLM's descriptions."""
+        return tasks.with_meanings() and (self.finetune.semantics != "token" or self.semantics.teacher != "keyless")
+
+    def is_grounded(self) -> bool:
+        """Whether rows are trained alone before fine-tuning."""
+        return self.grounding.epochs > 0
+
+    def needs_semantics(self) -> bool:
+        """Whether any training needs the semantics stage."""
+        return self.has_semantics(self.finetune.tasks) or (
+            self.is_grounded() and self.has_semantics(self.grounding.tasks)
         )
 
     @model_validator(mode="after")

@@ -67,6 +67,12 @@ def _something_is_trained(config: "Config") -> str | None:
     return "finetune.tasks: every weight is 0, so there is nothing to train on; set finetune.tasks.history=1"
 
 
+def _rows_are_grounded_on_something(config: "Config") -> str | None:
+    if not config.is_grounded() or any(weight for _, weight in config.grounding.tasks):
+        return None
+    return "grounding.tasks: every weight is 0, so rows have nothing to learn from; set one, or grounding.epochs=0"
+
+
 def _levels_exist(config: "Config") -> str | None:
     levels, sizes = config.sa_init.levels, config.sids.codes_per_level
     if config.sids.import_file or levels is None or levels <= len(sizes):
@@ -88,7 +94,7 @@ def _weights_are_known(config: "Config") -> str | None:
 
 
 def _tokens_are_described_once(config: "Config") -> str | None:
-    if not (config.sa_init.import_file and config.semantics.teacher == "openai" and config.has_semantics()):
+    if not (config.sa_init.import_file and config.semantics.teacher == "openai" and config.needs_semantics()):
         return None
     if config.finetune.semantics != "token":
         return None
@@ -124,6 +130,7 @@ _RULES: tuple[Rule, ...] = (
     _the_baseline_is_a_member,
     _prompts_fit_a_training_window,
     _something_is_trained,
+    _rows_are_grounded_on_something,
     _levels_exist,
     _weights_are_known,
     _tokens_are_described_once,

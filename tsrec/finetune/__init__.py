@@ -1,5 +1,6 @@
 """The finetune stage: teach the LLM histories of SIDs, and (TS-Align) what each single SID token stands for."""
 
+from tsrec.finetune.grounding import GROUNDING
 from tsrec.finetune.stage import STAGE
 
-__all__ = ["STAGE"]
+__all__ = ["GROUNDING", "STAGE"]
