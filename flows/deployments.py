@@ -21,7 +21,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
-from flows.form import form_of, values_of
+from flows.form import form_of, parameters_of
 from flows.submission import TAG
 from tsrec import __version__
 from tsrec.config import Config
@@ -113,7 +113,7 @@ def _register(
     form: dict[str, Any] = {
         "version": __version__,
         "description": served.about,
-        "parameters": {"config": values_of(config)},
+        "parameters": parameters_of(flow, config),
         "parameter_openapi_schema": form_of(flow, served.first),
         "enforce_parameter_schema": True,
         "entrypoint": served.entrypoint,

@@ -4,6 +4,7 @@ Made from the schema that Prefect makes of a flow. Knows no section by name: ord
 stand where the fields do.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,6 +55,14 @@ def values_of(section: BaseModel) -> dict[str, Any]:
         elif value is not None or type(section).model_fields[name].default is not None:
             written[name] = value
     return written
+
+
+def parameters_of(flow: Flow[..., Any], config: BaseModel) -> dict[str, Any]:
+    """What a deployment of the flow starts from: `config`, and its other sections as they are by default, so that a run
+    that is asked for without a form, or on a schedule, has all that the form calls required."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(flow.fn).parameters.items()}
+    sections = {name: value for name, value in defaults.items() if isinstance(value, BaseModel)}
+    return {name: values_of(value) for name, value in (sections | {"config": config}).items()}
 
 
 def completed(overrides: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

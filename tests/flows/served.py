@@ -84,7 +84,10 @@ class Serving:
         """The id of a run, made as the form makes it: with every field of its configuration."""
         known = self.deployments(flow)[deployment]
         parameters = {"config": known["parameters"]["config"] | config}
-        return str(self.post(f"deployments/{known['id']}/create_flow_run", {"parameters": parameters})["id"])
+        place = f"{self.url}/api/deployments/{known['id']}/create_flow_run"
+        answer = httpx.post(place, json={"parameters": parameters}, timeout=60)
+        assert answer.is_success, answer.text
+        return str(answer.json()["id"])
 
     def run(self, run_id: str) -> Any:
         return httpx.get(f"{self.url}/api/flow_runs/{run_id}", timeout=30).json()

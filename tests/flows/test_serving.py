@@ -142,7 +142,7 @@ def test_an_ablation_runs_from_its_form(served: Serving) -> None:
     page = (served.log.parent / "ablations" / "ablation" / "table.md").read_text()
     assert "| SA-Init + TS-Align (reference) |" in page and "failed" not in page
     tasks = served.tasks(run)
-    assert "finetune (run 4 of 4: shop, neither, seed 1)" in tasks and "compare" in tasks
+    assert "finetune (run 4 of 4: shop, neither, seed 1)" in tasks
 
 
 def test_a_second_run_of_a_data_set_is_queued_and_another_data_set_is_not(served: Serving) -> None:

@@ -8,8 +8,8 @@ from prefect.server.api.server import create_app
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME, temporary_settings
 from starlette.testclient import TestClient
 
-from flows.deployments import FLOWS
-from flows.form import form_of, values_of
+from flows.deployments import FLOWS, ServedFlow
+from flows.form import form_of, parameters_of, values_of
 from flows.submission import TAG, with_checked_parameters
 from tsrec.config import Config
 
@@ -49,6 +49,19 @@ def _ask(server: TestClient, deployment: str, **changes: Any) -> Any:
 def test_what_is_right_becomes_a_run(server: TestClient, deployment: str) -> None:
     assert _ask(server, deployment, finetune={"epochs": 1}).status_code == 201
     assert server.post(f"/api/deployments/{deployment}/create_flow_run", json={}).status_code == 201
+
+
+@pytest.mark.parametrize("served", FLOWS, ids=lambda served: served.entrypoint)
+def test_every_flow_runs_as_it_was_deployed_and_with_a_configuration_alone(
+    server: TestClient, served: ServedFlow
+) -> None:
+    flow = served.load()
+    fields = {"parameters": parameters_of(flow, Config()), "parameter_openapi_schema": form_of(flow, served.first)}
+    mine = _deploy(server, served.entrypoint, tags=[TAG], enforce_parameter_schema=True, **fields)
+    assert server.post(f"/api/deployments/{mine}/create_flow_run", json={}).status_code == 201
+    assert _ask(server, mine, finetune={"epochs": 1}).status_code == 201
+    refused = server.post(f"/api/deployments/{mine}/create_flow_run", json={"parameters": {"config": {"dataset": "A"}}})
+    assert refused.status_code == 409
 
 
 @pytest.mark.parametrize(
