@@ -12,6 +12,7 @@ import psutil
 
 from benchmarks.killed_runs import Killed, Place
 from tests.flows.served import ROOT, Serving, free_port
+from tsrec.config import Wish
 
 POOL = "kills"
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
@@ -42,7 +43,8 @@ class Served(Killed):
             config["ingest"] = config["ingest"] | {"path": str(self.folder / "grown")}
         parameters: dict[str, Any] = {"config": config}
         if flow == "recommend":
-            parameters["wish"] = {"out": str(place.out), "shard_users": 4}
+            wish = Wish(out=str(place.out), shard_users=4)
+            parameters["wish"] = wish.model_dump(mode="json", exclude_none=True)  # the form wants every field
         asked = self.serving.post(f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})
         return str(asked["id"])
 
