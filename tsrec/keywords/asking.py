@@ -11,17 +11,21 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import openai
 import regex
+from pydantic import BaseModel, ValidationError
 
 from tsrec.config import OpenAIConfig
 from tsrec.errors import TeacherError
-from tsrec.keywords.chat_endpoint import Chat, ChatEndpoint
-from tsrec.keywords.endpoint_answers import Completion, EndpointError
+from tsrec.keywords.chat_endpoint import Chat, ChatEndpoint, new_usage
+from tsrec.keywords.endpoint_answers import Completion, EndpointError, json_objects
+from tsrec.keywords.paid_answers import PaidAnswers
 
-Answer = TypeVar("Answer", covariant=True)
+Answer = list[str]
+Form = TypeVar("Form", bound=BaseModel)
 
 logger = logging.getLogger(__name__)
 
@@ -40,48 +44,69 @@ class BadAnswerError(Exception):
 
 
 @dataclass(frozen=True)
-class Question(Generic[Answer]):
+class Question:
     """What is asked about `name`, such as `item B0001`: the `chat`, handed what was wrong with the last answer, and
-    `read`, which makes an answer of a completion or raises BadAnswerError."""
+    `read`, which makes an answer of a completion or raises BadAnswerError. `text` is all that the answer depends on
+    beside the teacher: who asks about the same again has the answer that was paid for."""
 
     name: str
+    text: str
     chat: Callable[[str], Chat]
     read: Callable[[Completion], Answer]
 
 
 class Asker:
-    """Asks one endpoint, `concurrency` questions at once.
+    """Asks one endpoint, `concurrency` questions at once. What was paid for is not asked again.
 
     Args:
         schema: that endpoints with structured output hold answers to.
         kind: what questions are about, such as `items`, for messages.
+        instructions: what answers depend on beside address, model and temperature.
+        paid: the file of answers that were paid for; None: they are not kept.
 
     Raises:
         ConfigError, TeacherError: the endpoint must not be asked, or there is no key for it (see `permissions`).
     """
 
-    def __init__(self, settings: OpenAIConfig, schema: dict[str, Any], kind: str) -> None:
+    def __init__(
+        self,
+        settings: OpenAIConfig,
+        schema: dict[str, Any],
+        kind: str,
+        instructions: tuple[Any, ...],
+        paid: Path | None,
+    ) -> None:
         self.settings, self.kind = settings, kind
         self.endpoint = ChatEndpoint(settings, schema)
+        depends_on = (self.endpoint.url, settings.model, settings.temperature, *instructions)
+        self._paid = PaidAnswers(paid, depends_on) if paid else None
         self._is_of_use = False
         self._last_problem = ""
 
-    def ask(self, questions: Sequence[Question[Answer]], usage: Counter[str]) -> list[Answer | None]:
+    def ask(self, questions: Sequence[Question], usage: Counter[str]) -> list[Answer | None]:
         """An answer for each question, None where it failed for good; what it took is counted in `usage`.
 
         Raises:
             TeacherError: the endpoint refuses key or model, cannot be reached, or fails on every question.
         """
-        answers: list[Answer | None] = _run(self._ask_all(questions, usage))
-        if len(questions) > 1 and all(answer is None for answer in answers):
-            raise self._of_no_use(f"any of {len(questions)} {self.kind}")
-        return answers
+        known = [self._paid.get(question.text) if self._paid else None for question in questions]
+        asked = [question for question, answer in zip(questions, known, strict=True) if answer is None]
+        if len(asked) < len(questions):
+            usage["n_answers_known"] += len(questions) - len(asked)
+        if not asked:
+            return known
+        usage.update(new_usage())
+        answers: list[Answer | None] = _run(self._ask_all(asked, usage))
+        if len(asked) > 1 and all(answer is None for answer in answers):
+            raise self._of_no_use(f"any of {len(asked)} {self.kind}")
+        new = iter(answers)
+        return [next(new) if answer is None else answer for answer in known]
 
-    async def _ask_all(self, questions: Sequence[Question[Answer]], usage: Counter[str]) -> list[Answer | None]:
+    async def _ask_all(self, questions: Sequence[Question], usage: Counter[str]) -> list[Answer | None]:
         limit = asyncio.Semaphore(self.settings.concurrency)
         async with self.endpoint.client() as client:
 
-            async def one(question: Question[Answer]) -> Answer | None:
+            async def one(question: Question) -> Answer | None:
                 async with limit:
                     return await self._ask(client, question, usage)
 
@@ -94,7 +119,7 @@ class Asker:
         return answers + [task.result() for task in tasks]
 
     async def _ask_first(
-        self, client: openai.AsyncOpenAI, questions: Sequence[Question[Answer]], usage: Counter[str]
+        self, client: openai.AsyncOpenAI, questions: Sequence[Question], usage: Counter[str]
     ) -> list[Answer | None]:
         """The first ones one by one, until one answer is of use: what an endpoint refuses is refused once."""
         answers: list[Answer | None] = []
@@ -104,7 +129,7 @@ class Asker:
                 raise self._of_no_use(f"any of the first {_FIRST} {self.kind}")
         return answers
 
-    async def _ask(self, client: openai.AsyncOpenAI, question: Question[Answer], usage: Counter[str]) -> Answer | None:
+    async def _ask(self, client: openai.AsyncOpenAI, question: Question, usage: Counter[str]) -> Answer | None:
         problem, n_cut = "", 0
         will_do: Answer | None = None
         for _ in range(_ASKS):
@@ -129,6 +154,8 @@ class Asker:
                     break
             else:
                 self._is_of_use = True
+                if self._paid:
+                    self._paid.put(question.text, answer)
                 return answer
         return will_do
 
@@ -148,7 +175,25 @@ def plain(text: str) -> str:
     return " ".join(_UNSEEN.sub(" ", text).split())
 
 
-def problem_of(completion: Completion) -> str:
+def read_object(completion: Completion, form: type[Form], field: str, name: str) -> Form:
+    """The object of an answer that has the form asked for and is about `name`, as its `field` says.
+
+    Raises:
+        BadAnswerError: it holds none.
+    """
+    problem = _problem_of(completion)
+    for value in json_objects(completion.text):
+        try:
+            answer = form.model_validate(value)
+        except ValidationError:
+            continue
+        if getattr(answer, field) == name:
+            return answer
+        problem = f"its {field} is another one"
+    raise BadAnswerError(problem)
+
+
+def _problem_of(completion: Completion) -> str:
     """Why a completion may hold no object of the form asked for."""
     if completion.is_filtered:
         return "the endpoint's filter stopped it"
