@@ -28,11 +28,10 @@ from tasks import (
     sids,
 )
 from tasks.sharing import chosen_task_runner
-from tsrec import forcing, pipeline
+from tsrec import pipeline
 from tsrec.config import Config
 from tsrec.data import loss_lines
 from tsrec.pipeline import PlannedStage
-from tsrec.promotion import promote_first
 from tsrec.store import Artifact, ArtifactStore
 
 _TASKS = {
@@ -84,14 +83,7 @@ def train(
     """
     run_logging.install()
     logger = get_run_logger()
-    stages = pipeline.check(config)  # before the store is opened: it may lie where it must not
-    store = ArtifactStore(config.store)
-    if force_from:
-        stages = forcing.force(stages, force_from, store)
-    artifacts = run_stages(config, stages, store)
-    if force_from:
-        forcing.finish(stages, force_from, store)
-    promote_first(store, config.dataset, artifacts)
+    artifacts = pipeline.run(config, force_from=force_from, build=run_stages)
     for line in loss_lines(artifacts["ingest"]):
         logger.info("raw data: %s", line)
     logger.info("report: %s", artifacts["report"].file("report.html"))

@@ -41,7 +41,6 @@ from tsrec.store import (
     Lineage,
     base_role,
     canonical_json,
-    fingerprint,
     is_base,
     known_sha256,
     record_run,
@@ -51,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 Bases = Mapping[str, Artifact]
 Spread = Callable[["PlannedStage", Mapping[str, Artifact], Path], None]
+Build = Callable[[Config, Mapping[str, "PlannedStage"], ArtifactStore], dict[str, Artifact]]
 PROFILE = "profile"  # in place of a model's fingerprint: the newest of these very settings
 
 STAGES: tuple[Stage, ...] = (
@@ -140,18 +140,10 @@ def _add(planned: dict[str, PlannedStage], stage: Stage, config: Config, bases: 
     parents = {role: own[role] if own[role] in planned else role for role in own}
     marks = {role: planned[name].key.fingerprint for role, name in parents.items()}
     marks |= {role: base.fingerprint for role, base in extended.items()}
+    # The backbone depends on no data: all data sets of a store share it.
+    dataset = config.dataset if stage.name != backbone.STAGE.name else SHARED
     raw = _raw_identities(stage, section)
-    settings = canonical(section)
-    key = ArtifactKey(
-        # The backbone depends on no data: all data sets of a store share it.
-        dataset=config.dataset if stage.name != backbone.STAGE.name else SHARED,
-        stage=stage.name,
-        fingerprint=fingerprint(stage.name, stage.version, settings, marks, raw),
-        stage_version=stage.version,
-        config=settings,
-        parents=marks,
-        raw_inputs=raw,
-    )
+    key = ArtifactKey.covering(dataset, stage.name, stage.version, canonical(section), marks, raw)
     if variant and stage.name in planned and planned[stage.name].key == key:
         return
     name = f"{stage.name}:{variant}" if variant else stage.name
@@ -233,23 +225,6 @@ def make_shards(planned: PlannedStage, parents: Mapping[str, Artifact], folder: 
     return len(mine)
 
 
-def run(config: Config, store: ArtifactStore | None = None, force_from: str | None = None) -> dict[str, Artifact]:
-    """Build every artifact of a run that does not exist yet, and return all of them by planned name.
-
-    Its model becomes the champion where the data set has none. `force_from` names a stage that is run again, with what
-    follows, though its artifacts exist.
-    """
-    stages = check(config)  # before the store is opened: it may lie where it must not
-    store = store or ArtifactStore(config.store)
-    if force_from:
-        stages = forcing.force(stages, force_from, store)
-    artifacts = build_all(config, stages, store)
-    if force_from:
-        forcing.finish(stages, force_from, store)
-    promote_first(store, config.dataset, artifacts)
-    return artifacts
-
-
 def build_all(config: Config, stages: Mapping[str, PlannedStage], store: ArtifactStore) -> dict[str, Artifact]:
     """Record a run, build every planned artifact that does not exist yet, and return all of them by planned name."""
     artifacts: dict[str, Artifact] = {}
@@ -257,6 +232,33 @@ def build_all(config: Config, stages: Mapping[str, PlannedStage], store: Artifac
     for name, planned in stages.items():
         logger.info("%s: %s", name, planned.key.path)
         artifacts[name] = build(planned, store, artifacts)
+    return artifacts
+
+
+def run(
+    config: Config,
+    store: ArtifactStore | None = None,
+    force_from: str | None = None,
+    build: Build = build_all,
+) -> dict[str, Artifact]:
+    """Build every artifact of a run that does not exist yet, and return all of them by planned name.
+
+    Its model becomes the champion where the data set has none.
+
+    Args:
+        config: the configuration.
+        store: default: the configuration's.
+        force_from: a stage that is run again, with what follows, though its artifacts exist.
+        build: builds what is planned; the flow has a task a stage.
+    """
+    stages = check(config)  # before the store is opened: it may lie where it must not
+    store = store or ArtifactStore(config.store)
+    if force_from:
+        stages = forcing.force(stages, force_from, store)
+    artifacts = build(config, stages, store)
+    if force_from:
+        forcing.finish(stages, force_from, store)
+    promote_first(store, config.dataset, artifacts)
     return artifacts
 
 

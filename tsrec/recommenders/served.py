@@ -11,7 +11,7 @@ from tsrec.config import Config, ContinueSasRecConfig, MembersConfig, Section, c
 from tsrec.recommenders.member import FitInputs, Member
 from tsrec.recommenders.members import MEMBERS
 from tsrec.recommenders.refit import seen_as_train
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role, fingerprint
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.champions import SERVED
 
 EVERYTHING = (Split.TRAIN, Split.VALID, Split.TEST)
@@ -36,16 +36,8 @@ def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact
     """
     members = config.members.model_copy(update={"llms": ()})
     settings = canonical(ServedSettings(members=members, sasrec=config.refresh.sasrec))
-    parents = {"fuse": fuse.fingerprint}
-    key = ArtifactKey(
-        dataset=fuse.manifest.key.dataset,
-        stage=SERVED,
-        fingerprint=fingerprint(SERVED, _VERSION, settings, parents, {}),
-        stage_version=_VERSION,
-        config=settings,
-        parents=parents,
-        raw_inputs={},
-    )
+    dataset, parents = fuse.manifest.key.dataset, {"fuse": fuse.fingerprint}
+    key = ArtifactKey.covering(dataset, SERVED, _VERSION, settings, parents)
     return store.build(key, lambda out: _fit(Lineage(store), fuse, config, out))
 
 

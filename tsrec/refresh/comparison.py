@@ -17,7 +17,7 @@ from tsrec.recommenders import Recommender
 from tsrec.recommenders.candidates import Targets, allowance, ranked_targets, read_candidates
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import Catalogue, read_catalogue
-from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role, fingerprint
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.work_files import kept_table
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -48,15 +48,7 @@ def compare(store: ArtifactStore, champion: Artifact, artifacts: Mapping[str, Ar
     settings = ComparisonSettings(own=config.evaluate, rules=config.recommend, decode=config.decode)
     parents = {role: artifacts[role].fingerprint for role in ("ingest", "fuse")}
     parents[base_role("fuse")] = champion.fingerprint
-    key = ArtifactKey(
-        dataset=config.dataset,
-        stage=_STAGE,
-        fingerprint=fingerprint(_STAGE, _VERSION, canonical(settings), parents, {}),
-        stage_version=_VERSION,
-        config=canonical(settings),
-        parents=parents,
-        raw_inputs={},
-    )
+    key = ArtifactKey.covering(config.dataset, _STAGE, _VERSION, canonical(settings), parents)
     return store.build(key, lambda out: _compare(Lineage(store), champion, artifacts, settings, out))
 
 

@@ -14,7 +14,7 @@ from tsrec import data, pipeline
 from tsrec.config import Config
 from tsrec.data.fetching import is_copy
 from tsrec.errors import CodebookError
-from tsrec.pipeline import PlannedStage
+from tsrec.pipeline import Build, PlannedStage
 from tsrec.promotion import promote_first
 from tsrec.recommenders.models import find_model
 from tsrec.recommenders.served import fit_served
@@ -60,7 +60,6 @@ class Outcome:
         return ": ".join(part for part in (self.status, self.model, self.why) if part) + due
 
 
-Build = Callable[[Config, Mapping[str, PlannedStage], ArtifactStore], Mapping[str, Artifact]]
 Judge = Callable[[ArtifactStore, Started, Mapping[str, Artifact]], Outcome]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tsrec.errors import ArtifactError
+from tsrec.store.fingerprint import fingerprint
 
 MANIFEST_NAME = "manifest.json"
 SHARED = "shared"  # in place of a data set's name: artifacts that depend on no data; no data set may be called so
@@ -61,6 +62,28 @@ class ArtifactKey(BaseModel):
     config: dict[str, Any]
     parents: dict[str, str]
     raw_inputs: dict[str, str]
+
+    @classmethod
+    def covering(
+        cls,
+        dataset: str,
+        stage: str,
+        version: int,
+        config: dict[str, Any],
+        parents: dict[str, str],
+        raw_inputs: dict[str, str] | None = None,
+    ) -> "ArtifactKey":
+        """The key with the fingerprint of what is given; arguments as of `fingerprint`."""
+        raw = raw_inputs or {}
+        return cls(
+            dataset=dataset,
+            stage=stage,
+            fingerprint=fingerprint(stage, version, config, parents, raw),
+            stage_version=version,
+            config=config,
+            parents=parents,
+            raw_inputs=raw,
+        )
 
     @property
     def path(self) -> str:
