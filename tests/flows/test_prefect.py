@@ -5,11 +5,7 @@ scheduler fails still shows an active schedule.
 """
 
 import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,8 @@ import pytest
 import yaml
 
 import flows.settings  # noqa: F401  (no telemetry from the processes below)
+from tests.flows.prefect_process import deploy_all, start, stop
+from tests.flows.served import free_port, wait_for
 
 PATIENCE_S = 120
 FLOW = """
@@ -32,10 +30,7 @@ def tiny(word: str) -> str:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """A Prefect home of its own, and the address of a server to be."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    own = {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    own = {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
     return os.environ | own | {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
 
 
@@ -44,12 +39,13 @@ def api(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
     """The address of a real server on loopback."""
     url = environment["PREFECT_API_URL"]
     port = url.removesuffix("/api").rsplit(":", 1)[1]
-    server = _start(["server", "start", "--host", "127.0.0.1", "--port", port], environment, tmp_path / "server.log")
+    log = tmp_path / "server.log"
+    server = start(["server", "start", "--host", "127.0.0.1", "--port", port], environment, log, tmp_path)
     try:
-        _wait(lambda: _is_up(url), "the server", tmp_path / "server.log")
+        wait_for(lambda: _is_up(url), "the server", log.read_text, PATIENCE_S)
         yield url
     finally:
-        _stop(server)
+        stop(server)
 
 
 def test_a_schedule_of_a_deployed_flow_fires_on_a_worker(api: str, environment: dict[str, str], tmp_path: Path) -> None:
@@ -63,48 +59,20 @@ def test_a_schedule_of_a_deployed_flow_fires_on_a_worker(api: str, environment: 
     }
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"name": "tiny", "deployments": [deployment]}))
     log = tmp_path / "worker.log"
-    worker = _start(["worker", "start", "--pool", "here", "--type", "process"], environment, log)  # makes the pool
+    arguments = ["worker", "start", "--pool", "here", "--type", "process"]  # makes the pool
+    worker = start(arguments, environment, log, tmp_path)
     try:
-        _wait(lambda: httpx.get(f"{api}/work_pools/here").is_success, "the work pool", log)
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        run = _wait(lambda: _ended_run(api), "the scheduled run", log)
+        wait_for(lambda: httpx.get(f"{api}/work_pools/here").is_success, "the work pool", log.read_text, PATIENCE_S)
+        deploy_all(environment, tmp_path)
+        run = wait_for(lambda: _ended_run(api), "the scheduled run", log.read_text, PATIENCE_S)
     finally:
-        _stop(worker)
+        stop(worker)
     assert run["state_type"] == "COMPLETED", run["state"]
     assert run["auto_scheduled"]
     assert run["parameters"] == {"word": "ran"}
     page = httpx.get(api.removesuffix("/api"), follow_redirects=True)
     assert page.is_success
     assert "<!DOCTYPE html>" in page.text
-
-
-def _start(arguments: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "prefect", *arguments],
-            cwd=log.parent,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """A worker that was idle for long may ignore the signal."""
-    process.terminate()
-    try:
-        process.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _is_up(url: str) -> bool:
@@ -118,12 +86,3 @@ def _ended_run(api: str) -> Any:
     runs = httpx.post(f"{api}/flow_runs/filter", json={"sort": "EXPECTED_START_TIME_ASC"}).json()
     ended = [run for run in runs if run["state_type"] in {"COMPLETED", "FAILED", "CRASHED"}]
     return ended[0] if ended else None
-
-
-def _wait(look: Callable[[], Any], what: str, log: Path) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"{what} did not come within {PATIENCE_S} s:\n{log.read_text()[-2000:]}")

@@ -1,9 +1,6 @@
 """`prefect.yaml` as an operator uses it: `prefect deploy`, a real process worker, and a run of the whole pipeline."""
 
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import pytest
 import yaml
 
 from flows.form import completed
+from tests.flows.prefect_process import deploy_all, start, stop
 from tests.flows.served import ROOT, free_port, wait_for
 from tsrec.config import Config, load_config
 
@@ -43,14 +41,13 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
         "PWD": str(ROOT),
         "OMP_NUM_THREADS": "1",
     }
-    server = _start(
-        ["server", "start", "--host", "127.0.0.1", "--port", str(port)], inherited | own, tmp_path / "s.log"
-    )
+    arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = start(arguments, inherited | own, tmp_path / "s.log", ROOT)
     try:
         wait_for(lambda: _get(own, "health"), "the server")
         yield inherited | own
     finally:
-        _stop(server)
+        stop(server)
 
 
 @pytest.mark.slow
@@ -58,18 +55,11 @@ def test_a_deployed_flow_runs_on_a_process_worker(
     environment: dict[str, str], shop_settings: list[str], tmp_path: Path
 ) -> None:
     log = tmp_path / "worker.log"
-    worker = _start(["worker", "start", "--pool", "tsrec", "--type", "process"], environment, log)  # makes the pool
+    arguments = ["worker", "start", "--pool", "tsrec", "--type", "process"]  # makes the pool
+    worker = start(arguments, environment, log, ROOT)
     try:
         wait_for(lambda: _get(environment, "work_pools/tsrec"), "the work pool", log.read_text)
-        deployed = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+        deploy_all(environment, ROOT)
         train = _get(environment, "deployments/name/train/demo")
         assert _get(environment, "deployments/name/refresh/demo")["schedules"][0]["active"] is False
         shop = load_config(None, [*shop_settings, f"store={tmp_path / 'store'}"]).model_dump(mode="json")
@@ -81,7 +71,7 @@ def test_a_deployed_flow_runs_on_a_process_worker(
         assert asked.is_success, asked.text
         run = wait_for(lambda: _ended(environment, asked.json()["id"]), "the run", log.read_text)
     finally:
-        _stop(worker)
+        stop(worker)
     assert run["state_name"] == "Completed", run["state"]["message"]
     assert list((tmp_path / "store").glob("shop/report/*/report.html"))
 
@@ -97,25 +87,3 @@ def _get(environment: dict[str, str], what: str) -> Any:
 def _ended(environment: dict[str, str], run_id: str) -> Any:
     run = _get(environment, f"flow_runs/{run_id}")
     return run if run and run["state_type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
-
-
-def _start(arguments: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "prefect", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """A worker that was idle for long may ignore the signal."""
-    process.terminate()
-    try:
-        process.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tsrec.config.section import Device, InForce, Section, runtime
+from tsrec.config.section import AddedLater, Device, Section, runtime
 
 MemberName = Literal["popular", "transitions", "item-knn", "text-similarity", "sasrec"]
 Repeats = Literal["allowed", "forbidden", "learned"]
@@ -24,7 +24,7 @@ class RecommendConfig(Section):
         ge=100,
         description="Most targets of valid that are ranked, drawn at random: the fusion has few weights.",
     )
-    max_test_targets: Annotated[int | None, InForce(lambda section: section.max_test_targets is not None)] = Field(
+    max_test_targets: Annotated[int | None, AddedLater(None)] = Field(
         None, ge=100, description="Most targets of test, drawn the same way; empty: all."
     )
     seed: int = Field(1, ge=0, description="Seed of these draws.")

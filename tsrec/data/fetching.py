@@ -18,10 +18,12 @@ import httpx
 from tsrec import permissions
 from tsrec.config.address import address_problem
 from tsrec.errors import ConfigError, DataError
+from tsrec.local_cache import local_cache
 from tsrec.progress import progress
 from tsrec.store import locks
 from tsrec.store.work_files import write_text_whole, write_whole
 
+_COPIES = "raw"
 _CHUNK = 1 << 20
 _TELLING = {"etag", "last-modified", "ETag", "LastModified", "mtime"}  # any of them changes with the content
 _MARKS = (*sorted(_TELLING), "content-length", "size")
@@ -35,7 +37,7 @@ def is_url(named: str) -> bool:
 
 def is_copy(path: Path) -> bool:
     """Whether a file is a local copy that `fetch` made: whole, however new it is."""
-    return path.is_relative_to(_copies())
+    return path.is_relative_to(local_cache(_COPIES))
 
 
 def fetch(url: str, field: str) -> list[tuple[Path, str]]:
@@ -102,7 +104,7 @@ def _copied(
 ) -> Path:
     """The local copy, made by `copy` where there is none whose content had these marks."""
     name = unquote(Path(urlsplit(url).path).name) or "file"
-    folder = _copies() / hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder = local_cache(_COPIES) / hashlib.sha256(url.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     file, about = folder / name, folder / ".marks.json"
 
@@ -124,10 +126,6 @@ def _copied(
             write_whole(file, write)
             write_text_whole(about, json.dumps(marks))
     return file
-
-
-def _copies() -> Path:
-    return Path.home() / ".cache" / "tsrec" / "raw"
 
 
 def _read(path: Path) -> Any:

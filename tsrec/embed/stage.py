@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from sentence_transformers import SentenceTransformer
 
@@ -14,7 +15,7 @@ from tsrec.embed.checking import check_vectors
 from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder, raw_inputs
 from tsrec.shards import Shard, tables_of
 from tsrec.stage import Parents, Stage
-from tsrec.store import ArtifactWriter, base_role
+from tsrec.store import ArtifactWriter, base_role, matrix_of
 from tsrec.unchanged import unchanged_rows
 
 _BASE = base_role("embed")
@@ -23,9 +24,10 @@ _SHARD_BATCHES = 8
 
 @dataclass(frozen=True)
 class _Encoding:
-    """What is encoded, in shards: items `new` (M,), item `new[i]` as row `places[i]` (M,) of all shards' vectors;
-    `known` (N,) is the base's row of every item that needs none, else -1."""
+    """What is encoded of `items`, in shards: those `new` (M,), item `new[i]` as row `places[i]` (M,) of all shards'
+    vectors; `known` (N,) is the base's row of every item that needs none, else -1."""
 
+    items: pd.DataFrame
     encoder: SentenceTransformer
     known: np.ndarray
     new: np.ndarray
@@ -35,12 +37,11 @@ class _Encoding:
 
 def run(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write `item_embeddings`, one row per item in the order of `items`; what a base holds is not encoded again."""
-    items = parents["ingest"].frame("items", [C.ITEM, C.TEXT])
-    texts = items[C.TEXT].tolist()
     encoding = _encoding(config, parents, out)
-    encoder, known, new = encoding.encoder, encoding.known, encoding.new
+    items, encoder, known, new = encoding.items, encoding.encoder, encoding.known, encoding.new
+    texts = items[C.TEXT].tolist()
     tables = tables_of(encoding.shards, "embedding", "text")
-    parts = [np.concatenate([_matrix(table) for table in tables])[encoding.places]] if tables else []
+    parts = [matrix_of(pa.concat_tables(tables), C.EMBEDDING)[encoding.places]] if tables else []
     if _BASE in parents:
         parts.insert(0, parents[_BASE].matrix("item_embeddings", C.EMBEDDING)[known[known >= 0]])
     order = np.concatenate([np.flatnonzero(known >= 0), new])
@@ -71,16 +72,11 @@ def _encoding(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> _En
         some = batches[start : start + _SHARD_BATCHES]
         path = out.work / f"{start}-{start + len(some)} of {config.batch_items}.parquet"
         shards.append(Shard(path, partial(_encode, encoder, some, config.normalize), sum(map(len, some))))
-    return _Encoding(encoder, known, new, places, shards)
+    return _Encoding(items, encoder, known, new, places, shards)
 
 
 def _encode(encoder: SentenceTransformer, batches: list[list[str]], normalize: bool) -> pa.Table:
     return pa.table({C.EMBEDDING: pa.array(list(encode(encoder, batches, normalize)), type=pa.list_(pa.float32()))})
-
-
-def _matrix(table: pa.Table) -> np.ndarray:
-    values = table[C.EMBEDDING].combine_chunks()
-    return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
 
 
 STAGE = Stage(

@@ -4,7 +4,7 @@ One table a member, one row a target, in the same order for all: `split`, `user_
 row numbers of the items table, best first) and `scores` (list<float32>; -inf where popularity filled the list up).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,19 +62,8 @@ def _drawn(events: np.ndarray, most: int | None, seed: list[int]) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(events, most, replace=False))
 
 
-def rank_targets(
-    member: Member,
-    name: str,
-    catalogue: Catalogue,
-    targets: Targets,
-    rules: RecommendConfig,
-    work: Path,
-    *,
-    batch: int = 256,
-    shard: int = 4096,
-) -> pa.Table:
-    """One member's candidates; finished shards are found again in `work`."""
-    shards = target_shards(member, name, catalogue, targets, rules, work, batch=batch, shard=shard)
+def ranked_table(shards: Sequence[Shard], name: str) -> pa.Table:
+    """One member's candidates: all its `target_shards`, those that are missing made now."""
     return pa.concat_tables(tables_of(shards, f"ranking by {name}", "target"))
 
 
@@ -86,10 +75,10 @@ def target_shards(
     rules: RecommendConfig,
     work: Path,
     *,
-    batch: int,
-    shard: int,
+    batch: int = 256,
+    shard: int = 4096,
 ) -> list[Shard]:
-    """The pieces of `rank_targets`, of `shard` targets each."""
+    """One member's candidates in pieces of `shard` targets; finished ones are found again in `work`."""
     popularity = catalogue.by_popularity()
     shards = []
     for rows in _shards(len(targets.events), shard):

@@ -14,7 +14,7 @@ import pyarrow as pa
 from tsrec.columns import Split
 from tsrec.config import Config, MembersConfig, RecommendConfig, Section
 from tsrec.histories import Histories
-from tsrec.recommenders.candidates import Targets, rank_targets, ranked_targets
+from tsrec.recommenders.candidates import Targets, ranked_table, ranked_targets, target_shards
 from tsrec.recommenders.member import Catalogue, FitInputs, MemberKind, read_catalogue
 from tsrec.recommenders.members import MEMBERS
 from tsrec.stage import Parents, Stage
@@ -70,7 +70,8 @@ def _fit_and_rank(
     folder = out.work / kind.name
     folder.mkdir(exist_ok=True)
     kind.fit(FitInputs(histories, catalogue, settings, parents, folder, folder))
-    return rank_targets(kind.load(folder, settings), kind.name, catalogue, targets, rules, folder)
+    shards = target_shards(kind.load(folder, settings), kind.name, catalogue, targets, rules, folder)
+    return ranked_table(shards, kind.name)
 
 
 def _parents(config: Config) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from tsrec.config import SasRecConfig
 from tsrec.errors import ConfigError
 from tsrec.histories import Histories
 from tsrec.recommenders.member import FitInputs
-from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest, unit_rows
 from tsrec.store import Artifact, base_role
 from tsrec.training import IGNORED, Example, Mixture, Recipe, chunked_cross_entropy, packed_attention_mask, train
 
@@ -164,8 +164,7 @@ def carried_over(trained: np.ndarray, place: np.ndarray, texts: np.ndarray) -> n
     known, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
     vectors[known] = trained[place[known]]
     if len(known) and len(new):
-        scaled = texts.astype(np.float32)
-        scaled = scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)
+        scaled = unit_rows(texts)
         index = faiss.IndexFlatIP(scaled.shape[1])
         index.add(np.ascontiguousarray(scaled[known]))
         _, like = index.search(np.ascontiguousarray(scaled[new]), min(_NEIGHBOURS, len(known)))

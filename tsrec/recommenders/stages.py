@@ -1,14 +1,12 @@
 """The stages that turn members into lists: `candidates` of all that are not the LLM, `decode` of the LLM."""
 
-import pyarrow as pa
-
 from tsrec.columns import LLM
 from tsrec.config import Config, DecodeConfig, RecommendConfig, Section
-from tsrec.recommenders.candidates import Targets, check_targets, rank_targets, ranked_targets, target_shards
+from tsrec.recommenders.candidates import Targets, check_targets, ranked_table, ranked_targets, target_shards
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.members import open_member
-from tsrec.shards import Shard, tables_of
+from tsrec.shards import Shard
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 
@@ -28,13 +26,14 @@ def run_candidates(rules: RecommendConfig, parents: Parents, out: ArtifactWriter
     for name, artifact in parents.items():
         if name != "ingest":
             member = open_member(artifact)
-            out.write_table(name, rank_targets(member, name, catalogue, targets, rules, out.work))
+            shards = target_shards(member, name, catalogue, targets, rules, out.work)
+            out.write_table(name, ranked_table(shards, name))
 
 
 def run_decode(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write the LLM's candidates; a killed run goes on at the shard it was at."""
     targets, shards = _decoding(config, parents, out)
-    out.write_table(LLM, pa.concat_tables(tables_of(shards, f"ranking by {LLM}", "target")))
+    out.write_table(LLM, ranked_table(shards, LLM))
     n_cut = int((targets.histories.positions()[targets.events] > config.own.max_history).sum())
     out.count(n_targets=len(targets.events), n_histories_cut=n_cut)
 

@@ -16,7 +16,7 @@ from scipy import sparse
 from tsrec.columns import Columns as C
 from tsrec.config import TextSimilarityConfig
 from tsrec.recommenders.member import FitInputs, recency_weights
-from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest, unit_rows
 
 _FILE = "item_vectors.safetensors"
 
@@ -43,9 +43,8 @@ class TextSimilarity:
 
 def fit(inputs: FitInputs) -> None:
     """Keep the items' text embeddings, each scaled to length 1."""
-    vectors = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING).astype(np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    save_file({"vectors": vectors / np.maximum(lengths, 1e-12)}, inputs.folder / _FILE)
+    vectors = unit_rows(inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING))
+    save_file({"vectors": vectors}, inputs.folder / _FILE)
 
 
 def load(folder: Path, config: TextSimilarityConfig) -> TextSimilarity:

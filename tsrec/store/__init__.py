@@ -1,6 +1,6 @@
 """The artifact store: fingerprints, manifests, atomic writes, verification. The only way stages exchange data."""
 
-from tsrec.store.artifact import Artifact, ArtifactWriter
+from tsrec.store.artifact import Artifact, ArtifactWriter, matrix_of
 from tsrec.store.fingerprint import canonical_json, file_sha256, fingerprint
 from tsrec.store.known_hashes import known_sha256
 from tsrec.store.lineage import Lineage
@@ -23,5 +23,6 @@ __all__ = [
     "fingerprint",
     "is_base",
     "known_sha256",
+    "matrix_of",
     "record_run",
 ]

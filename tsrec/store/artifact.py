@@ -56,9 +56,8 @@ class Artifact:
         return self.table(name, columns).to_pandas()
 
     def matrix(self, name: str, column: str) -> np.ndarray:
-        """A column of equally long lists as one (rows, length) array of the lists' own dtype."""
-        values = self.table(name, [column])[column].combine_chunks()
-        return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
+        """A column of a stored table, of equally long lists; see `matrix_of`."""
+        return matrix_of(self.table(name, [column]), column)
 
     def json(self, name: str) -> Any:
         """The content of `<name>.json`."""
@@ -72,6 +71,12 @@ class Artifact:
                 raise CorruptArtifactError(f"{path}: missing, though the manifest lists it")
             if path.stat().st_size != entry.n_bytes or file_sha256(path) != entry.sha256:
                 raise CorruptArtifactError(f"{path}: does not match the hash in its manifest")
+
+
+def matrix_of(table: pa.Table, column: str) -> np.ndarray:
+    """A column of equally long lists as one (rows, length) array of the lists' own dtype."""
+    values = table[column].combine_chunks()
+    return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
 
 
 @dataclass

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tsrec.local_cache import local_cache
 from tsrec.store.fingerprint import file_sha256
 
 _LARGE = 1 << 20  # bytes; smaller files are hashed faster than they are remembered
@@ -26,7 +27,7 @@ def known_sha256(path: Path) -> str:
     identity = _identity(path)
     if identity["n_bytes"] < _LARGE:
         return file_sha256(path)
-    memory = _folder() / f"{hashlib.sha256(os.fsencode(path.absolute())).hexdigest()}.json"
+    memory = local_cache("hashes") / f"{hashlib.sha256(os.fsencode(path.absolute())).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         remembered = json.loads(memory.read_text(encoding="utf-8"))
         if remembered["identity"] == identity:
@@ -56,7 +57,3 @@ def _remember(memory: Path, content: dict[str, object]) -> None:
         with tempfile.NamedTemporaryFile("w", dir=memory.parent, delete=False, encoding="utf-8") as stream:
             json.dump(content, stream)
         Path(stream.name).replace(memory)
-
-
-def _folder() -> Path:
-    return Path.home() / ".cache" / "tsrec" / "hashes"

@@ -27,6 +27,7 @@ import fsspec
 from pydantic import ValidationError
 
 from tsrec.errors import ArtifactError, ConfigError, CorruptArtifactError, TsrecError
+from tsrec.local_cache import local_cache
 from tsrec.store.fingerprint import file_sha256
 from tsrec.store.manifest import MANIFEST_NAME, Manifest
 from tsrec.store.refusals import in_words
@@ -70,7 +71,7 @@ class RemoteMirror:
         except (ImportError, ValueError) as error:
             raise ConfigError(f"store {url}: {error}; for S3 install the extra: pip install 'tsrec[s3]'") from None
         digest = hashlib.sha256(url.encode()).hexdigest()[:16]
-        self.cache = Path.home() / ".cache" / "tsrec" / "stores" / digest
+        self.cache = local_cache("stores") / digest
         with in_words(self.cache):
             self.cache.mkdir(parents=True, exist_ok=True)
         self._damaged: set[tuple[str, str]] = set()  # artifact and upload
