@@ -107,7 +107,7 @@ class Runner:
                 client.set_flow_run_state(run.id, Cancelled(message="missed; a later run of its schedule is due"))
             elif len(running) < self.limit:
                 self._start(client, run, dataset)
-            elif not (run.state and run.state.name == QUEUED):
+            else:
                 _queue(client, run, client.read_flow_run(running[0]).name, self.limit)
 
     def _completed(self, client: SyncPrefectClient, run: _Run) -> dict[str, Any]:
@@ -208,6 +208,8 @@ class Runner:
 def _queue(client: SyncPrefectClient, run: _Run, other: str, limit: int) -> None:
     due = run.next_scheduled_start_time or run.expected_start_time
     message = f"waits for {other}: {limit} run(s) of a data set at a time"
+    if run.state and (run.state.name, run.state.message) == (QUEUED, message):
+        return  # else it is new, or the other has got its name from its flow meanwhile
     client.set_flow_run_state(run.id, Scheduled(name=QUEUED, message=message, scheduled_time=due), force=True)
 
 

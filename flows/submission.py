@@ -14,10 +14,11 @@ from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flows.form import MARK, without_required
 from flows.masking import masked
+from flows.patience import again
 from tsrec.config import Ablation, Config, Section, Wish
 from tsrec.config.profiles import refusal
 
@@ -45,7 +46,7 @@ def with_checked_parameters(prefect: ASGIApp) -> ASGIApp:
         elif problem := await _problem(prefect, request, asked[1], body):
             await JSONResponse({"detail": problem}, 409)(scope, receive, send)
             return
-        await prefect(scope, _again(body, receive), send)
+        await prefect(scope, again(body, receive), send)
 
     return app
 
@@ -92,13 +93,3 @@ def _problem_of(parameters: dict[str, Any]) -> str | None:
         except ValidationError as error:
             lines.append(str(refusal(error, "")))
     return masked("\n".join(lines)) or None
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body once more, and then what comes after it."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive_again() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return receive_again

@@ -27,7 +27,9 @@ from tasks import (
     semantics,
     sids,
 )
+from tasks.champion import publish_beside_champion
 from tasks.sharing import chosen_task_runner
+from tasks.showing import show
 from tsrec import pipeline
 from tsrec.config import Config
 from tsrec.data import loss_lines
@@ -84,6 +86,7 @@ def train(
     run_logging.install()
     logger = get_run_logger()
     artifacts = pipeline.run(config, force_from=force_from, build=run_stages)
+    show(publish_beside_champion, ArtifactStore(config.store), config.dataset, artifacts)
     for line in loss_lines(artifacts["ingest"]):
         logger.info("raw data: %s", line)
     logger.info("report: %s", artifacts["report"].file("report.html"))

@@ -24,6 +24,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from flows.patience import with_patience
 from flows.server import AUTH, STORES
 from flows.submission import with_checked_parameters
 from tsrec.errors import ArtifactError
@@ -45,7 +46,7 @@ def create_app() -> ASGIApp:
     from prefect.settings import PREFECT_UI_API_URL
 
     return with_reports(
-        with_checked_parameters(create_prefect(final=True)),
+        with_checked_parameters(with_patience(create_prefect(final=True))),
         json.loads(os.environ.get(STORES, "[]")),
         os.environ.get(AUTH, ""),
         str(PREFECT_UI_API_URL.value() or ""),

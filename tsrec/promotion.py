@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from tsrec.columns import ALL, FUSED
 from tsrec.columns import Columns as C
@@ -23,12 +24,51 @@ def measured(evaluate: Artifact) -> dict[str, float]:
 
 def metrics_of(lineage: Lineage, fuse: Artifact) -> dict[str, float]:
     """The same of a model, by the newest evaluation of it; empty where it was never evaluated."""
+    newest = _evaluation_of(lineage, fuse)
+    return measured(newest) if newest else {}
+
+
+def beside_champion(
+    store: ArtifactStore, dataset: str, artifacts: Mapping[str, Artifact]
+) -> tuple[list[dict[str, Any]], bool]:
+    """A finished run's model and the data set's champion as each was evaluated, and whether on the same targets.
+
+    No rows where there is no champion, it is this very model, or it was never evaluated. Raises ArtifactError where it
+    is gone from the store.
+
+    Args:
+        store: the store.
+        dataset: name of the data set.
+        artifacts: all of a run, by planned name.
+    """
+    champion, mine = champion_of(store, dataset), artifacts["evaluate"]
+    if champion is None or champion == artifacts["fuse"].fingerprint:
+        return [], False
+    lineage = Lineage(store)
+    its = _evaluation_of(lineage, find_model(lineage, dataset, champion))
+    if its is None:
+        return [], False
+    rows = [
+        {"model": model, "fingerprint": evaluate.manifest.key.parents["fuse"], **measured(evaluate)}
+        for model, evaluate in (("this run", mine), ("champion", its))
+    ]
+    return rows, _targets(mine) == _targets(its)
+
+
+def _evaluation_of(lineage: Lineage, fuse: Artifact) -> Artifact | None:
+    """The newest evaluation of a model."""
     of_it = [
         artifact
         for artifact in lineage.listed
         if artifact.manifest.key.stage == "evaluate" and artifact.manifest.key.parents["fuse"] == fuse.fingerprint
     ]
-    return measured(lineage.verified(of_it[-1])) if of_it else {}
+    return lineage.verified(of_it[-1]) if of_it else None
+
+
+def _targets(evaluate: Artifact) -> tuple[Any, ...]:
+    """What an evaluation's targets depend on."""
+    key = evaluate.manifest.key
+    return key.parents["ingest"], key.config["own"]["split"], key.config["rules"]
 
 
 def promote_first(store: ArtifactStore, dataset: str, artifacts: Mapping[str, Artifact]) -> Move | None:

@@ -149,7 +149,8 @@ def test_a_second_run_of_a_data_set_is_queued_and_another_data_set_is_not(served
     first = _training(served)
     second, other = served.start("shop"), served.start("other")
     queued = served.wait_state(second, "Queued", patience_s=20)
-    assert served.run(first)["name"] in queued["state"]["message"]
+    assert queued["state"]["message"].startswith("waits for ")
+    served.wait(lambda: "train-shop" in served.run(second)["state"]["message"], "the name that its flow gives", 20)
     served.wait_state(other, "Running")
     served.cancel(first)
     assert served.wait_state(second, "Completed", "Failed", "Crashed")["state_name"] == "Completed"

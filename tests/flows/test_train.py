@@ -1,5 +1,6 @@
 """The flow, and its form in the UI: one section per stage, with descriptions and bounds, and no unknown fields."""
 
+import json
 import logging
 import sys
 import time
@@ -15,7 +16,7 @@ from prefect.utilities.callables import parameter_schema
 
 from flows.run_logging import drop_deliberate_traceback
 from flows.train import train
-from tsrec.config import Config, load_config
+from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import DataError
 from tsrec.pipeline import STAGES
 
@@ -73,9 +74,23 @@ def test_the_flow_runs_and_a_second_run_finds_every_stage_cached(shop_settings: 
         folders = train(config)
         assert folders == train(config)
         names = _task_states(2 * len(folders))
+        assert _beside_champion() == []  # it is the champion
+        train(with_overrides(config, ["fuse.ridge=5"]))
+        (shown,) = _beside_champion()
+        assert "on the same targets" in shown["description"]
+        rows = {row["model"]: row for row in json.loads(shown["data"])}
+        assert rows["champion"]["fingerprint"] == Path(folders["fuse"]).name != rows["this run"]["fingerprint"]
+        assert rows["champion"]["n_targets"] == rows["this run"]["n_targets"] and 0 <= rows["this run"]["ndcg@10"] <= 1
     assert set(folders) == {stage.name for stage in STAGES} - {"refit", "semantics", "grounding"}
     assert (Path(folders["report"]) / "report.html").exists()
     assert sorted(names) == ["Cached"] * len(folders) + ["Completed"] * len(folders)
+
+
+def _beside_champion() -> list[dict[str, Any]]:
+    with get_client(sync_client=True) as client:
+        wanted = {"artifacts": {"key": {"any_": ["champion-shop"]}}}
+        found: list[dict[str, Any]] = client.request("POST", "/artifacts/filter", json=wanted).json()
+    return found
 
 
 def _task_states(n_expected: int) -> list[str]:

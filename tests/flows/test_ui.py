@@ -126,9 +126,9 @@ def test_wrong_settings_are_refused_in_the_form_and_no_run_exists(server: str, p
 def test_the_form_as_json_untouched_runs(server: str, page: Any) -> None:
     """In the UI that people land on, as the tests above and below."""
     _open_form(server, page)
-    page.get_by_role("button", name="Open menu").first.click()
+    page.get_by_role("button", name="Open menu").nth(1).click()  # that of Config, after Force from
     page.get_by_role("menuitem", name="Use JSON Input").click()
-    page.locator(".cm-content").first.wait_for()  # the editor comes later than its text
+    page.locator(".cm-content").filter(has_text="dataset").wait_for()
     count = _n_started(server)
     page.get_by_role("button", name="Submit").click()
     run = _wait(lambda: _ended(server, count + 1), "the run")
