@@ -4,10 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import MODEL, AddedLater, Device, InForce, ResolvesTo, Section, runtime
+from tsrec.config.section import MODEL, AddedLater, Device, InForce, Precision, ResolvesTo, Section, runtime
 from tsrec.devices import precision_name
 
-Precision = Literal["auto", "float32", "bfloat16"]
 Semantics = Literal["token", "prefix", "both"]
 
 

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tsrec.config.section import AddedLater, Device, Section, runtime
+from tsrec.config.section import AddedLater, Device, Precision, ResolvesTo, Section, runtime
+from tsrec.devices import precision_name
 
 MemberName = Literal["popular", "transitions", "item-knn", "text-similarity", "sasrec"]
 Repeats = Literal["allowed", "forbidden", "learned"]
@@ -129,6 +130,10 @@ class DecodeConfig(Section):
     batch_users: int = runtime(64, ge=1, description="Users decoded at once.")
     shard_users: int = runtime(1024, ge=1, description="Users per shard; a killed run resumes at the next shard.")
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    precision: Annotated[Precision, ResolvesTo(lambda decode, written: precision_name(written, decode.device))] = Field(
+        "auto",
+        description="Of matrix products. auto: bfloat16 where the processor multiplies it natively, else float32.",
+    )
 
 
 class FuseConfig(Section):

@@ -55,7 +55,7 @@ class RefreshConfig(Section):
     training: ContinueConfig = Field(ContinueConfig(), description="How fine-tuning goes on.")
     sasrec: ContinueSasRecConfig = Field(ContinueSasRecConfig(), description="How SASRec goes on.")
     max_targets: int = runtime(
-        2_000,
+        1_000,
         ge=100,
         description="Most targets of valid, and of test, that a refresh ranks: fusing and judging need no more, and "
         "ranking all would cost more than training. `tsrec run` has recommend.max_valid_targets, and all of test.",
@@ -118,7 +118,11 @@ class ContinuedFinetune(Section):
     go_on: ContinueConfig
 
     def shortened(self) -> FinetuneConfig:
-        """The recipe of this training: epochs, warm-up and rates as the shares of the whole say."""
+        """The recipe of this training: epochs, warm-up and rates as the shares of the whole say.
+
+        To the end, for its loss on valid falls all the way at such rates, and looking at it often would cost as much
+        again as the training.
+        """
         whole, share = self.whole, self.go_on
         own_rate = whole.sid_learning_rate and whole.sid_learning_rate * share.learning_rate
         changes = {
@@ -126,5 +130,7 @@ class ContinuedFinetune(Section):
             "warmup_steps": round(whole.warmup_steps * share.epochs),
             "learning_rate": whole.learning_rate * share.learning_rate,
             "sid_learning_rate": own_rate,
+            "patience": None,
+            "evals_per_epoch": 1,
         }
         return whole.model_copy(update=changes)

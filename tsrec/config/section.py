@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
@@ -59,6 +59,7 @@ LOCAL_FILE = OnDisk(may_be_elsewhere=True)
 MODEL = OnDisk(may_be_elsewhere=True, is_model=True)
 
 Device = Annotated[str, Field(pattern=DEVICE_PATTERN), ResolvesTo(lambda _, device: device_type(device))]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 _BOUNDS = {

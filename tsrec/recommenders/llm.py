@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from tsrec.columns import Columns as C
 from tsrec.config import DecodeConfig
 from tsrec.decode import BeamSearch, Trie
-from tsrec.devices import resolve_device
+from tsrec.devices import resolve_device, resolve_precision
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
 from tsrec.sid import SidSpace
@@ -58,8 +58,8 @@ class Llm:
         if allow.blocked is not None:
             placed = [beams.place[np.asarray(taken, dtype=np.int64)] for taken in allow.blocked]
             blocked = [places[places >= 0] for places in placed]
-        found = beams.search.search(prompts, self.config.beams, blocked)
-        return _items_of(beams, found.leaves, found.scores, k, allow)
+        leaves, scores = _searched(beams.search, prompts, blocked, self.config)
+        return _items_of(beams, leaves, scores, k, allow)
 
     def _beams_over(self, allowed: np.ndarray | None) -> _Beams:
         """The search over all allowed items; the last one made is kept, for callers that ask block by block."""
@@ -70,14 +70,15 @@ class Llm:
             place = np.full(self.catalogue.n_items, -1, dtype=np.int64)
             place[numbers] = np.arange(len(numbers))
             trie = Trie.build(self.codes[numbers], priority=self.catalogue.trained[numbers])
-            autocast = torch.bfloat16 if self.model.device.type == "cuda" else None
+            precision = resolve_precision(self.config.precision, self.model.device)
+            autocast = precision if precision != torch.float32 else None
             search = BeamSearch(self.model, trie, self.space, self.first_sid_id, autocast)
             self._made = (mark, _Beams(search, trie, numbers, place))
         return self._made[1]
 
 
 def load_llm(parents: Mapping[str, Artifact], catalogue: Catalogue, config: DecodeConfig) -> Llm:
-    """Load the model of the `finetune` and `sids` artifacts: float32 on a CPU, products in bfloat16 on CUDA.
+    """Load the model of the `finetune` and `sids` artifacts: weights in float32, products as `config.precision` says.
 
     Raises:
         ArtifactError: the model's tokenizer lacks the SID tokens of `sids`.
@@ -95,6 +96,27 @@ def load_llm(parents: Mapping[str, Artifact], catalogue: Catalogue, config: Deco
         opening_id=opening_token(tokenizer),
         config=config,
     )
+
+
+def _searched(
+    search: BeamSearch, prompts: list[np.ndarray], blocked: list[np.ndarray] | None, config: DecodeConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """(B, n_beams) leaves and scores, searched for some prompts at once: those of like length, for all are padded to
+    the longest beside them."""
+    order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+    parts = []
+    for start in range(0, len(order), config.batch_users):
+        some = order[start : start + config.batch_users]
+        taken = None if blocked is None else [blocked[row] for row in some]
+        parts.append(search.search([prompts[row] for row in some], config.beams, taken))
+    width = max(part.leaves.shape[1] for part in parts)
+    leaves = np.full((len(prompts), width), -1, dtype=np.int64)
+    scores = np.full((len(prompts), width), -np.inf, dtype=np.float32)
+    rows = np.split(order, np.cumsum([len(part.leaves) for part in parts])[:-1])
+    for mine, part in zip(rows, parts, strict=True):
+        leaves[mine, : part.leaves.shape[1]] = part.leaves
+        scores[mine, : part.scores.shape[1]] = part.scores
+    return leaves, scores
 
 
 def _items_of(beams: _Beams, leaves: np.ndarray, scores: np.ndarray, k: int, allow: Filter) -> Ranked:

@@ -24,7 +24,6 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 _STAGE, _VERSION = "compare", 1
 _SHARD = 1024  # targets; a killed comparison goes on at the next shard
-_BATCH = 64
 
 
 class ComparisonSettings(Section):
@@ -126,8 +125,5 @@ def _llm_lists(
 ) -> np.ndarray:
     """(R, k) lists of the champion's LLM as it is, over the new catalogue and its SIDs, for some of the targets."""
     llm = load_llm({"finetune": model, "sids": sids}, catalogue, settings.decode)
-    found = []
-    for start in range(0, len(rows), _BATCH):
-        pasts = targets.pasts(rows[start : start + _BATCH])
-        found.append(llm.rank(pasts, k, allowance(pasts, catalogue.n_items, settings.rules)).items)
-    return np.concatenate(found)
+    pasts = targets.pasts(rows)
+    return llm.rank(pasts, k, allowance(pasts, catalogue.n_items, settings.rules)).items

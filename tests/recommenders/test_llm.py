@@ -1,0 +1,52 @@
+"""The LLM as a member: what it is asked at once does not change what it answers."""
+
+import numpy as np
+
+from tests.decode.reference import N_TEXT, random_model
+from tsrec.config import DecodeConfig
+from tsrec.recommenders.llm import Llm
+from tsrec.recommenders.member import Catalogue
+from tsrec.recommenders.ranking import Filter
+from tsrec.sid import SidSpace
+
+SPACE = SidSpace((4, 5, 6))
+N_ITEMS = 60
+
+
+def _llm(**settings: object) -> Llm:
+    random = np.random.default_rng(0)
+    codes = np.stack([random.integers(0, size, N_ITEMS) for size in SPACE.sizes], axis=1)
+    catalogue = Catalogue(
+        np.array([f"i{item}" for item in range(N_ITEMS)], dtype=object), random.integers(0, 9, N_ITEMS)
+    )
+    model = random_model(SPACE, 0)
+    model.set_attn_implementation("sdpa")
+    config = DecodeConfig.model_validate({"beams": 8, "max_history": 6, "device": "cpu", **settings})
+    return Llm(model, SPACE, codes, catalogue, first_sid_id=N_TEXT, opening_id=0, config=config)
+
+
+def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:
+    random = np.random.default_rng(1)
+    pasts = [random.integers(0, N_ITEMS, length) for length in (5, 0, 9, 1, 30, 2, 0, 7, 3, 12, 4)]
+    llm = _llm(batch_users=3, precision="float32")
+    together = llm.rank(pasts, 8, Filter(N_ITEMS, pasts))
+    for row, past in enumerate(pasts):
+        alone = llm.rank([past], 8, Filter(N_ITEMS, [past]))
+        np.testing.assert_array_equal(together.items[row], alone.items[0])
+        np.testing.assert_allclose(together.scores[row], alone.scores[0], atol=1e-5)
+
+
+def test_a_history_that_leaves_fewer_items_than_beams_has_a_shorter_list_beside_others() -> None:
+    """Batches then differ in how many beams they finish."""
+    pasts = [np.arange(N_ITEMS - 2), np.array([3]), np.array([4])]
+    ranked = _llm(batch_users=1).rank(pasts, 8, Filter(N_ITEMS, pasts))
+    assert set(ranked.items[0][ranked.items[0] >= 0]) == {N_ITEMS - 2, N_ITEMS - 1}
+    assert (ranked.items[1:] >= 0).all()
+
+
+def test_precision_is_that_of_matrix_products() -> None:
+    exact, rough = (
+        _llm(precision=precision).rank([np.arange(5)], 8, Filter(N_ITEMS)) for precision in ("float32", "bfloat16")
+    )
+    assert not np.array_equal(exact.scores, rough.scores)
+    np.testing.assert_allclose(exact.scores, rough.scores, atol=0.3)
