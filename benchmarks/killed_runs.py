@@ -170,7 +170,8 @@ class Killed(ABC):
                 final = place.store / whole.paths[stage]
                 begun, done = final.with_suffix(".partial").exists(), (final / "manifest.json").exists()
             if begun and not done:
-                time.sleep(share * (self.start_s if stage == START else whole.seconds[stage]))
+                length = min(self.start_s, sum(whole.seconds.values())) if stage == START else whole.seconds[stage]
+                time.sleep(share * length)  # the shortest run is over before others have begun
                 return True
             if done or (time.monotonic() - looked > 2 and self.has_ended(run)):
                 return False
