@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -340,6 +341,26 @@ def test_other_settings_than_the_champions_are_refused(config: Config, outcome: 
         stream.write("u1,i1,400\n")
     with pytest.raises(ConfigError, match=r"sids\.seed is 5, and the champion was made with 1"):
         refresh.run(with_overrides(config, ["sids.seed=5"]))
+
+
+def test_a_refused_rebuild_is_not_made_again_every_night(
+    config: Config, outcome: Outcome, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the test below: that one's rebuild would be the refused one."""
+    store, growing = (
+        shutil.copytree(folder, tmp_path / name) for folder, name in ((config.store, "store"), (data, "data"))
+    )
+    bound = ["refresh.rebuild=start", "refresh.drift.max_placed_items=0.01", "refresh.promote=never"]
+    nightly = with_overrides(config, [*bound, f"store={store}", f"ingest.path={growing}"])
+    rebuilds = []
+    for night in range(2):
+        with (growing / "interactions.csv").open("a", encoding="utf-8") as stream:
+            stream.write(f"u1,i{night},{500 + night}\n")
+        made = refresh.run(nightly)
+        assert made.status == "not promoted"
+        rebuilds.append(not made.rebuild)  # a rebuild asks for none
+    assert rebuilds == [True, False]
+    assert "none starts by itself again" in caplog.text
 
 
 def test_a_rebuild_starts_where_configured_and_is_judged(config: Config, outcome: Outcome) -> None:

@@ -23,7 +23,7 @@ from tsrec.refresh.comparison import compare
 from tsrec.refresh.drift import measure_drift, rebuild_reasons
 from tsrec.refresh.rule import judge
 from tsrec.refresh.settling import wait_until_settled
-from tsrec.store import Artifact, ArtifactStore, Lineage, locks
+from tsrec.store import Artifact, ArtifactStore, Lineage, base_role, locks
 from tsrec.store.champions import Move, champion_of, moves_of, promote
 from tsrec.store.gc import tidy
 from tsrec.store.refusals import in_words
@@ -105,9 +105,38 @@ def _refresh(config: Config, store: ArtifactStore, build: Build, judge: Judge) -
         outcome = Outcome("not promoted", "", "nothing was built", rebuild=(str(error),))
     if not (outcome.rebuild and may_start):
         return outcome
+    champion = find_model(Lineage(store), config.dataset)  # perhaps what was made just now
+    if refused := _refused_rebuild(store, champion):
+        logger.warning(
+            "%s; %s was one, and was not promoted: none starts by itself again until these codebooks are gone; give "
+            "`tsrec run`, and `tsrec models promote`",
+            outcome.words,
+            refused,
+        )
+        return outcome
     logger.warning("%s; it starts now (refresh.rebuild is start)", outcome.words)
-    anew = Started(config, started.champion, pipeline.check(config))
+    anew = Started(config, champion, pipeline.check(config))
     return judge(store, anew, build(config, anew.stages, store))
+
+
+def _refused_rebuild(store: ArtifactStore, champion: Artifact) -> str | None:
+    """A model with codebooks of its own that was compared with one of the champion's codebooks, and did not replace it.
+    Else a refused rebuild would be made again every night."""
+    lineage = Lineage(store)
+    mine = _codebooks(lineage, champion)
+    for artifact in lineage.listed:
+        if artifact.manifest.key.stage == "compare":
+            old, new = (lineage.listed_parent(artifact, role) for role in (base_role("fuse"), "fuse"))
+            if old and new and _codebooks(lineage, old) == mine != _codebooks(lineage, new):
+                return new.fingerprint
+    return None
+
+
+def _codebooks(lineage: Lineage, fuse: Artifact) -> str | None:
+    """What tells a model's codebooks from others; refreshes hand them on as they are. None: imported, or gone."""
+    sids = bases_of(lineage, fuse).get("sids")
+    codebooks = sids and sids.manifest.files.get("codebooks.parquet")
+    return codebooks.sha256 if codebooks else None
 
 
 @contextlib.contextmanager
