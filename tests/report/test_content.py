@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsrec.report.content import _why, data_summary, metric_rows, token_tree
+from tsrec.report.content import _why, data_summary, metric_rows, slice_rows, token_tree
 
 ITEMS = pd.DataFrame({"item_id": list("abcd"), "title": ["hammer", "mallet", "glue", "epoxy"]})
 CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 0]])
@@ -53,6 +53,28 @@ def test_methods_are_ranked_by_ndcg_at_the_largest_k_and_coverage_has_no_interva
     assert [method["method"] for method in methods] == ["tsrec", "popular"]
     assert methods[0]["cells"] == ["0.2000 [0.1000, 0.3000]", "0.1500 [0.1000, 0.2000]", "0.5000", ""]
     assert methods[1]["cells"][2] == ""  # not measured for this method
+
+
+def test_every_slice_says_of_how_many_targets_it_is() -> None:
+    rows = [
+        ("fused", "all", 0.3, 900),
+        ("fused", "head items", 0.4, 800),
+        ("fused", "cold items", 0.1, 38),
+        ("text-similarity", "head items", 0.2, 800),
+        ("text-similarity", "cold items", 0.25, 38),
+        ("fused without tsrec", "cold items", 0.2, 38),
+    ]
+    metrics = pd.DataFrame(rows, columns=["method", "slice", "value", "n"])
+    metrics = metrics.assign(metric="hr", k=10, ci_low=0.0, ci_high=0.5)
+    assert slice_rows(metrics, "hr", 10) == [
+        {"slice": "head items", "n": "800", "cells": _cells(fused="0.4000", text="0.2000")},
+        {"slice": "cold items", "n": "38", "cells": _cells(fused="0.1000", text="0.2500")},
+    ]
+    assert slice_rows(metrics, "ndcg", 10) == []
+
+
+def _cells(fused: str, text: str) -> dict[str, str]:
+    return {"fused": f"{fused} [0.0000, 0.5000]", "text-similarity": f"{text} [0.0000, 0.5000]"}
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,21 @@ def metric_rows(metrics: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]
     )
 
 
+def slice_rows(metrics: pd.DataFrame, metric: str, k: int) -> list[dict[str, Any]]:
+    """One row a slice: its name, its number of targets `n`, and per method, in one order, `value [low, high]`."""
+    shown = (metrics[C.SLICE] != ALL) & ~metrics[C.METHOD].map(is_ablation)
+    rows = metrics[shown & (metrics[C.METRIC] == metric) & (metrics[C.K] == k)]
+    methods = list(dict.fromkeys(rows[C.METHOD]))
+    return [
+        {
+            "slice": name,
+            "n": f"{int(group[C.N].max()):,}",
+            "cells": {method: _cell(next(group[group[C.METHOD] == method].itertuples(), None)) for method in methods},
+        }
+        for name, group in rows.groupby(C.SLICE, sort=False)
+    ]
+
+
 def worth_rows(differences: pd.DataFrame) -> list[dict[str, str]]:
     """What each member adds to the fusion, at the largest cut-off: member, metric, the gain with its interval, p."""
     return [

@@ -36,6 +36,8 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         methods=methods,
         headline=headline(differences),
         worth=content.worth_rows(differences),
+        slices=content.slice_rows(metrics, "hr", int(metrics[C.K].max())),
+        k=int(metrics[C.K].max()),
         gate=content.gate_rows(parents["fuse"].json("gate")),
         health=_rounded(health.assign(**{C.LEVEL: health[C.LEVEL] + 1}).to_dict("records")),  # people count from 1
         tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items, config.n_examples),
@@ -77,4 +79,4 @@ def _parents(config: Config) -> tuple[str, ...]:
     return ("ingest", *teacher, "sids", "sa_init", "finetune", "decode", "candidates", "fuse", "evaluate")
 
 
-STAGE = Stage(name="report", version=5, config=lambda config: config.report, parents=_parents, run=run)
+STAGE = Stage(name="report", version=6, config=lambda config: config.report, parents=_parents, run=run)
