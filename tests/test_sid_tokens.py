@@ -8,7 +8,14 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tsrec.errors import ArtifactError, ConfigError
 from tsrec.sid import SidSpace
-from tsrec.sid_tokens import add_sid_tokens, closing_token, first_sid_id, opening_token, sid_token_ids
+from tsrec.sid_tokens import (
+    add_sid_tokens,
+    closing_token,
+    first_sid_id,
+    opening_token,
+    sid_token_ids,
+    without_sid_tokens,
+)
 
 SPACE = SidSpace((3, 2))
 
@@ -25,6 +32,20 @@ def test_what_is_written_is_read_again(tokenizer: PreTrainedTokenizerBase, tmp_p
     assert first_sid_id(again, SPACE, tmp_path) == first
     ids = sid_token_ids(first, SPACE, np.array([[2, 1], [0, 0]], dtype=np.int16))
     assert again.convert_ids_to_tokens(ids.ravel().tolist()) == ["<a_2>", "<b_1>", "<a_0>", "<b_0>"]
+
+
+def test_what_was_appended_can_be_taken_off_again(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    text = "<a_0><b_1> steel screws </s>"
+    before, ids = tokenizer.get_vocab(), tokenizer(text).input_ids
+    assert without_sid_tokens(tokenizer) is tokenizer
+    add_sid_tokens(tokenizer, SPACE)
+    assert tokenizer(text).input_ids != ids
+    tokenizer.save_pretrained(tmp_path)
+    for extended in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+        cut = without_sid_tokens(extended)
+        assert cut.get_vocab() == before and cut(text).input_ids == ids
+        assert (cut.bos_token_id, cut.eos_token_id, cut.pad_token_id) == (0, 1, 2)
+        assert add_sid_tokens(cut, SidSpace((2, 5))) == len(before)  # another catalogue's, from the same place
 
 
 def test_a_tokenizer_that_holds_sid_tokens_is_no_backbone(tokenizer: PreTrainedTokenizerBase) -> None:

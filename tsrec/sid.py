@@ -18,6 +18,11 @@ def format_token(level: int, code: int) -> str:
     return f"<{chr(ord('a') + level)}_{code}>"
 
 
+def is_token(text: str) -> bool:
+    """Whether a text is the spelling of one SID token."""
+    return _TOKEN.fullmatch(text) is not None
+
+
 def parse_token(token: str) -> tuple[int, int]:
     """Read `<b_200>` as (level 1, code 200). Raises DataError on anything else."""
     match = _TOKEN.fullmatch(token)

@@ -3,13 +3,16 @@
 Training writes these ids, decoding reads them: both ask here, so that they cannot disagree.
 """
 
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tsrec.errors import ArtifactError, ConfigError
-from tsrec.sid import SidSpace
+from tsrec.sid import SidSpace, is_token
 
 
 def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, space: SidSpace) -> int:
@@ -23,6 +26,26 @@ def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, space: SidSpace) -> int:
     if _first_id(tokenizer, space) != n_text:
         raise ArtifactError("the backbone's tokenizer already holds SID tokens; start from the original model")
     return n_text
+
+
+def without_sid_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer that SID tokens were appended to, whatever their space: what a trained model's is made of. The
+    same one where its vocabulary does not end in SID tokens, or where it has no `tokenizer.json` to take them out of.
+    """
+    n_text = len(tokenizer)
+    while n_text and is_token(str(tokenizer.convert_ids_to_tokens(n_text - 1))):
+        n_text -= 1
+    if n_text == len(tokenizer):
+        return tokenizer
+    with TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        file = Path(folder) / "tokenizer.json"
+        if not file.is_file():
+            return tokenizer
+        written = json.loads(file.read_text(encoding="utf-8"))
+        written["added_tokens"] = [token for token in written["added_tokens"] if token["id"] < n_text]
+        file.write_text(json.dumps(written, ensure_ascii=False), encoding="utf-8")
+        return AutoTokenizer.from_pretrained(folder)
 
 
 def first_sid_id(tokenizer: PreTrainedTokenizerBase, space: SidSpace, place: object) -> int:

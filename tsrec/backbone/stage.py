@@ -9,6 +9,7 @@ from tsrec.backbone.loading import load_backbone
 from tsrec.backbone.requirements import check_backbone
 from tsrec.config import BackboneConfig, Config
 from tsrec.pretrained import commit_of, files_of, local_folder
+from tsrec.sid_tokens import without_sid_tokens
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter
 
@@ -18,8 +19,15 @@ _MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py"
 
 
 def run(config: BackboneConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
-    """Write `model/`: safetensors, configuration and tokenizer, which `AutoModelForCausalLM` loads as they are."""
-    model, tokenizer, n_total = load_backbone(config.model, config.n_layers)
+    """Write `model/`: safetensors, configuration and tokenizer, which `AutoModelForCausalLM` loads as they are.
+
+    Of a model that was trained on another catalogue, the SID tokens are left out: what they mean is that catalogue's.
+    """
+    model, whole_tokenizer, n_total = load_backbone(config.model, config.n_layers)
+    tokenizer = without_sid_tokens(whole_tokenizer)
+    if n_sid_tokens := len(whole_tokenizer) - len(tokenizer):
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        logger.info("%s was trained on another catalogue: its %d SID tokens are left out", config.model, n_sid_tokens)
     check_backbone(model, tokenizer, config.model)
     folder = out.directory("model")
     model.save_pretrained(folder)
@@ -30,6 +38,7 @@ def run(config: BackboneConfig, parents: Mapping[str, Artifact], out: ArtifactWr
         n_layers_dropped=n_total - model.config.num_hidden_layers,
         n_parameters=n_parameters,
         n_vocabulary=len(tokenizer),
+        n_sid_tokens_dropped=n_sid_tokens,
         dtype=str(model.dtype).removeprefix("torch."),
     )
     logger.info(

@@ -16,7 +16,8 @@ class BackboneConfig(Section):
     model: Annotated[str, MODEL] = Field(
         "smollm2-135m-instruct",
         min_length=1,
-        description="`smollm2-135m-instruct` from its PyPI wheel, or a model folder or name of the hub.",
+        description="`smollm2-135m-instruct` from its PyPI wheel, or a model folder or name of the hub. It may be "
+        "the folder `model` of another data set's finetune artifact: its SID tokens are left out (transfer).",
     )
     n_layers: int | None = Field(6, ge=1, description="Keep only the first N layers; empty: all.")
 
