@@ -143,6 +143,7 @@ def test_a_flipped_byte_is_reported_and_rebuilt(
 
 def test_the_report_escapes_item_text_and_needs_no_other_file(artifacts: dict[str, Artifact]) -> None:
     page = artifacts["report"].file("report.html").read_text(encoding="utf-8")
+    assert "<tr><td>head items</td>" in page
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert 'src="data:image/png;base64,' in page

@@ -36,7 +36,7 @@ def without(*forms: str, status: int = 400, **fields: Any) -> Callable[[dict[str
 
 @pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize(
-    ("refused", "n_refused"), [(("json_schema",), 1), (("json_schema", "json_object"), 2), (("json_schema", "x"), 1)]
+    ("refused", "n_refused"), [(("json_schema",), 2), (("json_schema", "json_object"), 3), (("json_schema", "x"), 2)]
 )
 def test_a_refused_form_is_left_out_for_the_rest_of_the_run(
     server: ChatServer, items: pd.DataFrame, status: int, refused: tuple[str, ...], n_refused: int
@@ -47,6 +47,22 @@ def test_a_refused_form_is_left_out_for_the_rest_of_the_run(
     assert len(server.requests) == 6 + n_refused
     assert drawn.usage["n_refused_requests"] == n_refused
     assert drawn.usage["n_answers_without_schema"] == drawn.usage["n_answers"] == 6
+
+
+def test_a_schema_is_asked_for_without_lengths_where_those_are_refused(
+    server: ChatServer, items: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(request: dict[str, Any]) -> Reply | None:
+        error = {"message": "Invalid schema for response_format 'keywords': 'maxLength' is not permitted."}
+        return Reply(400, body={"error": error}) if "maxLength" in json.dumps(request) else None
+
+    server.refuse = refuse
+    drawn = draw(server, items)
+    assert drawn.sources == ["openai:tiny"] * 6 and len(server.requests) == 7
+    assert drawn.usage["n_refused_requests"] == 1 and drawn.usage["n_answers_without_schema"] == 0
+    schema = server.requests[-1]["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["keywords"] == {"title": "Keywords", "type": "array", "items": {"type": "string"}}
+    assert "refuses response_format json_schema with lengths" in caplog.text
 
 
 def test_the_reason_is_said_with_the_key_masked(
@@ -95,6 +111,7 @@ def test_an_item_that_is_too_long_changes_nothing_for_the_others(server: ChatSer
         json.dumps([json.loads(GLUE)]),
         json.dumps(json.loads(GLUE) | {"confidence": 0.9}),
         GLUE.replace("glue", "glue\n"),
+        GLUE.replace("]}", ",\n],}"),
     ],
 )
 def test_an_answer_is_read_however_it_is_wrapped(server: ChatServer, items: pd.DataFrame, content: Any) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("allowed")
 
 
 def test_draws_in_order_counts_tokens_and_names_the_model(server: ChatServer, items: pd.DataFrame) -> None:
-    server.script["i2"] = [answer("i2", " Copper  WIRE", "copper wire", "cable", " ")]
+    server.script["i2"] = [answer("i2", " Copper  WIRE", "i2", "copper wire", "cable", " ")]
     drawn = draw(server, items)
     assert drawn.keywords[0] == ["word of i0"]
     assert drawn.keywords[2] == ["copper wire", "cable"]
@@ -29,6 +29,8 @@ def test_draws_in_order_counts_tokens_and_names_the_model(server: ChatServer, it
     assert server.keys == {KEY}
     schema = server.requests[0]["response_format"]["json_schema"]["schema"]
     assert schema["required"] == ["item_id", "keywords"] and schema["additionalProperties"] is False
+    words = schema["properties"]["keywords"]  # lengths: a small model that repeats itself would never end
+    assert words["maxItems"] == 3 and words["items"]["maxLength"] == 60
 
 
 def test_never_more_requests_at_once_than_allowed(server: ChatServer, items: pd.DataFrame) -> None:
@@ -59,6 +61,7 @@ def test_500_and_a_time_out_are_tried_again(server: ChatServer, items: pd.DataFr
         '{"item_id": "i0", "keywords": ["cut o',
         '{"item_id": "i0", "keywords": "glue"}',
         '{"item_id": "i0", "keywords": []}',
+        '{"item_id": "i0", "keywords": ["I0", " "]}',
         '{"item_id": "i0", "keywords": ["glue", null]}',
         '{"item_id": "i1", "keywords": ["of another item"]}',
         json.dumps({"item_id": "i0", "keywords": ["long " * 30]}),
@@ -128,7 +131,7 @@ def test_an_endpoint_that_fails_on_everything_stops_the_stage(server: ChatServer
     server.always = lambda _: Reply(400)
     with pytest.raises(TeacherError, match=r"no usable answer for any of the first 5 items .*400 x: no, \*\*\*"):
         draw(server, items)
-    assert len(server.requests) == 15  # five items, three forms of answer each
+    assert len(server.requests) == 20  # five items, four forms of answer each
 
 
 def test_an_endpoint_that_is_not_there_stops_the_stage(server: ChatServer, items: pd.DataFrame) -> None:

@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 Chat = list[dict[str, str]]
 
 # How an answer's form can be asked for, the strictest first.
-_FORMS = ("json_schema", "json_object", "plain_text")
+_FORMS = ("json_schema with lengths", "json_schema", "json_object", "plain_text")
+_PLAIN_SCHEMA = _FORMS.index("json_schema")
+_LENGTHS = ("minItems", "maxItems", "minLength", "maxLength")
 _REFUSED_FORM = (400, 415, 422, 501)
 # These will not get better by asking for the next item.
 _HOPELESS = (301, 302, 303, 307, 308, 401, 402, 403, 404, 405)
@@ -99,8 +101,9 @@ class ChatEndpoint:
         """The text and the headers of one answer."""
         extra: dict[str, Any] = {"temperature": self.settings.temperature} if way.has_temperature else {}
         form = _FORMS[way.form]
-        if form == "json_schema":
-            extra["response_format"] = {"type": form, "json_schema": self._schema}
+        if way.form <= _PLAIN_SCHEMA:
+            schema = _without_lengths(self._schema) if way.form == _PLAIN_SCHEMA else self._schema
+            extra["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif form == "json_object":
             extra["response_format"] = {"type": form}
         typed_chat: Any = chat  # the client's own types list every kind of message
@@ -167,7 +170,7 @@ class ChatEndpoint:
 
     def _count(self, way: _Way, completion: Completion, usage: Counter[str]) -> None:
         usage["n_answers"] += 1
-        usage["n_answers_without_schema"] += way.form > 0
+        usage["n_answers_without_schema"] += way.form > _PLAIN_SCHEMA
         usage["n_answers_without_temperature"] += not way.has_temperature
         usage["n_cut_answers"] += completion.is_cut
         usage["n_answers_without_usage"] += completion.input_tokens is None or completion.output_tokens is None
@@ -179,6 +182,13 @@ class ChatEndpoint:
         for name in [name for name in request.headers if name.lower() not in (*_HEADERS, _RAW)]:
             del request.headers[name]
         request.headers["authorization"] = f"Bearer {self.endpoint.key or 'none'}"
+
+
+def _without_lengths(schema: Any) -> Any:
+    """A schema that says nothing of how long lists and texts are, which not every endpoint takes."""
+    if not isinstance(schema, dict):
+        return schema
+    return {name: _without_lengths(value) for name, value in schema.items() if name not in _LENGTHS}
 
 
 def new_usage() -> Counter[str]:

@@ -10,9 +10,7 @@ from tsrec.config import OpenAIConfig
 from tsrec.keywords.asking import Asker, BadAnswerError, Question, plain, read_object
 from tsrec.keywords.chat_endpoint import new_usage
 from tsrec.keywords.endpoint_answers import Completion
-from tsrec.keywords.prompt import DESCRIBE, ClusterAnswer, cluster_messages, cluster_schema
-
-_MAX_CHARS = 1000
+from tsrec.keywords.prompt import DESCRIBE, MAX_DESCRIPTION_CHARS, ClusterAnswer, cluster_messages, cluster_schema
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,6 @@ def _read(token: str, completion: Completion) -> list[str]:
     description = plain(read_object(completion, ClusterAnswer, "name", token).description)
     if not description:
         raise BadAnswerError("its description is empty")
-    if len(description) > _MAX_CHARS:
-        raise BadAnswerError(f"its description is longer than {_MAX_CHARS} characters")
+    if len(description) > MAX_DESCRIPTION_CHARS:
+        raise BadAnswerError(f"its description is longer than {MAX_DESCRIPTION_CHARS} characters")
     return [description]

