@@ -26,6 +26,7 @@ from tasks import (
     sa_init,
     semantics,
     sids,
+    soft_targets,
 )
 from tasks.champion import publish_beside_champion
 from tasks.sharing import chosen_task_runner
@@ -45,6 +46,7 @@ _TASKS = {
     "sa_init": sa_init.TASK,
     "semantics": semantics.TASK,
     "grounding": grounding.TASK,
+    "soft_targets": soft_targets.TASK,
     "finetune": finetune.TASK,
     "decode": decode.TASK,
     **members.TASKS,

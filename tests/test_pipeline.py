@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tsrec import pipeline
+from tsrec import finetune, pipeline
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.store import Artifact, ArtifactStore
@@ -30,7 +30,12 @@ def _changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_every_stage_leaves_a_verified_artifact(artifacts: dict[str, Artifact]) -> None:
-    assert set(artifacts) == {stage.name for stage in pipeline.STAGES} - {"refit", "semantics", "grounding"}
+    assert set(artifacts) == {stage.name for stage in pipeline.STAGES} - {
+        "refit",
+        "semantics",
+        "grounding",
+        "soft_targets",
+    }
     for artifact in artifacts.values():
         artifact.verify()
 
@@ -54,6 +59,19 @@ def test_every_user_gets_distinct_existing_items(artifacts: dict[str, Artifact])
     groups = recommendations.groupby(["user_id", "position"])["item_id"]
     assert (groups.nunique() == 10).all()
     assert (groups.size() == 10).all()
+
+
+def test_the_fusion_of_the_others_is_distilled_into_the_llm(artifacts: dict[str, Artifact], config: Config) -> None:
+    taught = with_overrides(config, ["finetune.distill.share=0.5", "members.sasrec.epochs=1"])
+    planned = pipeline.plan(taught, goal=finetune.STAGE)
+    assert _changed(_fingerprints(config), {name: stage.key.fingerprint for name, stage in planned.items()}) == {
+        "soft_targets",
+        "finetune",
+    }
+    built = pipeline.build_all(taught, planned, ArtifactStore(taught.store))
+    counts = built["soft_targets"].manifest.counts
+    assert counts["n_soft_targets"] == counts["n_train_targets"] == built["ingest"].manifest.counts["n_train_targets"]
+    assert {"history", "distilled"} <= set(built["finetune"].frame("training_log").query("split == 'train'")["task"])
 
 
 def test_a_second_run_builds_nothing(artifacts: dict[str, Artifact], config: Config) -> None:
@@ -117,7 +135,13 @@ def test_changing_one_title_reruns_all_but_the_backbone(config: Config, shop: Pa
         text = file.read_text(encoding="utf-8")
         (tmp_path / file.name).write_text(text.replace("glue stick model a", "glue gun model a"), encoding="utf-8")
     moved = config.model_copy(update={"ingest": config.ingest.model_copy(update={"path": str(tmp_path)})})
-    depends_on_data = {stage.name for stage in pipeline.STAGES} - {"backbone", "refit", "semantics", "grounding"}
+    depends_on_data = {stage.name for stage in pipeline.STAGES} - {
+        "backbone",
+        "refit",
+        "semantics",
+        "grounding",
+        "soft_targets",
+    }
     assert _changed(_fingerprints(config), _fingerprints(moved)) == depends_on_data
 
 

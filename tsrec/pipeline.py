@@ -62,6 +62,7 @@ STAGES: tuple[Stage, ...] = (
     sa_init.STAGE,
     keywords.SEMANTICS,
     finetune.GROUNDING,
+    recommenders.SOFT_TARGETS,
     finetune.STAGE,
     recommenders.DECODE,
     *recommenders.MEMBER_STAGES,

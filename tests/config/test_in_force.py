@@ -30,6 +30,10 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     ("finetune.semantics", ALIGNED, {"finetune": {"tasks": {"title_to_sid": 1}}}),
     ("finetune.schedule", {"finetune": {"tasks": {"title_to_sid": 1}}}, {"finetune": {"tasks": {"titles_to_sid": 1}}}),
+    *(
+        (f"finetune.distill.{name}", {"finetune": {"distill": {"share": 0.5}}}, {})
+        for name in ("folds", "items", "max_targets")
+    ),
     ("finetune.shared_items", {"finetune": {"tasks": {"items_to_token": 1}}}, ALIGNED),
     *((f"semantics.{name}", OF_PREFIXES, ALIGNED) for name in ("n_keywords", "min_items", "contrast")),
     ("semantics.teacher", ALIGNED, {}),
@@ -174,7 +178,7 @@ def test_a_model_folder_is_not_known_by_its_place(tmp_path: Path) -> None:
 def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_before() -> None:
     """Artifacts that were made before these fields are found again."""
     settings = canonical(FinetuneConfig(tasks={"history": 1, "token_to_meaning": 1}))
-    assert not {"semantics", "schedule", "shared_items"} & settings.keys()
+    assert not {"semantics", "schedule", "shared_items", "distill"} & settings.keys()
     assert settings["tasks"].keys() == {
         "history",
         "title_to_sid",

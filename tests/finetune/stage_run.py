@@ -62,7 +62,22 @@ def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
         words = [["gloves"], ["glue", "tools"]]
         out.write_table("token_semantics", pa.table({C.TOKEN: named, C.KEYWORDS: words, "description": ["", "tool"]}))
 
-    made = {"semantics": prefixes, "ingest": ingest, "sids": sids, "sa_init": sa_init, "backbone": copy_model}
+    def soft_targets(out: ArtifactWriter) -> None:
+        """Every second train target may also come out as item 1 (three times of four) or item 2."""
+        table = interactions[(interactions[C.SPLIT] == "train") & (interactions[C.POSITION] > 0)][::2]
+        lists = {C.ITEMS: pa.array([[1, 2]] * len(table), pa.list_(pa.int32()))}
+        lists[C.SCORES] = pa.array([np.log([0.3, 0.1]).tolist()] * len(table), pa.list_(pa.float32()))
+        columns = {name: pa.array(table[name]) for name in (C.SPLIT, C.USER, C.POSITION)}
+        out.write_table("soft_targets", pa.table({**columns, **lists}))
+
+    made = {
+        "semantics": prefixes,
+        "ingest": ingest,
+        "sids": sids,
+        "sa_init": sa_init,
+        "soft_targets": soft_targets,
+        "backbone": copy_model,
+    }
     return {name: store.build(key_of(name), make) for name, make in made.items()}
 
 

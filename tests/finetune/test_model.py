@@ -85,6 +85,33 @@ def test_loss_equals_a_plain_slow_reference(tiny_backbone: Path, tied: bool) -> 
         assert float(outputs["task_count"][task]) == len(mine)
 
 
+def test_the_loss_on_branches_equals_that_of_plain_sequences(tiny_backbone: Path) -> None:
+    model = _model(tiny_backbone).eval()
+    random = np.random.default_rng(3)
+    first = model.n_text
+    trunk, branch = random.integers(0, first, 9), np.array([first + 1, first + 5])
+    labels = np.append(trunk[1:], IGNORED)
+    labels[4] = branch[0]  # what comes after position 4 is the branch's first token, or the trunk's next
+    goes_on = np.array([first + 5, first + 11])
+    example = Example(
+        np.concatenate([trunk, branch]),
+        np.concatenate([labels, goes_on]),
+        task=np.array([0] * 4 + [1] + [0] * 4 + [1, 1]),
+        forks=np.array([0] * 9 + [5, 5]),
+    )
+    alone = [
+        Example(trunk, labels, task=0),
+        Example(np.concatenate([trunk[:5], branch]), np.array([IGNORED] * 5 + goes_on.tolist()), task=0),
+    ]
+    with torch.no_grad():
+        outputs = model(**pack([example, *_batch(first)[0][:1]], pad_id=0))
+        on_trunk, on_branch = _slow_losses(model, True, alone)
+        others = _slow_losses(model, True, _batch(first)[0][:1])[0]
+    assert float(outputs["loss"]) == pytest.approx(np.mean([*on_trunk, *on_branch, *others]), abs=1e-5)
+    assert float(outputs["task_loss"][1]) == pytest.approx(on_trunk[4] + sum(on_branch), abs=1e-4)
+    assert float(outputs["task_count"][1]) == 3
+
+
 def test_text_losses_in_parts_give_the_same_loss_and_gradient(
     tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

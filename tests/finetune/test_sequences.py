@@ -69,6 +69,43 @@ def test_a_label_is_the_next_token_and_nothing_later_than_train_is_fed(
         assert (example.labels[-1] - 1000) // N_LEVELS <= max(last_train)
 
 
+def _learned(example: Example) -> list[tuple[list[int], int]]:
+    """Every label with all that its position sees, as plain sequences; slow, and obviously right."""
+    forks = np.zeros_like(example.input_ids) if example.forks is None else example.forks
+    trunk = example.input_ids[forks == 0].tolist()
+    found = []
+    for place, label in enumerate(example.labels):
+        if label != IGNORED:
+            fork = int(forks[place])
+            first = int(np.flatnonzero(forks == fork)[0])
+            before = trunk[:fork] if fork else []
+            found.append(([*before, *example.input_ids[first : place + 1].tolist()], int(label)))
+    return found
+
+
+@given(st.data())
+def test_what_is_shown_and_what_is_learned_may_be_two_items(data: st.DataObject) -> None:
+    """Every token of every target is predicted from exactly the items shown before it and its own tokens before."""
+    n_events, n_levels = data.draw(st.integers(2, 8)), data.draw(st.integers(1, 3))
+    numbers = st.lists(st.integers(0, 3), min_size=n_events, max_size=n_events)
+    shown, targets = (np.array(data.draw(numbers)) for _ in range(2))
+    learned = np.array([False, *data.draw(st.lists(st.booleans(), min_size=n_events - 1, max_size=n_events - 1))])
+    tokens = ITEM_TOKENS[:, :n_levels]
+    plain = HistoryExamples(_histories([[Split.TRAIN] * 2]), tokens, Split.TRAIN, 9, 0, BOS, task=0)
+    example = plain.written(shown, targets, learned, tasks=np.arange(n_events))
+    wanted = []
+    for event in np.flatnonzero(learned):
+        before = [BOS, *tokens[shown[:event]].ravel().tolist()]
+        target = tokens[targets[event]].tolist()
+        wanted += [([*before, *target[:level]], target[level]) for level in range(n_levels)]
+    assert sorted(_learned(example)) == sorted(wanted)
+    counted = example.task[example.labels != IGNORED]
+    assert np.bincount(counted, minlength=n_events).tolist() == (learned * n_levels).tolist()
+    n_leaving = int((learned & (shown != targets)).sum())
+    assert len(example.input_ids) == n_events * n_levels + n_leaving * (n_levels - 1)
+    assert example.positions().max() < n_events * n_levels  # a branch is never longer than what it stands for
+
+
 def test_one_user_by_hand() -> None:
     histories = _histories([[Split.TRAIN] * 5])
     first, second = _examples(histories, Split.TRAIN, items=4, context=2)

@@ -70,7 +70,7 @@ def test_hidden_states_of_packed_examples_equal_those_alone(tiny_llama: LlamaMod
         packed = tiny_llama(
             input_ids=batch["input_ids"],
             position_ids=batch["position_ids"],
-            attention_mask=packed_attention_mask(batch["segment_ids"]),
+            attention_mask=packed_attention_mask(batch["segment_ids"], batch["position_ids"]),
             use_cache=False,
         ).last_hidden_state
         assert torch.isfinite(packed).all()  # padding too
@@ -80,6 +80,46 @@ def test_hidden_states_of_packed_examples_equal_those_alone(tiny_llama: LlamaMod
             torch.testing.assert_close(packed[place], alone, atol=1e-5, rtol=1e-5)
 
 
+@st.composite
+def branched(draw: st.DrawFn) -> Example:
+    """A trunk of a few tokens and some branches, at most one at each position."""
+    length = draw(st.integers(1, 12))
+    forks = draw(st.lists(st.integers(1, length), unique=True, max_size=4))
+    lengths = [draw(st.integers(1, 4)) for _ in forks]
+    ids = np.array(draw(st.lists(st.integers(1, 49), min_size=length + sum(lengths), max_size=length + sum(lengths))))
+    return Example(ids, ids, task=0, forks=np.repeat([0, *forks], [length, *lengths]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(branched(), min_size=1, max_size=4))
+def test_a_branch_is_what_the_sequence_would_be_that_goes_on_so(
+    tiny_llama: LlamaModel, examples: list[Example]
+) -> None:
+    examples = [Example(e.input_ids, e.labels, index, e.forks) for index, e in enumerate(examples)]
+    batch = pack(examples, PAD)
+    with torch.no_grad():
+        packed = tiny_llama(
+            input_ids=batch["input_ids"],
+            position_ids=batch["position_ids"],
+            attention_mask=packed_attention_mask(batch["segment_ids"], batch["position_ids"], batch["forks"]),
+            use_cache=False,
+        ).last_hidden_state
+        assert torch.isfinite(packed).all()
+        for example in examples:
+            mine = packed[(batch["tasks"] == example.task) & (batch["segment_ids"] > 0)]
+            trunk = example.input_ids[example.forks == 0]
+            for fork in np.unique(example.forks):
+                is_branch = example.forks == fork
+                before = trunk[:fork]
+                plain = torch.from_numpy(np.concatenate([before, example.input_ids[is_branch]]))
+                wanted = tiny_llama(plain[None]).last_hidden_state[0, len(before) :]
+                torch.testing.assert_close(mine[is_branch], wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_without_branches_a_batch_is_what_it_was() -> None:
+    assert "forks" not in pack([_example(0, 5)], PAD)
+
+
 def test_mask_is_causal_within_a_segment_only() -> None:
-    mask = packed_attention_mask(torch.tensor([[1, 1, 2, 0, 0]]))[0, 0].int()
+    mask = packed_attention_mask(torch.tensor([[1, 1, 2, 0, 0]]), torch.tensor([[0, 1, 0, 0, 0]]))[0, 0].int()
     assert mask.tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 1, 1]]

@@ -71,10 +71,11 @@ def _differences(model: PreTrainedModel, n_text: int) -> dict[str, float]:
 def _packed(model: PreTrainedModel, first: Tensor, second: Tensor) -> Tensor:
     """Logits (T, V) of two sequences in one row, as training lays them out."""
     segments = torch.tensor([1] * len(first) + [2] * len(second))[None]
+    positions = torch.cat([torch.arange(len(first)), torch.arange(len(second))])[None]
     hidden = model.get_decoder()(
         inputs_embeds=model.get_input_embeddings()(torch.cat([first, second])[None]),
-        position_ids=torch.cat([torch.arange(len(first)), torch.arange(len(second))])[None],
-        attention_mask=packed_attention_mask(segments),
+        position_ids=positions,
+        attention_mask=packed_attention_mask(segments, positions),
         use_cache=False,
     ).last_hidden_state
     return OutputHead(model).logits(hidden[0])

@@ -5,7 +5,15 @@ Fields made with `runtime` change how a stage runs but not its result, and stay 
 
 from tsrec.config.ablation import Ablation, AblationVariant, Grid, GridDataset
 from tsrec.config.evaluate import EvaluateConfig, ReportConfig
-from tsrec.config.finetune import BackboneConfig, FinetuneConfig, LoraConfig, Precision, Semantics, TaskWeights
+from tsrec.config.finetune import (
+    BackboneConfig,
+    DistillConfig,
+    FinetuneConfig,
+    LoraConfig,
+    Precision,
+    Semantics,
+    TaskWeights,
+)
 from tsrec.config.grids import configs_of, load_grid
 from tsrec.config.grounding import GroundingConfig
 from tsrec.config.ingest import IngestConfig, InteractionColumns, ItemColumns, TableFormat
@@ -52,6 +60,7 @@ __all__ = [
     "ContinuedFinetune",
     "ContinuedSasRec",
     "DecodeConfig",
+    "DistillConfig",
     "DriftConfig",
     "EmbedConfig",
     "EvaluateConfig",

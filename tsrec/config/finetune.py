@@ -75,6 +75,31 @@ class LoraConfig(Section):
     dropout: float = Field(0.05, ge=0, lt=1, description="Dropout on the adapters' input.")
 
 
+class DistillConfig(Section):
+    """Distilling the fusion into the LLM: some targets are drawn from what the other members hold likely instead."""
+
+    share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the train targets that are drawn, anew in every epoch, from the fusion of the members "
+        "that are not LLMs; 0: only what users did is learned.",
+    )
+    folds: int = Field(
+        2,
+        ge=2,
+        le=20,
+        description="Parts of the users; each part's targets are ranked by members fitted on all others. More make "
+        "better lists, and each fits every member once.",
+    )
+    items: int = Field(50, ge=1, le=1000, description="Items that a target is drawn from: the likeliest ones.")
+    max_targets: int = Field(
+        200_000,
+        ge=100,
+        description="Most train targets that get such a list, drawn at random; others stay as they are.",
+    )
+
+
 class FinetuneConfig(Section):
     """Supervised fine-tuning."""
 
@@ -100,6 +125,9 @@ class FinetuneConfig(Section):
     )
     shared_items: Annotated[int, InForce(lambda finetune: finetune.tasks.items_to_token)] = Field(
         4, ge=2, le=32, description="Items whose titles stand in one example of items_to_token."
+    )
+    distill: Annotated[DistillConfig, InForce(lambda finetune: finetune.distill.share > 0)] = Field(
+        DistillConfig(), description="The fusion of the other members as a teacher of the LLM."
     )
     method: Literal["full", "lora", "sid-rows"] = Field(
         "full", description="What is trained: every layer, LoRA adapters, or the SID rows alone (LLM frozen)."
@@ -139,6 +167,15 @@ class FinetuneConfig(Section):
     gradient_checkpointing: bool = runtime(False, description="Trade time for memory.")
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
     seed: int = Field(1, ge=0, description="Seed of data order and dropout.")
+
+    @model_validator(mode="after")
+    def _histories_are_there_to_change(self) -> "FinetuneConfig":
+        if self.distill.share and not self.tasks.history:
+            raise ValueError(
+                f"distill.share = {self.distill.share:g} changes targets of histories, and tasks.history = 0 trains on "
+                "none; raise tasks.history, or set distill.share to 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _windows_advance(self) -> "FinetuneConfig":

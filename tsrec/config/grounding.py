@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tsrec.config.finetune import FinetuneConfig, TaskWeights
+from tsrec.config.finetune import DistillConfig, FinetuneConfig, TaskWeights
 from tsrec.config.section import Section
 
 
@@ -39,6 +39,7 @@ class GroundingConfig(Section):
             "method": "sid-rows",
             "train_text_rows": False,
             "schedule": "mixed",
+            "distill": DistillConfig(),
             "dropout": 0.0,
             "weight_decay": 0.0,
             "evals_per_epoch": 1,

@@ -12,13 +12,15 @@ from tsrec.errors import DataError
 from tsrec.finetune.continuing import choose
 from tsrec.finetune.meanings import groups_of, read_meanings
 from tsrec.finetune.sequences import HistoryExamples
+from tsrec.finetune.soft_targets import SoftTargets
 from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, TaskExamples
 from tsrec.finetune.texts import cut_texts
+from tsrec.finetune.varying import VaryingHistories
 from tsrec.histories import Histories, build_histories
 from tsrec.sid import SidSpace, format_sid
 from tsrec.sid_tokens import opening_token, sid_token_ids
 from tsrec.stage import Parents
-from tsrec.training import Example, Examples, Mixture
+from tsrec.training import Example, Examples, Mixture, Varying
 
 # The stream that the sample of valid is drawn from: the number of tasks there were when it was chosen. Another number
 # would draw another sample, and so end every training elsewhere.
@@ -69,7 +71,11 @@ def build_examples(
     chosen = None if replay is None else choose(parents, histories, data, replay, config.seed)
     among = chosen.events if chosen else None
     packed = HistoryExamples(histories, item_tokens, Split.TRAIN, window, overlap, opening, task, among)
-    parts: dict[int, tuple[Examples, float]] = {task: (packed, config.tasks.history)}
+    seen_as: Examples | Varying = packed
+    if config.distill.share:
+        soft = SoftTargets.read(parents["soft_targets"], histories)
+        seen_as = VaryingHistories(packed, soft, config.distill.share, config.seed)
+    parts: dict[int, tuple[Examples | Varying, float]] = {task: (seen_as, config.tasks.history)}
     for mine in texts:
         seen = mine if chosen is None else chosen.of(mine, histories)
         parts[TASK_NAMES.index(mine.task.name)] = (seen, getattr(config.tasks, mine.task.name))

@@ -68,10 +68,11 @@ class SidModel(nn.Module):
         segment_ids: Tensor,  # (B, T)
         labels: Tensor,  # (B, T), already shifted
         tasks: Tensor,  # (B, T)
+        forks: Tensor | None = None,  # (B, T), where an example has branches
     ) -> dict[str, Tensor]:
         """Mean loss over labelled positions, and per task the sum of losses and the number of labels."""
         embedded = self.dropout(self.embed(input_ids))  # (B, T, D)
-        hidden = self._hidden(embedded, position_ids, segment_ids)
+        hidden = self._hidden(embedded, position_ids, packed_attention_mask(segment_ids, position_ids, forks))
         labelled = labels != IGNORED
         losses = self._losses(self.dropout(hidden[labelled]), labels[labelled])  # (N,)
         task = tasks[labelled]
@@ -95,8 +96,9 @@ class SidModel(nn.Module):
         """Logits (T, n_text + n_sid) of one sequence (T,), as trained but without dropout: what an export must give."""
         training = self.training
         self.eval()
-        positions, segments = torch.arange(len(input_ids)), torch.ones_like(input_ids)
-        hidden = self._hidden(self.embed(input_ids[None]), positions[None], segments[None])[0]  # (T, D)
+        positions, segments = torch.arange(len(input_ids))[None], torch.ones_like(input_ids)[None]
+        mask = packed_attention_mask(segments, positions)
+        hidden = self._hidden(self.embed(input_ids[None]), positions, mask)[0]  # (T, D)
         self.train(training)
         return torch.cat([self._head.logits(hidden), self._head.logits(hidden, self.sid_rows)], dim=1)
 
@@ -117,12 +119,12 @@ class SidModel(nn.Module):
         language_model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
-    def _hidden(self, embedded: Tensor, position_ids: Tensor, segment_ids: Tensor) -> Tensor:
+    def _hidden(self, embedded: Tensor, position_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Last hidden states (B, T, D)."""
         hidden: Tensor = self.decoder(
             inputs_embeds=embedded,
             position_ids=position_ids,
-            attention_mask=packed_attention_mask(segment_ids),
+            attention_mask=attention_mask,
             use_cache=False,
         ).last_hidden_state
         return hidden

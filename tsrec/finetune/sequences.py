@@ -2,10 +2,14 @@
 
 One row per user instead of one per target: about 28 times fewer tokens for the same targets. Long histories are cut
 into windows that repeat a few items, without loss, as context.
+
+What a sequence shows of an event and what is learned there may be two items. Their first tokens are alike in what comes
+before them; the others are not, so those of the target stand on a branch of their own, L - 1 tokens long.
 """
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,6 +38,19 @@ def windows(is_target: np.ndarray, window_items: int, context_items: int) -> Ite
         remaining = remaining[len(covered) :]
 
 
+@dataclass(frozen=True)
+class Window:
+    """The events from row `start` of the histories on, of which those where `learned` (H,) bool is true are targets."""
+
+    start: int
+    learned: np.ndarray
+
+    @property
+    def events(self) -> slice:
+        """The rows of the histories."""
+        return slice(self.start, self.start + len(self.learned))
+
+
 class HistoryExamples:
     """All users' histories as examples with a loss on the targets of `split`, each made when it is asked for.
 
@@ -56,7 +73,7 @@ class HistoryExamples:
         task: int,
         among: np.ndarray | None = None,
     ) -> None:
-        self._items, self._item_tokens, self._opening, self._task = histories.items, item_tokens, opening, task
+        self.items, self._item_tokens, self._opening, self._task = histories.items, item_tokens, opening, task
         self._wanted = np.zeros(len(histories.items), dtype=bool)
         self._wanted[histories.target_events(split)] = True
         if among is not None:
@@ -74,11 +91,37 @@ class HistoryExamples:
 
     def __getitem__(self, index: int) -> Example:
         """The window `index`."""
-        start, first, end = self._windows[index]
-        ids = np.concatenate([[self._opening], self._item_tokens[self._items[start:end]].ravel()]).astype(np.int64)
+        window = self.window(index)
+        items = self.items[window.events]
+        return self.written(items, items, window.learned)
+
+    def window(self, index: int) -> Window:
+        """Where the window `index` lies, and what is learned there."""
+        start, first, end = map(int, self._windows[index])
         learned = self._wanted[start:end].copy()
         learned[: first - start] = False
-        labels = np.append(ids[1:], IGNORED)
-        labels[:-1][~np.repeat(learned, self._item_tokens.shape[1])] = IGNORED
-        # The last token predicts nothing, so it is not fed.
-        return Example(ids[:-1], labels[:-1], self._task)
+        return Window(start, learned)
+
+    def written(
+        self, shown: np.ndarray, targets: np.ndarray, learned: np.ndarray, tasks: np.ndarray | None = None
+    ) -> Example:
+        """The sequence that shows the items `shown` (H,), with a loss on `targets` (H,) where `learned` (H,) is true.
+
+        `tasks` (H,) are those that the losses count for; None: the histories' own.
+        """
+        tokens, wanted = self._item_tokens[shown], self._item_tokens[targets]  # (H, L)
+        n_levels = tokens.shape[1]
+        ids = np.concatenate([[self._opening], tokens.ravel()[:-1]]).astype(np.int64)  # the last one predicts nothing
+        labels = np.where(learned[:, None], wanted, IGNORED).astype(np.int64)
+        task = self._task if tasks is None else np.repeat(tasks, n_levels)
+        leaving = np.flatnonzero(learned & (shown != targets))
+        if not len(leaving) or n_levels == 1:
+            return Example(ids, labels.ravel(), task)
+        labels[leaving, 1:] = IGNORED
+        n_more = n_levels - 1
+        return Example(
+            np.concatenate([ids, wanted[leaving, :-1].ravel()]),
+            np.concatenate([labels.ravel(), wanted[leaving, 1:].ravel()]),
+            task if tasks is None else np.concatenate([task, np.repeat(tasks[leaving], n_more)]),
+            forks=np.concatenate([np.zeros_like(ids), np.repeat(1 + leaving * n_levels, n_more)]),
+        )

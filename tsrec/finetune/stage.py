@@ -50,7 +50,8 @@ def run(settings: FinetuneConfig | ContinuedFinetune, parents: Parents, out: Art
 def _parents(config: Config) -> tuple[str, ...]:
     semantics = ("semantics",) if config.has_semantics(config.finetune.tasks) else ()
     grounding = ("grounding",) if config.is_grounded() else ()
-    return ("ingest", "sids", "sa_init", *grounding, *semantics, "backbone")
+    soft_targets = ("soft_targets",) if config.finetune.distill.share else ()
+    return ("ingest", "sids", "sa_init", *grounding, *semantics, *soft_targets, "backbone")
 
 
 STAGE = Stage(

@@ -26,6 +26,9 @@ Over = Literal["items", "events", "tokens", "groups"]
 share a token. Tasks over all but train targets are alignment: they tie SIDs to words without a history."""
 
 HISTORY_TASK = "history"
+DISTILLED = "distilled"
+"""What losses on targets that were drawn from the fusion of the other members count for, in histories too."""
+
 _KEPT = 1 << 15  # examples per task that later epochs need not encode again: at most some 100 MB
 _CANDIDATES = 16  # lengths are counted value by value; joined, they may differ by a token or two
 
@@ -137,7 +140,7 @@ TASKS: tuple[SftTask, ...] = (
     SftTask("items_to_token", "The items {titles} share the token ", "{token}", _groups, "groups"),
 )
 
-TASK_NAMES: tuple[str, ...] = (HISTORY_TASK, *(task.name for task in TASKS))
+TASK_NAMES: tuple[str, ...] = (HISTORY_TASK, *(task.name for task in TASKS), DISTILLED)
 
 
 class TaskExamples:

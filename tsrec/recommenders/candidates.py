@@ -51,12 +51,13 @@ class Targets:
 
 def ranked_targets(histories: Histories, rules: RecommendConfig) -> Targets:
     """The targets of valid and of test, of each at most as many as the rules say, drawn at random."""
-    valid = _drawn(histories.target_events(Split.VALID), rules.max_valid_targets, [rules.seed, 0])
-    test = _drawn(histories.target_events(Split.TEST), rules.max_test_targets, [rules.seed, 1])
+    valid = drawn(histories.target_events(Split.VALID), rules.max_valid_targets, [rules.seed, 0])
+    test = drawn(histories.target_events(Split.TEST), rules.max_test_targets, [rules.seed, 1])
     return Targets(histories, np.concatenate([valid, test]))
 
 
-def _drawn(events: np.ndarray, most: int | None, seed: list[int]) -> np.ndarray:
+def drawn(events: np.ndarray, most: int | None, seed: list[int]) -> np.ndarray:
+    """At most so many of `events` (T,), drawn at random, in their order; None: all."""
     if most is None or len(events) <= most:
         return events
     return np.sort(np.random.default_rng(seed).choice(events, most, replace=False))
@@ -99,6 +100,11 @@ def read_candidates(artifact: Artifact, name: str, targets: Targets) -> Ranked:
     positions = targets.histories.positions()[targets.events]
     if len(table) != len(positions) or not np.array_equal(table[C.POSITION].to_numpy(), positions):
         raise ArtifactError(f"{artifact.path}: {name} ranks other targets than ingest has; run the pipeline again")
+    return ranked_of(table)
+
+
+def ranked_of(table: pa.Table) -> Ranked:
+    """(T, K) lists of a table that `lists_table` made."""
     lengths = table[C.ITEMS].combine_chunks().value_lengths().to_numpy()
     width = int(lengths.max(initial=1))
     items = np.full((len(table), width), NO_ITEM, dtype=np.int32)

@@ -7,6 +7,7 @@ The LLM is not trained again here. Its row in the table, `fused refit`, says wha
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -33,13 +34,14 @@ class RefitSettings(Section):
 
 def run(config: RefitSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write one table of candidates for each member, of the targets of test alone; resumes at the member it was at."""
-    whole = Config(members=config.members)
+    whole = Config().model_copy(update={"members": config.members})  # rules between sections are the run's affair
     _, histories = read_catalogue(parents["ingest"])
     catalogue, seen = seen_as_train(parents["ingest"], WITH_VALID)
     targets = test_targets(ranked_targets(histories, config.rules))
     for name in config.members.methods:
         kind = MEMBERS[name]
-        make = partial(_fit_and_rank, kind, kind.section(whole), seen, catalogue, targets, config.rules, parents, out)
+        settings, folder = kind.section(whole), out.work / name
+        make = partial(fit_and_rank, kind, settings, seen, catalogue, targets, config.rules, parents, folder)
         out.write_table(name, kept_table(out.work / f"{name}.parquet", make))
 
 
@@ -57,7 +59,7 @@ def test_targets(targets: Targets) -> Targets:
     return replace(targets, events=targets.events[targets.of(Split.TEST)])
 
 
-def _fit_and_rank(
+def fit_and_rank(
     kind: MemberKind,
     settings: Section,
     histories: Histories,
@@ -65,16 +67,18 @@ def _fit_and_rank(
     targets: Targets,
     rules: RecommendConfig,
     parents: Parents,
-    out: ArtifactWriter,
+    folder: Path,
 ) -> pa.Table:
-    folder = out.work / kind.name
+    """Fit a member on the train events of `histories` and rank `targets`; `folder` is where it saves itself, and goes
+    on after a kill."""
     folder.mkdir(exist_ok=True)
     kind.fit(FitInputs(histories, catalogue, settings, parents, folder, folder))
     shards = target_shards(kind.load(folder, settings), kind.name, catalogue, targets, rules, folder)
     return ranked_table(shards, kind.name)
 
 
-def _parents(config: Config) -> tuple[str, ...]:
+def members_parents(config: Config) -> tuple[str, ...]:
+    """The stages that the members are fitted on."""
     roles = [role for name in config.members.methods for role in MEMBERS[name].parents]
     return tuple(dict.fromkeys(["ingest", *roles]))
 
@@ -83,6 +87,6 @@ STAGE = Stage(
     name="refit",
     version=1,
     config=lambda config: RefitSettings(members=config.members.model_copy(update={"llms": ()}), rules=config.recommend),
-    parents=_parents,
+    parents=members_parents,
     run=run,
 )

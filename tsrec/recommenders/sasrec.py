@@ -71,7 +71,7 @@ class SasRec(nn.Module):
         return self.decoder(
             inputs_embeds=self.dropout(self.decoder.get_input_embeddings()(input_ids)),
             position_ids=position_ids,
-            attention_mask=packed_attention_mask(segment_ids),
+            attention_mask=packed_attention_mask(segment_ids, position_ids),
             use_cache=False,
         ).last_hidden_state
 

@@ -56,7 +56,7 @@ def open_served(served: Artifact, name: str) -> Member:
     settings: Mapping[str, object] = served.manifest.key.config["members"]
     kind = MEMBERS[name]
     members = MembersConfig.model_validate(settings)
-    return kind.load(served.path / name, kind.section(Config(members=members)))
+    return kind.load(served.path / name, kind.section(Config().model_copy(update={"members": members})))
 
 
 def _fit(lineage: Lineage, fuse: Artifact, config: Config, out: ArtifactWriter) -> None:

@@ -2,7 +2,7 @@
 
 from tsrec.devices import resolve_device, resolve_precision
 from tsrec.training.losses import chunked_cross_entropy
-from tsrec.training.mixture import Mixture, Schedule
+from tsrec.training.mixture import Mixture, Schedule, Varying
 from tsrec.training.packing import IGNORED, Example, Examples, pack, packed_attention_mask
 from tsrec.training.trainer import Recipe, train
 
@@ -13,6 +13,7 @@ __all__ = [
     "Mixture",
     "Recipe",
     "Schedule",
+    "Varying",
     "chunked_cross_entropy",
     "pack",
     "packed_attention_mask",

@@ -1,13 +1,14 @@
 """What a training run sees, and in which order: every epoch draws anew from each task, by its weight.
 
 The whole order is worked out beforehand from seed, weights and epochs alone, as two short arrays; an example is made
-when it is asked for. So a resumed run only has to know its step. Knows nothing of what an example holds.
+when it is asked for, one that varies from its row and its place in the run. So a resumed run only has to know its step.
+Knows nothing of what an example holds.
 """
 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +16,17 @@ from tsrec.training.packing import Example, Examples
 
 Schedule = Literal["mixed", "first", "fading"]
 """When a task is seen: evenly; before all tasks that are not `first`; or less and less, down to never at the end."""
+
+
+@runtime_checkable
+class Varying(Protocol):
+    """Examples that are drawn anew each time they are seen."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+    def varied(self, row: int, place: int) -> Example:
+        """The example of a row as it is seen at a place of the run: the same for the same two numbers."""
 
 
 class Mixture:
@@ -32,7 +44,7 @@ class Mixture:
 
     def __init__(
         self,
-        parts: Mapping[int, tuple[Examples, float]],
+        parts: Mapping[int, tuple[Examples | Varying, float]],
         epochs: float,
         seed: int,
         schedules: Mapping[int, Schedule] | None = None,
@@ -68,7 +80,8 @@ class Mixture:
 
     def __getitem__(self, index: int) -> Example:
         """The example that comes at place `index`."""
-        return self._examples[int(self._task[index])][int(self._row[index])]
+        examples, row = self._examples[int(self._task[index])], int(self._row[index])
+        return examples.varied(row, index) if isinstance(examples, Varying) else examples[row]
 
 
 def fading_weights(weight: float, epochs: float) -> list[float]:

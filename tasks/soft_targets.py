@@ -1,0 +1,5 @@
+"""The soft_targets stage as a Prefect task."""
+
+from tasks.stage_task import stage_task
+
+TASK = stage_task("soft_targets")

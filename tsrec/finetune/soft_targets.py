@@ -1,0 +1,54 @@
+"""What the other members, fused, hold likely at each train target: targets are drawn from it.
+
+A target drawn from the teacher's distribution, anew each time, has in the mean the loss of that whole distribution:
+cross-entropy against soft targets (Hinton et al., 1503.02531) without a loss of its own. Knows the table of the
+soft_targets stage; nothing of how it was made.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsrec.columns import Columns as C
+from tsrec.histories import Histories
+from tsrec.store import Artifact
+
+NO_ITEM = -1
+
+
+@dataclass(frozen=True)
+class SoftTargets:
+    """Event e of the histories may come out as any of `items[offsets[e]:offsets[e + 1]]`, (N,) int32; `sums` (N + 1,)
+    float64 are the running sums of their probabilities, from 0 on. `offsets` is (E + 1,) int64."""
+
+    offsets: np.ndarray
+    items: np.ndarray
+    sums: np.ndarray
+
+    @classmethod
+    def read(cls, artifact: Artifact, histories: Histories) -> "SoftTargets":
+        """What the stage made of the same histories."""
+        table = artifact.table("soft_targets", [C.USER, C.POSITION, C.ITEMS, C.SCORES])
+        users = np.searchsorted(histories.user_ids, table[C.USER].to_numpy())
+        events = histories.offsets[users] + table[C.POSITION].to_numpy()  # rising
+        lists = table[C.ITEMS].combine_chunks()
+        lengths = np.zeros(len(histories.items), dtype=np.int64)
+        lengths[events] = lists.value_lengths().to_numpy()
+        chances = np.exp(table[C.SCORES].combine_chunks().flatten().to_numpy().astype(np.float64))
+        return cls(
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            items=lists.flatten().to_numpy(),
+            sums=np.concatenate([[0.0], np.cumsum(chances)]),
+        )
+
+    def draw(self, events: slice, random: np.random.Generator) -> np.ndarray:
+        """(H,) int32: an item for each of the events, by its probability; `NO_ITEM` where nothing is known."""
+        bounds = self.offsets[events.start : events.stop + 1]
+        starts, ends = bounds[:-1], bounds[1:]
+        drawn = np.full(len(starts), NO_ITEM, dtype=np.int32)
+        known = ends > starts
+        least, most = self.sums[starts], self.sums[ends]
+        wanted = least + random.random(len(starts)) * (most - least)
+        places = np.clip(np.searchsorted(self.sums, wanted, side="right") - 1, starts, ends - 1)
+        drawn[known] = self.items[places[known]]
+        return drawn
