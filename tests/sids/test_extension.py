@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsrec.errors import CodebookError
-from tsrec.sids.extension import assign_free, quantize
+from tsrec.sids.extension import assign_free
+from tsrec.sids.quantization import quantize
 
 
 def _books(sizes: tuple[int, ...], seed: int) -> list[np.ndarray]:

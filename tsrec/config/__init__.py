@@ -45,7 +45,7 @@ from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, canonical
 from tsrec.config.semantics import ClusterSemantics, SemanticsConfig, cluster_semantics
-from tsrec.config.sids import EmbedConfig, SidsConfig
+from tsrec.config.sids import EmbedConfig, RqVaeConfig, SidsConfig
 from tsrec.config.wish import ALL_USERS, Wish
 
 __all__ = [
@@ -85,6 +85,7 @@ __all__ = [
     "RefreshConfig",
     "Repeats",
     "ReportConfig",
+    "RqVaeConfig",
     "SaInitConfig",
     "SasRecConfig",
     "Section",

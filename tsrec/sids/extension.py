@@ -3,37 +3,12 @@
 Knows vectors, codebooks and which SIDs are taken; nothing of items, files or stages.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import faiss
 import numpy as np
 
 from tsrec.errors import CodebookError
-
-Codebooks = Sequence[np.ndarray]
-"""L arrays (n_codes, D) float32."""
-
-
-def quantize(vectors: np.ndarray, codebooks: Codebooks) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest code on every level's residual.
-
-    Args:
-        vectors: (N, D) float32.
-        codebooks: one per level.
-
-    Returns:
-        (N, L) int64 codes, and (N, L) float32: the squared length of what is left after each level.
-    """
-    residuals = np.ascontiguousarray(vectors, dtype=np.float32)
-    codes, errors = [], []
-    for book in codebooks:
-        index = faiss.IndexFlatL2(book.shape[1])
-        index.add(np.ascontiguousarray(book))
-        nearest = index.search(residuals, 1)[1][:, 0]
-        residuals = residuals - book[nearest]
-        codes.append(nearest)
-        errors.append(np.square(residuals).sum(axis=1))
-    return np.stack(codes, axis=1).astype(np.int64), np.stack(errors, axis=1)
+from tsrec.sids.quantization import Codebooks, quantize
 
 
 def assign_free(vectors: np.ndarray, codebooks: Codebooks, taken: np.ndarray) -> tuple[np.ndarray, int]:
@@ -43,7 +18,7 @@ def assign_free(vectors: np.ndarray, codebooks: Codebooks, taken: np.ndarray) ->
     next nearest prefix, the later levels changing first. Vectors that lie nearest to their codes choose first.
 
     Args:
-        vectors: (M, D) float32.
+        vectors: (M, Z) float32, encoded.
         codebooks: one per level.
         taken: (K, L) int, SIDs that are not free.
 

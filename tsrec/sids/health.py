@@ -44,7 +44,10 @@ def check_health(health: pd.DataFrame, n_items: int, config: SidsConfig) -> None
     """Raises CodebookError where a level uses too few of its codes, or one level-1 code holds too many items."""
     collapse = describe_collapse(health, n_items, config)
     if collapse:
-        raise CodebookError(f"{collapse}; are most item texts alike? Look at ingest.text_fields, or change that bound")
+        trained = ", or take another sids.quantizer" if config.quantizer == "rq-vae" else ""
+        raise CodebookError(
+            f"{collapse}; are most item texts alike? Look at ingest.text_fields, or change that bound{trained}"
+        )
 
 
 def describe_collapse(health: pd.DataFrame, n_items: int, config: SidsConfig) -> str | None:

@@ -1,56 +1,69 @@
-"""Residual k-means: level by level, cluster what the levels before have left unexplained."""
+"""k-means on every level: of what the levels before have left, or of each level's own dimensions."""
+
+from collections.abc import Sequence
 
 import faiss
 import numpy as np
 
 from tsrec.config import SidsConfig
 from tsrec.progress import progress
-from tsrec.sids.quantization import Quantization
-
-_NOTHING = 1e-9  # of the mean squared length: what rounding leaves of a vector that a centroid equals
+from tsrec.sids.quantization import Quantization, largest_group, without_rounding
 
 
-def residual_kmeans(embeddings: np.ndarray, config: SidsConfig) -> Quantization:
-    """Quantize (N, D) float32 embeddings with faiss k-means on every level's residuals; deterministic in the seed.
+def residual_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
+    """Quantize (N, D) float32 vectors with faiss k-means on every level's residuals; deterministic in the seed."""
+    return kmeans_levels(vectors, config, [slice(None)] * len(config.codes_per_level))
+
+
+def kmeans_levels(vectors: np.ndarray, config: SidsConfig, columns: Sequence[slice]) -> Quantization:
+    """Quantize (N, D) float32 vectors level by level, each level by k-means of its `columns` of what is left.
 
     A level gets fewer codes than configured where the catalogue has too few items for so many; but where SIDs have to
     be unique, the last level gets as many as the largest group of items that share a prefix needs.
     """
-    residuals = np.ascontiguousarray(embeddings, dtype=np.float32).copy()
-    nothing = _NOTHING * float(np.square(residuals, dtype=np.float64).sum(axis=1).mean())
-    most = max(2, len(embeddings) // config.min_items_per_code)
+    residuals = np.ascontiguousarray(vectors, dtype=np.float32).copy()
+    most = max(2, len(vectors) // config.min_items_per_code)
     codes: list[np.ndarray] = []
     codebooks: list[np.ndarray] = []
     errors: list[float] = []
     last = residuals
     for level, size in enumerate(progress(config.codes_per_level, desc="quantizing", unit="level")):
         if config.unique and codes and level == len(config.codes_per_level) - 1:
-            most = max(most, _largest_group(np.stack(codes, axis=1)))
-        n_codes = min(size, most, len(embeddings))
-        kmeans = faiss.Kmeans(
-            residuals.shape[1],
-            n_codes,
-            niter=config.iterations,
-            seed=config.seed + level,
-            min_points_per_centroid=1,
-            max_points_per_centroid=10_000,
-        )
-        start = _random_partition_means(residuals, n_codes, config.seed + level) if level else None
-        kmeans.train(residuals, init_centroids=start)
-        nearest = kmeans.index.search(residuals, 1)[1][:, 0]
-        centroids = np.asarray(kmeans.centroids).copy()
+            most = max(most, largest_group(np.stack(codes, axis=1)))
+        n_codes = min(size, most, len(vectors))
+        own = np.ascontiguousarray(residuals[:, columns[level]])
+        # Where every level has dimensions of its own, none is a residual of another.
+        untouched = level == 0 or columns[level] != columns[level - 1]
+        nearest, centroids = kmeans(own, n_codes, config, config.seed + level, from_items=untouched)
+        book = np.zeros((n_codes, residuals.shape[1]), dtype=np.float32)
+        book[:, columns[level]] = centroids
         last = residuals
-        residuals = residuals - centroids[nearest]
+        residuals = residuals - book[nearest]
         codes.append(nearest)
-        codebooks.append(centroids)
-        error = float((residuals**2).sum(axis=1).mean())
-        errors.append(error if error > nothing else 0.0)
-    return Quantization(np.stack(codes, axis=1).astype(np.int64), codebooks, last, errors)
+        codebooks.append(book)
+        errors.append(float((residuals**2).sum(axis=1).mean()))
+    return Quantization(
+        np.stack(codes, axis=1).astype(np.int64), codebooks, last, without_rounding(errors, np.asarray(vectors))
+    )
 
 
-def _largest_group(prefixes: np.ndarray) -> int:
-    """The most rows of (N, L) codes that are equal."""
-    return int(np.unique(prefixes, axis=0, return_counts=True)[1].max())
+def kmeans(
+    vectors: np.ndarray, n_codes: int, config: SidsConfig, seed: int, *, from_items: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) the nearest centroid of every vector, and the (n_codes, D) centroids.
+
+    `from_items`: start at single vectors, as faiss does, else at the means of a random partition.
+    """
+    found = faiss.Kmeans(
+        vectors.shape[1],
+        n_codes,
+        niter=config.iterations,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=10_000,
+    )
+    found.train(vectors, init_centroids=None if from_items else _random_partition_means(vectors, n_codes, seed))
+    return found.index.search(vectors, 1)[1][:, 0], np.asarray(found.centroids).copy()
 
 
 def _random_partition_means(residuals: np.ndarray, n_codes: int, seed: int) -> np.ndarray:

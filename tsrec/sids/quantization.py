@@ -1,26 +1,70 @@
-"""What every residual quantizer gives back, and the shape of its function. A new quantizer is one such function."""
+"""What every quantizer is: a transform into a space that codebooks divide level by level, and those codebooks.
 
-from dataclasses import dataclass
+Each level takes the nearest of its centroids to what the levels before have left. Independent levels are the same:
+their centroids are zero outside their own dimensions. So what assigns, measures and moves codes knows one kind of
+quantizer. A new one is a function that gives a `Quantization`, and one that reads its transform, in `quantizers.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
+import faiss
 import numpy as np
 
-from tsrec.config import SidsConfig
+Codebooks = Sequence[np.ndarray]
+"""L arrays (n_codes, Z) float32."""
+
+_NOTHING = 1e-9  # of the mean squared length: what rounding leaves of a vector that a centroid equals
+
+
+class Transform(Protocol):
+    """Between vectors (N, D) and the space of the codebooks (N, Z), both float32; frozen once it is fitted."""
+
+    def encode(self, vectors: np.ndarray) -> np.ndarray:
+        """(N, D) -> (N, Z)."""
+        ...
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """(N, Z) -> (N, D), as near to what was encoded as it can be."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file for `load`, unless there is nothing to write."""
+        ...
+
+
+class Identity:
+    """Codebooks divide the space of the vectors themselves."""
+
+    def encode(self, vectors: np.ndarray) -> np.ndarray:
+        """The same vectors."""
+        return vectors
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """The same vectors."""
+        return latents
+
+    def save(self, path: Path) -> None:
+        """There is nothing to write."""
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """What a residual quantizer makes of N vectors of D dimensions on L levels.
+    """What a quantizer makes of N vectors on L levels.
 
-    `codes` (N, L) int64; `codebooks` L arrays (n_codes, D) float32; `residuals` (N, D) float32: what the last level
+    `codes` (N, L) int64; `codebooks` L arrays (n_codes, Z) float32; `residuals` (N, Z) float32: what the last level
     had to quantize, its own centroid not yet subtracted; `errors` (L,) mean squared length of what remains after
-    each level.
+    each level, in the codebooks' space; `counts` for the manifest.
     """
 
     codes: np.ndarray
-    codebooks: list[np.ndarray]
+    codebooks: Codebooks
     residuals: np.ndarray
     errors: list[float]
+    transform: Transform = field(default_factory=Identity)
+    counts: Mapping[str, int | float] = field(default_factory=dict)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -28,9 +72,51 @@ class Quantization:
         return tuple(len(book) for book in self.codebooks)
 
 
-class Quantizer(Protocol):
-    """Turns (N, D) float32 embeddings into codes; the same embeddings and configuration give the same result."""
+def quantize(latents: np.ndarray, codebooks: Codebooks) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest code on every level's residual.
 
-    def __call__(self, embeddings: np.ndarray, config: SidsConfig) -> Quantization:
-        """Quantize; the number of codes of a level may be less than configured where items are few."""
-        ...
+    Args:
+        latents: (N, Z) float32.
+        codebooks: one per level.
+
+    Returns:
+        (N, L) int64 codes, and (N, L) float32: the squared length of what is left after each level.
+    """
+    residuals = np.ascontiguousarray(latents, dtype=np.float32)
+    codes, errors = [], []
+    for book in codebooks:
+        index = faiss.IndexFlatL2(book.shape[1])
+        index.add(np.ascontiguousarray(book))
+        nearest = index.search(residuals, 1)[1][:, 0]
+        residuals = residuals - book[nearest]
+        codes.append(nearest)
+        errors.append(np.square(residuals).sum(axis=1))
+    return np.stack(codes, axis=1).astype(np.int64), np.stack(errors, axis=1)
+
+
+def sum_of_centroids(codes: np.ndarray, codebooks: Codebooks) -> np.ndarray:
+    """(N, Z) float32: what (N, L) codes say of their vectors; of the first levels where `codebooks` are fewer."""
+    total = np.zeros((len(codes), codebooks[0].shape[1]), dtype=np.float32)
+    for level, book in enumerate(codebooks):
+        total += book[codes[:, level]]
+    return total
+
+
+def reconstruction_errors(vectors: np.ndarray, codes: np.ndarray, codebooks: Codebooks, by: Transform) -> np.ndarray:
+    """(N, D) float32: squared difference of every dimension from what the codes say of it.
+
+    Unlike errors in the codebooks' space, these can be compared between quantizers.
+    """
+    decoded = by.decode(sum_of_centroids(codes, codebooks))
+    return np.square(vectors - decoded)
+
+
+def without_rounding(errors: Sequence[float], latents: np.ndarray) -> list[float]:
+    """Mean squared lengths, those that are no more than rounding as 0."""
+    nothing = _NOTHING * float(np.square(latents, dtype=np.float64).sum(axis=1).mean())
+    return [error if error > nothing else 0.0 for error in errors]
+
+
+def largest_group(prefixes: np.ndarray) -> int:
+    """The most rows of (N, L) codes that are equal."""
+    return int(np.unique(prefixes, axis=0, return_counts=True)[1].max())

@@ -12,27 +12,31 @@ from tsrec.config import Config, SidsConfig
 from tsrec.errors import CodebookError, DataError
 from tsrec.sid import SidSpace
 from tsrec.sids.collisions import count_colliding, make_unique
-from tsrec.sids.extension import assign_free, quantize
+from tsrec.sids.cooccurrence import factors_beside
+from tsrec.sids.extension import assign_free
 from tsrec.sids.health import check_health, codebook_health, describe_collapse
 from tsrec.sids.imported import read_sids
-from tsrec.sids.kmeans import residual_kmeans
-from tsrec.sids.quantization import Quantizer
+from tsrec.sids.quantization import reconstruction_errors
+from tsrec.sids.quantizers import QUANTIZERS, copy_quantizer, open_quantizer, save_quantizer
 from tsrec.stage import Parents, Stage
 from tsrec.store import Artifact, ArtifactWriter, base_role
 
 logger = logging.getLogger(__name__)
 
 _Assignment = tuple[np.ndarray, tuple[int, ...], pd.DataFrame]  # codes (N, L), codes per level, codebook health
+_FACTORS = "item_factors"
 
 
 def run(config: SidsConfig, parents: Parents, out: ArtifactWriter) -> None:
-    """Write `item_sids`, `codebook_health`, `sid_space.json` and, unless imported, `codebooks`.
+    """Write `item_sids`, `codebook_health`, `sid_space.json` and, unless imported, `codebooks`; with a quantizer that
+    has one, `transform.safetensors`; with co-occurrence, `item_factors`.
 
-    With a base its items keep their SIDs, whatever their texts are now, and its codebooks serve the new ones.
+    With a base its items keep their SIDs, whatever their texts are now, and its quantizer serves the new ones.
 
     Raises:
         CodebookError: a codebook collapsed, a prefix has more items than codes, or imported SIDs do not fit.
-        DataError: fewer than two items, or an unreadable file of SIDs.
+        DataError: fewer than two items, items that nothing tells apart, or an unreadable file of SIDs.
+        TrainingError: a quantizer that is trained diverged.
     """
     item_ids = parents["ingest"].frame("items", [C.ITEM])[C.ITEM].tolist()
     base = parents.get(base_role("sids"))
@@ -46,13 +50,7 @@ def run(config: SidsConfig, parents: Parents, out: ArtifactWriter) -> None:
     elif len(item_ids) < 2:
         raise DataError("semantic IDs need at least 2 items; ingest left fewer")
     else:
-        embeddings = parents["embed"].matrix("item_embeddings", C.EMBEDDING)
-        if (embeddings == embeddings[0]).all():
-            raise DataError(
-                f"all {len(item_ids)} items have the same embedding, so no semantic ID can tell them apart; are their "
-                "texts alike? Look at ingest.text_fields"
-            )
-        codes, sizes, health = _quantize(embeddings, config, out, quantizer=residual_kmeans)
+        codes, sizes, health = _quantize(item_ids, parents, config, out)
     out.count(n_shared=count_colliding(codes))
     sids = pa.array(list(codes.astype(np.int16)), type=pa.list_(pa.int16()))
     out.write_table("item_sids", pa.table({C.ITEM: pa.array(item_ids), C.CODES: sids}))
@@ -75,38 +73,57 @@ def _import(path: Path, item_ids: list[str], config: SidsConfig, out: ArtifactWr
     return codes, sizes, health
 
 
-def _quantize(embeddings: np.ndarray, config: SidsConfig, out: ArtifactWriter, quantizer: Quantizer) -> _Assignment:
-    quantization = quantizer(embeddings, config)
+def _quantize(item_ids: list[str], parents: Parents, config: SidsConfig, out: ArtifactWriter) -> _Assignment:
+    embeddings = parents["embed"].matrix("item_embeddings", C.EMBEDDING)
+    if (embeddings == embeddings[0]).all():
+        raise DataError(
+            f"all {len(item_ids)} items have the same embedding, so no semantic ID can tell them apart; are their "
+            "texts alike? Look at ingest.text_fields"
+        )
+    vectors = embeddings
+    if config.cooccurrence:
+        events = parents["ingest"].frame("interactions", [C.USER, C.ITEM, C.POSITION, C.SPLIT])
+        factors = factors_beside(embeddings, events, item_ids, config)
+        _write_factors(item_ids, factors, out)
+        vectors = np.hstack([embeddings, factors])
+    quantization = QUANTIZERS[config.quantizer].fit(vectors, config)
     codes, n_moved = quantization.codes, 0
     health = codebook_health(codes, quantization.sizes, quantization.errors)
     check_health(health, len(codes), config)
-    n_collisions = count_colliding(codes)
+    left = reconstruction_errors(vectors, codes, quantization.codebooks, quantization.transform)
+    out.count(n_collisions=count_colliding(codes), reconstruction_error=_of_texts(left, embeddings))
     if config.unique:
         codes, n_moved = make_unique(codes, quantization.residuals, quantization.codebooks[-1])
-    out.count(n_collisions=n_collisions, n_moved=n_moved, imported=0)
-    out.write_table("codebooks", _codebooks(quantization.codebooks))
+    out.count(n_moved=n_moved, imported=0, **quantization.counts)
+    save_quantizer(quantization, out)
     return codes, quantization.sizes, health
 
 
 def _extend(
     base: Artifact, item_ids: list[str], embeddings: np.ndarray, config: SidsConfig, out: ArtifactWriter
 ) -> _Assignment:
-    """Old items as they are, new ones by the frozen codebooks. A collapse is told, not judged: old SIDs stay."""
-    levels = base.table("codebooks", [C.LEVEL])[C.LEVEL].to_numpy()
-    centroids = base.matrix("codebooks", C.CENTROID)
-    books = [centroids[levels == level] for level in range(int(levels.max()) + 1)]
-    sizes = tuple(map(len, books))
-    old = _base_rows(base, item_ids)
+    """Old items as they are, new ones by the frozen quantizer. A collapse is told, not judged: old SIDs stay."""
+    quantizer, old = open_quantizer(base, config), _base_rows(base, item_ids)
+    is_new = old < 0
+    vectors = embeddings
+    if config.cooccurrence:
+        # As they were when the quantizer was made, for it knows no others.
+        before = base.matrix(_FACTORS, C.EMBEDDING)
+        factors = np.where(is_new[:, None], np.float32(0), before[old])
+        _write_factors(item_ids, factors, out)
+        vectors = np.hstack([embeddings, factors])
     base_codes = base.matrix("item_sids", C.CODES).astype(np.int64)
-    nearest, errors = quantize(embeddings, books)
+    latents, nearest, errors = quantizer.quantize(vectors)
+    sizes = tuple(map(len, quantizer.codebooks))
     health = codebook_health(nearest, sizes, errors.mean(axis=0, dtype=np.float64).tolist())
     collapse = describe_collapse(health, len(item_ids), config)
     if collapse:
         logger.warning("%s; a rebuild is due", collapse)
-    codes, is_new, n_moved = nearest.copy(), old < 0, 0
+    codes, n_moved = nearest.copy(), 0
     codes[~is_new] = base_codes[old[~is_new]]
     if config.unique and is_new.any():
-        codes[is_new], n_moved = assign_free(embeddings[is_new], books, codes[~is_new])
+        codes[is_new], n_moved = assign_free(latents[is_new], quantizer.codebooks, codes[~is_new])
+    left = quantizer.reconstruction_errors(vectors, nearest)
     out.count(
         n_collisions=count_colliding(nearest),
         n_moved=n_moved,
@@ -115,10 +132,10 @@ def _extend(
         n_items_new=int(is_new.sum()),
         n_items_gone=len(base_codes) - int((~is_new).sum()),
         n_items_placed=int(base.counts.get("n_items_placed", 0)) + int(is_new.sum()),  # since the codebooks were made
-        quantization_error_known=_mean(errors[~is_new, -1]),
-        quantization_error_new=_mean(errors[is_new, -1]),
+        quantization_error_known=_of_texts(left[~is_new], embeddings),
+        quantization_error_new=_of_texts(left[is_new], embeddings),
     )
-    out.write_table("codebooks", base.table("codebooks"))
+    copy_quantizer(base, out)
     return codes, sizes, health
 
 
@@ -145,18 +162,16 @@ def _base_rows(base: Artifact, item_ids: list[str]) -> np.ndarray:
     return pd.Index(base.frame("item_sids", [C.ITEM])[C.ITEM]).get_indexer(pd.Index(item_ids))
 
 
-def _mean(values: np.ndarray) -> float:
-    return round(float(values.mean(dtype=np.float64)), 6) if len(values) else 0.0
+def _write_factors(item_ids: list[str], factors: np.ndarray, out: ArtifactWriter) -> None:
+    vectors = pa.array(list(factors), type=pa.list_(pa.float32()))
+    out.write_table(_FACTORS, pa.table({C.ITEM: pa.array(item_ids), C.EMBEDDING: vectors}))
+    out.count(n_without_cooccurrence=int((factors == 0).all(axis=1).sum()))
 
 
-def _codebooks(books: list[np.ndarray]) -> pa.Table:
-    return pa.table(
-        {
-            C.LEVEL: pa.array(np.concatenate([np.full(len(book), level) for level, book in enumerate(books)])),
-            C.CODE: pa.array(np.concatenate([np.arange(len(book)) for book in books])),
-            C.CENTROID: pa.array([row for book in books for row in book], type=pa.list_(pa.float32())),
-        }
-    )
+def _of_texts(errors: np.ndarray, embeddings: np.ndarray) -> float:
+    """Mean squared length of what is left of the text embeddings alone, whatever stands beside them; 0 of no items."""
+    lengths = errors[:, : embeddings.shape[1]].sum(axis=1)
+    return round(float(lengths.mean(dtype=np.float64)), 6) if len(errors) else 0.0
 
 
 def _parents(config: Config) -> tuple[str, ...]:

@@ -1,0 +1,78 @@
+"""All quantizers by name, and how one lies in an artifact: the table `codebooks` and, for some, a transform."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tsrec.columns import Columns as C
+from tsrec.config import SidsConfig
+from tsrec.sids import opq, rq_vae
+from tsrec.sids.kmeans import residual_kmeans
+from tsrec.sids.quantization import Codebooks, Identity, Quantization, Transform, quantize, reconstruction_errors
+from tsrec.store import Artifact, ArtifactWriter
+
+_TRANSFORM = "transform.safetensors"
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """`fit` quantizes (N, D) float32 vectors; the same vectors and configuration give the same result. A level may have
+    fewer codes than configured where items are few. `load` reads back the transform that it saved, if it saves one."""
+
+    fit: Callable[[np.ndarray, SidsConfig], Quantization]
+    load: Callable[[Path, SidsConfig], Transform] | None = None
+
+
+QUANTIZERS = {
+    "residual-kmeans": Quantizer(residual_kmeans),
+    "rq-vae": Quantizer(rq_vae.rq_vae, rq_vae.load),
+    "opq": Quantizer(opq.opq, opq.load),
+}
+
+
+@dataclass(frozen=True)
+class FrozenQuantizer:
+    """A quantizer as an artifact holds it: it assigns, and does not change."""
+
+    transform: Transform
+    codebooks: Codebooks
+
+    def quantize(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(N, Z) encodings, (N, L) codes, and (N, L) squared lengths of what is left, of (N, D) float32 vectors."""
+        latents = self.transform.encode(vectors)
+        return latents, *quantize(latents, self.codebooks)
+
+    def reconstruction_errors(self, vectors: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """(N, D) squared differences of every dimension from what (N, L) codes say of it."""
+        return reconstruction_errors(vectors, codes, self.codebooks, self.transform)
+
+
+def save_quantizer(quantization: Quantization, out: ArtifactWriter) -> None:
+    """Write what `open_quantizer` reads."""
+    books = quantization.codebooks
+    table = {
+        C.LEVEL: pa.array(np.concatenate([np.full(len(book), level) for level, book in enumerate(books)])),
+        C.CODE: pa.array(np.concatenate([np.arange(len(book)) for book in books])),
+        C.CENTROID: pa.array([row for book in books for row in book], type=pa.list_(pa.float32())),
+    }
+    out.write_table("codebooks", pa.table(table))
+    quantization.transform.save(out.path / _TRANSFORM)
+
+
+def open_quantizer(artifact: Artifact, config: SidsConfig) -> FrozenQuantizer:
+    """The quantizer of an artifact that was made with these settings of `config`."""
+    levels = artifact.table("codebooks", [C.LEVEL])[C.LEVEL].to_numpy()
+    centroids = artifact.matrix("codebooks", C.CENTROID)
+    books = [centroids[levels == level] for level in range(int(levels.max()) + 1)]
+    load = QUANTIZERS[config.quantizer].load
+    return FrozenQuantizer(load(artifact.file(_TRANSFORM), config) if load else Identity(), books)
+
+
+def copy_quantizer(base: Artifact, out: ArtifactWriter) -> None:
+    """The same quantizer in another artifact."""
+    out.write_table("codebooks", base.table("codebooks"))
+    if base.has(_TRANSFORM):
+        (out.path / _TRANSFORM).write_bytes(base.file(_TRANSFORM).read_bytes())
