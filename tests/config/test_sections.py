@@ -16,7 +16,7 @@ from tsrec.errors import ConfigError
         ("finetune.epoch=2", r"finetune: unknown field 'epoch'; did you mean 'epochs'\?"),
         ("fintune.epochs=2", r"configuration: unknown field 'fintune'; did you mean 'finetune'\?"),
         ("keywords.openai.concurency=2", r"keywords.openai: unknown field 'concurency'; did you mean 'concurrency'\?"),
-        ("sids.zzz=2", r"sids: unknown field 'zzz'; known are: import_file, codes_per_level"),
+        ("sids.zzz=2", r"sids: unknown field 'zzz'; known are: import_file, quantizer, codes_per_level"),
     ],
 )
 def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str) -> None:
