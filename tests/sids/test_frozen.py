@@ -1,5 +1,6 @@
 """A refresh by whatever quantizer made the base: known items stay, new ones get SIDs by the same, frozen quantizer."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,31 @@ def test_a_refresh_assigns_by_the_frozen_quantizer(
         first = np.empty(N_OLD + N_NEW, dtype=np.int64)
         first[order] = refreshed.matrix("item_sids", C.CODES)[:, 0]
         assert (first[N_OLD:] == first[:N_NEW]).mean() > 0.9
+
+
+@pytest.mark.parametrize("cooccurrence", [0, 0.7])
+def test_an_item_that_comes_back_has_its_sid_again_and_nobody_had_it_meanwhile(
+    tmp_path: Path, embeddings: np.ndarray, cooccurrence: float
+) -> None:
+    store, config = ArtifactStore(tmp_path), SidsConfig(codes_per_level=(8, 8, 32), cooccurrence=cooccurrence)
+    weeks = {
+        "all": np.arange(N_OLD),
+        "some are gone, and what is much like them has come": np.arange(N_NEW + 1, N_OLD + N_NEW),
+        "two weeks later": np.arange(N_NEW + 1, N_OLD + N_NEW - 1),
+        "all are back": np.arange(N_OLD + N_NEW),
+    }
+    sids: dict[str, set[tuple[int, ...]]] = {}
+    base: dict[str, Artifact] = {}
+    for mark, order in weeks.items():
+        parents = _parents(store, embeddings, order) | base
+        made = store.build(key_of("sids", mark), partial(STAGE.run, config, parents))
+        base = {"sids:base": made}
+        now = zip(made.table("item_sids")[C.ITEM].to_pylist(), made.matrix("item_sids", C.CODES).tolist(), strict=True)
+        for item, sid in now:
+            sids.setdefault(item, set()).add(tuple(sid))
+    assert len(sids) == N_OLD + N_NEW and all(len(mine) == 1 for mine in sids.values())
+    assert len(set.union(*sids.values())) == len(sids)
+    assert made.counts["n_items_gone"] == made.counts["n_items_new"] == 0 and not made.has("gone_sids")
 
 
 def _check_vectors_are_those_of_the_base(

@@ -37,10 +37,11 @@ class _Half(nn.Module):
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         self.linear = nn.Linear(widths[0], widths[-1])
-        layers = [layer for n_in, n_out in pairwise(widths) for layer in (nn.Linear(n_in, n_out), nn.ReLU())]
-        self.mlp = nn.Sequential(*layers[:-1])
-        nn.init.zeros_(self.mlp[-1].weight)
-        nn.init.zeros_(self.mlp[-1].bias)
+        layers = [layer for n_in, n_out in pairwise(widths[:-1]) for layer in (nn.Linear(n_in, n_out), nn.ReLU())]
+        last = nn.Linear(widths[-2], widths[-1])
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.mlp = nn.Sequential(*layers, last)
 
     def forward(self, rows: Tensor) -> Tensor:
         """(N, first width) -> (N, last width)."""
@@ -144,7 +145,7 @@ def _train(vectors: Tensor, config: SidsConfig) -> tuple[Autoencoder, list[np.nd
     own, generator = config.rq_vae, torch.Generator().manual_seed(config.seed)
     model = Autoencoder(vectors.shape[1], own)
     inputs = model.start_at(vectors)
-    books = nn.ParameterList(torch.from_numpy(book) for book in _first_codebooks(model, vectors, config))
+    books = [nn.Parameter(torch.from_numpy(book)) for book in _first_codebooks(model, vectors, config)]
     optimizer = torch.optim.AdamW([*model.parameters(), *books], lr=own.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, own.steps)
     uses = [torch.zeros(len(book), dtype=torch.int64) for book in books]

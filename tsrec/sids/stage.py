@@ -29,7 +29,7 @@ _FACTORS = "item_factors"
 
 def run(config: SidsConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write `item_sids`, `codebook_health`, `sid_space.json` and, unless imported, `codebooks`; with a quantizer that
-    has one, `transform.safetensors`; with co-occurrence, `item_factors`.
+    has one, `transform.safetensors`; with co-occurrence, `item_factors`; where items have gone, `gone_sids`.
 
     With a base its items keep their SIDs, whatever their texts are now, and its quantizer serves the new ones.
 
@@ -52,8 +52,7 @@ def run(config: SidsConfig, parents: Parents, out: ArtifactWriter) -> None:
     else:
         codes, sizes, health = _quantize(item_ids, parents, config, out)
     out.count(n_shared=count_colliding(codes))
-    sids = pa.array(list(codes.astype(np.int16)), type=pa.list_(pa.int16()))
-    out.write_table("item_sids", pa.table({C.ITEM: pa.array(item_ids), C.CODES: sids}))
+    _write_sids("item_sids", item_ids, codes, out)
     out.write_table("codebook_health", health)
     out.write_json("sid_space", {"sizes": list(sizes)})
 
@@ -102,17 +101,23 @@ def _quantize(item_ids: list[str], parents: Parents, config: SidsConfig, out: Ar
 def _extend(
     base: Artifact, item_ids: list[str], embeddings: np.ndarray, config: SidsConfig, out: ArtifactWriter
 ) -> _Assignment:
-    """Old items as they are, new ones by the frozen quantizer. A collapse is told, not judged: old SIDs stay."""
-    quantizer, old = open_quantizer(base, config), _base_rows(base, item_ids)
+    """Old items as they are, new ones by the frozen quantizer. A collapse is told, not judged: old SIDs stay.
+
+    Those of items that have gone stay theirs in `gone_sids`: what is out of stock for a week comes back as it was, and
+    nothing else has got what the LLM knows of it.
+    """
+    quantizer, (known_ids, known_codes) = open_quantizer(base, config), _known_sids(base)
+    old = known_ids.get_indexer(pd.Index(item_ids))
     is_new = old < 0
+    is_gone = ~np.isin(np.arange(len(known_ids)), old)
     vectors = embeddings
     if config.cooccurrence:
         # As they were when the quantizer was made, for it knows no others.
         before = base.matrix(_FACTORS, C.EMBEDDING)
-        factors = np.where(is_new[:, None], np.float32(0), before[old])
+        had_some = ~is_new & (old < len(before))
+        factors = np.where(had_some[:, None], before[np.where(had_some, old, 0)], np.float32(0))
         _write_factors(item_ids, factors, out)
         vectors = np.hstack([embeddings, factors])
-    base_codes = base.matrix("item_sids", C.CODES).astype(np.int64)
     latents, nearest, errors = quantizer.quantize(vectors)
     sizes = tuple(map(len, quantizer.codebooks))
     health = codebook_health(nearest, sizes, errors.mean(axis=0, dtype=np.float64).tolist())
@@ -120,9 +125,11 @@ def _extend(
     if collapse:
         logger.warning("%s; a rebuild is due", collapse)
     codes, n_moved = nearest.copy(), 0
-    codes[~is_new] = base_codes[old[~is_new]]
+    codes[~is_new] = known_codes[old[~is_new]]
     if config.unique and is_new.any():
-        codes[is_new], n_moved = assign_free(latents[is_new], quantizer.codebooks, codes[~is_new])
+        codes[is_new], n_moved = assign_free(latents[is_new], quantizer.codebooks, known_codes)
+    if is_gone.any():
+        _write_sids("gone_sids", known_ids[is_gone].tolist(), known_codes[is_gone], out)
     left = quantizer.reconstruction_errors(vectors, nearest)
     out.count(
         n_collisions=count_colliding(nearest),
@@ -130,7 +137,7 @@ def _extend(
         imported=0,
         n_items_known=int((~is_new).sum()),
         n_items_new=int(is_new.sum()),
-        n_items_gone=len(base_codes) - int((~is_new).sum()),
+        n_items_gone=int(is_gone.sum()),
         n_items_placed=int(base.counts.get("n_items_placed", 0)) + int(is_new.sum()),  # since the codebooks were made
         quantization_error_known=_of_texts(left[~is_new], embeddings),
         quantization_error_new=_of_texts(left[is_new], embeddings),
@@ -160,6 +167,19 @@ def _frozen_space(base: Artifact, item_ids: list[str], codes: np.ndarray, sizes:
 def _base_rows(base: Artifact, item_ids: list[str]) -> np.ndarray:
     """(N,) the base's row of every item, -1 for new ones."""
     return pd.Index(base.frame("item_sids", [C.ITEM])[C.ITEM]).get_indexer(pd.Index(item_ids))
+
+
+def _known_sids(base: Artifact) -> tuple[pd.Index, np.ndarray]:
+    """The items of the base, and behind them those that have gone since its codebooks were made; (K, L) their SIDs."""
+    tables = [name for name in ("item_sids", "gone_sids") if base.has(name)]
+    ids = pd.concat([base.frame(name, [C.ITEM])[C.ITEM] for name in tables])
+    codes = np.concatenate([base.matrix(name, C.CODES) for name in tables])
+    return pd.Index(ids), codes.astype(np.int64)
+
+
+def _write_sids(name: str, item_ids: list[str], codes: np.ndarray, out: ArtifactWriter) -> None:
+    sids = pa.array(list(codes.astype(np.int16)), type=pa.list_(pa.int16()))
+    out.write_table(name, pa.table({C.ITEM: pa.array(item_ids), C.CODES: sids}))
 
 
 def _write_factors(item_ids: list[str], factors: np.ndarray, out: ArtifactWriter) -> None:
