@@ -22,9 +22,9 @@ class AblationVariant(Section):
     )
 
 
-_TASKS = ("token_to_meaning", "meaning_to_token", "token_to_keywords", "keywords_to_token", "items_to_token")
+_TASKS = {"token_to_keywords": 1, "keywords_to_token": 1, "items_to_token": 0.1}
 _ALIGNED = (
-    *(f"finetune.tasks.{task}=0.25" for task in _TASKS),
+    *(f"finetune.tasks.{task}={weight}" for task, weight in _TASKS.items()),
     "finetune.semantics=both",
     "finetune.schedule=fading",
 )
