@@ -189,7 +189,8 @@ def _task_states(url: str, run_id: str) -> dict[str, str]:
 
 
 def _n_started(url: str) -> int:
-    return len([run for run in _wait(lambda: _post(url, "flow_runs/filter"), "the runs") if run["start_time"]])
+    (runs,) = _wait(lambda: (found := _post(url, "flow_runs/filter")) is not None and (found,), "the runs")  # or none
+    return len([run for run in runs if run["start_time"]])
 
 
 def _post(url: str, what: str) -> Any:
