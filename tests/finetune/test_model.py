@@ -112,6 +112,28 @@ def test_the_loss_on_branches_equals_that_of_plain_sequences(tiny_backbone: Path
     assert float(outputs["task_count"][1]) == 3
 
 
+def test_sid_labels_are_smoothed_within_their_level_in_training_alone(tiny_backbone: Path) -> None:
+    model = _model(tiny_backbone, label_smoothing=0.3)
+    _, batch = _batch(model.n_text)
+    labels = batch["labels"]
+    is_sid = labels >= model.n_text
+    only_sids = {**batch, "labels": torch.where(is_sid, labels, IGNORED)}
+    with torch.no_grad():
+        smoothed, hard = model(**only_sids)["loss"], model.eval()(**only_sids)["loss"]
+        every = []  # the loss of each label's level, were each of its tokens the right one in turn
+        for offset, size in zip(SPACE.offsets, SPACE.sizes, strict=True):
+            first = model.n_text + offset
+            mine = (labels >= first) & (labels < first + size)
+            for label in range(first, first + size) if mine.any() else []:
+                loss = model(**{**batch, "labels": torch.where(mine, label, IGNORED)})["loss"]
+                every.append(loss * mine.sum() / size)
+    spread = sum(every) / is_sid.sum()
+    assert float(smoothed) == pytest.approx(float(0.7 * hard + 0.3 * spread), abs=1e-5)
+    text = {**batch, "labels": torch.where(is_sid, IGNORED, labels)}
+    with torch.no_grad():
+        assert float(model.train()(**text)["loss"]) == pytest.approx(float(model.eval()(**text)["loss"]), abs=1e-6)
+
+
 def test_text_losses_in_parts_give_the_same_loss_and_gradient(
     tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

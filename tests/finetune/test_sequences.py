@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsrec.columns import Columns as C
@@ -21,7 +21,7 @@ users_splits = st.lists(st.lists(st.sampled_from(list(Split)), min_size=1, max_s
 window_sizes = st.integers(2, 12).flatmap(lambda items: st.tuples(st.just(items), st.integers(0, items - 1)))
 
 
-def _histories(users: list[list[Split]]) -> Histories:
+def histories_of(users: list[list[Split]]) -> Histories:
     rows = [
         (f"u{user}", f"i{position:02}", position, position, split.value)
         for user, splits in enumerate(users)
@@ -35,6 +35,7 @@ def _examples(histories: Histories, split: Split, items: int, context: int) -> l
     return list(HistoryExamples(histories, ITEM_TOKENS, split, items, context, BOS, task=0))
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=60), window_sizes)
 def test_windows_cover_every_target_exactly_once(is_target: list[bool], size: tuple[int, int]) -> None:
     events = np.array([False, *is_target])  # the first event of a user is never a target
@@ -46,19 +47,21 @@ def test_windows_cover_every_target_exactly_once(is_target: list[bool], size: tu
     assert covered == np.flatnonzero(events).tolist()
 
 
+@settings(deadline=None)
 @given(users_splits, st.sampled_from([Split.TRAIN, Split.VALID]), window_sizes)
 def test_labels_are_the_targets_of_the_split(users: list[list[Split]], split: Split, size: tuple[int, int]) -> None:
-    histories = _histories(users)
+    histories = histories_of(users)
     learned = [label for example in _examples(histories, split, *size) for label in example.labels if label != IGNORED]
     targets = histories.items[histories.target_events(split)]
     assert learned == ITEM_TOKENS[targets].ravel().tolist()
 
 
+@settings(deadline=None)
 @given(users_splits, window_sizes)
 def test_a_label_is_the_next_token_and_nothing_later_than_train_is_fed(
     users: list[list[Split]], size: tuple[int, int]
 ) -> None:
-    histories = _histories([[*splits, Split.VALID, Split.TEST] for splits in users])
+    histories = histories_of([[*splits, Split.VALID, Split.TEST] for splits in users])
     last_train = [max((i for i, split in enumerate(splits) if split is Split.TRAIN), default=-1) for splits in users]
     for example in _examples(histories, Split.TRAIN, *size):
         assert example.input_ids[0] == BOS
@@ -69,7 +72,7 @@ def test_a_label_is_the_next_token_and_nothing_later_than_train_is_fed(
         assert (example.labels[-1] - 1000) // N_LEVELS <= max(last_train)
 
 
-def _learned(example: Example) -> list[tuple[list[int], int]]:
+def learned_by(example: Example) -> list[tuple[list[int], int]]:
     """Every label with all that its position sees, as plain sequences; slow, and obviously right."""
     forks = np.zeros_like(example.input_ids) if example.forks is None else example.forks
     trunk = example.input_ids[forks == 0].tolist()
@@ -83,6 +86,7 @@ def _learned(example: Example) -> list[tuple[list[int], int]]:
     return found
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_what_is_shown_and_what_is_learned_may_be_two_items(data: st.DataObject) -> None:
     """Every token of every target is predicted from exactly the items shown before it and its own tokens before."""
@@ -91,14 +95,14 @@ def test_what_is_shown_and_what_is_learned_may_be_two_items(data: st.DataObject)
     shown, targets = (np.array(data.draw(numbers)) for _ in range(2))
     learned = np.array([False, *data.draw(st.lists(st.booleans(), min_size=n_events - 1, max_size=n_events - 1))])
     tokens = ITEM_TOKENS[:, :n_levels]
-    plain = HistoryExamples(_histories([[Split.TRAIN] * 2]), tokens, Split.TRAIN, 9, 0, BOS, task=0)
+    plain = HistoryExamples(histories_of([[Split.TRAIN] * 2]), tokens, Split.TRAIN, 9, 0, BOS, task=0)
     example = plain.written(shown, targets, learned, tasks=np.arange(n_events))
     wanted = []
     for event in np.flatnonzero(learned):
         before = [BOS, *tokens[shown[:event]].ravel().tolist()]
         target = tokens[targets[event]].tolist()
         wanted += [([*before, *target[:level]], target[level]) for level in range(n_levels)]
-    assert sorted(_learned(example)) == sorted(wanted)
+    assert sorted(learned_by(example)) == sorted(wanted)
     counted = example.task[example.labels != IGNORED]
     assert np.bincount(counted, minlength=n_events).tolist() == (learned * n_levels).tolist()
     n_leaving = int((learned & (shown != targets)).sum())
@@ -107,7 +111,7 @@ def test_what_is_shown_and_what_is_learned_may_be_two_items(data: st.DataObject)
 
 
 def test_one_user_by_hand() -> None:
-    histories = _histories([[Split.TRAIN] * 5])
+    histories = histories_of([[Split.TRAIN] * 5])
     first, second = _examples(histories, Split.TRAIN, items=4, context=2)
     a, b, c, d, e = ITEM_TOKENS[:5].tolist()
     assert first.input_ids.tolist() == [BOS, *a, *b, *c, *d[:2]]

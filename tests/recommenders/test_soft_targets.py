@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.keys import key_of
@@ -118,6 +118,7 @@ def test_more_targets_than_wanted_are_drawn(tmp_path: Path) -> None:
     assert artifact.manifest.counts["n_train_targets"] > 100
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=80), st.integers(2, 6), st.integers(0, 3))
 def test_users_are_dealt_out_evenly_and_whole(users: list[int], n_folds: int, seed: int) -> None:
     targets = np.array(users)

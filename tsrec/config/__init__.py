@@ -6,6 +6,7 @@ Fields made with `runtime` change how a stage runs but not its result, and stay 
 from tsrec.config.ablation import Ablation, AblationVariant, Grid, GridDataset
 from tsrec.config.evaluate import EvaluateConfig, ReportConfig
 from tsrec.config.finetune import (
+    AugmentConfig,
     BackboneConfig,
     DistillConfig,
     FinetuneConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "ALL_USERS",
     "Ablation",
     "AblationVariant",
+    "AugmentConfig",
     "BackboneConfig",
     "ClusterSemantics",
     "Config",

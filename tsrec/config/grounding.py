@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tsrec.config.finetune import DistillConfig, FinetuneConfig, TaskWeights
+from tsrec.config.finetune import AugmentConfig, DistillConfig, FinetuneConfig, TaskWeights
 from tsrec.config.section import Section
 
 
@@ -40,6 +40,9 @@ class GroundingConfig(Section):
             "train_text_rows": False,
             "schedule": "mixed",
             "distill": DistillConfig(),
+            "augment": AugmentConfig(),
+            "label_smoothing": 0.0,
+            "layer_decay": 1.0,
             "dropout": 0.0,
             "weight_decay": 0.0,
             "evals_per_epoch": 1,

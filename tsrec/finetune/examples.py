@@ -11,6 +11,7 @@ from tsrec.config import FinetuneConfig
 from tsrec.errors import DataError
 from tsrec.finetune.continuing import choose
 from tsrec.finetune.meanings import groups_of, read_meanings
+from tsrec.finetune.neighbours import read_neighbours
 from tsrec.finetune.sequences import HistoryExamples
 from tsrec.finetune.soft_targets import SoftTargets
 from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, TaskExamples
@@ -72,9 +73,10 @@ def build_examples(
     among = chosen.events if chosen else None
     packed = HistoryExamples(histories, item_tokens, Split.TRAIN, window, overlap, opening, task, among)
     seen_as: Examples | Varying = packed
-    if config.distill.share:
-        soft = SoftTargets.read(parents["soft_targets"], histories)
-        seen_as = VaryingHistories(packed, soft, config.distill.share, config.seed)
+    if config.distill.share or config.augment.is_on():
+        soft = SoftTargets.read(parents["soft_targets"], histories) if config.distill.share else None
+        neighbours = read_neighbours(parents, config.augment) if config.augment.replace else None
+        seen_as = VaryingHistories.of(packed, config, neighbours, soft)
     parts: dict[int, tuple[Examples | Varying, float]] = {task: (seen_as, config.tasks.history)}
     for mine in texts:
         seen = mine if chosen is None else chosen.of(mine, histories)

@@ -59,6 +59,7 @@ class SidModel(nn.Module):
         self.sid_rows = nn.Parameter(sid_rows.clone())
         self.space, self.n_text, self.n_tasks = space, n_text, n_tasks
         self.dropout = nn.Dropout(config.dropout)
+        self.label_smoothing = config.label_smoothing
         self._choose_trainable(config)
 
     def forward(
@@ -148,13 +149,18 @@ class SidModel(nn.Module):
             self.text_bias.requires_grad_(config.train_text_rows)
 
     def _losses(self, hidden: Tensor, labels: Tensor) -> Tensor:
-        """(N,) float32 cross-entropy: a SID label among its level's tokens, a text label among the text tokens."""
+        """(N,) float32 cross-entropy: a SID label among its level's tokens, a text label among the text tokens.
+
+        SID labels are smoothed in training alone, so that losses on valid can be compared.
+        """
+        smoothing = self.label_smoothing if self.training else 0.0
         losses = torch.zeros(len(labels), dtype=torch.float32, device=hidden.device)
         for offset, size in zip(self.space.offsets, self.space.sizes, strict=True):
             first = self.n_text + offset
             mine = torch.nonzero((labels >= first) & (labels < first + size)).squeeze(1)
             logits = self._head.logits(hidden[mine], self.sid_rows[offset : offset + size])
-            entropy = functional.cross_entropy(logits.float(), labels[mine] - first, reduction="none")
+            wanted = labels[mine] - first
+            entropy = functional.cross_entropy(logits.float(), wanted, reduction="none", label_smoothing=smoothing)
             losses = losses.index_copy(0, mine, entropy)
         text = torch.nonzero(labels < self.n_text).squeeze(1)
         if len(text):

@@ -20,6 +20,7 @@ from tsrec.config import FinetuneConfig
 from tsrec.errors import ConfigError
 from tsrec.finetune.examples import RunExamples, build_examples
 from tsrec.finetune.model import SidModel
+from tsrec.finetune.rates import own_rates
 from tsrec.finetune.tasks import TASK_NAMES
 from tsrec.sid import SidSpace
 from tsrec.sid_tokens import add_sid_tokens, closing_token
@@ -74,7 +75,9 @@ def fit(
     tokenizer, examples = prepared.tokenizer, prepared.examples
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else closing_token(tokenizer)
     model.to(resolve_device(config.device))
-    log = train(model, examples.train, examples.valid, _recipe(config, section), out.work, TASK_NAMES, pad_id)
+    rates = own_rates((name for name, _ in model.named_parameters()), config)
+    recipe = _recipe(config, section, rates)
+    log = train(model, examples.train, examples.valid, recipe, out.work, TASK_NAMES, pad_id)
     model.to("cpu")
     return model, log
 
@@ -90,8 +93,7 @@ def _check_length(model: PreTrainedConfig, longest: int, config: FinetuneConfig)
         )
 
 
-def _recipe(config: FinetuneConfig, section: str) -> Recipe:
-    own = {"sid_rows": config.sid_learning_rate} if config.sid_learning_rate else {}
+def _recipe(config: FinetuneConfig, section: str, own_rates: dict[str, float]) -> Recipe:
     return Recipe(
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
@@ -103,7 +105,7 @@ def _recipe(config: FinetuneConfig, section: str) -> Recipe:
         precision=config.precision,
         device=config.device,
         seed=config.seed,
-        own_rates=own,
+        own_rates=own_rates,
         advice=_advice(config, section),
     )
 

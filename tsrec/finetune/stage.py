@@ -8,6 +8,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import Config, ContinuedFinetune, FinetuneConfig
 from tsrec.finetune.continuing import newly_used, trained_rows
 from tsrec.finetune.export_check import check_export
+from tsrec.finetune.neighbours import source_of
 from tsrec.finetune.preparing import fit, prepare
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter, base_role
@@ -51,7 +52,8 @@ def _parents(config: Config) -> tuple[str, ...]:
     semantics = ("semantics",) if config.has_semantics(config.finetune.tasks) else ()
     grounding = ("grounding",) if config.is_grounded() else ()
     soft_targets = ("soft_targets",) if config.finetune.distill.share else ()
-    return ("ingest", "sids", "sa_init", *grounding, *semantics, *soft_targets, "backbone")
+    neighbours = (source_of(config.finetune.augment),) if config.finetune.augment.replace else ()
+    return ("ingest", "sids", "sa_init", *grounding, *semantics, *soft_targets, *neighbours, "backbone")
 
 
 STAGE = Stage(
