@@ -40,7 +40,7 @@ def server(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait(lambda: _post(url, "deployments/filter"), "the deployment")
+        _wait(lambda: _deployment(url), "the deployment")
         yield url
     finally:
         process.terminate()
@@ -169,9 +169,11 @@ def _open_form(server: str, page: Any) -> None:
     page.get_by_text("Data (ingest)").wait_for()
 
 
-def _deployment(url: str) -> str:
+def _deployment(url: str) -> str | None:
+    """That of `train`, once it is there: they come one after the other."""
     found = _post(url, "deployments/filter") or []
-    return str(next(deployment["id"] for deployment in found if deployment["entrypoint"] == "flows.train.train"))
+    ours = (str(deployment["id"]) for deployment in found if deployment["entrypoint"] == "flows.train.train")
+    return next(ours, None)
 
 
 def _ended_since(url: str, created: str) -> Any:
