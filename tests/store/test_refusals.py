@@ -31,7 +31,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() or not _mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)):
         pytest.skip("mounting a small disk wants root")
     yield disk
-    subprocess.run(["umount", disk], check=True)
+    subprocess.run(["umount", "--lazy", disk], check=True)  # whatever forked meanwhile may hold it for a moment
 
 
 def _mount(*arguments: str) -> bool:
