@@ -41,6 +41,11 @@ class Histories:
         """(E,) int64: every event's user index."""
         return np.repeat(np.arange(self.n_users), np.diff(self.offsets))
 
+    def train_events_of(self, n_items: int) -> np.ndarray:
+        """(N,) int64: how many train events each of the `n_items` items has."""
+        counts = np.bincount(self.items[self.splits == Split.TRAIN.value], minlength=n_items)
+        return counts.astype(np.int64)
+
     def target_events(self, split: Split) -> np.ndarray:
         """(T,) int64: event rows that are targets of `split`: events of that split that have an earlier event."""
         return np.flatnonzero((self.splits == split.value) & (self.positions() > 0))

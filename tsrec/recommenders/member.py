@@ -93,8 +93,7 @@ def read_catalogue(ingest: Artifact) -> tuple[Catalogue, Histories]:
     """The catalogue and all histories of an `ingest` artifact."""
     item_ids = ingest.frame("items", [C.ITEM])[C.ITEM]
     histories = build_histories(ingest.frame("interactions"), item_ids)
-    trained = np.bincount(histories.items[histories.splits == Split.TRAIN.value], minlength=len(item_ids))
-    return Catalogue(item_ids.to_numpy(dtype=object), trained.astype(np.int64)), histories
+    return Catalogue(item_ids.to_numpy(dtype=object), histories.train_events_of(len(item_ids))), histories
 
 
 def open_catalogue(ingest: Artifact, seen: Sequence[Split] = (Split.TRAIN,)) -> Catalogue:

@@ -49,9 +49,8 @@ def seen_as_train(ingest: Artifact, seen: Sequence[Split]) -> tuple[Catalogue, H
     """The catalogue and histories of an `ingest` artifact, events of the splits `seen` taken for train."""
     catalogue, histories = read_catalogue(ingest)
     is_seen = np.isin(histories.splits, [split.value for split in seen])
-    splits = np.where(is_seen, Split.TRAIN.value, histories.splits)
-    trained = np.bincount(histories.items[splits == Split.TRAIN.value], minlength=catalogue.n_items)
-    return replace(catalogue, trained=trained.astype(np.int64)), replace(histories, splits=splits)
+    known = replace(histories, splits=np.where(is_seen, Split.TRAIN.value, histories.splits))
+    return replace(catalogue, trained=known.train_events_of(catalogue.n_items)), known
 
 
 def test_targets(targets: Targets) -> Targets:

@@ -101,7 +101,7 @@ class CrossFitted:
         for number in range(fold.max() + 1):
             rows = np.flatnonzero(fold == number)
             seen = without_users(histories, targets.users[rows])
-            known = replace(catalogue, trained=_train_events(seen, catalogue.n_items))
+            known = replace(catalogue, trained=seen.train_events_of(catalogue.n_items))
             trained.append(known.trained)
             folder = out.work / f"fold {number} of {fold.max() + 1}"
             folder.mkdir(exist_ok=True)
@@ -162,11 +162,6 @@ def without_users(histories: Histories, users: np.ndarray) -> Histories:
     """The same histories, of which no event of some users (any indices, repeats too) is learned from."""
     is_out = np.isin(histories.users(), users)
     return replace(histories, splits=np.where(is_out, Split.HISTORY.value, histories.splits))
-
-
-def _train_events(histories: Histories, n_items: int) -> np.ndarray:
-    is_train = histories.splits == Split.TRAIN.value
-    return np.bincount(histories.items[is_train], minlength=n_items).astype(np.int64)
 
 
 def _blocks(rows: np.ndarray) -> Sequence[np.ndarray]:

@@ -152,8 +152,8 @@ def _frozen_space(base: Artifact, item_ids: list[str], codes: np.ndarray, sizes:
     Raises:
         CodebookError: they are not, or do not.
     """
-    space, old = tuple(base.json("sid_space")["sizes"]), _base_rows(base, item_ids)
-    before = base.matrix("item_sids", C.CODES).astype(np.int64)
+    space, (known_ids, before) = tuple(base.json("sid_space")["sizes"]), _known_sids(base)
+    old = known_ids.get_indexer(pd.Index(item_ids))
     known = np.flatnonzero(old >= 0)
     fits = len(sizes) == len(space) and all(size <= most for size, most in zip(sizes, space, strict=True))
     if not fits or (codes[known] != before[old[known]]).any():
@@ -162,11 +162,6 @@ def _frozen_space(base: Artifact, item_ids: list[str], codes: np.ndarray, sizes:
             "lacks; a refresh keeps them, so give `tsrec run`, which starts anew"
         )
     return space
-
-
-def _base_rows(base: Artifact, item_ids: list[str]) -> np.ndarray:
-    """(N,) the base's row of every item, -1 for new ones."""
-    return pd.Index(base.frame("item_sids", [C.ITEM])[C.ITEM]).get_indexer(pd.Index(item_ids))
 
 
 def _known_sids(base: Artifact) -> tuple[pd.Index, np.ndarray]:
