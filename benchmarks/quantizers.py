@@ -29,7 +29,7 @@ from tsrec.config import Config, load_config
 from tsrec.histories import build_histories
 from tsrec.store import Artifact, ArtifactStore
 
-QUANTIZERS = ("residual-kmeans", "rq-vae", "opq")
+QUANTIZERS = ("residual-kmeans", "balanced-kmeans", "rq-vae", "opq")
 HEAD = (
     "data set",
     "quantizer",

@@ -16,6 +16,7 @@ from tsrec.config.section import (
     runtime,
 )
 
+QuantizerName = Literal["residual-kmeans", "balanced-kmeans", "rq-vae", "opq"]
 _WITH_COOCCURRENCE = InForce(lambda sids: sids.cooccurrence > 0)
 
 
@@ -53,13 +54,11 @@ class SidsConfig(ImportingSection):
         description="JSON file item_id -> list of tokens (<a_1>, <b_2>, ...), in `ingest.path` or elsewhere; "
         "replaces the quantizer.",
     )
-    quantizer: Annotated[Literal["residual-kmeans", "rq-vae", "opq"], AddedLater("residual-kmeans"), NOT_IMPORTED] = (
-        Field(
-            "residual-kmeans",
-            description="residual-kmeans: every level clusters what the levels before have left. rq-vae: the same "
-            "within a trained autoencoder. opq: levels are independent, each codes its own part of the rotated "
-            "embedding.",
-        )
+    quantizer: Annotated[QuantizerName, AddedLater("residual-kmeans"), NOT_IMPORTED] = Field(
+        "residual-kmeans",
+        description="residual-kmeans: every level clusters what the levels before have left. balanced-kmeans: the "
+        "same, and all codes of a level serve about as many items. rq-vae: within a trained autoencoder. opq: levels "
+        "are independent, each codes its own part of the rotated embedding.",
     )
     codes_per_level: Annotated[tuple[int, ...], NOT_IMPORTED] = Field(
         (256, 256, 256),

@@ -16,21 +16,14 @@ def residual_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
 
 
 def kmeans_levels(vectors: np.ndarray, config: SidsConfig, columns: Sequence[slice]) -> Quantization:
-    """Quantize (N, D) float32 vectors level by level, each level by k-means of its `columns` of what is left.
-
-    A level gets fewer codes than configured where the catalogue has too few items for so many; but where SIDs have to
-    be unique, the last level gets as many as the largest group of items that share a prefix needs.
-    """
+    """Quantize (N, D) float32 vectors level by level, each level by k-means of its `columns` of what is left."""
     residuals = np.ascontiguousarray(vectors, dtype=np.float32).copy()
-    most = max(2, len(vectors) // config.min_items_per_code)
-    codes: list[np.ndarray] = []
+    codes = np.empty((len(vectors), 0), dtype=np.int64)
     codebooks: list[np.ndarray] = []
     errors: list[float] = []
     last = residuals
-    for level, size in enumerate(progress(config.codes_per_level, desc="quantizing", unit="level")):
-        if config.unique and codes and level == len(config.codes_per_level) - 1:
-            most = max(most, largest_group(np.stack(codes, axis=1)))
-        n_codes = min(size, most, len(vectors))
+    for level in progress(range(len(config.codes_per_level)), desc="quantizing", unit="level"):
+        n_codes = codes_of_level(level, codes, config)
         own = np.ascontiguousarray(residuals[:, columns[level]])
         # Where every level has dimensions of its own, none is a residual of another.
         untouched = level == 0 or columns[level] != columns[level - 1]
@@ -39,12 +32,20 @@ def kmeans_levels(vectors: np.ndarray, config: SidsConfig, columns: Sequence[sli
         book[:, columns[level]] = centroids
         last = residuals
         residuals = residuals - book[nearest]
-        codes.append(nearest)
+        codes = np.column_stack([codes, nearest])
         codebooks.append(book)
         errors.append(float((residuals**2).sum(axis=1).mean()))
-    return Quantization(
-        np.stack(codes, axis=1).astype(np.int64), codebooks, last, without_rounding(errors, np.asarray(vectors))
-    )
+    return Quantization(codes, codebooks, last, without_rounding(errors, np.asarray(vectors)))
+
+
+def codes_of_level(level: int, codes: np.ndarray, config: SidsConfig) -> int:
+    """How many codes a level gets, after the (N, level) codes of those before: fewer than configured where the
+    catalogue has too few items for so many; but where SIDs have to be unique, the last level gets as many as the
+    largest group of items that share a prefix needs."""
+    most = max(2, len(codes) // config.min_items_per_code)
+    if config.unique and 0 < level == len(config.codes_per_level) - 1:
+        most = max(most, largest_group(codes))
+    return min(config.codes_per_level[level], most, len(codes))
 
 
 def kmeans(
@@ -62,11 +63,11 @@ def kmeans(
         min_points_per_centroid=1,
         max_points_per_centroid=10_000,
     )
-    found.train(vectors, init_centroids=None if from_items else _random_partition_means(vectors, n_codes, seed))
+    found.train(vectors, init_centroids=None if from_items else partition_means(vectors, n_codes, seed))
     return found.index.search(vectors, 1)[1][:, 0], np.asarray(found.centroids).copy()
 
 
-def _random_partition_means(residuals: np.ndarray, n_codes: int, seed: int) -> np.ndarray:
+def partition_means(residuals: np.ndarray, n_codes: int, seed: int) -> np.ndarray:
     """(n_codes, D) float32 means of a random partition, where k-means of a residual level starts.
 
     Starting at single items, as faiss does, leaves most codes with the one item that they started at: residuals lie

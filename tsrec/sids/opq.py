@@ -26,6 +26,7 @@ class Rotation:
 
     matrix: np.ndarray
     n_dimensions: int
+    n_prices: int = 0
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
         """(N, D) -> (N, Z)."""

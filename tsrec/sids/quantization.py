@@ -20,7 +20,16 @@ _NOTHING = 1e-9  # of the mean squared length: what rounding leaves of a vector 
 
 
 class Transform(Protocol):
-    """Between vectors (N, D) and the space of the codebooks (N, Z), both float32; frozen once it is fitted."""
+    """Between vectors (N, D) and the space of the codebooks (N, Z), both float32; frozen once it is fitted.
+
+    The last `n_prices` of the Z coordinates are 0 for every vector: they hold what codes cost (see `balanced`), and are
+    no part of errors.
+    """
+
+    @property
+    def n_prices(self) -> int:
+        """How many."""
+        ...
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
         """(N, D) -> (N, Z)."""
@@ -37,6 +46,8 @@ class Transform(Protocol):
 
 class Identity:
     """Codebooks divide the space of the vectors themselves."""
+
+    n_prices: int = 0
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
         """The same vectors."""
@@ -72,12 +83,13 @@ class Quantization:
         return tuple(len(book) for book in self.codebooks)
 
 
-def quantize(latents: np.ndarray, codebooks: Codebooks) -> tuple[np.ndarray, np.ndarray]:
+def quantize(latents: np.ndarray, codebooks: Codebooks, n_prices: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The nearest code on every level's residual.
 
     Args:
         latents: (N, Z) float32.
         codebooks: one per level.
+        n_prices: of the last coordinates, which say what codes cost, and are no error.
 
     Returns:
         (N, L) int64 codes, and (N, L) float32: the squared length of what is left after each level.
@@ -90,7 +102,7 @@ def quantize(latents: np.ndarray, codebooks: Codebooks) -> tuple[np.ndarray, np.
         nearest = index.search(residuals, 1)[1][:, 0]
         residuals = residuals - book[nearest]
         codes.append(nearest)
-        errors.append(np.square(residuals).sum(axis=1))
+        errors.append(np.square(residuals[:, : residuals.shape[1] - n_prices]).sum(axis=1))
     return np.stack(codes, axis=1).astype(np.int64), np.stack(errors, axis=1)
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tsrec.columns import Columns as C
 from tsrec.config import SidsConfig
-from tsrec.sids import opq, rq_vae
+from tsrec.sids import balanced, opq, rq_vae
 from tsrec.sids.kmeans import residual_kmeans
 from tsrec.sids.quantization import Codebooks, Identity, Quantization, Transform, quantize, reconstruction_errors
 from tsrec.store import Artifact, ArtifactWriter
@@ -28,6 +28,7 @@ class Quantizer:
 
 QUANTIZERS = {
     "residual-kmeans": Quantizer(residual_kmeans),
+    "balanced-kmeans": Quantizer(balanced.balanced_kmeans, balanced.load),
     "rq-vae": Quantizer(rq_vae.rq_vae, rq_vae.load),
     "opq": Quantizer(opq.opq, opq.load),
 }
@@ -43,7 +44,7 @@ class FrozenQuantizer:
     def quantize(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N, Z) encodings, (N, L) codes, and (N, L) squared lengths of what is left, of (N, D) float32 vectors."""
         latents = self.transform.encode(vectors)
-        return latents, *quantize(latents, self.codebooks)
+        return latents, *quantize(latents, self.codebooks, self.transform.n_prices)
 
     def reconstruction_errors(self, vectors: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """(N, D) squared differences of every dimension from what (N, L) codes say of it."""

@@ -87,6 +87,7 @@ class AutoencoderTransform:
     """A trained autoencoder as what codebooks need."""
 
     model: Autoencoder
+    n_prices: int = 0
 
     @torch.inference_mode()
     def encode(self, vectors: np.ndarray) -> np.ndarray:
