@@ -7,6 +7,7 @@ import pytest
 from tsrec import finetune, pipeline
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
+from tsrec.evaluate.summary import headline
 from tsrec.store import Artifact, ArtifactStore
 from tsrec.store.gc import find_garbage
 
@@ -98,8 +99,12 @@ def test_a_further_llm_shares_what_is_the_same_and_joins_the_fusion(config: Conf
     planned = pipeline.plan(seeded)
     assert set(planned) - set(_fingerprints(config)) == {"finetune:other", "decode:other"}
     assert planned["decode:other"].parents == {"ingest": "ingest", "sids": "sids", "finetune": "finetune:other"}
-    metrics = pipeline.run(seeded)["evaluate"].frame("metrics")
-    assert {"tsrec", "tsrec-other", "fused without tsrec-other"} <= set(metrics["method"])
+    built = pipeline.run(seeded)
+    metrics = built["evaluate"].frame("metrics")
+    assert {"tsrec", "tsrec-other", "fused without tsrec-other", "fused without all LLMs"} <= set(metrics["method"])
+    gates = built["fuse"].json("gates_without")
+    assert set(gates["fused without all LLMs"]["members"]) == set(config.members.methods)
+    assert headline(built["evaluate"].frame("differences")).startswith("The LLMs together ")
 
 
 def test_a_refit_is_a_stage_and_a_row_of_its_own(artifacts: dict[str, Artifact], config: Config) -> None:

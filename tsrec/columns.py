@@ -59,6 +59,8 @@ ALL = "all"
 FUSED = "fused"
 LLM = "tsrec"
 """What the fusion and the LLM are called in `metrics`, whatever they consist of."""
+LLMS = "all LLMs"
+"""What several LLMs are called where the fusion does without any of them."""
 
 
 class Split(StrEnum):

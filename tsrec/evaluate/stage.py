@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tsrec.columns import FUSED, LLM, Split
+from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.config import Config, EvaluateConfig, RecommendConfig, Section
 from tsrec.errors import ArtifactError, DataError
 from tsrec.evaluate.scoring import score
@@ -57,14 +57,14 @@ def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None
 
 
 def _all_lists(parents: Parents, targets: Targets, split: Split) -> dict[str, np.ndarray]:
-    """(T, K) items of every method: the fusion, its members, and on test the fusion without each."""
+    """(T, K) items of every method: the fusion, its members, and on test the fusion without each, and all LLMs."""
     lists = {FUSED: read_candidates(parents["fuse"], FUSED, targets).items}
     lists |= {name: read_candidates(parents[r], LLM, targets).items for r in parents if (name := llm_name(r))}
     members = candidate_names(parents["candidates"])
     lists |= {name: read_candidates(parents["candidates"], name, targets).items for name in members}
     if split is Split.TEST:
         stored = candidate_names(parents["fuse"])
-        for name in [without(member) for member in lists]:
+        for name in [without(member) for member in (*lists, LLMS)]:
             if name in stored:
                 lists[name] = read_candidates(parents["fuse"], name, targets).items
     return lists

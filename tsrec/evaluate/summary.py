@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from tsrec.columns import ALL, FUSED, LLM
+from tsrec.columns import ALL, FUSED, LLM, LLMS
 from tsrec.columns import Columns as C
 
 _ABLATED = f"{FUSED} without "
@@ -45,16 +45,17 @@ def worth(differences: pd.DataFrame) -> pd.DataFrame:
 
 
 def headline(differences: pd.DataFrame) -> str:
-    """One sentence: what the LLM adds to the fusion."""
+    """One sentence: what the LLM adds to the fusion, or all LLMs where there are several."""
     rows = worth(differences)
-    mine = rows[(rows[C.METHOD] == LLM) & (rows[C.METRIC] == "ndcg")]
+    mine = rows[rows[C.METHOD].isin((LLM, LLMS)) & (rows[C.METRIC] == "ndcg")].set_index(C.METHOD)
     if mine.empty:
         return "What the LLM adds to the fusion was not measured on these targets."
-    row = mine.iloc[0]
-    shown = "adds to" if row[C.VALUE] > 0 else "takes from"
+    several = LLMS in mine.index
+    row = mine.loc[LLMS if several else LLM]
+    shown = ("add to" if several else "adds to") if row[C.VALUE] > 0 else ("take from" if several else "takes from")
     proof = "" if row[C.P] < 0.05 else ", which these users do not tell from nothing"
     return (
-        f"The LLM {shown} the fusion {abs(row[C.VALUE]):.4f} NDCG@{row[C.K]} "
+        f"The {'LLMs together' if several else 'LLM'} {shown} the fusion {abs(row[C.VALUE]):.4f} NDCG@{row[C.K]} "
         f"[{row[C.CI_LOW]:+.4f}, {row[C.CI_HIGH]:+.4f}], p = {row[C.P]:.3g}{proof}."
     )
 

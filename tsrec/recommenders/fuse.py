@@ -5,12 +5,12 @@ each half of the users is ranked by the gate fitted on the other half, so that a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from tsrec.columns import FUSED, LLM, Split
+from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.columns import Columns as C
 from tsrec.config import Config, FuseConfig, RecommendConfig, Section
 from tsrec.progress import progress
@@ -58,16 +58,16 @@ def llm_name(role: str) -> str | None:
 
 def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write `gate.json`, `gates_without.json`, lists in the form of candidates (`fused`, and of test `fused without`
-    each member), and `recommendations`."""
+    each member and, where there are several, all LLMs), and `recommendations`."""
     catalogue, histories = read_catalogue(parents["ingest"])
     fusion = Fusion.of(parents, ranked_targets(histories, config.rules), catalogue, config)
     targets, members = fusion.targets, tuple(fusion.lists)
     is_valid = targets.of(Split.VALID)
     gate = fusion.fit(members, is_valid)
     others = {}
-    if len(members) > 1:
-        for name in progress(members, desc="fitting the fusion without each member", unit="member"):
-            others[without(name)] = fusion.fit(tuple(other for other in members if other != name), is_valid)
+    left_out = _left_out(members, fusion.llms)
+    for name in progress(left_out, desc="fitting the fusion without each member", unit="member"):
+        others[without(name)] = fusion.fit(tuple(other for other in members if other not in left_out[name]), is_valid)
     out.write_json("gate", gate.to_json())
     out.write_json("gates_without", {name: other.to_json() for name, other in others.items()})
     half = np.random.default_rng([config.rules.seed, 1]).random(targets.histories.n_users)[targets.users] < 0.5
@@ -96,10 +96,11 @@ class _Lists:
 
 @dataclass(frozen=True)
 class Fusion:
-    """Members' lists of all targets: name -> (T, K) lists."""
+    """Members' lists of all targets: name -> (T, K) lists; `llms` names those of them that are LLMs."""
 
     targets: Targets
     lists: dict[str, Ranked]
+    llms: tuple[str, ...]
     catalogue: Catalogue
     config: FuseSettings
 
@@ -110,7 +111,7 @@ class Fusion:
         lists = {name: read_candidates(parents[role], LLM, targets) for role, name in llms.items()}
         for name in candidate_names(parents["candidates"]):
             lists[name] = read_candidates(parents["candidates"], name, targets)
-        return cls(targets, lists, catalogue, config)
+        return cls(targets, lists, tuple(llms.values()), catalogue, config)
 
     def new_lists(self) -> _Lists:
         """Lists of all targets that hold nothing yet."""
@@ -147,6 +148,14 @@ class Fusion:
         return gate.pool(lists, self.targets.pasts(rows), self.catalogue.trained)
 
 
+def _left_out(members: tuple[str, ...], llms: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """The members that one more gate does without, by what it is called; some member is always left."""
+    left_out: dict[str, tuple[str, ...]] = {name: (name,) for name in members}
+    if len(llms) > 1:
+        left_out[LLMS] = llms
+    return {name: gone for name, gone in left_out.items() if len(gone) < len(members)}
+
+
 def _refit_lists(gate: Gate, fusion: Fusion, parents: Parents) -> pa.Table:
     """The same gate over members that were fitted on train and valid; the LLM's lists are what they were."""
     catalogue, _ = seen_as_train(parents["ingest"], WITH_VALID)
@@ -156,7 +165,7 @@ def _refit_lists(gate: Gate, fusion: Fusion, parents: Parents) -> pa.Table:
         name: read_candidates(parents["refit"], name, test) if name in names else ranked.of(rows)
         for name, ranked in fusion.lists.items()
     }
-    refitted = Fusion(test, lists, catalogue, fusion.config)
+    refitted = replace(fusion, targets=test, lists=lists, catalogue=catalogue)
     fused = refitted.new_lists()
     refitted.rank(gate, np.ones(len(rows), dtype=bool), fused)
     return lists_table(fused.ranked, test)
