@@ -21,7 +21,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.decode.reference import N_TEXT, generated
-from tsrec.decode import BeamSearch, Trie
+from tsrec.decode import BeamSearch, ExportedModel, Trie
 from tsrec.sid import SidSpace
 
 SPACE = SidSpace((256, 256, 256))
@@ -61,7 +61,8 @@ def main() -> None:
     codes = np.stack([random.integers(0, size, arguments.items) for size in SPACE.sizes], axis=1)
     prompts = random.integers(0, N_TEXT + SPACE.n_tokens, (arguments.users, arguments.prompt))
     model, trie = random_model(arguments.layers), Trie.build(codes)
-    exact, rough = (BeamSearch(model, trie, SPACE, N_TEXT, precision) for precision in (None, torch.bfloat16))
+    writers = (ExportedModel(model, SPACE, N_TEXT, precision) for precision in (None, torch.bfloat16))
+    exact, rough = (BeamSearch(writer, trie) for writer in writers)
     first_item = trie.items[trie.item_start[:-1]]
 
     def shared(search: BeamSearch) -> np.ndarray:

@@ -12,7 +12,7 @@ from tests.model_families import FAMILIES, save_model
 from tsrec.backbone.loading import load_backbone
 from tsrec.backbone.requirements import check_backbone
 from tsrec.config import FinetuneConfig
-from tsrec.decode import BeamSearch, Trie
+from tsrec.decode import BeamSearch, ExportedModel, Trie
 from tsrec.errors import TrainingError
 from tsrec.finetune.export_check import check_export
 from tsrec.finetune.model import SidModel
@@ -105,7 +105,7 @@ def test_beams_score_as_the_exported_model(folder: Path, tmp_path: Path) -> None
     random = np.random.default_rng(1)
     codes = np.stack([random.integers(0, size, 20) for size in SPACE.sizes], axis=1)
     trie, prompts = Trie.build(codes), [example.input_ids for example in _examples(n_text)]
-    beams = BeamSearch(exported, trie, SPACE, n_text).search(prompts, n_beams=trie.n_leaves)
+    beams = BeamSearch(ExportedModel(exported, SPACE, n_text), trie).search(prompts, n_beams=trie.n_leaves)
     for user, prompt in enumerate(prompts):
         sids, scores = enumerated(exported, prompt, codes, SPACE, n_text)
         np.testing.assert_allclose(beams.scores[user], scores, atol=1e-4)

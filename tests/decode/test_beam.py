@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.decode.reference import N_TEXT, enumerated, generated, random_model
-from tsrec.decode import BeamSearch, Trie
+from tsrec.decode import BeamSearch, ExportedModel, Trie
 from tsrec.errors import ConfigError
 from tsrec.sid import SidSpace
 
@@ -33,7 +33,7 @@ def test_wide_beams_equal_full_enumeration(seed: int, sizes: tuple[int, ...]) ->
     space = SidSpace(sizes)
     codes = _codes(space, 40, seed)  # some items share a SID
     trie, model, prompts = Trie.build(codes), random_model(space, seed), _prompts(space, seed)
-    beams = BeamSearch(model, trie, space, N_TEXT).search(prompts, n_beams=trie.n_leaves)
+    beams = BeamSearch(ExportedModel(model, space, N_TEXT), trie).search(prompts, n_beams=trie.n_leaves)
     for user, prompt in enumerate(prompts):
         expected, scores = enumerated(model, prompt, codes, space)
         np.testing.assert_array_equal(_sids(trie, codes, beams.leaves[user, :10]), expected[:10])
@@ -45,7 +45,7 @@ def test_beams_equal_generate_with_a_prefix_function(seed: int) -> None:
     space = SidSpace((16, 24, 32))
     codes = _codes(space, 600, seed)
     trie, model, prompts = Trie.build(codes), random_model(space, seed), _prompts(space, seed)
-    beams = BeamSearch(model, trie, space, N_TEXT).search(prompts, n_beams=20)
+    beams = BeamSearch(ExportedModel(model, space, N_TEXT), trie).search(prompts, n_beams=20)
     for user, prompt in enumerate(prompts):
         sids, scores = generated(model, prompt[None], codes, space, n_beams=20, n_best=10)
         np.testing.assert_array_equal(_sids(trie, codes, beams.leaves[user, :10]), sids[0])
@@ -55,9 +55,9 @@ def test_beams_equal_generate_with_a_prefix_function(seed: int) -> None:
 def test_generation_config_is_never_read() -> None:
     space = SidSpace((4, 5, 6))
     trie, model, prompts = Trie.build(_codes(space, 50, 0)), random_model(space, 0), _prompts(space, 0)
-    plain = BeamSearch(model, trie, space, N_TEXT).search(prompts, n_beams=10)
+    plain = BeamSearch(ExportedModel(model, space, N_TEXT), trie).search(prompts, n_beams=10)
     model.generation_config.update(do_sample=True, temperature=5.0, top_k=2, repetition_penalty=3.0)
-    sampled = BeamSearch(model, trie, space, N_TEXT).search(prompts, n_beams=10)
+    sampled = BeamSearch(ExportedModel(model, space, N_TEXT), trie).search(prompts, n_beams=10)
     np.testing.assert_array_equal(plain.leaves, sampled.leaves)
     np.testing.assert_array_equal(plain.scores, sampled.scores)
 
@@ -67,7 +67,9 @@ def test_blocked_items_leave_the_enumeration_without_them() -> None:
     codes = _codes(space, 60, 1)  # some SIDs are shared, and blocked for one of their items only
     trie, model, prompts = Trie.build(codes), random_model(space, 1), _prompts(space, 1)
     blocked = [np.random.default_rng(user).permutation(60)[: 15 * (user % 4)] for user in range(len(prompts))]
-    beams = BeamSearch(model, trie, space, N_TEXT).search(prompts, n_beams=trie.n_leaves, blocked=blocked)
+    beams = BeamSearch(ExportedModel(model, space, N_TEXT), trie).search(
+        prompts, n_beams=trie.n_leaves, blocked=blocked
+    )
     for user, prompt in enumerate(prompts):
         open_codes = np.delete(codes, blocked[user], axis=0)
         expected, scores = enumerated(model, prompt, open_codes, space)
@@ -88,7 +90,7 @@ def test_as_many_distinct_open_sids_as_there_are_beams_or_all(data: st.DataObjec
     blocked = [np.array(data.draw(numbers), dtype=np.int64) for _ in range(3)]
     n_beams = data.draw(st.integers(1, 12))
     trie = Trie.build(codes)
-    beams = BeamSearch(_MODEL, trie, _SPACE, N_TEXT).search(_prompts(_SPACE, 0, 3), n_beams, blocked)
+    beams = BeamSearch(ExportedModel(_MODEL, _SPACE, N_TEXT), trie).search(_prompts(_SPACE, 0, 3), n_beams, blocked)
     for user, items in enumerate(blocked):
         leaves = beams.leaves[user][beams.leaves[user] >= 0]
         open_leaves = np.unique(np.delete(trie.paths[:, -1], items))
@@ -105,7 +107,7 @@ def test_ties_go_to_the_lower_code() -> None:
     with torch.no_grad():
         model.get_output_embeddings().weight.zero_()  # every token of a level is as likely as the next
     trie = Trie.build(codes)
-    beams = BeamSearch(model, trie, space, N_TEXT).search(_prompts(space, 3), n_beams=10)
+    beams = BeamSearch(ExportedModel(model, space, N_TEXT), trie).search(_prompts(space, 3), n_beams=10)
     np.testing.assert_array_equal(beams.leaves, np.tile(np.arange(10), (6, 1)))
 
 
@@ -113,8 +115,8 @@ def test_half_precision_products_barely_move_scores() -> None:
     space = SidSpace((4, 5, 6))
     codes = _codes(space, 40, 2)
     trie, model, prompts = Trie.build(codes), random_model(space, 2), _prompts(space, 2)
-    exact = BeamSearch(model, trie, space, N_TEXT).search(prompts, trie.n_leaves)
-    rough = BeamSearch(model, trie, space, N_TEXT, torch.bfloat16).search(prompts, trie.n_leaves)
+    exact = BeamSearch(ExportedModel(model, space, N_TEXT), trie).search(prompts, trie.n_leaves)
+    rough = BeamSearch(ExportedModel(model, space, N_TEXT, torch.bfloat16), trie).search(prompts, trie.n_leaves)
     by_leaf = [np.take_along_axis(beams.scores, np.argsort(beams.leaves, axis=1), axis=1) for beams in (exact, rough)]
     assert np.abs(by_leaf[0] - by_leaf[1]).mean() < 0.1
 
@@ -124,14 +126,14 @@ def test_another_attention_is_refused() -> None:
     model = random_model(space, 0)
     model.set_attn_implementation("eager")
     with pytest.raises(ConfigError, match="attn_implementation='sdpa', not 'eager'"):
-        BeamSearch(model, Trie.build(_codes(space, 9, 0)), space, N_TEXT)
+        ExportedModel(model, space, N_TEXT)
 
 
 def test_a_prompt_longer_than_the_model_sees_is_an_error() -> None:
     space = SidSpace((4, 5, 6))
     trie, model = Trie.build(_codes(space, 50, 0)), random_model(space, 0)
     model.config.max_position_embeddings = 12
-    beams = BeamSearch(model, trie, space, N_TEXT)
+    beams = BeamSearch(ExportedModel(model, space, N_TEXT), trie)
     beams.search([np.arange(10)], n_beams=2)  # and two tokens of a SID
     with pytest.raises(ConfigError, match=r"a prompt of 11 tokens .* the 12 tokens .* lower evaluate\.max_history"):
         beams.search([np.arange(11)], n_beams=2)

@@ -2,5 +2,6 @@
 
 from tsrec.decode.beam import Beams, BeamSearch
 from tsrec.decode.trie import Trie
+from tsrec.decode.writer import ExportedModel, SidWriter
 
-__all__ = ["BeamSearch", "Beams", "Trie"]
+__all__ = ["BeamSearch", "Beams", "ExportedModel", "SidWriter", "Trie"]

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 
-from tsrec.causal_lm import OutputHead, max_tokens
 from tsrec.decode.trie import Trie
+from tsrec.decode.writer import SidWriter
 from tsrec.errors import ConfigError
-from tsrec.sid import SidSpace
 
 
 @dataclass(frozen=True)
@@ -32,40 +31,12 @@ class BeamSearch:
     """Beam search over the SIDs of a trie.
 
     Args:
-        model: a plain causal LM whose vocabulary holds the SID tokens, loaded with attn_implementation="sdpa".
+        model: what writes them.
         trie: the SIDs that exist.
-        space: codes of every level.
-        first_sid_id: token id of SID token 0; the others follow in flat order.
-        autocast: dtype of matrix products, or None for the model's own.
-
-    Raises:
-        ConfigError: the model attends by another implementation, which would read the boolean mask otherwise.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        trie: Trie,
-        space: SidSpace,
-        first_sid_id: int,
-        autocast: torch.dtype | None = None,
-    ) -> None:
-        attention = model.config._attn_implementation
-        if attention != "sdpa":
-            raise ConfigError(
-                f"load the model with attn_implementation='sdpa', not {attention!r}: beams need its masks"
-            )
-        self.decoder, self.space, self.first_sid_id, self.autocast = model.get_decoder(), space, first_sid_id, autocast
-        self.max_tokens = max_tokens(model.config)
-        layer = model.get_output_embeddings()
-        self.device = layer.weight.device
-        self.head = OutputHead(model)
-        places = [
-            slice(first_sid_id + offset, first_sid_id + offset + size)
-            for offset, size in zip(space.offsets, space.sizes, strict=True)
-        ]
-        self.rows = [layer.weight[place].detach().float() for place in places]
-        self.biases = [None if layer.bias is None else layer.bias[place].detach().float() for place in places]
+    def __init__(self, model: SidWriter, trie: Trie) -> None:
+        self.model, self.space, self.device = model, model.space, model.device
         self.child_start = [torch.from_numpy(start).to(self.device) for start in trie.child_start]
         self.child_code = [torch.from_numpy(code).to(self.device) for code in trie.child_code]
         self.n_items_below = [
@@ -96,7 +67,7 @@ class BeamSearch:
         mask = (causal & real[:, None, :]) | itself  # (U, T, T); padding sees itself, which keeps softmax finite
         lengths = real.sum(dim=1)
         positions = (real.cumsum(dim=1) - 1).clamp(min=0)
-        hidden = self._forward(ids, positions, mask, cache)[:, -1:]  # (U, 1, D): prompts are padded on the left
+        hidden = self.model.hidden(ids, positions, mask, cache)[:, -1:]  # (U, 1, D): prompts are padded on the left
         nodes = torch.zeros(n_users, 1, dtype=torch.long, device=self.device)
         scores = torch.zeros(n_users, 1, device=self.device)
         seen = real[:, None, :]  # (U, 1, keys): what each beam's next token may look at, itself aside
@@ -108,17 +79,37 @@ class BeamSearch:
             seen = seen.gather(1, origin[..., None].expand(-1, -1, seen.shape[2]))
             own = torch.eye(n_now, dtype=torch.bool, device=self.device).expand(n_users, -1, -1)
             seen = torch.cat([seen, own], dim=2)  # (U, B, keys + B)
-            tokens = self.first_sid_id + self.space.offsets[level] + codes
-            hidden = self._forward(tokens, (lengths[:, None] + level).expand(-1, n_now), seen, cache)
+            tokens = self.model.first_sid_id + self.space.offsets[level] + codes
+            hidden = self.model.hidden(tokens, (lengths[:, None] + level).expand(-1, n_now), seen, cache)
         finished = torch.isfinite(scores)
         return Beams(nodes.masked_fill(~finished, -1).cpu().numpy(), scores.cpu().numpy())
 
+    def search_all(
+        self, prompts: list[np.ndarray], n_beams: int, at_once: int, blocked: list[np.ndarray] | None = None
+    ) -> Beams:
+        """The same for any number of prompts, `at_once` of them at a time: those of like length, for all are padded to
+        the longest beside them."""
+        order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+        parts = []
+        for start in range(0, len(order), at_once):
+            some = order[start : start + at_once]
+            taken = None if blocked is None else [blocked[row] for row in some]
+            parts.append(self.search([prompts[row] for row in some], n_beams, taken))
+        width = max(part.leaves.shape[1] for part in parts)
+        leaves = np.full((len(prompts), width), -1, dtype=np.int64)
+        scores = np.full((len(prompts), width), -np.inf, dtype=np.float32)
+        rows = np.split(order, np.cumsum([len(part.leaves) for part in parts])[:-1])
+        for mine, part in zip(rows, parts, strict=True):
+            leaves[mine, : part.leaves.shape[1]] = part.leaves
+            scores[mine, : part.scores.shape[1]] = part.scores
+        return Beams(leaves, scores)
+
     def _pad(self, prompts: list[np.ndarray]) -> tuple[Tensor, Tensor]:
         """Token ids (U, T) padded on the left, and where they are real."""
-        width = max(len(prompt) for prompt in prompts)
-        if self.max_tokens is not None and width + self.space.n_levels - 1 > self.max_tokens:
+        width, limit = max(len(prompt) for prompt in prompts), self.model.max_tokens
+        if limit is not None and width + self.space.n_levels - 1 > limit:
             raise ConfigError(
-                f"a prompt of {width} tokens and a SID are longer than the {self.max_tokens} tokens that the model "
+                f"a prompt of {width} tokens and a SID are longer than the {limit} tokens that the model "
                 "sees; lower evaluate.max_history"
             )
         ids = np.zeros((len(prompts), width), dtype=np.int64)
@@ -127,18 +118,6 @@ class BeamSearch:
             ids[row, width - len(prompt) :] = prompt
             real[row, width - len(prompt) :] = True
         return torch.from_numpy(ids).to(self.device), torch.from_numpy(real).to(self.device)
-
-    def _forward(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
-        """Hidden states (U, T, D) of new tokens; the cache grows by T. `mask` is (U, T, keys) bool."""
-        enabled = self.autocast is not None
-        with torch.autocast(self.device.type, dtype=self.autocast or torch.bfloat16, enabled=enabled):
-            return self.decoder(
-                input_ids=ids,
-                position_ids=positions,
-                attention_mask=mask[:, None],
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
 
     def _expand(
         self,
@@ -150,8 +129,7 @@ class BeamSearch:
         taken: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best children of all beams: (U, B') nodes, codes, scores, and the beam that each came from."""
-        logits = self.head.logits(hidden.float(), self.rows[level], self.biases[level])  # (U, B, codes of the level)
-        chances = logits.log_softmax(dim=-1)
+        chances = self.model.level_logits(hidden, level).log_softmax(dim=-1)  # (U, B, codes of the level)
         start, codes = self.child_start[level], self.child_code[level]
         degree = start[nodes + 1] - start[nodes]  # (U, B)
         slots = torch.arange(int(degree.max()), device=self.device)

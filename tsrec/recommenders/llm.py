@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from tsrec.columns import Columns as C
 from tsrec.config import DecodeConfig
-from tsrec.decode import BeamSearch, Trie
+from tsrec.decode import BeamSearch, ExportedModel, Trie
 from tsrec.devices import resolve_device, resolve_precision
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
@@ -58,8 +58,8 @@ class Llm:
         if allow.blocked is not None:
             placed = [beams.place[np.asarray(taken, dtype=np.int64)] for taken in allow.blocked]
             blocked = [places[places >= 0] for places in placed]
-        leaves, scores = _searched(beams.search, prompts, blocked, self.config)
-        return _items_of(beams, leaves, scores, k, allow)
+        found = beams.search.search_all(prompts, self.config.beams, self.config.batch_users, blocked)
+        return _items_of(beams, found.leaves, found.scores, k, allow)
 
     def _beams_over(self, allowed: np.ndarray | None) -> _Beams:
         """The search over all allowed items; the last one made is kept, for callers that ask block by block."""
@@ -72,8 +72,8 @@ class Llm:
             trie = Trie.build(self.codes[numbers], priority=self.catalogue.trained[numbers])
             precision = resolve_precision(self.config.precision, self.model.device)
             autocast = precision if precision != torch.float32 else None
-            search = BeamSearch(self.model, trie, self.space, self.first_sid_id, autocast)
-            self._made = (mark, _Beams(search, trie, numbers, place))
+            writer = ExportedModel(self.model, self.space, self.first_sid_id, autocast)
+            self._made = (mark, _Beams(BeamSearch(writer, trie), trie, numbers, place))
         return self._made[1]
 
 
@@ -96,27 +96,6 @@ def load_llm(parents: Mapping[str, Artifact], catalogue: Catalogue, config: Deco
         opening_id=opening_token(tokenizer),
         config=config,
     )
-
-
-def _searched(
-    search: BeamSearch, prompts: list[np.ndarray], blocked: list[np.ndarray] | None, config: DecodeConfig
-) -> tuple[np.ndarray, np.ndarray]:
-    """(B, n_beams) leaves and scores, searched for some prompts at once: those of like length, for all are padded to
-    the longest beside them."""
-    order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
-    parts = []
-    for start in range(0, len(order), config.batch_users):
-        some = order[start : start + config.batch_users]
-        taken = None if blocked is None else [blocked[row] for row in some]
-        parts.append(search.search([prompts[row] for row in some], config.beams, taken))
-    width = max(part.leaves.shape[1] for part in parts)
-    leaves = np.full((len(prompts), width), -1, dtype=np.int64)
-    scores = np.full((len(prompts), width), -np.inf, dtype=np.float32)
-    rows = np.split(order, np.cumsum([len(part.leaves) for part in parts])[:-1])
-    for mine, part in zip(rows, parts, strict=True):
-        leaves[mine, : part.leaves.shape[1]] = part.leaves
-        scores[mine, : part.scores.shape[1]] = part.scores
-    return leaves, scores
 
 
 def _items_of(beams: _Beams, leaves: np.ndarray, scores: np.ndarray, k: int, allow: Filter) -> Ranked:

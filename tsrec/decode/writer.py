@@ -1,0 +1,79 @@
+"""What a beam search asks of a model, and how a plain causal LM of transformers answers. Knows nothing of tries."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from tsrec.causal_lm import OutputHead, max_tokens
+from tsrec.errors import ConfigError
+from tsrec.sid import SidSpace
+
+
+class SidWriter(Protocol):
+    """A model that writes SIDs: SID token i of `space` has the id `first_sid_id + i`; it sees `max_tokens` tokens."""
+
+    space: SidSpace
+    first_sid_id: int
+    max_tokens: int | None
+    device: torch.device
+
+    def hidden(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+        """Last hidden states (U, T, D) of new tokens (U, T); the cache grows by T. `mask` is (U, T, keys) bool."""
+        ...
+
+    def level_logits(self, hidden: Tensor, level: int) -> Tensor:
+        """Logits (U, B, codes of the level) of hidden states (U, B, D), float32."""
+        ...
+
+
+class ExportedModel:
+    """A plain causal LM whose vocabulary holds the SID tokens, loaded with attn_implementation="sdpa".
+
+    Args:
+        model: the model.
+        space: codes of every level.
+        first_sid_id: token id of SID token 0; the others follow in flat order.
+        autocast: dtype of matrix products, or None for the model's own.
+
+    Raises:
+        ConfigError: the model attends by another implementation, which would read the boolean mask otherwise.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, space: SidSpace, first_sid_id: int, autocast: torch.dtype | None = None
+    ) -> None:
+        attention = model.config._attn_implementation
+        if attention != "sdpa":
+            raise ConfigError(
+                f"load the model with attn_implementation='sdpa', not {attention!r}: beams need its masks"
+            )
+        self.space, self.first_sid_id, self._autocast = space, first_sid_id, autocast
+        self.max_tokens = max_tokens(model.config)
+        layer = model.get_output_embeddings()
+        self.device: torch.device = layer.weight.device
+        self._decoder, self._head = model.get_decoder(), OutputHead(model)
+        places = [
+            slice(first_sid_id + offset, first_sid_id + offset + size)
+            for offset, size in zip(space.offsets, space.sizes, strict=True)
+        ]
+        self._rows = [layer.weight[place].detach().float() for place in places]
+        self._biases = [None if layer.bias is None else layer.bias[place].detach().float() for place in places]
+
+    def hidden(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+        """See `SidWriter`."""
+        enabled = self._autocast is not None
+        with torch.autocast(self.device.type, dtype=self._autocast or torch.bfloat16, enabled=enabled):
+            states: Tensor = self._decoder(
+                input_ids=ids,
+                position_ids=positions,
+                attention_mask=mask[:, None],
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+        return states
+
+    def level_logits(self, hidden: Tensor, level: int) -> Tensor:
+        """See `SidWriter`."""
+        return self._head.logits(hidden.float(), self._rows[level], self._biases[level])
