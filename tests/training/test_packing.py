@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaModel
 
-from tsrec.training import IGNORED, Example, pack, packed_attention_mask
+from tsrec.training import IGNORED, SAME_PLACE, Example, pack, packed_attention_mask
 
 PAD = 0
 
@@ -82,9 +82,10 @@ def test_hidden_states_of_packed_examples_equal_those_alone(tiny_llama: LlamaMod
 
 @st.composite
 def branched(draw: st.DrawFn) -> Example:
-    """A trunk of a few tokens and some branches, at most one at each position."""
+    """A trunk of a few tokens and some branches, of which several may leave at the same place."""
     length = draw(st.integers(1, 12))
-    forks = draw(st.lists(st.integers(1, length), unique=True, max_size=4))
+    places = st.tuples(st.integers(1, length), st.integers(0, 2))
+    forks = [place + n * SAME_PLACE for place, n in draw(st.lists(places, unique=True, max_size=5))]
     lengths = [draw(st.integers(1, 4)) for _ in forks]
     ids = np.array(draw(st.lists(st.integers(1, 49), min_size=length + sum(lengths), max_size=length + sum(lengths))))
     return Example(ids, ids, task=0, forks=np.repeat([0, *forks], [length, *lengths]))
@@ -110,7 +111,7 @@ def test_a_branch_is_what_the_sequence_would_be_that_goes_on_so(
             trunk = example.input_ids[example.forks == 0]
             for fork in np.unique(example.forks):
                 is_branch = example.forks == fork
-                before = trunk[:fork]
+                before = trunk[: fork % SAME_PLACE]
                 plain = torch.from_numpy(np.concatenate([before, example.input_ids[is_branch]]))
                 wanted = tiny_llama(plain[None]).last_hidden_state[0, len(before) :]
                 torch.testing.assert_close(mine[is_branch], wanted, atol=1e-5, rtol=1e-5)

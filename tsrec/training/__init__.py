@@ -3,11 +3,12 @@
 from tsrec.devices import resolve_device, resolve_precision
 from tsrec.training.losses import chunked_cross_entropy
 from tsrec.training.mixture import Mixture, Schedule, Varying
-from tsrec.training.packing import IGNORED, Example, Examples, pack, packed_attention_mask
+from tsrec.training.packing import IGNORED, SAME_PLACE, Example, Examples, pack, packed_attention_mask
 from tsrec.training.trainer import Recipe, train
 
 __all__ = [
     "IGNORED",
+    "SAME_PLACE",
     "Example",
     "Examples",
     "Mixture",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 IGNORED = -100
+SAME_PLACE = 1 << 20  # added to a branch's fork for every earlier branch that leaves the trunk at the same place
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Example:
     `input_ids` (L,) int64; `labels` (L,) int64, already shifted: `labels[i]` is the token that position i must
     predict, `IGNORED` where there is no loss; `task` is an index into the task names of the run, or (L,) one a label.
     `forks` (L,) int64, None without branches: 0 on the trunk; for the tokens of a branch, which lie together behind the
-    trunk, the position, from 1 on, of its first token, where the trunk has another. No two branches leave at the same.
+    trunk, the position, from 1 on, of its first token, where the trunk has another, or ends. The n-th further branch
+    that leaves at the same place has n * `SAME_PLACE` more.
     """
 
     input_ids: np.ndarray
@@ -37,7 +39,7 @@ class Example:
             return places
         starts = np.flatnonzero(np.diff(self.forks, prepend=-1))
         within = places - np.repeat(starts, np.diff(np.append(starts, len(places))))
-        counted: np.ndarray = self.forks + within
+        counted: np.ndarray = self.forks % SAME_PLACE + within
         return counted
 
 
@@ -101,5 +103,5 @@ def packed_attention_mask(segment_ids: Tensor, position_ids: Tensor, forks: Tens
     allowed = (segment_ids[:, :, None] == segment_ids[:, None, :]) & causal
     if forks is not None:
         mine, seen = forks[:, :, None], forks[:, None, :]
-        allowed &= (mine == seen) | ((seen == 0) & (position_ids[:, None, :] < mine))
+        allowed &= (mine == seen) | ((seen == 0) & (position_ids[:, None, :] < mine % SAME_PLACE))
     return allowed[:, None]
