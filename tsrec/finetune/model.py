@@ -72,17 +72,33 @@ class SidModel(nn.Module):
         forks: Tensor | None = None,  # (B, T), where an example has branches
     ) -> dict[str, Tensor]:
         """Mean loss over labelled positions, and per task the sum of losses and the number of labels."""
-        embedded = self.dropout(self.embed(input_ids))  # (B, T, D)
-        hidden = self._hidden(embedded, position_ids, packed_attention_mask(segment_ids, position_ids, forks))
-        labelled = labels != IGNORED
-        losses = self._losses(self.dropout(hidden[labelled]), labels[labelled])  # (N,)
-        task = tasks[labelled]
+        losses = self.losses(input_ids, position_ids, segment_ids, labels, forks)
+        task = tasks[labels != IGNORED]
         zeros = torch.zeros(self.n_tasks, device=losses.device)
         return {
             "loss": losses.mean(),
             "task_loss": zeros.index_add(0, task, losses.detach()),
             "task_count": zeros.index_add(0, task, torch.ones_like(losses.detach())),
         }
+
+    def losses(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        segment_ids: Tensor,
+        labels: Tensor,
+        forks: Tensor | None = None,
+    ) -> Tensor:
+        """(N,) float32: the cross-entropy of every label, in order, row by row; arguments (B, T) as of `forward`."""
+        embedded = self.dropout(self.embed(input_ids))  # (B, T, D)
+        hidden = self._hidden(embedded, position_ids, packed_attention_mask(segment_ids, position_ids, forks))
+        labelled = labels != IGNORED
+        return self._losses(self.dropout(hidden[labelled]), labels[labelled])
+
+    def level_logits(self, hidden: Tensor, level: int) -> Tensor:
+        """Logits (..., codes of the level) of last hidden states (..., D)."""
+        offset = self.space.offsets[level]
+        return self._head.logits(hidden, self.sid_rows[offset : offset + self.space.sizes[level]])
 
     def embed(self, input_ids: Tensor) -> Tensor:
         """Input embeddings (B, T, D) of text and SID tokens, both through the language model's own layer."""
@@ -155,10 +171,10 @@ class SidModel(nn.Module):
         """
         smoothing = self.label_smoothing if self.training else 0.0
         losses = torch.zeros(len(labels), dtype=torch.float32, device=hidden.device)
-        for offset, size in zip(self.space.offsets, self.space.sizes, strict=True):
+        for level, (offset, size) in enumerate(zip(self.space.offsets, self.space.sizes, strict=True)):
             first = self.n_text + offset
             mine = torch.nonzero((labels >= first) & (labels < first + size)).squeeze(1)
-            logits = self._head.logits(hidden[mine], self.sid_rows[offset : offset + size])
+            logits = self.level_logits(hidden[mine], level)
             wanted = labels[mine] - first
             entropy = functional.cross_entropy(logits.float(), wanted, reduction="none", label_smoothing=smoothing)
             losses = losses.index_copy(0, mine, entropy)

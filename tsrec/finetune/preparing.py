@@ -4,9 +4,11 @@ Knows neither what is kept of the result nor which weights it starts from.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -75,8 +77,7 @@ def fit(
     tokenizer, examples = prepared.tokenizer, prepared.examples
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else closing_token(tokenizer)
     model.to(resolve_device(config.device))
-    rates = own_rates((name for name, _ in model.named_parameters()), config)
-    recipe = _recipe(config, section, rates)
+    recipe = recipe_of(config, section, model)
     log = train(model, examples.train, examples.valid, recipe, out.work, TASK_NAMES, pad_id)
     model.to("cpu")
     return model, log
@@ -93,7 +94,9 @@ def _check_length(model: PreTrainedConfig, longest: int, config: FinetuneConfig)
         )
 
 
-def _recipe(config: FinetuneConfig, section: str, own_rates: dict[str, float]) -> Recipe:
+def recipe_of(config: FinetuneConfig, section: str, model: nn.Module, **more: Any) -> Recipe:
+    """How the settings want `model` to be trained; `section` is the one of the configuration that sets the rates, and
+    `more` are fields of the recipe that no settings say."""
     return Recipe(
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
@@ -105,8 +108,9 @@ def _recipe(config: FinetuneConfig, section: str, own_rates: dict[str, float]) -
         precision=config.precision,
         device=config.device,
         seed=config.seed,
-        own_rates=own_rates,
+        own_rates=own_rates((name for name, _ in model.named_parameters()), config),
         advice=_advice(config, section),
+        **more,
     )
 
 

@@ -43,7 +43,8 @@ class Recipe:
     """How to train. Rates are peak values of AdamW; `own_rates` maps a parameter's name to its own rate.
 
     `patience` is how many evaluations without a lower loss end the training, whose best weights are then kept; with
-    None it runs to the end and keeps the last weights. `advice` says what to change where training diverges.
+    None it runs to the end and keeps the last weights. `advice` says what to change where training diverges, `shown`
+    which logged figures stand beside the progress bar (`loss`, `eval_loss`, `tokens_per_s`, or `task_` and a task).
     """
 
     batch_size: int
@@ -58,6 +59,7 @@ class Recipe:
     seed: int
     own_rates: dict[str, float] = field(default_factory=dict)
     advice: str = "lower the learning rate"
+    shown: tuple[str, ...] = ("loss", "eval_loss", "tokens_per_s")
 
 
 def train(
@@ -107,7 +109,7 @@ def _train(
             load_model(model, Path(state.best_model_checkpoint or newest) / "model.safetensors")
             return _training_log(state.log_history, task_names, train_examples.epochs)
     meter = _Meter(len(task_names))
-    callbacks: list[TrainerCallback] = [_MarkComplete(), _ProgressBar(meter)]
+    callbacks: list[TrainerCallback] = [_MarkComplete(), _ProgressBar(meter, recipe.shown)]
     patience = recipe.patience if len(valid_examples) else None
     if patience is not None:
         first_steps = train_examples.n_first // recipe.batch_size
@@ -306,10 +308,10 @@ class _LatePatience(EarlyStoppingCallback):
 
 
 class _ProgressBar(TrainerCallback):
-    """One bar over all steps, with the last logged loss and speed; it also times the steps, evaluation aside."""
+    """One bar over all steps, with the last logged figures; it also times the steps, evaluation aside."""
 
-    def __init__(self, meter: _Meter) -> None:
-        self.meter = meter
+    def __init__(self, meter: _Meter, names: Sequence[str]) -> None:
+        self.meter, self.names = meter, names
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.bar = progress(desc="training", total=state.max_steps, unit="step")
@@ -323,8 +325,8 @@ class _ProgressBar(TrainerCallback):
         self.bar.update()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        names = ("loss", "eval_loss", "tokens_per_s")
-        shown: dict[str, object] = {name: f"{logs[name]:.4g}" for name in names if logs and name in logs}
+        found = [name for name in self.names if logs and name in logs]
+        shown: dict[str, object] = {name.removeprefix("task_"): f"{(logs or {})[name]:.4g}" for name in found}
         if shown:
             self.bar.set_postfix(shown)
 
