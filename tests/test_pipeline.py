@@ -3,13 +3,17 @@
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from tsrec import finetune, pipeline
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.evaluate.summary import headline
-from tsrec.store import Artifact, ArtifactStore
+from tsrec.recommenders import Recommender
+from tsrec.recommenders.explain import Explainer
+from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.gc import find_garbage
+from tsrec.trained_llm import trained_in
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +40,7 @@ def test_every_stage_leaves_a_verified_artifact(artifacts: dict[str, Artifact]) 
         "semantics",
         "grounding",
         "soft_targets",
+        "rl",
     }
     for artifact in artifacts.values():
         artifact.verify()
@@ -107,6 +112,45 @@ def test_a_further_llm_shares_what_is_the_same_and_joins_the_fusion(config: Conf
     assert headline(built["evaluate"].frame("differences")).startswith("The LLMs together ")
 
 
+def test_rl_is_a_stage_whose_model_serves_in_place_of_fine_tunings(
+    artifacts: dict[str, Artifact], config: Config
+) -> None:
+    """And the fine-tuned one joins it as a further LLM."""
+    both = with_overrides(config, ["rl.epochs=1", "rl.beams=8", "rl.learning_rate=1e-3", "profile=rl"])
+    both = with_overrides(both, ["members.llms=[{name: supervised, set: [rl.epochs=0]}]"])
+    planned = pipeline.plan(both)
+    before = _fingerprints(config)
+    assert set(planned) - set(before) == {"rl", "decode:supervised"}
+    assert planned["decode:supervised"].key.fingerprint == before["decode"]  # the very lists that are there
+    assert planned["decode"].parents == {"ingest": "ingest", "sids": "sids", "rl": "rl"}
+    changed = _changed(before, _fingerprints(both)) - {"decode:supervised"}
+    assert changed == {"rl", "decode", "fuse", "evaluate", "report"}
+    built = pipeline.run(both)
+    page = built["report"].file("report.html").read_text(encoding="utf-8")
+    assert "share_of_groups_with_next_item" in page
+    lineage = Lineage(ArtifactStore(both.store))
+    weights = load_file(built["rl"].file("model") / "model.safetensors")
+    served = {}
+    for method in ("tsrec", "tsrec-supervised"):
+        recommender = Recommender.of(lineage, built["fuse"], method)
+        served[method] = recommender.member.model.state_dict()["model.embed_tokens.weight"]
+        assert len(recommender.recommend([["i1", "i7"]], k=5)[0]) == 5
+    assert (served["tsrec"] == weights["model.embed_tokens.weight"]).all()
+    assert (served["tsrec-supervised"] != weights["model.embed_tokens.weight"]).any()
+    assert Explainer(lineage, built["fuse"]).of("i7")["tokens"]
+    assert trained_in(built) == "rl" and trained_in(artifacts) == "finetune"
+
+
+def test_in_a_refresh_rl_runs_again_on_what_fine_tuning_went_on_to(
+    artifacts: dict[str, Artifact], config: Config
+) -> None:
+    learned = with_overrides(config, ["rl.epochs=1"])
+    anew, refreshed = pipeline.plan(learned), pipeline.plan(learned, artifacts)
+    assert refreshed["finetune"].bases and not refreshed["rl"].bases
+    assert refreshed["rl"].config == anew["rl"].config  # whole, and no share of it
+    assert refreshed["rl"].key.parents["finetune"] == refreshed["finetune"].key.fingerprint
+
+
 def test_a_refit_is_a_stage_and_a_row_of_its_own(artifacts: dict[str, Artifact], config: Config) -> None:
     refitted = with_overrides(config, ["members.refit=true", "profile=refit"])
     assert _changed(_fingerprints(config), _fingerprints(refitted)) == {"refit", "fuse", "evaluate", "report"}
@@ -146,6 +190,7 @@ def test_changing_one_title_reruns_all_but_the_backbone(config: Config, shop: Pa
         "semantics",
         "grounding",
         "soft_targets",
+        "rl",
     }
     assert _changed(_fingerprints(config), _fingerprints(moved)) == depends_on_data
 

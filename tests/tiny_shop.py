@@ -16,6 +16,7 @@ SENTENCES = (
     "what does this product token mean? it means: strong glue, bonding, metal parts",
     "The user bought these items in order. Recommend the next item.",
 )
+NEW_ITEMS = ("n0", "n1", "n2")
 _KINDS = ("steel hammer", "glue stick", "safety glove", "copper wire", "paper towel", "oil filter")
 _HOSTILE_TITLE = "<script>alert('title')</script> &amp; claw hammer"
 
@@ -56,6 +57,23 @@ def write_shop(folder: Path) -> None:
             for time in range(moments.randint(4, 9)):
                 stream.write(f"u{user},i{(user % 6) + 6 * moments.randrange(8)},{time}\n")
         stream.write("u0,<b>gone</b>,99\n")
+
+
+def grow_shop(folder: Path, shop: Path) -> None:
+    """Another week: three new items, one changed title, and an event or two more of most users."""
+    moments = random.Random(2)
+    items = [json.loads(line) for line in (shop / "items.jsonl").read_text(encoding="utf-8").splitlines()]
+    items[5]["title"] = "oil filter model a renamed"
+    items += [
+        {"item_id": item, "title": f"glue stick {item} extra strong", "description": "glue stick"} for item in NEW_ITEMS
+    ]
+    (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items), encoding="utf-8")
+    events = (shop / "interactions.csv").read_text(encoding="utf-8")
+    for user in range(50):
+        for time_ in range(100, 100 + moments.randint(1, 2)):
+            item = NEW_ITEMS[user % 3] if user % 6 == 1 else f"i{(user % 6) + 6 * moments.randrange(8)}"
+            events += f"u{user},{item},{time_}\n"
+    (folder / "interactions.csv").write_text(events, encoding="utf-8")
 
 
 def settings_of(shop: Path, backbone: Path) -> list[str]:

@@ -65,6 +65,7 @@ STAGES: tuple[Stage, ...] = (
     *recommenders.MEMBER_STAGES,
     recommenders.SOFT_TARGETS,
     finetune.STAGE,
+    finetune.RL,
     recommenders.DECODE,
     recommenders.CANDIDATES,
     recommenders.REFIT,

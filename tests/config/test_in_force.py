@@ -51,6 +51,7 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         (f"grounding.{name}", {"grounding": {"epochs": 1}}, {})
         for name in ("batch_size", "learning_rate", *(f"tasks.{task}" for task in TaskWeights.model_fields))
     ),
+    *((f"rl.{name}", {"rl": {"epochs": 1}}, {}) for name in ("beams", "batch_size", "learning_rate", "kl")),
     *(
         (f"sids.{name}", {}, {"sids": {"import_file": "sids.json"}})
         for name in (
@@ -204,7 +205,7 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
         "token_to_meaning",
         "meaning_to_token",
     }
-    assert not {"semantics", "grounding"} & canonical(Config()).keys()
+    assert not {"semantics", "grounding", "rl"} & canonical(Config()).keys()
     assert canonical(Config().sa_init).keys() == {
         "n_keywords",
         "initializer",

@@ -13,8 +13,8 @@ from transformers import Trainer
 
 from tests.keys import key_of
 from tsrec.columns import Columns as C
-from tsrec.config import FinetuneConfig
-from tsrec.finetune import STAGE
+from tsrec.config import FinetuneConfig, RlConfig, RlSettings
+from tsrec.finetune import RL, STAGE
 from tsrec.sid import SidSpace
 from tsrec.sparse_file import save_sparse
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
@@ -112,15 +112,34 @@ def config(**changes: object) -> FinetuneConfig:
 def run(folder: Path, backbone: Path, settings: FinetuneConfig, death_step: int | None = None) -> Artifact:
     """Build the stage's artifact in the store `folder`; with `death_step`, SIGKILL in that training step."""
     torch.set_num_threads(1)
-    if death_step is not None:
-        original, calls = Trainer.training_step, iter(range(1, death_step + 1))
-
-        def dying(*arguments: object, **options: object) -> object:
-            if next(calls) == death_step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(*arguments, **options)
-
-        Trainer.training_step = dying  # type: ignore[method-assign,assignment]
+    _die_in(death_step)
     store = ArtifactStore(folder)
     before = parents(store, backbone)
     return store.build(key_of("finetune"), lambda out: STAGE.run(settings, before, out))
+
+
+def rl_settings(**changes: object) -> RlSettings:
+    """A few passes in float32, fast enough for a shop to learn from."""
+    values: dict[str, object] = {"epochs": 4, "beams": 6, "batch_size": 16, "learning_rate": 2e-3, "kl": 0.01}
+    own = RlConfig.model_validate({**values, **changes})
+    return RlSettings(own=own, finetune=config(tasks={"history": 1}))
+
+
+def run_rl(folder: Path, before: dict[str, Artifact], settings: RlSettings, death_step: int | None = None) -> Artifact:
+    """The same of the rl stage, from its parents."""
+    torch.set_num_threads(1)
+    _die_in(death_step)
+    return ArtifactStore(folder).build(key_of("rl"), lambda out: RL.run(settings, before, out))
+
+
+def _die_in(death_step: int | None) -> None:
+    if death_step is None:
+        return
+    original, calls = Trainer.training_step, iter(range(1, death_step + 1))
+
+    def dying(*arguments: object, **options: object) -> object:
+        if next(calls) == death_step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **options)
+
+    Trainer.training_step = dying  # type: ignore[method-assign,assignment]

@@ -22,7 +22,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 PATIENCE_S = 300
-ONLY_WHERE_ASKED_FOR = ("refit", "semantics", "grounding", "soft_targets")
+ONLY_WHERE_ASKED_FOR = ("refit", "semantics", "grounding", "soft_targets", "rl")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """A shop that grows: the same plan with the champion's artifacts as bases, and what may never change."""
 
-import json
-import random
 import shutil
 import threading
 import time
@@ -13,6 +11,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from tests.tiny_shop import NEW_ITEMS, grow_shop
 from tsrec import pipeline, refresh
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ConfigError, DataError
@@ -23,25 +22,6 @@ from tsrec.refresh.rule import judge
 from tsrec.store import Artifact, ArtifactStore, Lineage, base_role, is_base, locks
 from tsrec.store.champions import champion_of, moves_of, promote, roll_back
 from tsrec.store.gc import collect, find_garbage
-
-NEW_ITEMS = ("n0", "n1", "n2")
-
-
-def _grow(folder: Path, shop: Path) -> None:
-    """Another week: three new items, one changed title, and an event or two more of most users."""
-    moments = random.Random(2)
-    items = [json.loads(line) for line in (shop / "items.jsonl").read_text(encoding="utf-8").splitlines()]
-    items[5]["title"] = "oil filter model a renamed"
-    items += [
-        {"item_id": item, "title": f"glue stick {item} extra strong", "description": "glue stick"} for item in NEW_ITEMS
-    ]
-    (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items), encoding="utf-8")
-    events = (shop / "interactions.csv").read_text(encoding="utf-8")
-    for user in range(50):
-        for time_ in range(100, 100 + moments.randint(1, 2)):
-            item = NEW_ITEMS[user % 3] if user % 6 == 1 else f"i{(user % 6) + 6 * moments.randrange(8)}"
-            events += f"u{user},{item},{time_}\n"
-    (folder / "interactions.csv").write_text(events, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +69,7 @@ def cut_otherwise(before: object, config: Config, data: Path) -> Outcome:
 
 @pytest.fixture(scope="module")
 def outcome(cut_otherwise: object, config: Config, data: Path, shop: Path) -> Outcome:
-    _grow(data, shop)
+    grow_shop(data, shop)
     return refresh.run(config)
 
 

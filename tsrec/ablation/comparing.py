@@ -35,8 +35,8 @@ DIFFERENCE, RELATIVE, N_PAIRED = "difference", "relative", "n_paired_seeds"
 def runs_table(plan: Plan, measured: Mapping[Run, Measured], failures: Mapping[Run, str]) -> pd.DataFrame:
     """Every run's own figures.
 
-    Columns dataset, variant, seed, method, metric, k, value, n (targets), seconds (of fine-tuning), model (the
-    fingerprint of its `finetune` artifact), failure; a failed run is one row with its failure alone.
+    Columns dataset, variant, seed, method, metric, k, value, n (targets), seconds (of training), model (the
+    fingerprint of the artifact that holds its LLM), failure; a failed run is one row with its failure alone.
     """
     rows: list[dict[str, Any]] = []
     for run in plan.runs:

@@ -14,6 +14,7 @@ from tsrec.recommenders import DECODE, FUSE
 from tsrec.recommenders.candidates import ranked_targets, read_candidates
 from tsrec.recommenders.member import read_catalogue
 from tsrec.store import Artifact
+from tsrec.trained_llm import TRAINING_STAGES, trained_in
 
 SHOWN = ("hr", "ndcg")
 _STAGE_OF = {LLM: DECODE.name, FUSED: FUSE.name}
@@ -24,8 +25,8 @@ class Measured:
     """A run's figures.
 
     `users` (T,) says whose target each row is; `values` maps every method to (T, M) float64, a column for each of
-    `names` (metric, k); `log` is the training log, `seconds` what fine-tuning took, `model` its fingerprint; a SID has
-    `n_levels` tokens.
+    `names` (metric, k); `log` is that of fine-tuning, `seconds` what training took, RL included, `model` the
+    fingerprint of the artifact that holds the LLM; a SID has `n_levels` tokens.
     """
 
     users: np.ndarray
@@ -74,7 +75,7 @@ def measure(run: Run, artifacts: Mapping[str, Artifact]) -> Measured:
         names=[columns[number] for number in kept],
         values=values,
         log=artifacts["finetune"].frame("training_log"),
-        seconds=artifacts["finetune"].manifest.seconds,
-        model=artifacts["finetune"].fingerprint,
+        seconds=sum(artifacts[stage].manifest.seconds for stage in TRAINING_STAGES if stage in artifacts),
+        model=artifacts[trained_in(artifacts)].fingerprint,
         n_levels=len(artifacts["sids"].json("sid_space")["sizes"]),
     )

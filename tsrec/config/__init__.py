@@ -42,6 +42,7 @@ from tsrec.config.refresh import (
     DriftConfig,
     RefreshConfig,
 )
+from tsrec.config.rl import RlConfig, RlSettings
 from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, canonical
@@ -87,6 +88,8 @@ __all__ = [
     "RefreshConfig",
     "Repeats",
     "ReportConfig",
+    "RlConfig",
+    "RlSettings",
     "RqVaeConfig",
     "SaInitConfig",
     "SasRecConfig",

@@ -11,6 +11,7 @@ from tsrec.config.ingest import IngestConfig
 from tsrec.config.keywords import KeywordsConfig
 from tsrec.config.recommend import DecodeConfig, FuseConfig, MembersConfig, RecommendConfig
 from tsrec.config.refresh import RefreshConfig
+from tsrec.config.rl import RlConfig
 from tsrec.config.rules import broken_rules
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import LOCAL_PATH, InForce, Section, runtime
@@ -63,6 +64,9 @@ class Config(Section):
         title="Rows trained first (grounding)",
         description="The SID rows alone, on paired text, before fine-tuning.",
     )
+    rl: Annotated[RlConfig, InForce(lambda config: config.has_rl())] = Field(
+        RlConfig(), title="RL after training (rl)", description="The LLM learns to list the next item higher."
+    )
     decode: DecodeConfig = Field(
         DecodeConfig(), title="The LLM's lists (decode)", description="Constrained beam search."
     )
@@ -101,6 +105,10 @@ class Config(Section):
     def is_grounded(self) -> bool:
         """Whether rows are trained alone before fine-tuning."""
         return self.grounding.epochs > 0
+
+    def has_rl(self) -> bool:
+        """Whether the fine-tuned LLM goes on learning from its own lists."""
+        return self.rl.epochs > 0
 
     def needs_semantics(self) -> bool:
         """Whether any training needs the semantics stage."""

@@ -73,6 +73,15 @@ def _rows_are_grounded_on_something(config: "Config") -> str | None:
     return "grounding.tasks: every weight is 0, so rows have nothing to learn from; set one, or grounding.epochs=0"
 
 
+def _rl_goes_on_from_histories(config: "Config") -> str | None:
+    if not config.has_rl() or config.finetune.tasks.history:
+        return None
+    return (
+        f"rl.epochs = {config.rl.epochs:g} goes on with histories of SIDs, and finetune.tasks.history = 0 trains on "
+        "none; raise it, or set rl.epochs=0"
+    )
+
+
 def _levels_exist(config: "Config") -> str | None:
     levels, sizes = config.sa_init.levels, config.sids.codes_per_level
     if config.sids.import_file or levels is None or levels <= len(sizes):
@@ -131,6 +140,7 @@ _RULES: tuple[Rule, ...] = (
     _prompts_fit_a_training_window,
     _something_is_trained,
     _rows_are_grounded_on_something,
+    _rl_goes_on_from_histories,
     _levels_exist,
     _weights_are_known,
     _tokens_are_described_once,

@@ -18,7 +18,7 @@ class Explainer:
 
     def __init__(self, lineage: Lineage, fuse: Artifact) -> None:
         decode = lineage.parent(fuse, "decode")
-        semantics = lineage.parent(lineage.parent(decode, "finetune"), "sa_init").frame("token_semantics")
+        semantics = lineage.ancestor(decode, "sa_init").frame("token_semantics")
         sids = lineage.parent(decode, "sids").frame("item_sids")
         self._ingest = lineage.parent(fuse, "ingest")
         items = self._ingest.frame("items", [C.ITEM, C.TITLE])

@@ -1,6 +1,6 @@
 """The fine-tuned LLM as a member: the prompt, constrained beams, and the items behind them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,20 +77,20 @@ class Llm:
         return self._made[1]
 
 
-def load_llm(parents: Mapping[str, Artifact], catalogue: Catalogue, config: DecodeConfig) -> Llm:
-    """Load the model of the `finetune` and `sids` artifacts: weights in float32, products as `config.precision` says.
+def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: DecodeConfig) -> Llm:
+    """Load the model of an artifact that holds a trained LLM: weights in float32, products as `config.precision` says.
 
     Raises:
         ArtifactError: the model's tokenizer lacks the SID tokens of `sids`.
     """
-    folder = parents["finetune"].file("model")
+    folder = trained.file("model")
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
+    space = SidSpace(tuple(sids.json("sid_space")["sizes"]))
     return Llm(
         model=model.to(resolve_device(config.device)).eval(),
         space=space,
-        codes=parents["sids"].matrix("item_sids", C.CODES).astype(np.int64),
+        codes=sids.matrix("item_sids", C.CODES).astype(np.int64),
         catalogue=catalogue,
         first_sid_id=first_sid_id(tokenizer, space, folder),
         opening_id=opening_token(tokenizer),

@@ -26,6 +26,7 @@ from tsrec.recommenders.ranking import Filter, fill
 from tsrec.recommenders.served import EVERYTHING, open_served, served_of
 from tsrec.recommenders.stages import DecodeSettings
 from tsrec.store import Artifact, ArtifactStore, Lineage
+from tsrec.trained_llm import trained_in
 
 _BATCH = 256  # histories ranked at once
 
@@ -148,8 +149,8 @@ def _open(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue, ser
     for role in fuse.manifest.key.parents:
         if llm_name(role) == name:
             decode = lineage.parent(fuse, role)
-            parents = {parent: lineage.parent(decode, parent) for parent in ("sids", "finetune")}
-            return load_llm(parents, catalogue, DecodeSettings.model_validate(decode.manifest.key.config).own)
+            trained, sids = (lineage.parent(decode, own) for own in (trained_in(decode.manifest.key.parents), "sids"))
+            return load_llm(trained, sids, catalogue, DecodeSettings.model_validate(decode.manifest.key.config).own)
     if served:
         return open_served(served, name)
     return open_member(lineage.parent(lineage.parent(fuse, "candidates"), name))

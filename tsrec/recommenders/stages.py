@@ -9,6 +9,7 @@ from tsrec.recommenders.members import open_member
 from tsrec.shards import Shard
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
+from tsrec.trained_llm import trained_by, trained_in
 
 
 class DecodeSettings(Section):
@@ -42,7 +43,7 @@ def _decoding(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> 
     catalogue, histories = read_catalogue(parents["ingest"])
     targets = ranked_targets(histories, config.rules)
     check_targets(targets)
-    llm = load_llm(parents, catalogue, config.own)
+    llm = load_llm(parents[trained_in(parents)], parents["sids"], catalogue, config.own)
     sizes = {"batch": config.own.batch_users, "shard": config.own.shard_users}
     return targets, target_shards(llm, LLM, catalogue, targets, config.rules, out.work, **sizes)
 
@@ -57,7 +58,7 @@ DECODE = Stage(
     name="decode",
     version=1,
     config=lambda config: DecodeSettings(own=config.decode, rules=config.recommend),
-    parents=lambda _: ("ingest", "sids", "finetune"),
+    parents=lambda config: ("ingest", "sids", trained_by(config)),
     run=run_decode,
     shards=lambda config, parents, out: _decoding(config, parents, out)[1],
 )

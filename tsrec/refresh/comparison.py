@@ -19,6 +19,7 @@ from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.work_files import kept_table
+from tsrec.trained_llm import trained_in
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -85,8 +86,9 @@ def _compare(
     }
     if is_new.any():
         after = read_candidates(artifacts["decode"], LLM, all_targets).items[mine[is_new], :k]
-        model = lineage.parent(lineage.parent(champion, "decode"), "finetune")
-        before = _llm_lists(model, artifacts["sids"], targets, np.flatnonzero(is_new), catalogue, settings, k)
+        decode = lineage.parent(champion, "decode")
+        trained = lineage.parent(decode, trained_in(decode.manifest.key.parents))
+        before = _llm_lists(trained, artifacts["sids"], targets, np.flatnonzero(is_new), catalogue, settings, k)
         wanted = targets.items[is_new][:, None]
         summary[f"hr@{k}_new_items_before_training"] = float((before == wanted).any(axis=1).mean())
         summary[f"hr@{k}_new_items_after_training"] = float((after == wanted).any(axis=1).mean())
@@ -115,7 +117,7 @@ def _champion_lists(
 
 
 def _llm_lists(
-    model: Artifact,
+    trained: Artifact,
     sids: Artifact,
     targets: Targets,
     rows: np.ndarray,
@@ -124,6 +126,6 @@ def _llm_lists(
     k: int,
 ) -> np.ndarray:
     """(R, k) lists of the champion's LLM as it is, over the new catalogue and its SIDs, for some of the targets."""
-    llm = load_llm({"finetune": model, "sids": sids}, catalogue, settings.decode)
+    llm = load_llm(trained, sids, catalogue, settings.decode)
     pasts = targets.pasts(rows)
     return llm.rank(pasts, k, allowance(pasts, catalogue.n_items, settings.rules)).items

@@ -13,6 +13,7 @@ from tsrec.evaluate.summary import headline
 from tsrec.report import content, plots
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter
+from tsrec.trained_llm import TRAINING_STAGES, trained_by
 
 
 def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
@@ -76,7 +77,8 @@ def _rounded(records: list[dict]) -> list[dict]:
 
 def _parents(config: Config) -> tuple[str, ...]:
     teacher = () if config.sa_init.import_file else ("keywords",)
-    return ("ingest", *teacher, "sids", "sa_init", "finetune", "decode", "candidates", "fuse", "evaluate")
+    trainings = TRAINING_STAGES[: TRAINING_STAGES.index(trained_by(config)) + 1]
+    return ("ingest", *teacher, "sids", "sa_init", *trainings, "decode", "candidates", "fuse", "evaluate")
 
 
 STAGE = Stage(name="report", version=6, config=lambda config: config.report, parents=_parents, run=run)

@@ -2,6 +2,7 @@
 
 from tsrec.errors import ArtifactError
 from tsrec.store.artifact import Artifact
+from tsrec.store.manifest import is_base
 from tsrec.store.store import ArtifactStore
 
 
@@ -39,6 +40,21 @@ class Lineage:
         if listed is None:
             raise ArtifactError(f"{key.dataset}: {role} {key.parents[role]} is gone; run the pipeline again")
         return self.verified(listed)
+
+    def ancestor(self, artifact: Artifact, role: str) -> Artifact:
+        """The nearest artifact, generation by generation, that `artifact` or what it was made from had as `role`.
+
+        Raises:
+            ArtifactError: there is none, or it is gone or damaged.
+        """
+        queue = [artifact]
+        while queue:
+            child = queue.pop(0)
+            if role in child.manifest.key.parents:
+                return self.parent(child, role)
+            above = (self.listed_parent(child, own) for own in child.manifest.key.parents if not is_base(own))
+            queue += [parent for parent in above if parent is not None]
+        raise ArtifactError(f"{artifact.path} goes back to no {role} that is left; run the pipeline again")
 
     def listed_parent(self, artifact: Artifact, role: str) -> Artifact | None:
         """The same, neither checked nor fetched; None where it is gone."""

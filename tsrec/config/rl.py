@@ -1,0 +1,53 @@
+"""What the rl stage reads: reinforcement learning after fine-tuning, on the LLM's own lists."""
+
+from pydantic import Field
+
+from tsrec.config.finetune import AugmentConfig, DistillConfig, FinetuneConfig, TaskWeights
+from tsrec.config.section import Section
+
+_REPORTS = 20  # times that a run logs its reward, and leaves a checkpoint
+
+
+class RlConfig(Section):
+    """GRPO (2402.03300) on constrained beams, with MiniOneRec's reward (2510.24431)."""
+
+    epochs: float = Field(
+        0,
+        ge=0,
+        description="Passes over the train targets; 0: the LLM stays as fine-tuning leaves it. A pass costs about ten "
+        "times one of fine-tuning: every target is a prompt of its own, listed and scored.",
+    )
+    beams: int = Field(16, ge=2, le=512, description="Rollouts of each target: the LLM's best SIDs, in its order.")
+    batch_size: int = Field(32, ge=1, description="Targets per optimizer step.")
+    learning_rate: float = Field(
+        1e-5, gt=0, description="Peak learning rate of AdamW, cosine decay to 0; far below fine-tuning's."
+    )
+    kl: float = Field(
+        1e-3, ge=0, description="Weight of the divergence from the fine-tuned LLM; 0: free to go anywhere, and cheaper."
+    )
+
+
+class RlSettings(Section):
+    """What the rl stage reads: its own section, and how fine-tuning trains."""
+
+    own: RlConfig
+    finetune: FinetuneConfig
+
+    def recipe(self) -> FinetuneConfig:
+        """The same as a training: of histories alone, to its end, without any noise; all else as in fine-tuning."""
+        own = self.own
+        changes = {
+            "epochs": own.epochs,
+            "tasks": TaskWeights(),
+            "batch_size": own.batch_size,
+            "learning_rate": own.learning_rate,
+            "sid_learning_rate": None,
+            "distill": DistillConfig(),
+            "augment": AugmentConfig(),
+            "label_smoothing": 0.0,
+            "dropout": 0.0,
+            "weight_decay": 0.0,
+            "evals_per_epoch": max(1, round(_REPORTS / own.epochs)),
+            "patience": None,
+        }
+        return self.finetune.model_copy(update=changes)

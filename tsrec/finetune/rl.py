@@ -1,0 +1,122 @@
+"""The rl stage: the fine-tuned LLM goes on learning from its own lists (GRPO), to put the next item higher.
+
+In a refresh it runs once more, whole, on what fine-tuning went on to: it is defined as what follows fine-tuning, and
+what it adds to one model is no start for another.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tsrec.columns import Columns as C
+from tsrec.columns import Split
+from tsrec.config import FinetuneConfig, RlSettings
+from tsrec.errors import DataError, TrainingError
+from tsrec.finetune.export_check import check_export
+from tsrec.finetune.model import SidModel
+from tsrec.finetune.preparing import recipe_of
+from tsrec.finetune.rollouts import MEASURES, Policy, Targets
+from tsrec.histories import build_histories
+from tsrec.sid import SidSpace
+from tsrec.sid_tokens import first_sid_id, opening_token, sid_token_ids
+from tsrec.stage import Parents, Stage
+from tsrec.store import ArtifactWriter
+from tsrec.training import Mixture, resolve_device, resolve_precision, train
+
+_PROMPTS_COMPARED = 4  # that the export is compared on
+_RL = "rl"
+
+
+def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
+    """Write `model/`, in the form of fine-tuning's, and `training_log`, whose tasks are the measures of rollouts.
+
+    Raises:
+        DataError: there is no train target.
+        TrainingError: no list ever held the next item; or training diverged.
+    """
+    config = settings.recipe()
+    torch.manual_seed(config.seed)
+    folder = parents["finetune"].file("model")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
+    codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)
+    first = first_sid_id(tokenizer, space, folder)
+    targets = _targets(config, parents, sid_token_ids(first, space, codes), opening_token(tokenizer))
+    order = Mixture({0: (targets, 1.0)}, config.epochs, config.seed)
+    device = resolve_device(config.device)
+    model = _load(folder, space, first, config).to(device)
+    precision = resolve_precision(config.precision, device)
+    policy = Policy(
+        model,
+        _load(folder, space, first, config).to(device) if settings.own.kl else None,
+        codes,
+        settings.own.beams,
+        settings.own.kl,
+        precision if precision != torch.float32 else None,
+    )
+    recipe = recipe_of(config, _RL, policy, shown=tuple(f"task_{name}" for name in MEASURES))
+    out.count(n_trainable_parameters=sum(p.numel() for p in policy.parameters() if p.requires_grad))
+    log = train(policy, order, [], recipe, out.work, MEASURES, pad_id=0)
+    out.count(n_train_targets=len(targets), **_learned(log, settings, len(order)))
+    model.to("cpu")
+    prompts = [torch.from_numpy(order[place].input_ids) for place in range(min(_PROMPTS_COMPARED, len(order)))]
+    logits = [model.logits(prompt) for prompt in prompts]
+    model.export(out.directory("model"), tokenizer)
+    out.write_table("training_log", log)
+    out.count(
+        precision=str(precision).removeprefix("torch."),
+        device=str(device),
+        export_difference=check_export(out.directory("model"), prompts, logits, space),
+    )
+
+
+def _targets(config: FinetuneConfig, parents: Parents, item_tokens: np.ndarray, opening: int) -> Targets:
+    histories = build_histories(
+        parents["ingest"].frame("interactions"), parents["ingest"].frame("items", [C.ITEM])[C.ITEM]
+    )
+    events = histories.target_events(Split.TRAIN)
+    if not len(events):
+        raise DataError("rl: nothing to learn from: no user has two train events; set rl.epochs=0")
+    return Targets(histories, events, item_tokens, opening, config.window_items)
+
+
+def _load(folder: Path, space: SidSpace, first: int, config: FinetuneConfig) -> SidModel:
+    """A fine-tuned model as it is trained: its SID rows, from token `first` on, a parameter of their own."""
+    language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    embedding: Any = language_model.get_input_embeddings()
+    rows = embedding.weight.detach()[first : first + space.n_tokens].clone()
+    return SidModel(language_model, rows, space, first, n_tasks=0, config=config)
+
+
+def _learned(log: pd.DataFrame, settings: RlSettings, n_groups: int) -> dict[str, float]:
+    """What the training log says of the whole run: how often a group held the next item, rewards at both ends."""
+    measures = {name: log[log["task"] == name] for name in MEASURES}
+    steps, shares = (measures["hit"][column].to_numpy() for column in ("step", "loss"))
+    share = float(np.average(shares, weights=np.diff(steps, prepend=0)))
+    if not share:
+        raise TrainingError(
+            f"rl: in none of {n_groups:,} lists of {settings.own.beams} stood the next item, so nothing could be "
+            f"learned; train longer (finetune.epochs), raise rl.beams ({settings.own.beams}) or rl.epochs "
+            f"({settings.own.epochs:g}), or set rl.epochs=0"
+        )
+    rewards, kl = measures["reward"]["loss"], measures["kl"]["loss"]
+    return {
+        "n_groups": n_groups,
+        "share_of_groups_with_next_item": round(share, 6),  # the others are not learned from
+        "reward_first": round(float(rewards.iloc[0]), 6),
+        "reward_last": round(float(rewards.iloc[-1]), 6),
+        **({"kl_last": round(float(kl.iloc[-1]), 6)} if len(kl) else {}),
+    }
+
+
+RL = Stage(
+    name=_RL,
+    version=1,
+    config=lambda config: RlSettings(own=config.rl, finetune=config.finetune),
+    parents=lambda _: ("ingest", "sids", "finetune"),
+    run=run,
+)

@@ -1,0 +1,211 @@
+"""The policy that learns from its own lists: rollouts of each history, their rewards, and GRPO's loss.
+
+Rollouts are the constrained beams that `decode` would write, so nothing is drawn at random. All rollouts of a history
+are branches of one packed sequence, so its prompt is computed once, and their probabilities are those of supervised
+training, within the tokens of each level. One update follows each rollout: the ratio of GRPO is 1, and nothing is
+clipped. Whatever the Trainer asks for, the model is in evaluation mode: with dropout, the policy that is updated would
+not be the one that wrote the lists, and its divergence from the reference would be that of the noise.
+
+Not on `trl.GRPOTrainer`: a `rollout_func` of its own could bring the beams (1.16), but it computes prompt and rollout
+anew for each of them, twice, and log-probabilities over the whole vocabulary instead of a level.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from tsrec.causal_lm import max_tokens
+from tsrec.decode import BeamSearch, Trie
+from tsrec.finetune.model import SidModel
+from tsrec.finetune.rewards import advantages, rewards
+from tsrec.histories import Histories
+from tsrec.sid_tokens import sid_token_ids
+from tsrec.training import IGNORED, SAME_PLACE, Example, pack
+
+MEASURES = ("reward", "hit", "kl")  # what the training log holds in place of tasks
+_PROMPTS_AT_ONCE = 16
+
+
+class Targets:
+    """Each train target as an example: the history before it, and its SID, which alone is labelled.
+
+    Args:
+        histories: of all users.
+        events: (T,) the rows of the targets.
+        item_tokens: (n_items, L) int64, the token ids of every item's SID.
+        opening: id of the token that opens a sequence.
+        max_items: items of history, the last ones.
+    """
+
+    def __init__(
+        self, histories: Histories, events: np.ndarray, item_tokens: np.ndarray, opening: int, max_items: int
+    ) -> None:
+        self._histories, self._events, self._max_items = histories, events, max_items
+        self._item_tokens, self._opening = item_tokens, opening
+
+    def __len__(self) -> int:
+        """Number of targets."""
+        return len(self._events)
+
+    def __getitem__(self, index: int) -> Example:
+        """The target `index`."""
+        event = int(self._events[index])
+        past = self._histories.history_of(event, self._max_items)
+        tokens = self._item_tokens[[*past, self._histories.items[event]]]  # (H + 1, L)
+        ids = np.concatenate([[self._opening], tokens.ravel()[:-1]]).astype(np.int64)
+        labels = np.full(len(ids), IGNORED, dtype=np.int64)
+        labels[-tokens.shape[1] :] = tokens[-1]
+        return Example(ids, labels, task=0)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Rollouts of U histories: `prompts` their token ids, U arrays; `tokens` (U, G, L) int64 the SIDs that were
+    written, best first; `rewards` (U, G)."""
+
+    prompts: list[np.ndarray]
+    tokens: np.ndarray
+    rewards: np.ndarray
+
+    @property
+    def hit(self) -> np.ndarray:
+        """(U,) bool: the groups that hold the next item. The others have no advantage, and so no gradient."""
+        found: np.ndarray = self.rewards.max(axis=1) > 0
+        return found
+
+
+class Policy(nn.Module):
+    """A `SidModel` that learns from rollouts; the Trainer's model.
+
+    Args:
+        model: the policy, on its device.
+        reference: the same as it was before, frozen; on the same device, and None where `kl` is 0.
+        codes: (n_items, L) int64, the items' SIDs.
+        beams: rollouts of each target.
+        kl: weight of the divergence from the reference.
+        autocast: dtype of matrix products, or None for the model's own.
+    """
+
+    def __init__(
+        self,
+        model: SidModel,
+        reference: SidModel | None,
+        codes: np.ndarray,
+        beams: int,
+        kl: float,
+        autocast: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._reference = [reference.eval().requires_grad_(False)] if reference else []  # no part of checkpoints
+        self.beams, self.kl = beams, kl
+        trie = Trie.build(codes)
+        self._search = BeamSearch(_Writer(model, autocast), trie)
+        self._leaf_tokens = sid_token_ids(model.n_text, model.space, codes[trie.items[trie.item_start[:-1]]])
+        self.train(False)
+
+    def train(self, mode: bool = True) -> "Policy":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def forward(
+        self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, labels: Tensor, tasks: Tensor
+    ) -> dict[str, Tensor]:
+        """Roll out every packed target, and give the loss, and each measure's sum and count.
+
+        The loss is the mean over all groups, those without the next item counted: their part of the policy's gradient
+        is 0, so they are not computed. They are left out of the divergence too. The log's reward is a group's sum.
+        """
+        groups = self.roll_out(input_ids, segment_ids, labels)
+        hit, n_groups = groups.hit, len(groups.prompts)
+        loss, kl, n_tokens = self.model.sid_rows.sum() * 0, 0.0, 0
+        if hit.any():
+            loss, kl, n_tokens = self._loss(groups, np.flatnonzero(hit))
+        return {
+            "loss": loss / n_groups,
+            "task_loss": loss.new_tensor([groups.rewards.sum(), hit.sum(), kl]),
+            "task_count": loss.new_tensor([n_groups, n_groups, n_tokens if self._reference else 0]),
+        }
+
+    def roll_out(self, input_ids: Tensor, segment_ids: Tensor, labels: Tensor) -> Groups:
+        """The beams of every packed target (B, T), by the model as it is now."""
+        prompts, wanted = [], []
+        rows = (part.cpu().numpy() for part in (input_ids, segment_ids, labels))
+        for ids, segments, label in zip(*rows, strict=True):
+            for segment in range(1, int(segments.max()) + 1):
+                own, target = ids[segments == segment], label[segments == segment]
+                wanted.append(target[target != IGNORED])
+                prompts.append(own[: len(own) - len(wanted[-1]) + 1])
+        # No cache of cast weights: older torch hands the update what was cast here, and that has no gradient.
+        with torch.autocast(self._search.device.type, enabled=False, cache_enabled=False):
+            leaves = self._search.search_all(prompts, self.beams, _PROMPTS_AT_ONCE).leaves
+        tokens = self._leaf_tokens[leaves]  # (U, G, L)
+        return Groups(prompts, tokens, rewards((tokens == np.stack(wanted)[:, None]).all(axis=2)))
+
+    def _loss(self, groups: Groups, chosen: np.ndarray) -> tuple[Tensor, float, int]:
+        """The sum of some groups' losses, each a mean over its tokens; the sum of divergences, and of how many tokens.
+
+        The divergence of a token is estimated as r - log r - 1, r the reference's probability over the policy's.
+        """
+        n_rollouts, n_levels = groups.tokens.shape[1:]
+        device = self.model.sid_rows.device
+        examples = [branched(groups.prompts[group], groups.tokens[group], n) for n, group in enumerate(chosen)]
+        batch = {name: values.to(device) for name, values in pack(examples, pad_id=0).items()}
+        rollout = batch.pop("tasks")[batch["labels"] != IGNORED]  # (N,) whose token each label is
+        gain = torch.from_numpy(advantages(groups.rewards[chosen])).float().to(device).flatten()[rollout]
+        log_chances = -self.model.losses(**batch)  # (N,)
+        loss = -(gain * log_chances).sum()
+        total = 0.0
+        for reference in self._reference:
+            with torch.no_grad():
+                before = -reference.losses(**batch)
+            apart = before - log_chances
+            divergence = (apart.exp() - apart - 1).sum()
+            loss, total = loss + self.kl * divergence, float(divergence.detach())
+        return loss / (n_rollouts * n_levels), total, len(rollout)
+
+
+def branched(prompt: np.ndarray, rollouts: np.ndarray, number: int) -> Example:
+    """A prompt (T,) with its rollouts (G, L) as branches; `task` counts rollouts, G for each example before it.
+
+    The prompt's last token, of which G different ones follow, stands on each branch instead of the trunk.
+    """
+    n_rollouts, n_levels = rollouts.shape
+    trunk, branches = prompt[:-1], np.column_stack([np.full(n_rollouts, prompt[-1]), rollouts[:, :-1]])
+    forks = len(trunk) + SAME_PLACE * np.arange(n_rollouts)
+    tasks = number * n_rollouts + np.arange(n_rollouts)
+    return Example(
+        np.concatenate([trunk, branches.ravel()]),
+        np.concatenate([np.full(len(trunk), IGNORED), rollouts.ravel()]),
+        task=np.concatenate([np.zeros(len(trunk), dtype=np.int64), np.repeat(tasks, n_levels)]),
+        forks=np.concatenate([np.zeros(len(trunk), dtype=np.int64), np.repeat(forks, n_levels)]),
+    )
+
+
+class _Writer:
+    """A `SidModel` in training as what beams ask (`SidWriter`)."""
+
+    def __init__(self, model: SidModel, autocast: torch.dtype | None) -> None:
+        self._model, self._autocast = model, autocast
+        self.space, self.first_sid_id, self.device = model.space, model.n_text, model.sid_rows.device
+        self.max_tokens = max_tokens(model.decoder.config)
+
+    def hidden(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+        """See `SidWriter`."""
+        enabled = self._autocast is not None
+        with torch.autocast(self.device.type, dtype=self._autocast or torch.bfloat16, enabled=enabled):
+            states: Tensor = self._model.decoder(
+                inputs_embeds=self._model.embed(ids),
+                position_ids=positions,
+                attention_mask=mask[:, None],
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+        return states
+
+    def level_logits(self, hidden: Tensor, level: int) -> Tensor:
+        """See `SidWriter`."""
+        return self._model.level_logits(hidden.float(), level)
