@@ -34,7 +34,7 @@ from tsrec.recommenders.ranking import Ranked, lists_of
 from tsrec.store import ArtifactStore
 
 STARTS = 4
-LLM_STAGES = ("keywords", "sids", "backbone", "sa_init", "finetune", "decode")
+LLM_STAGES = ("keywords", "sids", "backbone", "sa_init", "finetune", "rl", "decode")
 
 
 class Mixture:
