@@ -135,5 +135,5 @@ def test_a_prompt_longer_than_the_model_sees_is_an_error() -> None:
     model.config.max_position_embeddings = 12
     beams = BeamSearch(ExportedModel(model, space, N_TEXT), trie)
     beams.search([np.arange(10)], n_beams=2)  # and two tokens of a SID
-    with pytest.raises(ConfigError, match=r"a prompt of 11 tokens .* the 12 tokens .* lower evaluate\.max_history"):
+    with pytest.raises(ConfigError, match=r"a prompt of 11 tokens .* the 12 tokens .* lower decode\.max_history"):
         beams.search([np.arange(11)], n_beams=2)

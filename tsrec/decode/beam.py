@@ -110,7 +110,7 @@ class BeamSearch:
         if limit is not None and width + self.space.n_levels - 1 > limit:
             raise ConfigError(
                 f"a prompt of {width} tokens and a SID are longer than the {limit} tokens that the model "
-                "sees; lower evaluate.max_history"
+                "sees; lower decode.max_history"
             )
         ids = np.zeros((len(prompts), width), dtype=np.int64)
         real = np.zeros((len(prompts), width), dtype=bool)
