@@ -9,16 +9,14 @@ from tsrec.refresh.bases import bases_of
 from tsrec.store import ArtifactStore, Lineage, base_role
 
 
-def test_rl_follows_fine_tuning_that_goes_on(shop_settings: list[str], shop: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    for file in shop.iterdir():
-        (data / file.name).write_bytes(file.read_bytes())
-    own = ["rl.epochs=0.5", "rl.beams=8", f"ingest.path={data}", f"store={tmp_path / 'store'}"]
+def test_rl_follows_fine_tuning_that_goes_on(
+    shop_settings: list[str], shop: Path, growing: Path, tmp_path: Path
+) -> None:
+    own = ["rl.epochs=0.5", "rl.beams=8", f"ingest.path={growing}", f"store={tmp_path / 'store'}"]
     few = ["refresh.min_targets=20", "members.methods=[popular]", "evaluate.baseline=popular"]
     config = load_config(None, [*shop_settings, *own, *few])
     champion = pipeline.run(config)
-    grow_shop(data, shop)
+    grow_shop(growing, shop)
     outcome = refresh.run(config)
     assert outcome.status == "promoted"
     assert 0 <= outcome.summary["hr@10_new_items_before_training"] <= 1  # by the champion's LLM, that of its rl stage
