@@ -5,7 +5,7 @@ import pytest
 
 from tsrec import pipeline
 from tsrec.config import Config, load_config, with_overrides
-from tsrec.errors import ArtifactError
+from tsrec.errors import ArtifactError, DataError
 from tsrec.recommenders import Recommender
 from tsrec.recommenders.explain import Explainer
 from tsrec.store import Artifact
@@ -79,6 +79,11 @@ def test_forbidden_repeats_never_appear(opened: Recommender) -> None:
 
 def test_an_empty_request_gives_an_empty_answer(opened: Recommender) -> None:
     assert opened.recommend([], k=10) == []
+
+
+def test_a_history_that_is_a_text_is_refused(opened: Recommender) -> None:
+    with pytest.raises(DataError, match=r"histories\[1\] is the text 'i1'; a history is a list of item ids"):
+        opened.recommend([["i1"], "i1"])
 
 
 def test_unknown_items_tell_nothing(opened: Recommender) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tsrec.columns import FUSED, Split
 from tsrec.config import Repeats
-from tsrec.errors import ArtifactError
+from tsrec.errors import ArtifactError, DataError
 from tsrec.recommenders.fuse import FuseSettings, llm_name, proposers
 from tsrec.recommenders.fused import Fused
 from tsrec.recommenders.gate import Gate
@@ -101,7 +101,16 @@ class Recommender:
             histories: item ids, oldest first; may be empty. Ids that the catalogue lacks tell nothing and are skipped.
             k: how many items.
             allowed: the item ids that may be recommended; None: all.
+
+        Raises:
+            DataError: a history is a text instead of ids: its letters would be taken for items, and skipped.
         """
+        for place, history in enumerate(histories):
+            if isinstance(history, str):
+                raise DataError(
+                    f"histories[{place}] is the text {history!r}; a history is a list of item ids, even of one: "
+                    f"[[{history!r}]]"
+                )
         mask = None
         if allowed is not None:
             mask = np.zeros(self.catalogue.n_items, dtype=bool)
