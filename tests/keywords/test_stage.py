@@ -38,6 +38,7 @@ def openai_config(server: ChatServer) -> KeywordsConfig:
         "base_url": server.url,
         "model": "tiny",
         "max_retries": 0,
+        "concurrency": 1,  # else the server may see a request that was cancelled later than the run that made it
         "usd_per_million_input_tokens": 1000.0,
         "usd_per_million_output_tokens": 5000.0,
     }
