@@ -1,6 +1,6 @@
 """What the backbone and finetune stages read: the LLM, the mix of SFT tasks, and the training recipe."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -209,6 +209,19 @@ class FinetuneConfig(Section):
     gradient_checkpointing: bool = runtime(False, description="Trade time for memory.")
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
     seed: int = Field(1, ge=0, description="Seed of data order and dropout.")
+
+    def plainly(self, **changes: Any) -> "FinetuneConfig":
+        """The same with some changes, to its end, without anything that varies or holds back what is learned."""
+        plain = {
+            "distill": DistillConfig(),
+            "augment": AugmentConfig(),
+            "label_smoothing": 0.0,
+            "dropout": 0.0,
+            "weight_decay": 0.0,
+            "sid_learning_rate": None,
+            "patience": None,
+        }
+        return self.model_copy(update=plain | changes)
 
     @model_validator(mode="after")
     def _histories_are_there_to_change(self) -> "FinetuneConfig":

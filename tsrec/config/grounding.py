@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tsrec.config.finetune import AugmentConfig, DistillConfig, FinetuneConfig, TaskWeights
+from tsrec.config.finetune import FinetuneConfig, TaskWeights
 from tsrec.config.section import Section
 
 
@@ -30,22 +30,14 @@ class GroundingConfig(Section):
 
     def recipe(self, finetune: FinetuneConfig) -> FinetuneConfig:
         """The same as a training: of the SID rows alone, to its end; all else as in fine-tuning."""
-        changes = {
-            "epochs": self.epochs,
-            "tasks": self.tasks,
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "sid_learning_rate": None,
-            "method": "sid-rows",
-            "train_text_rows": False,
-            "schedule": "mixed",
-            "distill": DistillConfig(),
-            "augment": AugmentConfig(),
-            "label_smoothing": 0.0,
-            "layer_decay": 1.0,
-            "dropout": 0.0,
-            "weight_decay": 0.0,
-            "evals_per_epoch": 1,
-            "patience": None,
-        }
-        return finetune.model_copy(update=changes)
+        return finetune.plainly(
+            epochs=self.epochs,
+            tasks=self.tasks,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            method="sid-rows",
+            train_text_rows=False,
+            schedule="mixed",
+            layer_decay=1.0,
+            evals_per_epoch=1,
+        )

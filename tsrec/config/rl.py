@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tsrec.config.finetune import AugmentConfig, DistillConfig, FinetuneConfig, TaskWeights
+from tsrec.config.finetune import FinetuneConfig, TaskWeights
 from tsrec.config.section import Section
 
 _REPORTS = 20  # times that a run logs its reward, and leaves a checkpoint
@@ -36,18 +36,10 @@ class RlSettings(Section):
     def recipe(self) -> FinetuneConfig:
         """The same as a training: of histories alone, to its end, without any noise; all else as in fine-tuning."""
         own = self.own
-        changes = {
-            "epochs": own.epochs,
-            "tasks": TaskWeights(),
-            "batch_size": own.batch_size,
-            "learning_rate": own.learning_rate,
-            "sid_learning_rate": None,
-            "distill": DistillConfig(),
-            "augment": AugmentConfig(),
-            "label_smoothing": 0.0,
-            "dropout": 0.0,
-            "weight_decay": 0.0,
-            "evals_per_epoch": max(1, round(_REPORTS / own.epochs)),
-            "patience": None,
-        }
-        return self.finetune.model_copy(update=changes)
+        return self.finetune.plainly(
+            epochs=own.epochs,
+            tasks=TaskWeights(),
+            batch_size=own.batch_size,
+            learning_rate=own.learning_rate,
+            evals_per_epoch=max(1, round(_REPORTS / own.epochs)),
+        )

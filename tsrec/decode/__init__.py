@@ -2,6 +2,6 @@
 
 from tsrec.decode.beam import Beams, BeamSearch
 from tsrec.decode.trie import Trie
-from tsrec.decode.writer import ExportedModel, SidWriter
+from tsrec.decode.writer import ExportedModel, SidWriter, cached_hidden
 
-__all__ = ["BeamSearch", "Beams", "ExportedModel", "SidWriter", "Trie"]
+__all__ = ["BeamSearch", "Beams", "ExportedModel", "SidWriter", "Trie", "cached_hidden"]

@@ -1,6 +1,6 @@
 """What a beam search asks of a model, and how a plain causal LM of transformers answers. Knows nothing of tries."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -26,6 +26,22 @@ class SidWriter(Protocol):
     def level_logits(self, hidden: Tensor, level: int) -> Tensor:
         """Logits (U, B, codes of the level) of hidden states (U, B, D), float32."""
         ...
+
+
+def cached_hidden(
+    decoder: Any,
+    positions: Tensor,
+    mask: Tensor,
+    cache: DynamicCache,
+    autocast: torch.dtype | None,
+    **tokens: Tensor,
+) -> Tensor:
+    """What `SidWriter.hidden` gives, of a decoder of transformers; `tokens` are its `input_ids` or `inputs_embeds`."""
+    with torch.autocast(positions.device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
+        states: Tensor = decoder(
+            position_ids=positions, attention_mask=mask[:, None], past_key_values=cache, use_cache=True, **tokens
+        ).last_hidden_state
+    return states
 
 
 class ExportedModel:
@@ -63,16 +79,7 @@ class ExportedModel:
 
     def hidden(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
         """See `SidWriter`."""
-        enabled = self._autocast is not None
-        with torch.autocast(self.device.type, dtype=self._autocast or torch.bfloat16, enabled=enabled):
-            states: Tensor = self._decoder(
-                input_ids=ids,
-                position_ids=positions,
-                attention_mask=mask[:, None],
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-        return states
+        return cached_hidden(self._decoder, positions, mask, cache, self._autocast, input_ids=ids)
 
     def level_logits(self, hidden: Tensor, level: int) -> Tensor:
         """See `SidWriter`."""

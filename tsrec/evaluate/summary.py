@@ -50,12 +50,14 @@ def headline(differences: pd.DataFrame) -> str:
     mine = rows[rows[C.METHOD].isin((LLM, LLMS)) & (rows[C.METRIC] == "ndcg")].set_index(C.METHOD)
     if mine.empty:
         return "What the LLM adds to the fusion was not measured on these targets."
-    several = LLMS in mine.index
-    row = mine.loc[LLMS if several else LLM]
-    shown = ("add to" if several else "adds to") if row[C.VALUE] > 0 else ("take from" if several else "takes from")
+    method, who, gives, takes = (LLM, "The LLM", "adds to", "takes from")
+    if LLMS in mine.index:
+        method, who, gives, takes = (LLMS, "The LLMs together", "add to", "take from")
+    row = mine.loc[method]
+    shown = gives if row[C.VALUE] > 0 else takes
     proof = "" if row[C.P] < 0.05 else ", which these users do not tell from nothing"
     return (
-        f"The {'LLMs together' if several else 'LLM'} {shown} the fusion {abs(row[C.VALUE]):.4f} NDCG@{row[C.K]} "
+        f"{who} {shown} the fusion {abs(row[C.VALUE]):.4f} NDCG@{row[C.K]} "
         f"[{row[C.CI_LOW]:+.4f}, {row[C.CI_HIGH]:+.4f}], p = {row[C.P]:.3g}{proof}."
     )
 

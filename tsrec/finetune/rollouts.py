@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from tsrec.causal_lm import max_tokens
-from tsrec.decode import BeamSearch, Trie
+from tsrec.decode import BeamSearch, Trie, cached_hidden
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.rewards import advantages, rewards
 from tsrec.histories import Histories
@@ -195,16 +195,8 @@ class _Writer:
 
     def hidden(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
         """See `SidWriter`."""
-        enabled = self._autocast is not None
-        with torch.autocast(self.device.type, dtype=self._autocast or torch.bfloat16, enabled=enabled):
-            states: Tensor = self._model.decoder(
-                inputs_embeds=self._model.embed(ids),
-                position_ids=positions,
-                attention_mask=mask[:, None],
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-        return states
+        decoder, autocast = self._model.decoder, self._autocast
+        return cached_hidden(decoder, positions, mask, cache, autocast, inputs_embeds=self._model.embed(ids))
 
     def level_logits(self, hidden: Tensor, level: int) -> Tensor:
         """See `SidWriter`."""

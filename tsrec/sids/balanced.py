@@ -52,17 +52,19 @@ def balanced_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
     latents = residuals = transform.encode(vectors)
     codebooks: list[np.ndarray] = []
     codes = np.empty((len(vectors), 0), dtype=np.int64)
+    errors: list[float] = []
     for level in progress(range(transform.n_prices), desc="quantizing", unit="level"):
         n_codes = codes_of_level(level, codes, config)
         book = np.zeros((n_codes, latents.shape[1]), dtype=np.float32)
         centroids, prices = _balanced(transform.decode(residuals), n_codes, config.seed + level)
         book[:, : transform.n_dimensions] = centroids
         book[:, transform.n_dimensions + level] = np.sqrt(prices)
+        nearest, error = quantize(residuals, [book], transform.n_prices)
+        last, residuals = residuals, residuals - book[nearest[:, 0]]
         codebooks.append(book)
-        codes, errors = quantize(latents, codebooks, transform.n_prices)
-        last, residuals = residuals, residuals - book[codes[:, level]]
-    means = without_rounding(errors.mean(axis=0, dtype=np.float64).tolist(), latents)
-    return Quantization(codes, codebooks, last, means, transform)
+        codes = np.hstack([codes, nearest])
+        errors.append(float(error.mean(dtype=np.float64)))
+    return Quantization(codes, codebooks, last, without_rounding(errors, latents), transform)
 
 
 def load(path: Path, config: SidsConfig) -> Priced:
