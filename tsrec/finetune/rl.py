@@ -16,7 +16,7 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import FinetuneConfig, RlSettings
 from tsrec.errors import DataError, TrainingError
-from tsrec.finetune.export_check import check_export
+from tsrec.finetune.exporting import write_trained
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.preparing import recipe_of
 from tsrec.finetune.rollouts import MEASURES, Policy, Targets
@@ -64,14 +64,7 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     out.count(n_train_targets=len(targets), **_learned(log, settings, len(order)))
     model.to("cpu")
     prompts = [torch.from_numpy(order[place].input_ids) for place in range(min(_PROMPTS_COMPARED, len(order)))]
-    logits = [model.logits(prompt) for prompt in prompts]
-    model.export(out.directory("model"), tokenizer)
-    out.write_table("training_log", log)
-    out.count(
-        precision=str(precision).removeprefix("torch."),
-        device=str(device),
-        export_difference=check_export(out.directory("model"), prompts, logits, space),
-    )
+    write_trained(model, tokenizer, log, prompts, config, out)
 
 
 def _targets(config: FinetuneConfig, parents: Parents, item_tokens: np.ndarray, opening: int) -> Targets:

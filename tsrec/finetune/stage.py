@@ -7,12 +7,11 @@ from transformers import AutoModelForCausalLM
 from tsrec.columns import Columns as C
 from tsrec.config import Config, ContinuedFinetune, FinetuneConfig
 from tsrec.finetune.continuing import newly_used, trained_rows
-from tsrec.finetune.export_check import check_export
+from tsrec.finetune.exporting import write_trained
 from tsrec.finetune.neighbours import source_of
 from tsrec.finetune.preparing import fit, prepare
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter, base_role
-from tsrec.training import resolve_device, resolve_precision
 
 _PROMPT_TOKENS = 64  # of each prompt that the export is compared on
 
@@ -35,17 +34,8 @@ def run(settings: FinetuneConfig | ContinuedFinetune, parents: Parents, out: Art
         sid_rows = torch.where(torch.from_numpy(first_used)[:, None], sid_rows, known)
         out.count(n_tokens_first_used=int(first_used.sum()))
     model, log = fit(config, prepared, language_model, sid_rows, out)
-    device = resolve_device(config.device)
     prompts = [torch.from_numpy(example.input_ids[:_PROMPT_TOKENS]) for example in examples.some()]
-    logits = [model.logits(prompt) for prompt in prompts]
-    model.export(out.directory("model"), tokenizer)
-    difference = check_export(out.directory("model"), prompts, logits, space)
-    out.write_table("training_log", log)
-    out.count(
-        precision=str(resolve_precision(config.precision, device)).removeprefix("torch."),
-        device=str(device),
-        export_difference=difference,
-    )
+    write_trained(model, tokenizer, log, prompts, config, out)
 
 
 def _parents(config: Config) -> tuple[str, ...]:

@@ -1,0 +1,43 @@
+"""What a stage that trains the LLM leaves: the model as decoding reads it, compared with the one that was trained."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from tsrec.config import FinetuneConfig
+from tsrec.finetune.export_check import check_export
+from tsrec.finetune.model import SidModel
+from tsrec.store import ArtifactWriter
+from tsrec.training import resolve_device, resolve_precision
+
+
+def write_trained(
+    model: SidModel,
+    tokenizer: PreTrainedTokenizerBase,
+    log: pd.DataFrame,
+    prompts: Sequence[Tensor],
+    config: FinetuneConfig,
+    out: ArtifactWriter,
+) -> None:
+    """Write `model/` and `training_log`, and count device, precision and how far the export is from `model`.
+
+    Args:
+        model: as it was trained, on the processor.
+        prompts: token ids, (T,) each, that both are compared on.
+        config: how it was trained.
+
+    Raises:
+        TrainingError, ArtifactError: as `check_export`.
+    """
+    logits = [model.logits(prompt) for prompt in prompts]
+    model.export(out.directory("model"), tokenizer)
+    difference = check_export(out.directory("model"), prompts, logits, model.space)
+    out.write_table("training_log", log)
+    device = resolve_device(config.device)
+    out.count(
+        precision=str(resolve_precision(config.precision, device)).removeprefix("torch."),
+        device=str(device),
+        export_difference=difference,
+    )
