@@ -23,6 +23,7 @@ from tsrec.recommenders.member import Catalogue, FitInputs, Member
 from tsrec.recommenders.members import MEMBERS
 from tsrec.recommenders.ranking import Filter, fill
 from tsrec.sid import SidSpace
+from tsrec.sid_tokens import HistoryTokens, sid_token_ids
 
 LLM = "tsrec"
 
@@ -63,7 +64,8 @@ def llm(catalogue: Catalogue) -> Member:
     config = LlamaConfig(vocab_size=10 + space.n_tokens, num_key_value_heads=2, tie_word_embeddings=True, **shape)
     config._attn_implementation = "sdpa"
     model = LlamaForCausalLM(config).eval()
-    return Llm(model, space, codes, catalogue, first_sid_id=10, opening_id=1, config=DecodeConfig(beams=50))
+    tokens = HistoryTokens(1, sid_token_ids(10, space, codes))
+    return Llm(model, space, codes, catalogue, first_sid_id=10, tokens=tokens, config=DecodeConfig(beams=50))
 
 
 def measure(name: str, arguments: argparse.Namespace, results: "multiprocessing.SimpleQueue[str]") -> None:

@@ -1,9 +1,10 @@
-"""SIDs among a tokenizer's tokens: which ids they have, and the tokens that open and close a sequence.
+"""SIDs among a tokenizer's tokens: which ids they have, how a history is written, what opens and closes a sequence.
 
 Training writes these ids, decoding reads them: both ask here, so that they cannot disagree.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -66,6 +67,24 @@ def first_sid_id(tokenizer: PreTrainedTokenizerBase, space: SidSpace, place: obj
 def sid_token_ids(first: int, space: SidSpace, codes: np.ndarray) -> np.ndarray:
     """Token ids (N, L) int64 of SIDs (N, L); `first` is the id of SID token 0."""
     return first + np.array(space.offsets) + codes.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class HistoryTokens:
+    """How items are written one after another: `opening` is the id that a sequence opens with, `sids` (n_items, L)
+    int64 are the token ids of every item's SID."""
+
+    opening: int
+    sids: np.ndarray
+
+    @property
+    def n_levels(self) -> int:
+        """Tokens of a SID."""
+        return int(self.sids.shape[1])
+
+    def prompt(self, items: np.ndarray) -> np.ndarray:
+        """(T,) int64: the sequence after which the item that follows `items` (H,) is written."""
+        return np.concatenate([[self.opening], self.sids[items].ravel()]).astype(np.int64)
 
 
 def opening_token(tokenizer: PreTrainedTokenizerBase) -> int:

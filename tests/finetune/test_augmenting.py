@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.finetune.stage_run import N_ITEMS, config, parents
-from tests.finetune.test_sequences import BOS, ITEM_TOKENS, N_LEVELS, histories_of, learned_by
+from tests.finetune.test_sequences import BOS, N_LEVELS, TOKENS, histories_of, learned_by
 from tsrec.columns import Split
 from tsrec.config import AugmentConfig, Config, FinetuneConfig, canonical
 from tsrec.finetune import STAGE
@@ -23,7 +23,7 @@ windows = st.integers(2, 8).flatmap(lambda items: st.tuples(st.just(items), st.i
 
 def _plain(lengths: list[int], window: tuple[int, int]) -> HistoryExamples:
     histories = histories_of([[Split.TRAIN] * length for length in lengths])
-    return HistoryExamples(histories, ITEM_TOKENS, Split.TRAIN, *window, BOS, task=0)
+    return HistoryExamples(histories, TOKENS, Split.TRAIN, *window, task=0)
 
 
 def _items(path: list[int]) -> list[int]:

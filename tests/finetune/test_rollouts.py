@@ -17,7 +17,7 @@ from tsrec.finetune.rewards import advantages
 from tsrec.finetune.rollouts import Groups, Policy, Targets, branched
 from tsrec.histories import build_histories
 from tsrec.sid import SidSpace
-from tsrec.sid_tokens import sid_token_ids
+from tsrec.sid_tokens import HistoryTokens, sid_token_ids
 from tsrec.training import IGNORED, pack
 
 SPACE = SidSpace((3, 4, 5))
@@ -48,7 +48,7 @@ def _targets(n_text: int) -> Targets:
     frame = pd.DataFrame(rows, columns=[C.USER, C.ITEM, C.TIMESTAMP, C.POSITION, C.SPLIT])
     histories = build_histories(frame, pd.Series([f"i{item:02}" for item in range(40)]))
     events = histories.target_events(Split.TRAIN)
-    return Targets(histories, events, sid_token_ids(n_text, SPACE, CODES), OPENING, max_items=4)
+    return Targets(histories, events, HistoryTokens(OPENING, sid_token_ids(n_text, SPACE, CODES)), max_items=4)
 
 
 def _batch(policy: Policy) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.finetune.sequences import HistoryExamples, windows
 from tsrec.histories import Histories, build_histories
+from tsrec.sid_tokens import HistoryTokens
 from tsrec.training import IGNORED, Example
 
 BOS = 7
@@ -16,6 +17,7 @@ N_LEVELS = 3
 N_ITEMS = 60
 # Every token of every item is another one, so that a label names item and level.
 ITEM_TOKENS = 1000 + np.arange(N_ITEMS * N_LEVELS).reshape(N_ITEMS, N_LEVELS)
+TOKENS = HistoryTokens(BOS, ITEM_TOKENS)
 
 users_splits = st.lists(st.lists(st.sampled_from(list(Split)), min_size=1, max_size=N_ITEMS), min_size=1, max_size=4)
 window_sizes = st.integers(2, 12).flatmap(lambda items: st.tuples(st.just(items), st.integers(0, items - 1)))
@@ -32,7 +34,7 @@ def histories_of(users: list[list[Split]]) -> Histories:
 
 
 def _examples(histories: Histories, split: Split, items: int, context: int) -> list[Example]:
-    return list(HistoryExamples(histories, ITEM_TOKENS, split, items, context, BOS, task=0))
+    return list(HistoryExamples(histories, TOKENS, split, items, context, task=0))
 
 
 @settings(deadline=None)
@@ -95,7 +97,8 @@ def test_what_is_shown_and_what_is_learned_may_be_two_items(data: st.DataObject)
     shown, targets = (np.array(data.draw(numbers)) for _ in range(2))
     learned = np.array([False, *data.draw(st.lists(st.booleans(), min_size=n_events - 1, max_size=n_events - 1))])
     tokens = ITEM_TOKENS[:, :n_levels]
-    plain = HistoryExamples(histories_of([[Split.TRAIN] * 2]), tokens, Split.TRAIN, 9, 0, BOS, task=0)
+    written = HistoryTokens(BOS, tokens)
+    plain = HistoryExamples(histories_of([[Split.TRAIN] * 2]), written, Split.TRAIN, 9, 0, task=0)
     example = plain.written(shown, targets, learned, tasks=np.arange(n_events))
     wanted = []
     for event in np.flatnonzero(learned):

@@ -8,6 +8,7 @@ from tsrec.recommenders.llm import Llm
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter
 from tsrec.sid import SidSpace
+from tsrec.sid_tokens import HistoryTokens, sid_token_ids
 
 SPACE = SidSpace((4, 5, 6))
 N_ITEMS = 60
@@ -22,7 +23,8 @@ def _llm(**settings: object) -> Llm:
     model = random_model(SPACE, 0)
     model.set_attn_implementation("sdpa")
     config = DecodeConfig.model_validate({"beams": 8, "max_history": 6, "device": "cpu", **settings})
-    return Llm(model, SPACE, codes, catalogue, first_sid_id=N_TEXT, opening_id=0, config=config)
+    tokens = HistoryTokens(0, sid_token_ids(N_TEXT, SPACE, codes))
+    return Llm(model, SPACE, codes, catalogue, first_sid_id=N_TEXT, tokens=tokens, config=config)
 
 
 def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:

@@ -19,7 +19,7 @@ from tsrec.finetune.texts import cut_texts
 from tsrec.finetune.varying import VaryingHistories
 from tsrec.histories import Histories, build_histories
 from tsrec.sid import SidSpace, format_sid
-from tsrec.sid_tokens import opening_token, sid_token_ids
+from tsrec.sid_tokens import HistoryTokens, opening_token, sid_token_ids
 from tsrec.stage import Parents
 from tsrec.training import Example, Examples, Mixture, Varying
 
@@ -64,14 +64,13 @@ def build_examples(
         parents["ingest"].frame("interactions"), parents["ingest"].frame("items", [C.ITEM])[C.ITEM]
     )
     codes = parents["sids"].matrix("item_sids", C.CODES)
-    item_tokens = sid_token_ids(first_sid, space, codes)  # (n_items, L)
+    tokens = HistoryTokens(opening_token(tokenizer), sid_token_ids(first_sid, space, codes))
     data = _task_data(config, parents, histories, codes, tokenizer) if config.tasks.with_text() else None
     texts = _text_tasks(config, data, tokenizer)
-    opening, task = opening_token(tokenizer), TASK_NAMES.index(HISTORY_TASK)
-    window, overlap = config.window_items, config.window_overlap
+    task, window, overlap = TASK_NAMES.index(HISTORY_TASK), config.window_items, config.window_overlap
     chosen = None if replay is None else choose(parents, histories, data, replay, config.seed)
     among = chosen.events if chosen else None
-    packed = HistoryExamples(histories, item_tokens, Split.TRAIN, window, overlap, opening, task, among)
+    packed = HistoryExamples(histories, tokens, Split.TRAIN, window, overlap, task, among)
     seen_as: Examples | Varying = packed
     if config.distill.share or config.augment.is_on():
         soft = SoftTargets.read(parents["soft_targets"], histories) if config.distill.share else None
@@ -86,7 +85,7 @@ def build_examples(
     if not len(mixture):
         raise DataError("nothing to train on: no user has two train events, or every weight in finetune.tasks is 0")
     # On valid the prompt is as long as in evaluation: all context that a window holds.
-    valid = HistoryExamples(histories, item_tokens, Split.VALID, window, window - 1, opening, task)
+    valid = HistoryExamples(histories, tokens, Split.VALID, window, window - 1, task)
     drawn = np.random.default_rng([config.seed, _VALID_STREAM]).permutation(len(valid))[: config.max_valid_histories]
     cut = {f"n_texts_cut_{mine.task.name}": int(mine.is_cut.sum()) for mine in texts}
     return RunExamples(

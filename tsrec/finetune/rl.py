@@ -22,7 +22,7 @@ from tsrec.finetune.preparing import recipe_of
 from tsrec.finetune.rollouts import MEASURES, Policy, Targets
 from tsrec.histories import build_histories
 from tsrec.sid import SidSpace
-from tsrec.sid_tokens import first_sid_id, opening_token, sid_token_ids
+from tsrec.sid_tokens import HistoryTokens, first_sid_id, opening_token, sid_token_ids
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 from tsrec.training import Mixture, resolve_device, resolve_precision, train
@@ -45,7 +45,7 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
     codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)
     first = first_sid_id(tokenizer, space, folder)
-    targets = _targets(config, parents, sid_token_ids(first, space, codes), opening_token(tokenizer))
+    targets = _targets(config, parents, HistoryTokens(opening_token(tokenizer), sid_token_ids(first, space, codes)))
     order = Mixture({0: (targets, 1.0)}, config.epochs, config.seed)
     device = resolve_device(config.device)
     model = _load(folder, space, first, config).to(device)
@@ -67,14 +67,14 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     write_trained(model, tokenizer, log, prompts, config, out)
 
 
-def _targets(config: FinetuneConfig, parents: Parents, item_tokens: np.ndarray, opening: int) -> Targets:
+def _targets(config: FinetuneConfig, parents: Parents, tokens: HistoryTokens) -> Targets:
     histories = build_histories(
         parents["ingest"].frame("interactions"), parents["ingest"].frame("items", [C.ITEM])[C.ITEM]
     )
     events = histories.target_events(Split.TRAIN)
     if not len(events):
         raise DataError("rl: nothing to learn from: no user has two train events; set rl.epochs=0")
-    return Targets(histories, events, item_tokens, opening, config.window_items)
+    return Targets(histories, events, tokens, config.window_items)
 
 
 def _load(folder: Path, space: SidSpace, first: int, config: FinetuneConfig) -> SidModel:

@@ -22,7 +22,7 @@ from tsrec.decode import BeamSearch, Trie, cached_hidden
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.rewards import advantages, rewards
 from tsrec.histories import Histories
-from tsrec.sid_tokens import sid_token_ids
+from tsrec.sid_tokens import HistoryTokens, sid_token_ids
 from tsrec.training import IGNORED, SAME_PLACE, Example, pack
 
 MEASURES = ("reward", "hit", "kl")  # what the training log holds in place of tasks
@@ -35,16 +35,12 @@ class Targets:
     Args:
         histories: of all users.
         events: (T,) the rows of the targets.
-        item_tokens: (n_items, L) int64, the token ids of every item's SID.
-        opening: id of the token that opens a sequence.
+        tokens: how items are written.
         max_items: items of history, the last ones.
     """
 
-    def __init__(
-        self, histories: Histories, events: np.ndarray, item_tokens: np.ndarray, opening: int, max_items: int
-    ) -> None:
-        self._histories, self._events, self._max_items = histories, events, max_items
-        self._item_tokens, self._opening = item_tokens, opening
+    def __init__(self, histories: Histories, events: np.ndarray, tokens: HistoryTokens, max_items: int) -> None:
+        self._histories, self._events, self._tokens, self._max_items = histories, events, tokens, max_items
 
     def __len__(self) -> int:
         """Number of targets."""
@@ -54,10 +50,10 @@ class Targets:
         """The target `index`."""
         event = int(self._events[index])
         past = self._histories.history_of(event, self._max_items)
-        tokens = self._item_tokens[[*past, self._histories.items[event]]]  # (H + 1, L)
-        ids = np.concatenate([[self._opening], tokens.ravel()[:-1]]).astype(np.int64)
+        target = self._tokens.sids[self._histories.items[event]]  # (L,)
+        ids = np.concatenate([self._tokens.prompt(past), target[:-1]])
         labels = np.full(len(ids), IGNORED, dtype=np.int64)
-        labels[-tokens.shape[1] :] = tokens[-1]
+        labels[-len(target) :] = target
         return Example(ids, labels, task=0)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from tsrec.columns import Split
 from tsrec.histories import Histories
+from tsrec.sid_tokens import HistoryTokens
 from tsrec.training import IGNORED, Example
 
 
@@ -55,9 +56,8 @@ class HistoryExamples:
     """All users' histories as examples with a loss on the targets of `split`, each made when it is asked for.
 
     Args:
-        item_tokens: (n_items, L) int64, the token ids of every item's SID.
+        tokens: how items are written.
         window_items, context_items: see `windows`.
-        opening: id of the token that opens a sequence.
         task: index of the task.
         among: (E,) bool, the events that may be learned; None: all.
     """
@@ -65,15 +65,14 @@ class HistoryExamples:
     def __init__(
         self,
         histories: Histories,
-        item_tokens: np.ndarray,
+        tokens: HistoryTokens,
         split: Split,
         window_items: int,
         context_items: int,
-        opening: int,
         task: int,
         among: np.ndarray | None = None,
     ) -> None:
-        self.items, self._item_tokens, self._opening, self._task = histories.items, item_tokens, opening, task
+        self.items, self._tokens, self._task = histories.items, tokens, task
         self._wanted = np.zeros(len(histories.items), dtype=bool)
         self._wanted[histories.target_events(split)] = True
         if among is not None:
@@ -109,9 +108,8 @@ class HistoryExamples:
 
         `tasks` (H,) are those that the losses count for; None: the histories' own.
         """
-        tokens, wanted = self._item_tokens[shown], self._item_tokens[targets]  # (H, L)
-        n_levels = tokens.shape[1]
-        ids = np.concatenate([[self._opening], tokens.ravel()[:-1]]).astype(np.int64)  # the last one predicts nothing
+        wanted, n_levels = self._tokens.sids[targets], self._tokens.n_levels  # (H, L)
+        ids = self._tokens.prompt(shown)[:-1]  # the last one predicts nothing
         labels = np.where(learned[:, None], wanted, IGNORED).astype(np.int64)
         task = self._task if tasks is None else np.repeat(tasks, n_levels)
         leaving = np.flatnonzero(learned & (shown != targets))

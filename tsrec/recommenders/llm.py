@@ -15,7 +15,7 @@ from tsrec.devices import resolve_device, resolve_precision
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
 from tsrec.sid import SidSpace
-from tsrec.sid_tokens import first_sid_id, opening_token, sid_token_ids
+from tsrec.sid_tokens import HistoryTokens, first_sid_id, opening_token, sid_token_ids
 from tsrec.store import Artifact
 
 
@@ -31,14 +31,14 @@ class _Beams:
 
 @dataclass
 class Llm:
-    """A trained model over a catalogue; `codes` (N, L) are the items' SIDs."""
+    """A trained model over a catalogue; `codes` (N, L) are the items' SIDs, `tokens` how it writes them."""
 
     model: PreTrainedModel
     space: SidSpace
     codes: np.ndarray
     catalogue: Catalogue
     first_sid_id: int
-    opening_id: int
+    tokens: HistoryTokens
     config: DecodeConfig
     _made: tuple[bytes, _Beams] | None = field(default=None, init=False)
 
@@ -50,10 +50,7 @@ class Llm:
         beams = self._beams_over(allow.allowed)
         if not len(beams.numbers):
             return empty(len(pasts), k)
-        item_tokens = sid_token_ids(self.first_sid_id, self.space, self.codes)
-        prompts = [
-            np.concatenate([[self.opening_id], item_tokens[past[-self.config.max_history :]].ravel()]) for past in pasts
-        ]
+        prompts = [self.tokens.prompt(past[-self.config.max_history :]) for past in pasts]
         blocked = None
         if allow.blocked is not None:
             placed = [beams.place[np.asarray(taken, dtype=np.int64)] for taken in allow.blocked]
@@ -87,13 +84,14 @@ def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: De
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     space = SidSpace(tuple(sids.json("sid_space")["sizes"]))
+    codes, first = sids.matrix("item_sids", C.CODES).astype(np.int64), first_sid_id(tokenizer, space, folder)
     return Llm(
         model=model.to(resolve_device(config.device)).eval(),
         space=space,
-        codes=sids.matrix("item_sids", C.CODES).astype(np.int64),
+        codes=codes,
         catalogue=catalogue,
-        first_sid_id=first_sid_id(tokenizer, space, folder),
-        opening_id=opening_token(tokenizer),
+        first_sid_id=first,
+        tokens=HistoryTokens(opening_token(tokenizer), sid_token_ids(first, space, codes)),
         config=config,
     )
 
