@@ -9,6 +9,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from tsrec.errors import ArtifactError, ConfigError
 from tsrec.sid import SidSpace
 from tsrec.sid_tokens import (
+    SEPARATOR,
+    HistoryTokens,
     add_sid_tokens,
     closing_token,
     first_sid_id,
@@ -34,11 +36,14 @@ def test_what_is_written_is_read_again(tokenizer: PreTrainedTokenizerBase, tmp_p
     assert again.convert_ids_to_tokens(ids.ravel().tolist()) == ["<a_2>", "<b_1>", "<a_0>", "<b_0>"]
 
 
-def test_what_was_appended_can_be_taken_off_again(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+@pytest.mark.parametrize("separator", [False, True])
+def test_what_was_appended_can_be_taken_off_again(
+    separator: bool, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
     text = "<a_0><b_1> steel screws </s>"
     before, ids = tokenizer.get_vocab(), tokenizer(text).input_ids
     assert without_sid_tokens(tokenizer) is tokenizer
-    add_sid_tokens(tokenizer, SPACE)
+    add_sid_tokens(tokenizer, SPACE, separator)
     assert tokenizer(text).input_ids != ids
     tokenizer.save_pretrained(tmp_path)
     for extended in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
@@ -48,10 +53,25 @@ def test_what_was_appended_can_be_taken_off_again(tokenizer: PreTrainedTokenizer
         assert add_sid_tokens(cut, SidSpace((2, 5))) == len(before)  # another catalogue's, from the same place
 
 
-def test_a_tokenizer_that_holds_sid_tokens_is_no_backbone(tokenizer: PreTrainedTokenizerBase) -> None:
-    tokenizer.add_tokens(["<b_0>"], special_tokens=True)
+@pytest.mark.parametrize("held", ["<b_0>", SEPARATOR])
+def test_a_tokenizer_that_holds_sid_tokens_is_no_backbone(tokenizer: PreTrainedTokenizerBase, held: str) -> None:
+    tokenizer.add_tokens([held], special_tokens=True)
     with pytest.raises(ArtifactError, match="already holds SID tokens"):
-        add_sid_tokens(tokenizer, SPACE)
+        add_sid_tokens(tokenizer, SPACE, separator=True)
+
+
+@pytest.mark.parametrize("separator", [False, True])
+def test_a_history_is_written_as_the_tokenizer_has_it(
+    separator: bool, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    first = add_sid_tokens(tokenizer, SPACE, separator)
+    tokenizer.save_pretrained(tmp_path)
+    tokens = HistoryTokens.of(AutoTokenizer.from_pretrained(tmp_path), SPACE, first, np.array([[2, 1], [0, 0]]))
+    between = [SEPARATOR] if separator else []
+    written = tokenizer.convert_ids_to_tokens(tokens.prompt(np.array([1, 0, 1])).tolist())
+    item = [["<a_0>", "<b_0>", *between], ["<a_2>", "<b_1>", *between]]
+    assert written == [tokenizer.bos_token, *item[0], *item[1], *item[0]]
+    assert tokens.prompt(np.array([], dtype=np.int64)).tolist() == [tokenizer.bos_token_id]
 
 
 @pytest.mark.parametrize("held", [[], ["<a_0>"], ["<b_0>", "<a_0>", "<a_1>", "<a_2>", "<b_1>"]])

@@ -40,6 +40,7 @@ def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
         C.TOKEN: tokens,
         C.KEYWORDS: [["wood", "glue"]] * len(tokens),
         "description": [None, *["gloves for cleaning"] * (len(tokens) - 1)],
+        C.N_ITEMS: [1] * len(tokens),
     }
     embeddings = pa.array(random.normal(0, 0.1, (len(tokens), 32)).tolist(), pa.list_(pa.float32()))
 

@@ -105,7 +105,8 @@ def newly_used(parents: Parents) -> np.ndarray:
 
 
 def trained_rows(parents: Parents, model: PreTrainedModel, folder: Path, space: SidSpace, n_text: int) -> torch.Tensor:
-    """(n_tokens, D) float32: the SID rows of the base's trained `model`, which lies in `folder`.
+    """(n_tokens, D) float32: the SID rows of the base's trained `model`, which lies in `folder`; one more where it was
+    trained with a separator.
 
     Raises:
         ArtifactError: its vocabulary is another than this run's.
@@ -117,7 +118,7 @@ def trained_rows(parents: Parents, model: PreTrainedModel, folder: Path, space: 
             "give `tsrec run`, which starts anew"
         )
     embedding: Any = model.get_input_embeddings()
-    rows: torch.Tensor = embedding.weight.detach()[n_text : n_text + space.n_tokens].clone().float()
+    rows: torch.Tensor = embedding.weight.detach()[n_text:].clone().float()
     return rows
 
 

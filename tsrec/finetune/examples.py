@@ -19,7 +19,7 @@ from tsrec.finetune.texts import cut_texts
 from tsrec.finetune.varying import VaryingHistories
 from tsrec.histories import Histories, build_histories
 from tsrec.sid import SidSpace, format_sid
-from tsrec.sid_tokens import HistoryTokens, opening_token, sid_token_ids
+from tsrec.sid_tokens import HistoryTokens
 from tsrec.stage import Parents
 from tsrec.training import Example, Examples, Mixture, Varying
 
@@ -53,7 +53,7 @@ def build_examples(
     """Prepare every task of the mix and draw what the run sees.
 
     Args:
-        tokenizer: with the SID tokens of `space`, of which token 0 has the id `first_sid`.
+        tokenizer: with the SID tokens of `space`, of which token 0 has the id `first_sid`, and a separator or none.
         replay: where training goes on from a base: the share of what the base was trained on that is seen again, beside
             all that is new; None: everything is seen.
 
@@ -64,7 +64,7 @@ def build_examples(
         parents["ingest"].frame("interactions"), parents["ingest"].frame("items", [C.ITEM])[C.ITEM]
     )
     codes = parents["sids"].matrix("item_sids", C.CODES)
-    tokens = HistoryTokens(opening_token(tokenizer), sid_token_ids(first_sid, space, codes))
+    tokens = HistoryTokens.of(tokenizer, space, first_sid, codes)
     data = _task_data(config, parents, histories, codes, tokenizer) if config.tasks.with_text() else None
     texts = _text_tasks(config, data, tokenizer)
     task, window, overlap = TASK_NAMES.index(HISTORY_TASK), config.window_items, config.window_overlap
@@ -91,7 +91,7 @@ def build_examples(
     return RunExamples(
         train=mixture,
         valid=[valid[int(index)] for index in np.sort(drawn)],
-        longest=max([(window + 1) * space.n_levels, *(mine.longest() for mine in texts)]),
+        longest=max([(window + 1) * tokens.per_item, *(mine.longest() for mine in texts)]),
         counts={
             "n_train_examples": len(mixture),
             "n_valid_examples": len(drawn),

@@ -25,11 +25,11 @@ _TEXT_LABELS_AT_ONCE = 512  # logits over a whole vocabulary: 512 x 150,000 floa
 
 
 class SidModel(nn.Module):
-    """A causal LM extended by SID tokens: token id `n_text + i` is SID token i in flat order.
+    """A causal LM extended by SID tokens: token id `n_text + i` is SID token i in flat order; a separator may follow.
 
     Args:
         language_model: the pretrained causal LM; it is taken over, not copied.
-        sid_rows: (n_sid, D) float32, where the SID tokens' rows start.
+        sid_rows: (n_sid, D) float32, where the rows of SID tokens, and of the separator if there is one, start.
         space: the codes of every level.
         n_text: pretrained tokens that are kept, the length of the tokenizer; surplus padding rows are cut.
         n_tasks: number of tasks that losses are reported for.
@@ -125,7 +125,7 @@ class SidModel(nn.Module):
         if merge is not None:  # LoRA: merges in place, into the very layers of the language model
             merge()
         language_model = self._shell[0]
-        language_model.resize_token_embeddings(self.n_text + self.space.n_tokens, mean_resizing=False)
+        language_model.resize_token_embeddings(self.n_text + len(self.sid_rows), mean_resizing=False)
         with torch.no_grad():
             head = language_model.get_output_embeddings()
             for ends in (language_model.get_input_embeddings(), head):

@@ -22,7 +22,7 @@ from tsrec.finetune.preparing import recipe_of
 from tsrec.finetune.rollouts import MEASURES, Policy, Targets
 from tsrec.histories import build_histories
 from tsrec.sid import SidSpace
-from tsrec.sid_tokens import HistoryTokens, first_sid_id, opening_token, sid_token_ids
+from tsrec.sid_tokens import HistoryTokens, first_sid_id
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 from tsrec.training import Mixture, resolve_device, resolve_precision, train
@@ -45,7 +45,7 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
     codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)
     first = first_sid_id(tokenizer, space, folder)
-    targets = _targets(config, parents, HistoryTokens(opening_token(tokenizer), sid_token_ids(first, space, codes)))
+    targets = _targets(config, parents, HistoryTokens.of(tokenizer, space, first, codes))
     order = Mixture({0: (targets, 1.0)}, config.epochs, config.seed)
     device = resolve_device(config.device)
     model = _load(folder, space, first, config).to(device)
@@ -78,10 +78,10 @@ def _targets(config: FinetuneConfig, parents: Parents, tokens: HistoryTokens) ->
 
 
 def _load(folder: Path, space: SidSpace, first: int, config: FinetuneConfig) -> SidModel:
-    """A fine-tuned model as it is trained: its SID rows, from token `first` on, a parameter of their own."""
+    """A fine-tuned model as it is trained: the rows from token `first` on a parameter of their own."""
     language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     embedding: Any = language_model.get_input_embeddings()
-    rows = embedding.weight.detach()[first : first + space.n_tokens].clone()
+    rows = embedding.weight.detach()[first:].clone()
     return SidModel(language_model, rows, space, first, n_tasks=0, config=config)
 
 

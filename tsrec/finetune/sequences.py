@@ -1,4 +1,4 @@
-"""Packed histories: one sequence per user, [BOS] then every item's SID tokens, a loss on every item after the first.
+"""Packed histories: one sequence per user, [BOS] then every item's tokens, a loss on every item after the first.
 
 One row per user instead of one per target: about 28 times fewer tokens for the same targets. Long histories are cut
 into windows that repeat a few items, without loss, as context.
@@ -109,17 +109,20 @@ class HistoryExamples:
         `tasks` (H,) are those that the losses count for; None: the histories' own.
         """
         wanted, n_levels = self._tokens.sids[targets], self._tokens.n_levels  # (H, L)
-        ids = self._tokens.prompt(shown)[:-1]  # the last one predicts nothing
-        labels = np.where(learned[:, None], wanted, IGNORED).astype(np.int64)
-        task = self._task if tasks is None else np.repeat(tasks, n_levels)
+        per_item = self._tokens.per_item
+        n_read = len(shown) * per_item - (per_item - n_levels)  # what follows the last label predicts nothing
+        ids = self._tokens.prompt(shown)[:n_read]
+        labels = np.full((len(shown), per_item), IGNORED, dtype=np.int64)  # nobody asks for a separator
+        labels[learned, :n_levels] = wanted[learned]
+        task = self._task if tasks is None else np.repeat(tasks, per_item)[:n_read]
         leaving = np.flatnonzero(learned & (shown != targets))
         if not len(leaving) or n_levels == 1:
-            return Example(ids, labels.ravel(), task)
+            return Example(ids, labels.ravel()[:n_read], task)
         labels[leaving, 1:] = IGNORED
         n_more = n_levels - 1
         return Example(
             np.concatenate([ids, wanted[leaving, :-1].ravel()]),
-            np.concatenate([labels.ravel(), wanted[leaving, 1:].ravel()]),
+            np.concatenate([labels.ravel()[:n_read], wanted[leaving, 1:].ravel()]),
             task if tasks is None else np.concatenate([task, np.repeat(tasks[leaving], n_more)]),
-            forks=np.concatenate([np.zeros_like(ids), np.repeat(1 + leaving * n_levels, n_more)]),
+            forks=np.concatenate([np.zeros_like(ids), np.repeat(1 + leaving * per_item, n_more)]),
         )

@@ -15,7 +15,7 @@ from tsrec.devices import resolve_device, resolve_precision
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
 from tsrec.sid import SidSpace
-from tsrec.sid_tokens import HistoryTokens, first_sid_id, opening_token, sid_token_ids
+from tsrec.sid_tokens import HistoryTokens, first_sid_id
 from tsrec.store import Artifact
 
 
@@ -91,7 +91,7 @@ def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: De
         codes=codes,
         catalogue=catalogue,
         first_sid_id=first,
-        tokens=HistoryTokens(opening_token(tokenizer), sid_token_ids(first, space, codes)),
+        tokens=HistoryTokens.of(tokenizer, space, first, codes),
         config=config,
     )
 
