@@ -126,3 +126,5 @@ def test_an_export_that_computes_something_else_is_refused(
         TrainingError, match=r"the exported \w+ computes other logits .* choose another backbone\.model"
     ):
         check_export(tmp_path / "export", prompts, logits, SPACE)
+    with pytest.raises(TrainingError, match=r"no numbers; lower rl\.learning_rate"):
+        check_export(tmp_path / "export", prompts, [each * torch.nan for each in logits], SPACE, "rl")

@@ -127,7 +127,9 @@ def test_rl_is_a_stage_whose_model_serves_in_place_of_fine_tunings(
     assert changed == {"rl", "decode", "fuse", "evaluate", "report"}
     built = pipeline.run(both)
     page = built["report"].file("report.html").read_text(encoding="utf-8")
-    assert "share_of_groups_with_next_item" in page
+    assert "share_of_groups_with_next_item" in page and "by step of RL" in page
+    assert {path.name for path in built["report"].file("images").iterdir()} >= {"rl.png", "training.png"}
+    assert "by step of RL" not in artifacts["report"].file("report.html").read_text(encoding="utf-8")
     lineage = Lineage(ArtifactStore(both.store))
     weights = load_file(built["rl"].file("model") / "model.safetensors")
     served = {}

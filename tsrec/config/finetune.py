@@ -211,7 +211,9 @@ class FinetuneConfig(Section):
     precision: Annotated[Precision, ResolvesTo(lambda finetune, written: precision_name(written, finetune.device))] = (
         Field("auto", description="auto: bfloat16 where the processor multiplies it natively, else float32.")
     )
-    gradient_checkpointing: bool = runtime(False, description="Trade time for memory.")
+    gradient_checkpointing: bool = runtime(
+        False, description="Trade time for memory; rl, which computes without dropout, has none."
+    )
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
     seed: int = Field(1, ge=0, description="Seed of data order and dropout.")
 

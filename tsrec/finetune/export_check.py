@@ -14,12 +14,15 @@ from tsrec.sid_tokens import first_sid_id
 _TOLERANCE = 1e-3  # of the largest logit; float32 on a CPU, LoRA merged
 
 
-def check_export(folder: Path, prompts: Sequence[Tensor], trained: Sequence[Tensor], space: SidSpace) -> float:
+def check_export(
+    folder: Path, prompts: Sequence[Tensor], trained: Sequence[Tensor], space: SidSpace, section: str = "finetune"
+) -> float:
     """Read the model in `folder` as decoding will, and compare its logits.
 
     Args:
         prompts: token ids, (T,) each.
         trained: for each prompt, the logits (T, n_text + n_sid) of the model that was trained.
+        section: the one of the configuration that set its rates, for the message.
 
     Returns:
         the largest difference, as a share of the largest logit.
@@ -35,7 +38,7 @@ def check_export(folder: Path, prompts: Sequence[Tensor], trained: Sequence[Tens
         with torch.inference_mode():
             found = model(input_ids=ids[None], use_cache=False).logits[0]
         if not torch.isfinite(wanted).all() or not torch.isfinite(found).all():
-            raise TrainingError("the fine-tuned model gives logits that are no numbers; lower finetune.learning_rate")
+            raise TrainingError(f"the trained model gives logits that are no numbers; lower {section}.learning_rate")
         worst = max(worst, float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1.0)))
     if worst > _TOLERANCE:
         raise TrainingError(

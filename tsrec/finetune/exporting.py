@@ -20,20 +20,21 @@ def write_trained(
     prompts: Sequence[Tensor],
     config: FinetuneConfig,
     out: ArtifactWriter,
+    section: str = "finetune",
 ) -> None:
     """Write `model/` and `training_log`, and count device, precision and how far the export is from `model`.
 
     Args:
         model: as it was trained, on the processor.
         prompts: token ids, (T,) each, that both are compared on.
-        config: how it was trained.
+        config: how it was trained; `section` is the one of the configuration that set the rates.
 
     Raises:
         TrainingError, ArtifactError: as `check_export`.
     """
     logits = [model.logits(prompt) for prompt in prompts]
     model.export(out.directory("model"), tokenizer)
-    difference = check_export(out.directory("model"), prompts, logits, model.space)
+    difference = check_export(out.directory("model"), prompts, logits, model.space, section)
     out.write_table("training_log", log)
     device = resolve_device(config.device)
     out.count(

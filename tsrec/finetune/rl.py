@@ -64,7 +64,7 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     out.count(n_train_targets=len(targets), **_learned(log, settings, len(order)))
     model.to("cpu")
     prompts = [torch.from_numpy(order[place].input_ids) for place in range(min(_PROMPTS_COMPARED, len(order)))]
-    write_trained(model, tokenizer, log, prompts, config, out)
+    write_trained(model, tokenizer, log, prompts, config, out, _RL)
 
 
 def _targets(config: FinetuneConfig, parents: Parents, tokens: HistoryTokens) -> Targets:

@@ -66,6 +66,8 @@ def _images(parents: Mapping[str, Artifact]) -> dict[str, bytes]:
         "hr": plots.metrics_plot(table, "hr", k),
         "ndcg": plots.metrics_plot(table, "ndcg", k),
     }
+    if "rl" in parents:
+        images["rl"] = plots.rl_plot(parents["rl"].frame("training_log"))
     if (table[C.SLICE] != ALL).any():
         images["slices"] = plots.slices_plot(table, "hr", k)
     return images
@@ -81,4 +83,4 @@ def _parents(config: Config) -> tuple[str, ...]:
     return ("ingest", *teacher, "sids", "sa_init", *trainings, "decode", "candidates", "fuse", "evaluate")
 
 
-STAGE = Stage(name="report", version=6, config=lambda config: config.report, parents=_parents, run=run)
+STAGE = Stage(name="report", version=7, config=lambda config: config.report, parents=_parents, run=run)
