@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SidsConfig
-from tsrec.errors import DataError
 from tsrec.sids.cooccurrence import cooccurrences, factors_beside
 from tsrec.sids.kmeans import residual_kmeans
 
@@ -91,6 +90,12 @@ def test_the_weight_is_how_far_items_spread_against_their_texts(weight: float) -
 
 
 @pytest.mark.parametrize("histories", [[[0], [1]], [[3, 3, 3]], [[]]])
-def test_where_nothing_occurs_together_it_is_said(histories: list[list[int]]) -> None:
-    with pytest.raises(DataError, match=r"sids\.cooccurrence: no two items of train"):
-        factors_beside(_texts(), _events(histories), IDS, SidsConfig(cooccurrence=1))
+def test_where_nothing_occurs_together_texts_decide_and_it_is_said(
+    histories: list[list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = SidsConfig(cooccurrence=1, codes_per_level=(3, 8))
+    factors = factors_beside(_texts(), _events(histories), IDS, config)
+    assert factors.shape == (len(IDS), 40) and factors.dtype == np.float32 and not factors.any()
+    assert "nothing of train is bought together" in caplog.text
+    of_texts, beside = (residual_kmeans(vectors, config) for vectors in (_texts(), np.hstack([_texts(), factors])))
+    np.testing.assert_array_equal(beside.codes, of_texts.codes)

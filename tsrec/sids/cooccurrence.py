@@ -4,6 +4,8 @@ information (Levy and Goldberg, NeurIPS 2014) of items that lie near one another
 Reads events of `train` and no others.
 """
 
+import logging
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -12,7 +14,8 @@ from sklearn.utils.extmath import randomized_svd
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SidsConfig
-from tsrec.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 
 def factors_beside(
@@ -22,22 +25,19 @@ def factors_beside(
     far in them, in the root mean square of the items that have any.
 
     Zeros are the mean of those items: so an item of which nothing is known stands in their middle, whether it has no
-    event in `train` or came after the quantizer was made, and its text decides.
-
-    Raises:
-        DataError: nothing occurs together.
+    event in `train` or came after the quantizer was made, and its text decides. Where nothing tells any two items
+    apart, all of them do: that is said, and nothing is lost.
     """
     together = cooccurrences(interactions, item_ids, config.cooccurrence_window)
     known = together.getnnz(axis=1) > 0
-    factors = np.zeros((len(item_ids), 0))
+    factors = np.zeros((len(item_ids), min(config.cooccurrence_factors, len(item_ids))))
     if known.any():
         factors = ppmi_factors(together, config.cooccurrence_factors, config.seed)
         factors = np.where(known[:, None], factors - factors[known].mean(axis=0), 0)
     spread = float(np.sqrt(np.square(factors[known]).sum(axis=1).mean())) if known.any() else 0.0
     if not spread:
-        raise DataError(
-            "sids.cooccurrence: no two items of train tell others apart by being bought together; set it to 0"
-        )
+        logger.warning("sids.cooccurrence: nothing of train is bought together; SIDs are those of the texts alone")
+        return np.zeros_like(factors, dtype=np.float32)
     of_texts = float(np.sqrt(np.square(embeddings - embeddings.mean(axis=0)).sum(axis=1).mean()))
     return (factors * (config.cooccurrence * of_texts / spread)).astype(np.float32)
 
