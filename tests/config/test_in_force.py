@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel
 
 from tsrec import devices
-from tsrec.config import Config, EmbedConfig, FinetuneConfig, RqVaeConfig, TaskWeights, canonical
+from tsrec.config import Config, EmbedConfig, FinetuneConfig, RqVaeConfig, SidsConfig, TaskWeights, canonical
 
 ALIGNED = {"finetune": {"tasks": {"token_to_meaning": 0.1}}}
 OF_PREFIXES = {"finetune": {"semantics": "prefix", "tasks": {"token_to_meaning": 0.1}}}
@@ -67,7 +67,7 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         )
     ),
     *((f"sids.rq_vae.{name}", {"sids": {"quantizer": "rq-vae"}}, {}) for name in RqVaeConfig.model_fields),
-    *((f"sids.cooccurrence_{name}", {"sids": {"cooccurrence": 0.5}}, {}) for name in ("window", "factors")),
+    *((f"sids.cooccurrence_{name}", {}, {"sids": {"cooccurrence": 0}}) for name in ("window", "factors")),
     ("sa_init.centre", {"sa_init": {"initializer": "keyword-string"}}, {"sa_init": {"initializer": "vocabulary-mean"}}),
     ("sa_init.keyword_weights", {}, {"sa_init": {"pooling": "max"}}),
     ("sa_init.pooling", {}, {"sa_init": {"initializer": "keyword-string"}}),
@@ -213,7 +213,8 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
         "random_std",
         "seed",
     }
-    assert not {name for name in canonical(Config().sids) if name.startswith(("quantizer", "rq_vae", "cooccurrence"))}
+    of_texts = canonical(SidsConfig(cooccurrence=0))
+    assert not {name for name in of_texts if name.startswith(("quantizer", "rq_vae", "cooccurrence"))}
     with_more = FinetuneConfig(tasks={"items_to_token": 0.5}, schedule="fading")
     assert canonical(with_more)["tasks"]["items_to_token"] == 0.5
     assert canonical(with_more)["schedule"] == "fading"

@@ -321,6 +321,8 @@ def test_other_settings_than_the_champions_are_refused(config: Config, outcome: 
         stream.write("u1,i1,400\n")
     with pytest.raises(ConfigError, match=r"sids\.seed is 5, and the champion was made with 1"):
         refresh.run(with_overrides(config, ["sids.seed=5"]))
+    with pytest.raises(ConfigError, match=r"sids\.cooccurrence is 0\.0, and the champion was made with 0\.5;"):
+        refresh.run(with_overrides(config, ["sids.cooccurrence=0"]))
 
 
 def test_a_refused_rebuild_is_not_made_again_every_night(

@@ -11,10 +11,7 @@ from tsrec.recommenders import Recommender
 from tsrec.refresh.bases import bases_of
 from tsrec.store import ArtifactStore, Lineage, base_role
 
-LLMS = (
-    "members.llms=[{name: cooccurrence, set: [sids.cooccurrence=0.5]}, "
-    "{name: distilled, set: [finetune.distill.share=0.5]}]"
-)
+LLMS = "members.llms=[{name: texts, set: [sids.cooccurrence=0]}, {name: distilled, set: [finetune.distill.share=0.5]}]"
 
 
 def test_every_llm_goes_on_from_its_own(shop_settings: list[str], shop: Path, growing: Path, tmp_path: Path) -> None:
@@ -28,13 +25,13 @@ def test_every_llm_goes_on_from_its_own(shop_settings: list[str], shop: Path, gr
     store = ArtifactStore(config.store)
     fuse = store.open(outcome.model)
     made = bases_of(Lineage(store), fuse)
-    for name in ("", ":cooccurrence", ":distilled"):
+    for name in ("", ":texts", ":distilled"):
         before, after = champion[f"finetune{name}"], made[f"finetune{name}"]
         assert after.manifest.key.parents[base_role("finetune")] == before.fingerprint
-    for name in ("", ":cooccurrence"):
+    for name in ("", ":texts"):
         before, after = (artifacts[f"sids{name}"].frame("item_sids") for artifacts in (champion, made))
         both = before.merge(after, on="item_id", suffixes=("_before", "_after"))
         assert len(both) == len(before) < len(after)
         np.testing.assert_array_equal(np.stack(both["codes_before"]), np.stack(both["codes_after"]))
-    assert {"tsrec", "tsrec-cooccurrence", "tsrec-distilled"} <= set(fuse.json("gate")["members"])
+    assert {"tsrec", "tsrec-texts", "tsrec-distilled"} <= set(fuse.json("gate")["members"])
     assert len(Recommender.open(store, config.dataset).recommend([["n0", "i1"]], k=5)[0]) == 5

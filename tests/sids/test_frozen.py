@@ -39,6 +39,7 @@ def _parents(store: ArtifactStore, embeddings: np.ndarray, order: np.ndarray) ->
         for place in range(5)
     ]
     interactions = pd.DataFrame(events, columns=[C.USER, C.ITEM, C.POSITION, C.SPLIT])
+    interactions = interactions[interactions[C.ITEM].isin(item_ids)]
     vectors = pa.array(list(embeddings[order]), type=pa.list_(pa.float32()))
 
     def ingest(out) -> None:  # type: ignore[no-untyped-def]

@@ -15,9 +15,12 @@ from tsrec.config import Config, SidsConfig
 from tsrec.errors import CodebookError, DataError
 from tsrec.sids import STAGE
 from tsrec.stage import Parents
-from tsrec.store import Artifact, ArtifactStore
+from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
 N_ITEMS = 120
+_NO_EVENTS = pa.table(  # so that what is tested here is what texts make
+    {C.USER: pa.array([], pa.string()), C.ITEM: pa.array([], pa.string()), C.POSITION: [], C.SPLIT: []}
+)
 
 
 @pytest.fixture
@@ -33,13 +36,19 @@ def _parents(folder: Path, embeddings: np.ndarray) -> dict[str, Artifact]:
     item_ids = [f"i{number:03d}" for number in range(len(embeddings))]
     vectors = pa.array(list(embeddings), type=pa.list_(pa.float32()))
     return {
-        "ingest": _build(folder, "ingest", "items", pa.table({C.ITEM: pa.array(item_ids, pa.string())})),
-        "embed": _build(folder, "embed", "item_embeddings", pa.table({C.ITEM: item_ids, C.EMBEDDING: vectors})),
+        "ingest": _build(
+            folder, "ingest", items=pa.table({C.ITEM: pa.array(item_ids, pa.string())}), interactions=_NO_EVENTS
+        ),
+        "embed": _build(folder, "embed", item_embeddings=pa.table({C.ITEM: item_ids, C.EMBEDDING: vectors})),
     }
 
 
-def _build(folder: Path, stage: str, name: str, table: pa.Table) -> Artifact:
-    return ArtifactStore(folder).build(key_of(stage), lambda out: out.write_table(name, table))
+def _build(folder: Path, stage: str, **tables: pa.Table) -> Artifact:
+    def write(out: ArtifactWriter) -> None:
+        for name, table in tables.items():
+            out.write_table(name, table)
+
+    return ArtifactStore(folder).build(key_of(stage), write)
 
 
 def _run(folder: Path, parents: Parents, config: SidsConfig) -> Artifact:
@@ -48,7 +57,7 @@ def _run(folder: Path, parents: Parents, config: SidsConfig) -> Artifact:
 
 def test_own_sids_are_unique_and_described(tmp_path: Path, embeddings: np.ndarray) -> None:
     parents = _parents(tmp_path, embeddings)
-    artifact = _run(tmp_path, parents, SidsConfig(codes_per_level=(6, 8, 30)))
+    artifact = _run(tmp_path, parents, SidsConfig(codes_per_level=(6, 8, 30), cooccurrence=0))
     sids = artifact.table("item_sids")
     assert sids[C.ITEM].to_pylist() == parents["ingest"].table("items")[C.ITEM].to_pylist()
     assert sids.schema.field(C.CODES).type == pa.list_(pa.int16())

@@ -45,7 +45,7 @@ from tsrec.config.refresh import (
 from tsrec.config.rl import RlConfig, RlSettings
 from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
-from tsrec.config.section import Section, canonical
+from tsrec.config.section import Section, canonical, neutral_value
 from tsrec.config.semantics import ClusterSemantics, SemanticsConfig, cluster_semantics
 from tsrec.config.sids import EmbedConfig, RqVaeConfig, SidsConfig
 from tsrec.config.wish import ALL_USERS, Wish
@@ -107,5 +107,6 @@ __all__ = [
     "configs_of",
     "load_config",
     "load_grid",
+    "neutral_value",
     "with_overrides",
 ]

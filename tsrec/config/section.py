@@ -157,6 +157,12 @@ def canonical(section: BaseModel) -> dict[str, Any]:
     return result
 
 
+def neutral_value(section: BaseModel, name: str) -> Any:
+    """What a field that came later stood for in settings that lack it; None for any other."""
+    field = type(section).model_fields.get(name)
+    return next((mark.neutral for mark in _marks(field, AddedLater)), None) if field else None
+
+
 def anchored(values: dict[str, Any], section: type[BaseModel], folder: Path) -> dict[str, Any]:
     """`values` of a profile in `folder`, as read from YAML: relative paths in them become absolute."""
     result = dict(values)

@@ -76,10 +76,10 @@ class SidsConfig(ImportingSection):
         RqVaeConfig(), description="Used when quantizer is rq-vae."
     )
     cooccurrence: Annotated[float, AddedLater(0.0), NOT_IMPORTED] = Field(
-        0.0,
+        0.5,
         ge=0,
         description="Weight of what is bought together beside the texts, as the quantizer sees items: 0: texts alone; "
-        "1: both spread items equally far. Only train is read.",
+        "1: both spread items equally far. Only train is read; an item without events there stands by its text.",
     )
     cooccurrence_window: Annotated[int, _WITH_COOCCURRENCE, NOT_IMPORTED] = Field(
         5, ge=1, le=50, description="Events of a user that are at most so far apart count as together."

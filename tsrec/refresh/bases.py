@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tsrec.config import Config, canonical
+from tsrec.config import Config, canonical, neutral_value
 from tsrec.errors import ConfigError
 from tsrec.pipeline import PlannedStage
 from tsrec.store import Artifact, Lineage, base_role, is_base
@@ -50,10 +50,10 @@ def check_bases(config: Config, planned: Mapping[str, PlannedStage]) -> None:
             for field in sorted(settings.keys() | before.config.keys())
             if field not in _NO_MATTER and settings.get(field) != before.config.get(field)
         ]
-        if differing:
+        for field in differing[:1]:
+            now, made = ({field: neutral_value(stage.config, field)} | known for known in (settings, before.config))
             raise ConfigError(
-                f"{stage.stage.name}.{differing[0]} is {settings.get(differing[0])!r}, and the champion was made with "
-                f"{before.config.get(differing[0])!r}; {_ANEW}"
+                f"{stage.stage.name}.{field} is {now[field]!r}, and the champion was made with {made[field]!r}; {_ANEW}"
             )
     if not any(stage.bases for stage in planned.values()):
         raise ConfigError(f"{config.dataset}: nothing that the champion was made from is left to extend; {_ANEW}")
