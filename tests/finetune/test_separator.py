@@ -41,6 +41,17 @@ def _rows(artifact: Artifact, n_text: int) -> np.ndarray:
     return rows
 
 
+def _first_row(shop: dict[str, Artifact]) -> np.ndarray:
+    """(D,) what the backbone has for `;`, as long as SID rows are on average."""
+    folder = shop["backbone"].file("model")
+    text: Any = AutoModelForCausalLM.from_pretrained(folder).get_input_embeddings()
+    ids = AutoTokenizer.from_pretrained(folder).encode(";", add_special_tokens=False)
+    written = text.weight.detach().numpy()[ids].mean(axis=0)
+    before = shop["sa_init"].matrix("token_embeddings", "embedding")
+    row: np.ndarray = written / np.linalg.norm(written) * np.linalg.norm(before, axis=1).mean()
+    return row
+
+
 @pytest.fixture(scope="module")
 def n_text(tiny_backbone: Path) -> int:
     return len(AutoTokenizer.from_pretrained(tiny_backbone))
@@ -58,10 +69,7 @@ def test_its_row_is_trained_and_exported_behind_the_sid_tokens(
     assert tokenizer.convert_tokens_to_ids(SEPARATOR) == n_text + SPACE.n_tokens == len(tokenizer) - 1
     rows = _rows(trained, n_text)
     assert rows.shape == (SPACE.n_tokens + 1, 32)
-    text: Any = AutoModelForCausalLM.from_pretrained(shop["backbone"].file("model")).get_input_embeddings()
-    written = text.weight.detach().numpy()[AutoTokenizer.from_pretrained(shop["backbone"].file("model"))(";").input_ids]
-    before = shop["sa_init"].matrix("token_embeddings", "embedding")
-    first = written.mean(axis=0) / np.linalg.norm(written.mean(axis=0)) * np.linalg.norm(before, axis=1).mean()
+    first = _first_row(shop)
     moved = np.linalg.norm(rows[-1] - first)
     assert 0.01 < moved < np.linalg.norm(rows[-1]) + np.linalg.norm(first)
 
@@ -109,3 +117,5 @@ def test_a_training_that_goes_on_takes_it_from_its_base(
     old, new = _rows(base, n_text), _rows(made, n_text)
     np.testing.assert_allclose(new[: len(old)], old, atol=1e-5)
     assert len(new) == SPACE.n_tokens + 1 and np.linalg.norm(new[-1]) > 0.1
+    if not base_has_it:
+        np.testing.assert_allclose(new[-1], _first_row(shop), atol=1e-5)

@@ -50,10 +50,11 @@ def check_bases(config: Config, planned: Mapping[str, PlannedStage]) -> None:
             for field in sorted(settings.keys() | before.config.keys())
             if field not in _NO_MATTER and settings.get(field) != before.config.get(field)
         ]
-        for field in differing[:1]:
-            now, made = ({field: neutral_value(stage.config, field)} | known for known in (settings, before.config))
+        if differing:
+            field, unset = differing[0], neutral_value(stage.config, differing[0])
             raise ConfigError(
-                f"{stage.stage.name}.{field} is {now[field]!r}, and the champion was made with {made[field]!r}; {_ANEW}"
+                f"{stage.stage.name}.{field} is {settings.get(field, unset)!r}, and the champion was made with "
+                f"{before.config.get(field, unset)!r}; {_ANEW}"
             )
     if not any(stage.bases for stage in planned.values()):
         raise ConfigError(f"{config.dataset}: nothing that the champion was made from is left to extend; {_ANEW}")
