@@ -1,0 +1,64 @@
+"""One member of the fusion with several settings, side by side on valid: what its own lists are worth.
+
+    python -m benchmarks.members configs/beauty.yaml sasrec --set ingest.path=FOLDER \
+        --variant texts --variant "random: members.sasrec.start=random members.sasrec.epochs=25"
+
+Each `--variant` is a name and, behind a colon, its settings, separated by spaces. The first one is what the others are
+compared with; differences are paired over users. Every artifact that the variants have in common is built once.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+from tsrec import pipeline
+from tsrec.columns import ALL, Split
+from tsrec.columns import Columns as C
+from tsrec.config import load_config
+from tsrec.evaluate.scoring import score
+from tsrec.recommenders import CANDIDATES
+from tsrec.recommenders.candidates import ranked_targets, read_candidates
+from tsrec.recommenders.member import read_catalogue
+from tsrec.store import ArtifactStore
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("profile")
+    parser.add_argument("member")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
+    parser.add_argument("--variant", action="append", required=True, metavar="NAME[: SETTINGS]")
+    arguments = parser.parse_args()
+    lists = {}
+    for variant in arguments.variant:
+        name, _, settings = variant.partition(":")
+        alone = (f"members.methods=[{arguments.member}]", f"evaluate.baseline={arguments.member}")
+        own = [*arguments.set, *alone, *settings.split()]
+        config = load_config(arguments.profile, own)
+        store, artifacts, began = ArtifactStore(config.store), {}, time.monotonic()
+        for planned in pipeline.plan(config, goal=CANDIDATES).values():
+            artifacts[planned.name] = pipeline.build(planned, store, artifacts)
+        catalogue, histories = read_catalogue(artifacts["ingest"])
+        targets = ranked_targets(histories, config.recommend)
+        rows = np.flatnonzero(targets.of(Split.VALID))
+        ranked = read_candidates(artifacts[CANDIDATES.name], arguments.member, targets)
+        lists[name] = ranked.items[rows, : max(config.evaluate.k)]
+        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+    first, k = next(iter(lists)), max(config.evaluate.k)
+    metrics, differences = score(
+        lists,
+        targets.items[rows],
+        targets.users[rows],
+        {ALL: np.ones(len(rows), dtype=bool)},
+        catalogue.n_items,
+        config.evaluate,
+        against=(first,),
+    )
+    for table in (metrics, differences):
+        shown = table[(table[C.K] == k) & table[C.METRIC].isin(["hr", "ndcg"])]
+        print(shown.drop(columns=[C.SLICE, C.K], errors="ignore").round(4).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
