@@ -111,7 +111,7 @@ def test_items_are_explained_from_artifacts(artifacts: dict[str, Artifact], conf
 def test_what_was_never_built_is_said(artifacts: dict[str, Artifact], config: Config) -> None:
     with pytest.raises(ArtifactError, match="no finished recommender of 'books'"):
         Recommender.open(config.store, "books")
-    with pytest.raises(ArtifactError, match=r"no method 'bpr'; there are fused, item-knn, popular"):
+    with pytest.raises(ArtifactError, match=r"no method 'bpr'; there are fused, tsrec, item-knn, popular"):
         Recommender.open(config.store, "shop", "bpr")
     with pytest.raises(ArtifactError, match="no finished recommender"):
         pipeline.finished(with_overrides(config, ["sids.seed=9"]))

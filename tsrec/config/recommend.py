@@ -144,3 +144,10 @@ class FuseConfig(Section):
     ridge: float = Field(
         1.0, gt=0, description="Pull of the weights towards a plain reciprocal-rank fusion, in targets' worth of nats."
     )
+    trees: Annotated[int, AddedLater(0)] = Field(
+        300,
+        ge=0,
+        le=2000,
+        description="Most boosted trees that order anew the first 100 that the weights say; as many are kept as help "
+        "users of valid that they have not seen. 0: the weights alone.",
+    )

@@ -27,8 +27,9 @@ from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, empty, fill
 from tsrec.recommenders.refit import WITH_VALID, seen_as_train, test_targets
+from tsrec.recommenders.trees import Trees
 from tsrec.stage import Parents, Stage
-from tsrec.store import ArtifactWriter
+from tsrec.store import Artifact, ArtifactWriter
 
 REFIT = f"{FUSED} refit"
 _SHOWN = 10  # items of it that `recommendations` shows
@@ -41,6 +42,11 @@ class FuseSettings(Section):
 
     own: FuseConfig
     rules: RecommendConfig
+
+
+def gate_of(fuse: Artifact) -> Gate:
+    """The gate of a `fuse` artifact, with its trees."""
+    return Gate.from_json(fuse.json("gate"), Trees.from_json(fuse.json("trees")) if fuse.has("trees.json") else None)
 
 
 def without(member: str) -> str:
@@ -57,8 +63,9 @@ def llm_name(role: str) -> str | None:
 
 
 def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
-    """Write `gate.json`, `gates_without.json`, lists in the form of candidates (`fused`, and of test `fused without`
-    each member and, where there are several, all LLMs), and `recommendations`."""
+    """Write `gate.json`, `trees.json` where trees help, `gates_without.json` (weights only), lists in the form of
+    candidates (`fused`, and of test `fused without` each member and, where there are several, all LLMs), and
+    `recommendations`."""
     catalogue, histories = read_catalogue(parents["ingest"])
     fusion = Fusion.of(parents, ranked_targets(histories, config.rules), catalogue, config)
     targets, members = fusion.targets, tuple(fusion.lists)
@@ -69,8 +76,10 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     for name in progress(left_out, desc="fitting the fusion without each member", unit="member"):
         others[without(name)] = fusion.fit(tuple(other for other in members if other not in left_out[name]), is_valid)
     out.write_json("gate", gate.to_json())
+    if gate.trees:
+        out.write_json("trees", gate.trees.to_json(members))
     out.write_json("gates_without", {name: other.to_json() for name, other in others.items()})
-    half = np.random.default_rng([config.rules.seed, 1]).random(targets.histories.n_users)[targets.users] < 0.5
+    half = fusion.half_of_users(1)
     fused = fusion.new_lists()
     fusion.rank(gate, ~is_valid, fused)
     for mine in (half, ~half):
@@ -83,7 +92,8 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     if "refit" in parents:
         out.write_table(REFIT, _refit_lists(gate, fusion, parents))
     out.write_table("recommendations", _recommendations(fused, members, targets, catalogue))
-    out.count(n_valid_targets=int(is_valid.sum()), n_weights=len(gate.weights))
+    n_trees = gate.trees.n_trees if gate.trees else 0
+    out.count(n_valid_targets=int(is_valid.sum()), n_weights=len(gate.weights), n_trees=n_trees)
 
 
 @dataclass(frozen=True)
@@ -122,11 +132,19 @@ class Fusion:
         """A gate over some members, fitted on the targets where `wanted` (T,) bool is true."""
         rows = np.flatnonzero(wanted)
         gate = self.new_gate(members, rows)
-        pools, right = [], []
-        for some in _blocks(rows):
-            right.append(self.targets.items[some])
-            pools.append(learnable(self.pool(gate, some), right[-1]))
-        return gate.fitted(pools, right, self.config.own.ridge)
+        blocks = _blocks(rows)
+        right = [self.targets.items[some] for some in blocks]
+        pools = [learnable(self.pool(gate, some), items) for some, items in zip(blocks, right, strict=True)]
+        gate = gate.fitted(pools, right, self.config.own.ridge)
+        if not self.config.own.trees:
+            return gate
+        half = self.half_of_users(2)
+        return gate.with_trees(pools, right, [half[some] for some in blocks], self.config.own.trees)
+
+    def half_of_users(self, seed: int) -> np.ndarray:
+        """(T,) bool: which targets are of one half of the users, drawn at random."""
+        of_users = np.random.default_rng([self.config.rules.seed, seed]).random(self.targets.histories.n_users) < 0.5
+        return of_users[self.targets.users]
 
     def new_gate(self, members: tuple[str, ...], rows: np.ndarray) -> Gate:
         """A gate that is not fitted, with temperatures of the targets `rows`."""

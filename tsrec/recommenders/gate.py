@@ -4,6 +4,7 @@ A conditional logit (McFadden 1974) over the pool of all proposals: the score of
 features, its probability the softmax of the scores within the pool. The negative log-likelihood is convex in the
 weights, so the fit has one optimum, whatever it starts from, and more members never end lower for want of a better
 start. A ridge pulls towards `_PRIOR`, about a reciprocal-rank fusion, so that a handful of targets cannot lead it far.
+Boosted trees may then order the first of it anew (`tsrec.recommenders.trees`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,21 +14,26 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from tsrec.recommenders.pool import ITEM_FEATURES, MEMBER_FEATURES, Pool, pool_of, temperature
+from tsrec.recommenders.pool import ITEM_FEATURES, MEMBER_FEATURES, Pool, joined_pool, pool_of, temperature
 from tsrec.recommenders.ranking import Ranked, lists_of
+from tsrec.recommenders.softmax import log_softmax
+from tsrec.recommenders.trees import Trees, fitted_trees
 
+_FIRST = 100  # of the gate's order that the trees see
 _PRIOR = {"listed": 0.3, "share": 1.0, "log_share": 0.5, "reciprocal_rank": 1.0, "log_rank": 0.5}
 
 
 @dataclass(frozen=True)
 class Gate:
     """`members` in order; `temperatures` of their scores; `weights` (5 M + 4,) float64, see `tsrec.recommenders.pool`;
-    the first `depth` proposals of each count."""
+    the first `depth` proposals of each count. `trees` order the first 100 of what the weights say anew; None: the
+    weights' order stands."""
 
     members: tuple[str, ...]
     temperatures: dict[str, float]
     weights: np.ndarray
     depth: int
+    trees: Trees | None = None
 
     def pool(self, lists: Mapping[str, Ranked], pasts: Sequence[np.ndarray], trained: np.ndarray) -> Pool:
         """What this gate's members propose for B histories; `trained` are the train events of every item."""
@@ -38,11 +44,16 @@ class Gate:
         """Order a pool of this gate's members.
 
         Returns:
-            lists of at most `k` items, with log-probabilities within the pool as scores; and (B, k, M) int32: the rank
-            that each member gave the item, 0 where it did not propose it.
+            lists of at most `k` items, with log-probabilities within the pool as scores (with trees: within the first
+            100 of it, or `k`); and (B, k, M) int32: the rank that each member gave the item, 0 where it did not propose
+            it.
         """
-        scores = (pool.features @ self.weights.astype(np.float32)).astype(np.float64)
-        scores -= _log_totals(scores, pool.rows)
+        scores = self._scores(pool)
+        if self.trees:
+            first = _first(pool, scores, max(k, _FIRST))
+            pool, scores = pool.of_entries(first), scores[first]
+            scores = scores + self.trees.scores(pool)
+        scores = log_softmax(scores, pool.rows)
         order = np.lexsort((pool.items, -scores, pool.rows))
         rows, ranks = pool.rows[order], pool.ranks[order]
         fused = lists_of(rows, pool.items[order], scores[order], pool.n_rows, k)
@@ -72,11 +83,40 @@ class Gate:
         fixed = (np.concatenate(features), np.concatenate(starts), np.concatenate(right), prior, ridge)
         return replace(self, weights=minimize(_negative_log_likelihood, prior, fixed, jac=True, method="L-BFGS-B").x)
 
+    def with_trees(
+        self, pools: Sequence[Pool], targets: Sequence[np.ndarray], folds: Sequence[np.ndarray], most: int
+    ) -> "Gate":
+        """The same gate with trees, where any help; to be fitted first.
+
+        Args:
+            pools: of this gate's members, in blocks.
+            targets: of each block, the right item of every history.
+            folds: of each block, (B,) bool: the half of the users that each history belongs to.
+            most: the most trees.
+        """
+        parts, starts, right, fold = [], [], [], []
+        for pool, wanted, half in zip(pools, targets, folds, strict=True):
+            scores = self._scores(pool)
+            known = learnable(pool.of_entries(_first(pool, scores, _FIRST)), wanted)
+            parts.append(known)
+            starts.append(log_softmax(self._scores(known), known.rows))
+            right.append(known.items == wanted[known.rows])
+            fold.append(half)
+        if not parts:
+            return self
+        joined = (joined_pool(parts), np.concatenate(starts), np.concatenate(right), np.concatenate(fold))
+        return replace(self, trees=fitted_trees(*joined, most))
+
+    def _scores(self, pool: Pool) -> np.ndarray:
+        """(E,) float64: the weighted sums."""
+        return (pool.features @ self.weights.astype(np.float32)).astype(np.float64)
+
     def to_json(self) -> dict[str, Any]:
-        """Weights by name, for people and for `from_json`."""
+        """Weights by name, for people and for `from_json`; without the trees."""
         width = len(MEMBER_FEATURES)
         return {
             "depth": self.depth,
+            "order": list(self.members),  # of the trees' features; files sort what they name
             "members": {
                 name: {
                     "temperature": self.temperatures[name],
@@ -88,13 +128,13 @@ class Gate:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Gate":
-        """Read what `to_json` wrote."""
-        members = content["members"]
+    def from_json(cls, content: Mapping[str, Any], trees: Trees | None = None) -> "Gate":
+        """Read what `to_json` wrote, and join its trees."""
+        members = {name: content["members"][name] for name in content.get("order", content["members"])}
         weights = [member["weights"][name] for member in members.values() for name in MEMBER_FEATURES]
         weights += [content["item"][name] for name in ITEM_FEATURES]
         temperatures = {name: float(member["temperature"]) for name, member in members.items()}
-        return cls(tuple(members), temperatures, np.array(weights), int(content["depth"]))
+        return cls(tuple(members), temperatures, np.array(weights), int(content["depth"]), trees)
 
 
 def new_gate(lists: Mapping[str, Ranked], depth: int) -> Gate:
@@ -137,12 +177,9 @@ def _negative_log_likelihood(
     return float(value), gradient
 
 
-def _log_totals(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(E,) log of the sum of exp(scores) over each entry's row; the entries of a row lie together."""
-    if not len(rows):
-        return scores
-    starts = np.flatnonzero(np.diff(rows, prepend=-1))
-    lengths = np.diff(np.append(starts, len(rows)))
-    largest = np.maximum.reduceat(scores, starts)
-    totals = np.add.reduceat(np.exp(scores - np.repeat(largest, lengths)), starts)
-    return np.repeat(largest + np.log(totals), lengths)
+def _first(pool: Pool, scores: np.ndarray, n: int) -> np.ndarray:
+    """The entries of the `n` best scores of each row, in order of row and item."""
+    order = np.lexsort((pool.items, -scores, pool.rows))
+    rows = pool.rows[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(pool.n_rows))[rows]
+    return np.sort(order[place < n])

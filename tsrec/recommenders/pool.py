@@ -4,7 +4,7 @@ Knows ranked lists, histories and train counts; nothing of weights, nor of which
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,19 +26,46 @@ class Pool:
     """The union of all members' lists of B histories, in order of row and item.
 
     `rows` (E,) int64; `items` (E,) int64; `ranks` (E, M) int32, 0 where a member does not list the item; `features`
-    (E, 5 M + 4) float32: `MEMBER_FEATURES` member by member, then `ITEM_FEATURES`.
+    (E, 5 M + 4) float32: `MEMBER_FEATURES` member by member, then `ITEM_FEATURES`; `n_events` (B,) int64: how long each
+    history is.
     """
 
     rows: np.ndarray
     items: np.ndarray
     ranks: np.ndarray
     features: np.ndarray
-    n_rows: int
+    n_events: np.ndarray
+
+    @property
+    def n_rows(self) -> int:
+        """B, how many histories there are."""
+        return len(self.n_events)
 
     def of_rows(self, wanted: np.ndarray) -> "Pool":
         """Only the entries of the histories where `wanted` (B,) bool is true; rows keep their numbers."""
-        kept = wanted[self.rows]
-        return Pool(self.rows[kept], self.items[kept], self.ranks[kept], self.features[kept], self.n_rows)
+        return self.of_entries(np.flatnonzero(wanted[self.rows]))
+
+    def of_entries(self, entries: np.ndarray) -> "Pool":
+        """Only some entries, in the order given."""
+        return replace(
+            self,
+            rows=self.rows[entries],
+            items=self.items[entries],
+            ranks=self.ranks[entries],
+            features=self.features[entries],
+        )
+
+
+def joined_pool(pools: Sequence[Pool]) -> Pool:
+    """The pools of blocks of histories as one of all of them; at least one is given."""
+    before = np.cumsum([0, *(pool.n_rows for pool in pools)])
+    return Pool(
+        np.concatenate([pool.rows + start for pool, start in zip(pools, before, strict=False)]),
+        np.concatenate([pool.items for pool in pools]),
+        np.concatenate([pool.ranks for pool in pools]),
+        np.concatenate([pool.features for pool in pools]),
+        np.concatenate([pool.n_events for pool in pools]),
+    )
 
 
 def temperature(lists: Ranked, depth: int) -> float:
@@ -66,7 +93,7 @@ def pool_of(
         pasts: B arrays of item numbers, oldest first.
         trained: (N,) train events of every item.
     """
-    n_items, n_rows = len(trained), len(pasts)
+    n_items = len(trained)
     keys, places, values = [], [], []
     for name, ranked in lists.items():
         proposed = np.isfinite(ranked.scores[:, :depth]) & (ranked.items[:, :depth] >= 0)
@@ -86,7 +113,7 @@ def pool_of(
         first = member * len(MEMBER_FEATURES)
         features[mine, first : first + len(MEMBER_FEATURES)] = _member_features(key // n_items, place, value, depth)
     features[:, -len(ITEM_FEATURES) :] = _item_features(union, items, pasts, trained)
-    return Pool(rows, items, ranks, features, n_rows)
+    return Pool(rows, items, ranks, features, np.array([len(past) for past in pasts], dtype=np.int64))
 
 
 def _member_features(rows: np.ndarray, place: np.ndarray, value: np.ndarray, depth: int) -> np.ndarray:

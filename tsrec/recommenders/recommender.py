@@ -15,9 +15,8 @@ import numpy as np
 from tsrec.columns import FUSED, Split
 from tsrec.config import Repeats
 from tsrec.errors import ArtifactError, DataError
-from tsrec.recommenders.fuse import FuseSettings, llm_name, proposers
+from tsrec.recommenders.fuse import FuseSettings, gate_of, llm_name, proposers
 from tsrec.recommenders.fused import Fused
-from tsrec.recommenders.gate import Gate
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import Catalogue, Member, open_catalogue
 from tsrec.recommenders.members import open_member
@@ -83,7 +82,7 @@ class Recommender:
         """
         served = None if as_measured else served_of(lineage, fuse)
         catalogue = open_catalogue(lineage.parent(fuse, "ingest"), EVERYTHING if served else (Split.TRAIN,))
-        gate = Gate.from_json(fuse.json("gate"))
+        gate = gate_of(fuse)
         if method != FUSED and method not in gate.members:
             raise ArtifactError(f"no method {method!r}; there are {', '.join([FUSED, *gate.members])}")
         wanted = gate.members if method == FUSED else (method,)

@@ -13,6 +13,8 @@ from tsrec.evaluate.summary import is_ablation, worth
 from tsrec.sid import format_sid, format_token
 from tsrec.store import Artifact
 
+_GAIN_SHOWN = 8  # features of the trees
+
 
 def data_summary(items: pd.DataFrame, interactions: pd.DataFrame) -> list[tuple[str, str]]:
     """Names and values of the data section."""
@@ -129,6 +131,15 @@ def gate_rows(gate: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for name, member in gate["members"].items()
     ]
+
+
+def trees_shown(fuse: Artifact) -> dict[str, Any] | None:
+    """How many trees order the gate's first proposals anew, and what they look at most; None where there are none."""
+    if not fuse.has("trees.json"):
+        return None
+    trees = fuse.json("trees")
+    gain = [(name, f"{share:.0%}") for name, share in trees["gain"].items()]
+    return {"n_trees": trees["n_trees"], "gain": gain[:_GAIN_SHOWN]}
 
 
 def user_stories(parents: Mapping[str, Artifact], config: ReportConfig) -> list[dict[str, Any]]:

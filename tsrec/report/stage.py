@@ -40,6 +40,7 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         slices=content.slice_rows(metrics, "hr", int(metrics[C.K].max())),
         k=int(metrics[C.K].max()),
         gate=content.gate_rows(parents["fuse"].json("gate")),
+        trees=content.trees_shown(parents["fuse"]),
         health=_rounded(health.assign(**{C.LEVEL: health[C.LEVEL] + 1}).to_dict("records")),  # people count from 1
         tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items, config.n_examples),
         stories=content.user_stories(parents, config),
@@ -83,4 +84,4 @@ def _parents(config: Config) -> tuple[str, ...]:
     return ("ingest", *teacher, "sids", "sa_init", *trainings, "decode", "candidates", "fuse", "evaluate")
 
 
-STAGE = Stage(name="report", version=7, config=lambda config: config.report, parents=_parents, run=run)
+STAGE = Stage(name="report", version=8, config=lambda config: config.report, parents=_parents, run=run)

@@ -1,0 +1,65 @@
+"""Trees from the fuse stage to the list and the report: fitted where they help, read by whoever opens the artifact."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_shop import settings_of, write_shop
+from tsrec import pipeline
+from tsrec.config import Config, load_config, with_overrides
+from tsrec.recommenders import Recommender
+from tsrec.store import Artifact
+
+
+@pytest.fixture(scope="module")
+def config(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """The shop with other people: those with few events end with what is popular, those with many stay with their kind.
+    No weighted sum knows how long a history is."""
+    folder = tmp_path_factory.mktemp("habits")
+    write_shop(folder)
+    moments = random.Random(3)
+    lines = ["user_id,item_id,timestamp"]
+    for user in range(500):
+        n_events = moments.choice([4, 12])
+        items = [(user % 6) + 6 * moments.randrange(8) for _ in range(n_events)]
+        if n_events == 4:
+            items[2:] = moments.sample(range(3), 2)
+        lines += [f"u{user},i{item},{time}" for time, item in enumerate(items)]
+    (folder / "interactions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    quick = ["members.methods=[popular, transitions]", "finetune.epochs=1", f"store={folder / 'store'}"]
+    return load_config(None, [*settings_of(folder, tiny_backbone), *quick])
+
+
+@pytest.fixture(scope="module")
+def artifacts(config: Config) -> dict[str, Artifact]:
+    return pipeline.run(config)
+
+
+def test_the_fusion_with_trees_is_ahead_of_the_weights_alone(artifacts: dict[str, Artifact], config: Config) -> None:
+    assert 0 < artifacts["fuse"].counts["n_trees"] <= config.fuse.trees
+    plain = pipeline.run(with_overrides(config, ["fuse.trees=0"]))
+    assert plain["fuse"].counts["n_trees"] == 0 and not plain["fuse"].has("trees.json")
+    assert _ndcg(artifacts) > _ndcg(plain) + 0.02
+
+
+def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact], config: Config) -> None:
+    recommender = Recommender.of(*pipeline.finished(config))
+    table = artifacts["fuse"].frame("fused")
+    table = table[table["split"] == "test"]
+    events = artifacts["ingest"].frame("interactions")
+    for row in table.head(40).itertuples(index=False):
+        past = events[(events["user_id"] == row.user_id) & (events["position"] < row.position)]["item_id"].tolist()
+        found = recommender.recommend([past], k=10)[0]
+        assert [item.score for item in found] == pytest.approx(row.scores[:10].tolist(), abs=1e-3)
+
+
+def test_the_report_says_what_they_look_at(artifacts: dict[str, Artifact]) -> None:
+    page = artifacts["report"].file("report.html").read_text(encoding="utf-8")
+    assert f"{artifacts['fuse'].counts['n_trees']} boosted trees" in page
+    assert "history_length" in page
+
+
+def _ndcg(artifacts: dict[str, Artifact]) -> float:
+    metrics = artifacts["evaluate"].frame("metrics").set_index(["slice", "method", "metric", "k"])["value"]
+    return float(metrics["all", "fused", "ndcg", 10])

@@ -1,0 +1,14 @@
+"""Softmax within groups of different sizes, as pools of proposals are."""
+
+import numpy as np
+
+
+def log_softmax(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(E,) float64: each score as a log-probability within its row; the entries of a row lie together."""
+    if not len(rows):
+        return scores
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    lengths = np.diff(np.append(starts, len(rows)))
+    largest = np.maximum.reduceat(scores, starts)
+    totals = np.add.reduceat(np.exp(scores - np.repeat(largest, lengths)), starts)
+    return scores - np.repeat(largest + np.log(totals), lengths)
