@@ -4,7 +4,8 @@
 
 Builds what `fuse` needs where it is missing. Compared: reciprocal ranks; the mean of the members' softmaxes, and the
 log-sum-exp of their scores, each with a weight and a temperature a member, fitted by likelihood from several starts;
-and the gate (a conditional logit over features of the lists). HR@10 and NDCG@10 are means over both halves.
+the gate's weights alone (a conditional logit over features of the lists), and with its trees. HR@10 and NDCG@10 are
+means over both halves. `--quick` leaves out the mixtures, which take minutes to fit.
 
     python benchmarks/fusion.py configs/beauty.yaml --set ingest.path=FOLDER --without-llm --test
 
@@ -31,7 +32,7 @@ from tsrec.recommenders.fuse import FuseSettings, Fusion, without
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, lists_of
-from tsrec.store import ArtifactStore
+from tsrec.store import Artifact, ArtifactStore
 
 STARTS = 4
 LLM_STAGES = ("keywords", "sids", "backbone", "sa_init", "finetune", "rl", "decode")
@@ -94,11 +95,15 @@ def values_of(pool: Pool, lists: dict[str, Ranked], temperatures: dict[str, floa
     return values
 
 
-def read(scores: np.ndarray, pool: Pool, right: np.ndarray) -> np.ndarray:
-    """HR@10 and NDCG@10."""
+def by_scores(scores: np.ndarray, pool: Pool) -> np.ndarray:
+    """(B, 10) items of each history, best first."""
     order = np.lexsort((pool.items, -scores, pool.rows))
-    top = lists_of(pool.rows[order], pool.items[order], scores[order], pool.n_rows, 10)
-    hit = top.items == right[:, None]
+    return lists_of(pool.rows[order], pool.items[order], scores[order], pool.n_rows, 10).items
+
+
+def read(items: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """HR@10 and NDCG@10 of (B, 10) lists."""
+    hit = items == right[:, None]
     gain = hit / np.log2(np.arange(2, 12))
     return np.array([hit.any(axis=1).mean(), gain.sum(axis=1).mean()])
 
@@ -134,10 +139,12 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", default=[], help="members to leave out")
     parser.add_argument("--without-llm", action="store_true")
     parser.add_argument("--test", action="store_true")
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--most", type=int, default=3000, help="most targets of each half")
     arguments = parser.parse_args()
     config = load_config(arguments.profile, arguments.set)
-    store, planned, artifacts = ArtifactStore(config.store), pipeline.plan(config), {}
+    store, planned = ArtifactStore(config.store), pipeline.plan(config)
+    artifacts: dict[str, Artifact] = {}
     for name, stage in planned.items():
         if stage.stage is FUSE:
             break
@@ -165,22 +172,27 @@ def main() -> None:
     rights = [targets.items[half] for half in halves]
 
     def crossed(name: str, fit: Callable[[int], Callable[[int], np.ndarray]]) -> None:
+        """`fit` a way on one half; what it returns gives the lists of the other."""
         began = time.monotonic()
-        found = [read(fit(1 - half)(half), pools[half], rights[half]) for half in (0, 1)]
+        found = [read(fit(1 - half)(half), rights[half]) for half in (0, 1)]
         hr, ndcg = np.mean(found, axis=0)
         print(f"{name:34s} {hr:.4f} / {ndcg:.4f}   {time.monotonic() - began:5.0f} s", flush=True)
 
     for c in (1, 10, 60):
         crossed(
             f"reciprocal rank, 1 / ({c} + rank)",
-            lambda _, c=c: lambda half: np.where(pools[half].ranks, 1 / (c + pools[half].ranks), 0.0).sum(axis=1),
+            lambda _, c=c: (
+                lambda half: by_scores(
+                    np.where(pools[half].ranks, 1 / (c + pools[half].ranks), 0.0).sum(axis=1), pools[half]
+                )
+            ),
         )
-    for normalized in (True, False):
+    for normalized in () if arguments.quick else (True, False):
         mixture = Mixture(len(members), normalized=normalized)
 
         def fit(half: int, mixture: Mixture = mixture) -> Callable[[int], np.ndarray]:
             theta = mixture.fitted(*_prepared(half), torch.from_numpy(_right(half)))
-            return lambda other: mixture.scores(theta, *_prepared(other)).numpy()
+            return lambda other: by_scores(mixture.scores(theta, *_prepared(other)).numpy(), pools[other])
 
         def _prepared(half: int) -> tuple[Tensor, Tensor, int]:
             lists = {m: fusion.lists[m].of(halves[half]) for m in members}
@@ -192,11 +204,16 @@ def main() -> None:
 
         crossed("mean of softmaxes" if normalized else "log-sum-exp of scores", fit)
 
-    def fit_gate(half: int) -> Callable[[int], np.ndarray]:
-        weights = gate.fitted([pools[half]], [rights[half]], config.fuse.ridge).weights
-        return lambda other: pools[other].features @ weights
+    inner = [fusion.half_of_users(2)[half] for half in halves]
+    for trees in (0, config.fuse.trees or 300):
 
-    crossed("gate", fit_gate)
+        def fit_gate(half: int, trees: int = trees) -> Callable[[int], np.ndarray]:
+            fitted = gate.fitted([pools[half]], [rights[half]], config.fuse.ridge)
+            if trees:
+                fitted = fitted.with_trees([pools[half]], [rights[half]], [inner[half]], trees)
+            return lambda other: fitted.rank(pools[other], 10)[0].items
+
+        crossed("gate and trees" if trees else "gate", fit_gate)
 
 
 if __name__ == "__main__":

@@ -141,3 +141,9 @@ def test_the_same_targets_give_the_same_trees(gate: Gate) -> None:
     again = Simulated(1500, seed=1).fitted()
     assert again.trees is not None and gate.trees is not None
     assert again.trees.to_json(again.members) == gate.trees.to_json(gate.members)
+
+
+@pytest.mark.parametrize("most", [1, 10, 60])
+def test_never_more_than_asked_for(most: int) -> None:
+    fitted = Simulated(1500, seed=1).fitted(most)
+    assert fitted.trees is not None and fitted.trees.n_trees <= most

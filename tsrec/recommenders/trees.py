@@ -89,25 +89,26 @@ def fitted_trees(pool: Pool, starts: np.ndarray, right: np.ndarray, fold: np.nda
         most: the most trees.
     """
     features, mine = tree_features(pool), fold[pool.rows]
-    gains = np.zeros(most // _STEP + 1)
+    step = min(_STEP, most)
+    gains = np.zeros(most // step + 1)
     for learned in (mine, ~mine):
         if not right[learned].any() or not right[~learned].any():
             return None
-        booster = _boosted(features[learned], starts[learned], right[learned], len(pool.ranks.T), most)
-        gains += _likelihoods(booster, features[~learned], starts[~learned], pool.rows[~learned], right[~learned], most)
-    n_trees = min(2 * int(gains.argmax()) * _STEP, most)  # of twice the users as many more can be learned
-    return Trees(_boosted(features, starts, right, len(pool.ranks.T), n_trees)) if n_trees else None
+        booster = _boosted(features[learned], starts[learned], right[learned], pool.ranks.shape[1], most)
+        unseen = (features[~learned], starts[~learned], pool.rows[~learned], right[~learned])
+        gains += _likelihoods(booster, *unseen, step, len(gains))
+    n_trees = min(2 * int(gains.argmax()) * step, most)  # of twice the users as many more can be learned
+    return Trees(_boosted(features, starts, right, pool.ranks.shape[1], n_trees)) if n_trees else None
 
 
 def _likelihoods(
-    booster: "Booster", features: np.ndarray, starts: np.ndarray, rows: np.ndarray, right: np.ndarray, most: int
+    booster: "Booster", features: np.ndarray, starts: np.ndarray, rows: np.ndarray, right: np.ndarray, step: int, n: int
 ) -> np.ndarray:
-    """Sum of the right items' log-probabilities with 0, 25, 50 ... trees; the entries of a row lie together."""
-    scores, found = starts.astype(np.float64), []
-    for first in range(0, most + 1, _STEP):
+    """(n,) sums of the right items' log-probabilities with 0, `step`, 2 `step` ... trees."""
+    scores, found = starts, []
+    for first in range(0, n * step, step):
         found.append(log_softmax(scores, rows)[right].sum())
-        if first + _STEP <= most:
-            scores = scores + _predict(booster, features, first, _STEP)
+        scores = scores + _predict(booster, features, first, step)
     return np.array(found)
 
 
