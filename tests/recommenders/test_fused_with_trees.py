@@ -57,7 +57,10 @@ def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact]
 def test_the_report_says_what_they_look_at(artifacts: dict[str, Artifact]) -> None:
     page = artifacts["report"].file("report.html").read_text(encoding="utf-8")
     assert f"{artifacts['fuse'].counts['n_trees']} boosted trees" in page
-    assert "history_length" in page
+    gain = artifacts["fuse"].json("trees")["gain"]
+    shown = page.split("by share of the gain:")[1].split("</p>")[0]
+    assert shown.split()[0] == max(gain, key=gain.__getitem__).split()[0]
+    assert "history_length" in shown
 
 
 def _ndcg(artifacts: dict[str, Artifact]) -> float:

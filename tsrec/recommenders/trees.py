@@ -50,12 +50,10 @@ class Trees:
     def to_json(self, members: Sequence[str]) -> dict[str, Any]:
         """LightGBM's own text, and the share of the gain that each feature brought, for people."""
         gain = self.booster.feature_importance("gain")
-        share = gain / max(gain.sum(), 1e-12)
-        names = feature_names(members)
-        order = np.argsort(-share, kind="stable")
+        shares = zip(feature_names(members), gain / max(gain.sum(), 1e-12), strict=True)
         return {
             "n_trees": self.n_trees,
-            "gain": {names[n]: round(float(share[n]), 4) for n in order if share[n] > 0},
+            "gain": {name: round(float(share), 4) for name, share in shares if share > 0},
             "model": self.booster.model_to_string(),
         }
 

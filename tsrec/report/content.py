@@ -138,8 +138,8 @@ def trees_shown(fuse: Artifact) -> dict[str, Any] | None:
     if not fuse.has("trees.json"):
         return None
     trees = fuse.json("trees")
-    gain = [(name, f"{share:.0%}") for name, share in trees["gain"].items()]
-    return {"n_trees": trees["n_trees"], "gain": gain[:_GAIN_SHOWN]}
+    most_first = sorted(trees["gain"].items(), key=lambda pair: -pair[1])  # files sort what they name
+    return {"n_trees": trees["n_trees"], "gain": [(name, f"{share:.0%}") for name, share in most_first[:_GAIN_SHOWN]]}
 
 
 def user_stories(parents: Mapping[str, Artifact], config: ReportConfig) -> list[dict[str, Any]]:
