@@ -205,7 +205,7 @@ def main() -> None:
         crossed("mean of softmaxes" if normalized else "log-sum-exp of scores", fit)
 
     inner = [fusion.half_of_users(2)[half] for half in halves]
-    for trees in (0, config.fuse.trees or 300):
+    for trees in sorted({0, config.fuse.trees}):
 
         def fit_gate(half: int, trees: int = trees) -> Callable[[int], np.ndarray]:
             fitted = gate.fitted([pools[half]], [rights[half]], config.fuse.ridge)

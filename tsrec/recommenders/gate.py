@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from tsrec.recommenders.pool import ITEM_FEATURES, MEMBER_FEATURES, Pool, joined_pool, pool_of, temperature
-from tsrec.recommenders.ranking import Ranked, lists_of
+from tsrec.recommenders.ranking import Ranked, lists_of, places_of
 from tsrec.recommenders.softmax import log_softmax
 from tsrec.recommenders.trees import Trees, fitted_trees
 
@@ -54,10 +54,10 @@ class Gate:
             pool, scores = pool.of_entries(first), scores[first]
             scores = scores + self.trees.scores(pool)
         scores = log_softmax(scores, pool.rows)
-        order = np.lexsort((pool.items, -scores, pool.rows))
+        order = _best_first(pool, scores)
         rows, ranks = pool.rows[order], pool.ranks[order]
         fused = lists_of(rows, pool.items[order], scores[order], pool.n_rows, k)
-        place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(pool.n_rows))[rows]
+        place = places_of(rows)
         proposed = np.zeros((pool.n_rows, k, len(self.members)), dtype=np.int32)
         proposed[rows[place < k], place[place < k]] = ranks[place < k]
         return fused, proposed
@@ -70,17 +70,14 @@ class Gate:
             targets: of each block, the right item of every history.
             ridge: weight of the squared distance from the prior, against the sum of log-likelihoods.
         """
-        features, starts, right, n_before = [], [], [], 0
-        for pool, wanted in zip(pools, targets, strict=True):
-            known = learnable(pool, wanted)
-            features.append(known.features)
-            starts.append(np.flatnonzero(np.diff(known.rows, prepend=-1)) + n_before)
-            right.append(np.flatnonzero(known.items == wanted[known.rows]) + n_before)
-            n_before += len(known.rows)
+        known = [learnable(pool, wanted) for pool, wanted in zip(pools, targets, strict=True)]
         prior = prior_of(len(self.members))
-        if not n_before:
+        if not any(len(pool.rows) for pool in known):
             return replace(self, weights=prior)
-        fixed = (np.concatenate(features), np.concatenate(starts), np.concatenate(right), prior, ridge)
+        pool = joined_pool(known)
+        starts = np.flatnonzero(np.diff(pool.rows, prepend=-1))
+        right = np.flatnonzero(pool.items == np.concatenate(targets)[pool.rows])
+        fixed = (pool.features, starts, right, prior, ridge)
         return replace(self, weights=minimize(_negative_log_likelihood, prior, fixed, jac=True, method="L-BFGS-B").x)
 
     def with_trees(
@@ -94,18 +91,13 @@ class Gate:
             folds: of each block, (B,) bool: the half of the users that each history belongs to.
             most: the most trees.
         """
-        parts, starts, right, fold = [], [], [], []
-        for pool, wanted, half in zip(pools, targets, folds, strict=True):
-            scores = self._scores(pool)
-            known = learnable(pool.of_entries(_first(pool, scores, _FIRST)), wanted)
-            parts.append(known)
-            starts.append(log_softmax(self._scores(known), known.rows))
-            right.append(known.items == wanted[known.rows])
-            fold.append(half)
-        if not parts:
+        if not pools:
             return self
-        joined = (joined_pool(parts), np.concatenate(starts), np.concatenate(right), np.concatenate(fold))
-        return replace(self, trees=fitted_trees(*joined, most))
+        firsts = [pool.of_entries(_first(pool, self._scores(pool), _FIRST)) for pool in pools]
+        pool = joined_pool([learnable(first, wanted) for first, wanted in zip(firsts, targets, strict=True)])
+        starts = log_softmax(self._scores(pool), pool.rows)
+        right = pool.items == np.concatenate(targets)[pool.rows]
+        return replace(self, trees=fitted_trees(pool, starts, right, np.concatenate(folds), most))
 
     def _scores(self, pool: Pool) -> np.ndarray:
         """(E,) float64: the weighted sums."""
@@ -177,9 +169,12 @@ def _negative_log_likelihood(
     return float(value), gradient
 
 
+def _best_first(pool: Pool, scores: np.ndarray) -> np.ndarray:
+    """(E,) the entries row by row, the best score first; ties go to the lower item number."""
+    return np.lexsort((pool.items, -scores, pool.rows))
+
+
 def _first(pool: Pool, scores: np.ndarray, n: int) -> np.ndarray:
     """The entries of the `n` best scores of each row, in order of row and item."""
-    order = np.lexsort((pool.items, -scores, pool.rows))
-    rows = pool.rows[order]
-    place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(pool.n_rows))[rows]
-    return np.sort(order[place < n])
+    order = _best_first(pool, scores)
+    return np.sort(order[places_of(pool.rows[order]) < n])

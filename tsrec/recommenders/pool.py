@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tsrec.recommenders.ranking import Ranked
+from tsrec.recommenders.softmax import log_softmax
 
 MEMBER_FEATURES = ("listed", "share", "log_share", "reciprocal_rank", "log_rank")
 """Of each member: whether its list holds the item; the item's share of the list, by a softmax of the scores at the
@@ -117,12 +118,8 @@ def pool_of(
 
 
 def _member_features(rows: np.ndarray, place: np.ndarray, value: np.ndarray, depth: int) -> np.ndarray:
-    """(E, 5) of one member's proposals, which are in order of row and place; scores fall with the place."""
-    starts = np.flatnonzero(place == 1)
-    which = np.cumsum(place == 1) - 1
-    shifted = value - value[starts][which] if len(starts) else value
-    total = np.add.reduceat(np.exp(shifted), starts) if len(starts) else value
-    log_share = shifted - np.log(total)[which] if len(starts) else value
+    """(E, 5) of one member's proposals, which are in order of row and place."""
+    log_share = log_softmax(value, rows)
     columns = (
         np.ones(len(rows)),
         np.exp(log_share),

@@ -73,12 +73,17 @@ def best_of_sparse(scores: sparse.csr_matrix, k: int, allow: Filter) -> Ranked:
 
 def lists_of(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, n_rows: int, k: int) -> Ranked:
     """The first `k` entries of every row as lists; the three (E,) arrays are in order of row, best first within it."""
-    place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(n_rows))[rows]
+    place = places_of(rows)
     first = place < k
     ranked = empty(n_rows, k)
     ranked.items[rows[first], place[first]] = items[first]
     ranked.scores[rows[first], place[first]] = scores[first]
     return ranked
+
+
+def places_of(rows: np.ndarray) -> np.ndarray:
+    """(E,) int64: how many entries of its own row stand before each; the entries of a row lie together, rows ascend."""
+    return np.arange(len(rows)) - np.searchsorted(rows, rows)
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

@@ -9,6 +9,6 @@ def log_softmax(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return scores
     starts = np.flatnonzero(np.diff(rows, prepend=-1))
     lengths = np.diff(np.append(starts, len(rows)))
-    largest = np.maximum.reduceat(scores, starts)
-    totals = np.add.reduceat(np.exp(scores - np.repeat(largest, lengths)), starts)
-    return scores - np.repeat(largest + np.log(totals), lengths)
+    shifted = scores - np.repeat(np.maximum.reduceat(scores, starts), lengths)
+    totals = np.add.reduceat(np.exp(shifted), starts)
+    return shifted - np.repeat(np.log(totals), lengths)

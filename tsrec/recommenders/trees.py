@@ -104,9 +104,10 @@ def _likelihoods(
 ) -> np.ndarray:
     """(n,) sums of the right items' log-probabilities with 0, `step`, 2 `step` ... trees."""
     scores, found = starts, []
-    for first in range(0, n * step, step):
+    for n_trees in range(0, n * step, step):
+        if n_trees:
+            scores = scores + _predict(booster, features, n_trees - step, step)
         found.append(log_softmax(scores, rows)[right].sum())
-        scores = scores + _predict(booster, features, first, step)
     return np.array(found)
 
 
