@@ -115,6 +115,24 @@ def test_the_gradient_vanishes_at_the_fit_and_any_start_ends_there() -> None:
         assert loss(gate.weights + random.normal(0, 0.1, len(gate.weights))) > best
 
 
+def test_the_fit_does_not_depend_on_the_order_of_sums() -> None:
+    lists, pasts, right, trained = _simulated(400, seed=6)
+    gate = new_gate(lists, depth=8)
+
+    def fitted(order: np.ndarray, n_blocks: int) -> np.ndarray:
+        blocks = np.array_split(order, n_blocks)
+        pools = [
+            gate.pool({name: ranked.of(rows) for name, ranked in lists.items()}, [pasts[r] for r in rows], trained)
+            for rows in blocks
+        ]
+        return gate.fitted(pools, [right[rows] for rows in blocks], ridge=1.0).weights
+
+    together = fitted(np.arange(400), 1)
+    for seed, n_blocks in ((0, 1), (1, 7)):
+        order = np.random.default_rng(seed).permutation(400)
+        np.testing.assert_allclose(fitted(order, n_blocks), together, atol=1e-8)
+
+
 def test_without_targets_the_prior_stands_and_ranks_what_more_members_rank_high() -> None:
     lists = {
         "a": _lists([[1, 2, 3]], [[3.0, 2.0, 1.0]]),

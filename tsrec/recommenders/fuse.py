@@ -232,7 +232,7 @@ def _parents(config: Config) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="fuse",
-    version=1,
+    version=2,
     config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
     parents=_parents,
     run=run,

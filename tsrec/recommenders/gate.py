@@ -20,6 +20,7 @@ from tsrec.recommenders.softmax import log_softmax
 from tsrec.recommenders.trees import Trees, fitted_trees
 
 _FIRST = 100  # of the gate's order that the trees see
+_GRADIENT = 1e-6  # nats a unit of weight, summed over all targets: the fit is done
 _PRIOR = {"listed": 0.3, "share": 1.0, "log_share": 0.5, "reciprocal_rank": 1.0, "log_rank": 0.5}
 
 
@@ -70,15 +71,22 @@ class Gate:
             targets: of each block, the right item of every history.
             ridge: weight of the squared distance from the prior, against the sum of log-likelihoods.
         """
-        known = [learnable(pool, wanted) for pool, wanted in zip(pools, targets, strict=True)]
         prior = prior_of(len(self.members))
-        if not any(len(pool.rows) for pool in known):
+        known = [_Block.of(learnable(pool, wanted), wanted) for pool, wanted in zip(pools, targets, strict=True)]
+        loss = _Loss([block for block in known if len(block.right)], prior, ridge)
+        if not loss.blocks:
             return replace(self, weights=prior)
-        pool = joined_pool(known)
-        starts = np.flatnonzero(np.diff(pool.rows, prepend=-1))
-        right = np.flatnonzero(pool.items == np.concatenate(targets)[pool.rows])
-        fixed = (pool.features, starts, right, prior, ridge)
-        return replace(self, weights=minimize(_negative_log_likelihood, prior, fixed, jac=True, method="L-BFGS-B").x)
+        # Newton's steps, in float64: stopped short of the optimum, the weights would depend on the order of sums, which
+        # differs with the number of threads.
+        fit = minimize(
+            loss.value_and_gradient,
+            prior,
+            jac=True,
+            hess=loss.hessian,
+            method="trust-exact",
+            options={"gtol": _GRADIENT},
+        )
+        return replace(self, weights=fit.x)
 
     def with_trees(
         self, pools: Sequence[Pool], targets: Sequence[np.ndarray], folds: Sequence[np.ndarray], most: int
@@ -101,7 +109,7 @@ class Gate:
 
     def _scores(self, pool: Pool) -> np.ndarray:
         """(E,) float64: the weighted sums."""
-        return (pool.features @ self.weights.astype(np.float32)).astype(np.float64)
+        return pool.features.astype(np.float64) @ self.weights
 
     def to_json(self) -> dict[str, Any]:
         """Weights by name, for people and for `from_json`; without the trees."""
@@ -147,26 +155,56 @@ def prior_of(n_members: int) -> np.ndarray:
     return np.array([_PRIOR[name] for name in MEMBER_FEATURES] * n_members + [0.0] * len(ITEM_FEATURES))
 
 
-def _negative_log_likelihood(
-    weights: np.ndarray,
-    features: np.ndarray,
-    starts: np.ndarray,
-    right: np.ndarray,
-    prior: np.ndarray,
-    ridge: float,
-) -> tuple[float, np.ndarray]:
-    """Value and gradient, summed over the rows; each row's entries lie together, from `starts` on."""
-    scores = (features @ weights.astype(np.float32)).astype(np.float64)
-    lengths = np.diff(np.append(starts, len(scores)))
-    shifted = scores - np.repeat(np.maximum.reduceat(scores, starts), lengths)
-    chances = np.exp(shifted)
-    totals = np.add.reduceat(chances, starts)
-    chances /= np.repeat(totals, lengths)
-    away = weights - prior
-    value = np.log(totals).sum() - shifted[right].sum() + ridge * (away @ away)
-    chances[right] -= 1
-    gradient = (chances.astype(np.float32) @ features).astype(np.float64) + 2 * ridge * away
-    return float(value), gradient
+@dataclass(frozen=True)
+class _Block:
+    """Entries of rows that hold their right item: `features` (E, W) float32, `rows` (E,) in order, `starts` of the rows
+    among the entries, `right` the entry of each row's right item."""
+
+    features: np.ndarray
+    rows: np.ndarray
+    starts: np.ndarray
+    right: np.ndarray
+
+    @classmethod
+    def of(cls, pool: Pool, targets: np.ndarray) -> "_Block":
+        starts = np.flatnonzero(np.diff(pool.rows, prepend=-1))
+        return cls(pool.features, pool.rows, starts, np.flatnonzero(pool.items == targets[pool.rows]))
+
+    def log_chances(self, features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """(E,) float64: the log-probability of every entry within its row."""
+        return log_softmax(features @ weights, self.rows)
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """The negative log-likelihood of the right items, summed over all rows, and the ridge; a block at a time is in
+    float64."""
+
+    blocks: list[_Block]
+    prior: np.ndarray
+    ridge: float
+
+    def value_and_gradient(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        away = weights - self.prior
+        value, gradient = self.ridge * float(away @ away), 2 * self.ridge * away
+        for block in self.blocks:
+            features = block.features.astype(np.float64)
+            chances = block.log_chances(features, weights)
+            value -= float(chances[block.right].sum())
+            chances = np.exp(chances)
+            chances[block.right] -= 1
+            gradient = gradient + chances @ features
+        return value, gradient
+
+    def hessian(self, weights: np.ndarray) -> np.ndarray:
+        """(W, W): the features' covariances within the rows, summed."""
+        total = 2 * self.ridge * np.eye(len(weights))
+        for block in self.blocks:
+            features = block.features.astype(np.float64)
+            weighted = features * np.exp(block.log_chances(features, weights))[:, None]
+            means = np.add.reduceat(weighted, block.starts)
+            total += features.T @ weighted - means.T @ means
+        return total
 
 
 def _best_first(pool: Pool, scores: np.ndarray) -> np.ndarray:

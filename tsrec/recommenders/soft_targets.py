@@ -180,4 +180,4 @@ def _settings(config: Config) -> SoftTargetSettings:
     )
 
 
-STAGE = Stage(name="soft_targets", version=1, config=_settings, parents=members_parents, run=run)
+STAGE = Stage(name="soft_targets", version=2, config=_settings, parents=members_parents, run=run)
