@@ -167,7 +167,7 @@ def main() -> None:
     temperatures = fusion.new_gate(members, valid).temperatures
     gate = fusion.new_gate(members, valid)
     pools = [
-        gate.pool({m: fusion.lists[m].of(h) for m in members}, targets.pasts(h), catalogue.trained) for h in halves
+        gate.pool({m: fusion.lists[m].of(h) for m in members}, targets.pasts(h), fusion.popularity) for h in halves
     ]
     rights = [targets.items[half] for half in halves]
 

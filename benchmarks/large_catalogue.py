@@ -70,8 +70,8 @@ def llm(catalogue: Catalogue) -> Member:
 
 def measure(name: str, arguments: argparse.Namespace, results: "multiprocessing.SimpleQueue[str]") -> None:
     histories = invented(arguments.items, arguments.users, arguments.longest)
-    trained = np.bincount(histories.items, minlength=arguments.items).astype(np.int64)
-    catalogue = Catalogue(np.array([str(item) for item in range(arguments.items)], dtype=object), trained)
+    ids = np.array([str(item) for item in range(arguments.items)], dtype=object)
+    catalogue = Catalogue.counted(ids, histories.items, histories.times)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         if name == LLM:

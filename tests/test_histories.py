@@ -67,6 +67,16 @@ def test_the_history_of_a_target_is_all_before_it_of_the_same_user(histories: Hi
     assert histories.history_of(2).tolist() == []
 
 
+def test_whether_valid_comes_after_train() -> None:
+    events = [(f"u{user}", user % 3, split) for user in range(40) for split in ("train", "train", "valid", "test")]
+    table = table_of(events)
+    table["timestamp"] = [10 * user + place for user in range(40) for place in range(4)]  # one user after another
+    assert not build_histories(table, ITEMS).is_split_by_time()
+    table["timestamp"] += table["split"].map({"train": 0, "valid": 1_000, "test": 2_000})
+    assert build_histories(table, ITEMS).is_split_by_time()
+    assert not build_histories(table[table["split"] != "valid"], ITEMS).is_split_by_time()
+
+
 def test_items_of_a_user(histories: Histories) -> None:
     assert histories.items_of_user("b").tolist() == [0, 1, 2, 3]
     for unknown in ("", "bb", "z"):

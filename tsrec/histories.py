@@ -41,10 +41,21 @@ class Histories:
         """(E,) int64: every event's user index."""
         return np.repeat(np.arange(self.n_users), np.diff(self.offsets))
 
+    def train_events(self) -> tuple[np.ndarray, np.ndarray]:
+        """(E,) int32 and (E,) int64: items and times of all train events."""
+        is_train = self.splits == Split.TRAIN.value
+        return self.items[is_train], self.times[is_train]
+
     def train_events_of(self, n_items: int) -> np.ndarray:
         """(N,) int64: how many train events each of the `n_items` items has."""
-        counts = np.bincount(self.items[self.splits == Split.TRAIN.value], minlength=n_items)
+        counts = np.bincount(self.train_events()[0], minlength=n_items)
         return counts.astype(np.int64)
+
+    def is_split_by_time(self) -> bool:
+        """Whether most targets of valid come after nearly all train events, as those to be served will; where the last
+        events of every user are held out instead, they lie amid other users' train events."""
+        valid, (_, train) = self.times[self.target_events(Split.VALID)], self.train_events()
+        return bool(len(valid) and len(train) and np.median(valid) >= np.quantile(train, 0.95))
 
     def target_events(self, split: Split) -> np.ndarray:
         """(T,) int64: event rows that are targets of `split`: events of that split that have an earlier event."""

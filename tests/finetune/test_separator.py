@@ -58,7 +58,8 @@ def n_text(tiny_backbone: Path) -> int:
 
 
 def _loaded(trained: Artifact, shop: dict[str, Artifact]) -> Llm:
-    catalogue = Catalogue(np.array([f"i{item:02}" for item in range(N_ITEMS)], dtype=object), np.ones(N_ITEMS, int))
+    ids = np.array([f"i{item:02}" for item in range(N_ITEMS)], dtype=object)
+    catalogue = Catalogue.counted(ids, np.arange(N_ITEMS), np.zeros(N_ITEMS, int))
     return load_llm(trained, shop["sids"], catalogue, DecodeConfig(beams=6, device="cpu", precision="float32"))
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from tsrec.columns import Columns as C
-from tsrec.columns import Split
 from tsrec.config import Section
 from tsrec.histories import Histories, build_histories
 from tsrec.recommenders.member import Catalogue, FitInputs, Member
@@ -40,8 +39,7 @@ def histories_of(users: dict[str, list[tuple[int, str]]], n_items: int) -> Histo
 
 
 def catalogue_of(histories: Histories, n_items: int) -> Catalogue:
-    trained = np.bincount(histories.items[histories.splits == Split.TRAIN.value], minlength=n_items)
-    return Catalogue(item_ids(n_items).to_numpy(dtype=object), trained.astype(np.int64))
+    return Catalogue.counted(item_ids(n_items).to_numpy(dtype=object), *histories.train_events())
 
 
 def fitted(

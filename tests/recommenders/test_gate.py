@@ -26,18 +26,18 @@ def _simulated(n: int, seed: int) -> tuple[dict[str, Ranked], list[np.ndarray], 
     place = (random.random((n, 1)) > chance.cumsum(axis=1)).sum(axis=1).clip(max=7)
     lists = {"knows": _lists(knows.tolist(), falling.tolist()), "guesses": _lists(guesses.tolist(), falling.tolist())}
     pasts = [random.integers(0, N, 4) for _ in range(n)]
-    return lists, pasts, knows[np.arange(n), place], random.integers(0, 50, N)
+    return lists, pasts, knows[np.arange(n), place], random.random((N, 2))
 
 
-def _fitted(lists: dict[str, Ranked], pasts: list[np.ndarray], right: np.ndarray, trained: np.ndarray) -> Gate:
+def _fitted(lists: dict[str, Ranked], pasts: list[np.ndarray], right: np.ndarray, popularity: np.ndarray) -> Gate:
     gate = new_gate(lists, depth=8)
-    return gate.fitted([learnable(gate.pool(lists, pasts, trained), right)], [right], ridge=1.0)
+    return gate.fitted([learnable(gate.pool(lists, pasts, popularity), right)], [right], ridge=1.0)
 
 
 def _hit_rate(
-    gate: Gate, lists: dict[str, Ranked], pasts: list[np.ndarray], right: np.ndarray, trained: np.ndarray
+    gate: Gate, lists: dict[str, Ranked], pasts: list[np.ndarray], right: np.ndarray, popularity: np.ndarray
 ) -> float:
-    fused, _ = gate.rank(gate.pool(lists, pasts, trained), 1)
+    fused, _ = gate.rank(gate.pool(lists, pasts, popularity), 1)
     return float((fused.items[:, 0] == right).mean())
 
 
@@ -46,9 +46,9 @@ def test_features_by_hand() -> None:
         "one": _lists([[4, 7, -1], [7, 2, 3]], [[2.0, 1.0, -np.inf], [3.0, 3.0, -np.inf]]),
         "two": _lists([[7, 1, 2], [5, -1, -1]], [[1.0, 0.0, -1.0], [9.0, -np.inf, -np.inf]]),
     }
-    trained = np.arange(10)
+    popularity = np.arange(20, dtype=np.float32).reshape(10, 2)
     pool = pool_of(
-        lists, {"one": 1.0, "two": 2.0}, [np.array([7, 4, 7]), np.array([], dtype=np.int64)], trained, depth=2
+        lists, {"one": 1.0, "two": 2.0}, [np.array([7, 4, 7]), np.array([], dtype=np.int64)], popularity, depth=2
     )
     assert list(zip(pool.rows.tolist(), pool.items.tolist(), strict=True)) == [
         (0, 1), (0, 4), (0, 7), (1, 2), (1, 5), (1, 7),
@@ -68,16 +68,16 @@ def test_features_by_hand() -> None:
     assert features["reciprocal_rank"] == 0.5 and features["two reciprocal_rank"] == 1
     assert features["log_rank"] == pytest.approx(1 - np.log(2) / np.log(3))
     assert features["two share"] == pytest.approx(1 / (1 + np.exp(-0.5)))  # at twice the temperature
-    assert features["popularity"] == pytest.approx(np.log(8) / 4)
+    assert (features["popularity"], features["recent_popularity"]) == (14, 15)
     assert (features["repeat"], features["repeat_recency"]) == (1, 1)
     assert features["repeat_count"] == pytest.approx(np.log(2))
     assert not pool.features[3, 5:10].any() and not pool.features[5, -3:].any()
 
 
 def test_scores_are_log_probabilities_within_the_pool() -> None:
-    lists, pasts, _, trained = _simulated(20, seed=1)
+    lists, pasts, _, popularity = _simulated(20, seed=1)
     gate = new_gate(lists, depth=8)
-    fused, member_ranks = gate.rank(gate.pool(lists, pasts, trained), 16)
+    fused, member_ranks = gate.rank(gate.pool(lists, pasts, popularity), 16)
     np.testing.assert_allclose(np.exp(fused.scores).sum(axis=1), 1, rtol=1e-4)
     assert (np.diff(fused.scores, axis=1)[np.isfinite(fused.scores[:, 1:])] <= 0).all()
     for row in range(20):
@@ -88,17 +88,17 @@ def test_scores_are_log_probabilities_within_the_pool() -> None:
 
 
 def test_the_fit_finds_who_knows() -> None:
-    lists, pasts, right, trained = _simulated(600, seed=2)
-    gate = _fitted(lists, pasts, right, trained)
+    lists, pasts, right, popularity = _simulated(600, seed=2)
+    gate = _fitted(lists, pasts, right, popularity)
     other = _simulated(600, seed=3)
     assert _hit_rate(gate, *other) > 1.2 * _hit_rate(new_gate(lists, 8), *other)
     assert _hit_rate(gate, *other) == pytest.approx((other[0]["knows"].items[:, 0] == other[2]).mean(), abs=0.02)
 
 
 def test_the_gradient_vanishes_at_the_fit_and_any_start_ends_there() -> None:
-    lists, pasts, right, trained = _simulated(300, seed=4)
-    gate = _fitted(lists, pasts, right, trained)
-    pool = learnable(gate.pool(lists, pasts, trained), right)
+    lists, pasts, right, popularity = _simulated(300, seed=4)
+    gate = _fitted(lists, pasts, right, popularity)
+    pool = learnable(gate.pool(lists, pasts, popularity), right)
     assert set(pool.rows.tolist()) == set(range(300))  # all of them are listed by the member that knows
 
     def loss(weights: np.ndarray) -> float:
@@ -116,13 +116,13 @@ def test_the_gradient_vanishes_at_the_fit_and_any_start_ends_there() -> None:
 
 
 def test_the_fit_does_not_depend_on_the_order_of_sums() -> None:
-    lists, pasts, right, trained = _simulated(400, seed=6)
+    lists, pasts, right, popularity = _simulated(400, seed=6)
     gate = new_gate(lists, depth=8)
 
     def fitted(order: np.ndarray, n_blocks: int) -> np.ndarray:
         blocks = np.array_split(order, n_blocks)
         pools = [
-            gate.pool({name: ranked.of(rows) for name, ranked in lists.items()}, [pasts[r] for r in rows], trained)
+            gate.pool({name: ranked.of(rows) for name, ranked in lists.items()}, [pasts[r] for r in rows], popularity)
             for rows in blocks
         ]
         return gate.fitted(pools, [right[rows] for rows in blocks], ridge=1.0).weights
@@ -140,15 +140,15 @@ def test_without_targets_the_prior_stands_and_ranks_what_more_members_rank_high(
         "c": _lists([[2, 5, 1]], [[3.0, 2.0, 1.0]]),
     }
     gate = new_gate(lists, 3)
-    pool = gate.pool(lists, [np.array([0])], np.zeros(9))
+    pool = gate.pool(lists, [np.array([0])], np.zeros((9, 2)))
     fitted = gate.fitted([learnable(pool, np.array([8]))], [np.array([8])], ridge=1.0)
     assert fitted.weights.tolist() == prior_of(3).tolist()
     assert gate.rank(pool, 3)[0].items.tolist() == [[2, 1, 5]]
 
 
 def test_a_gate_survives_json() -> None:
-    lists, pasts, right, trained = _simulated(50, seed=5)
-    gate = _fitted(lists, pasts, right, trained)
+    lists, pasts, right, popularity = _simulated(50, seed=5)
+    gate = _fitted(lists, pasts, right, popularity)
     again = Gate.from_json(json.loads(json.dumps(gate.to_json(), sort_keys=True)))  # as the store writes it
     assert again.members == gate.members and again.temperatures == gate.temperatures and again.depth == gate.depth
     assert again.weights.tolist() == gate.weights.tolist()

@@ -17,9 +17,8 @@ N_ITEMS = 60
 def _llm(**settings: object) -> Llm:
     random = np.random.default_rng(0)
     codes = np.stack([random.integers(0, size, N_ITEMS) for size in SPACE.sizes], axis=1)
-    catalogue = Catalogue(
-        np.array([f"i{item}" for item in range(N_ITEMS)], dtype=object), random.integers(0, 9, N_ITEMS)
-    )
+    ids = np.array([f"i{item}" for item in range(N_ITEMS)], dtype=object)
+    catalogue = Catalogue.counted(ids, random.integers(0, N_ITEMS, 4 * N_ITEMS), np.zeros(4 * N_ITEMS, int))
     model = random_model(SPACE, 0)
     model.set_attn_implementation("sdpa")
     config = DecodeConfig.model_validate({"beams": 8, "max_history": 6, "device": "cpu", **settings})

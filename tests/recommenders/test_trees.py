@@ -29,11 +29,11 @@ class Simulated:
         self.right = np.stack(items)[knows, np.arange(n), place].astype(np.int64)
         self.lists = {name: Ranked(own, scores) for name, own in zip("ba", items, strict=True)}
         self.pasts = [random.integers(0, N, length) for length in lengths]
-        self.trained = np.full(N, 5)
+        self.popularity = np.full((N, 2), 0.5)
         self.fold = random.random(n) < 0.5
 
     def pool(self, gate: Gate) -> Pool:
-        return gate.pool(self.lists, self.pasts, self.trained)
+        return gate.pool(self.lists, self.pasts, self.popularity)
 
     def fitted(self, most: int = 200) -> Gate:
         gate = new_gate(self.lists, depth=LENGTH)
@@ -105,7 +105,7 @@ def test_what_the_weights_put_behind_the_first_stays_out(gate: Gate) -> None:
     items = np.argsort(random.random((3, 400)), axis=1)[:, :300].astype(np.int32)
     lists = {name: Ranked(items, np.tile(np.linspace(9, 0, 300, dtype=np.float32), (3, 1))) for name in "ab"}
     wide = replace(gate, depth=300)
-    pool = wide.pool(lists, [np.array([1])] * 3, np.arange(400))
+    pool = wide.pool(lists, [np.array([1])] * 3, np.zeros((400, 2)))
     short, _ = wide.rank(pool, 100)
     plain, _ = replace(wide, trees=None).rank(pool, 100)
     assert [set(row) for row in short.items.tolist()] == [set(row) for row in plain.items.tolist()]

@@ -6,6 +6,7 @@ each half of the users is ranked by the gate fitted on the other half, so that a
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pyarrow as pa
 from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.columns import Columns as C
 from tsrec.config import Config, FuseConfig, RecommendConfig, Section
+from tsrec.errors import ArtifactError
 from tsrec.progress import progress
 from tsrec.recommenders.candidates import (
     Targets,
@@ -24,7 +26,7 @@ from tsrec.recommenders.candidates import (
 )
 from tsrec.recommenders.gate import Gate, learnable, new_gate
 from tsrec.recommenders.member import Catalogue, read_catalogue
-from tsrec.recommenders.pool import Pool
+from tsrec.recommenders.pool import ITEM_FEATURES, Pool
 from tsrec.recommenders.ranking import Ranked, empty, fill
 from tsrec.recommenders.refit import WITH_VALID, seen_as_train, test_targets
 from tsrec.recommenders.trees import Trees
@@ -45,8 +47,15 @@ class FuseSettings(Section):
 
 
 def gate_of(fuse: Artifact) -> Gate:
-    """The gate of a `fuse` artifact, with its trees."""
-    return Gate.from_json(fuse.json("gate"), Trees.from_json(fuse.json("trees")) if fuse.has("trees.json") else None)
+    """The gate of a `fuse` artifact, with its trees.
+
+    Raises:
+        ArtifactError: it weighs other features than this version knows.
+    """
+    content = fuse.json("gate")
+    if set(content["item"]) != set(ITEM_FEATURES):
+        raise ArtifactError(f"{fuse.path}: its gate was fitted by another version of tsrec; run the pipeline again")
+    return Gate.from_json(content, Trees.from_json(fuse.json("trees")) if fuse.has("trees.json") else None)
 
 
 def without(member: str) -> str:
@@ -163,7 +172,12 @@ class Fusion:
     def pool(self, gate: Gate, rows: np.ndarray) -> Pool:
         """What the gate's members propose for the targets `rows`."""
         lists = {name: self.lists[name].of(rows) for name in gate.members}
-        return gate.pool(lists, self.targets.pasts(rows), self.catalogue.trained)
+        return gate.pool(lists, self.targets.pasts(rows), self.popularity)
+
+    @cached_property
+    def popularity(self) -> np.ndarray:
+        """(N, 2) that of the catalogue; the newest events tell of the targets only where they came just before them."""
+        return self.catalogue.popularity(recent=self.targets.histories.is_split_by_time())
 
 
 def _left_out(members: tuple[str, ...], llms: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -232,7 +246,7 @@ def _parents(config: Config) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="fuse",
-    version=2,
+    version=3,
     config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
     parents=_parents,
     run=run,

@@ -27,7 +27,7 @@ _PRIOR = {"listed": 0.3, "share": 1.0, "log_share": 0.5, "reciprocal_rank": 1.0,
 
 @dataclass(frozen=True)
 class Gate:
-    """`members` in order; `temperatures` of their scores; `weights` (5 M + 4,) float64, see `tsrec.recommenders.pool`;
+    """`members` in order; `temperatures` of their scores; `weights` (5 M + 5,) float64, see `tsrec.recommenders.pool`;
     the first `depth` proposals of each count. `trees` order the first 100 of what the weights say anew; None: the
     weights' order stands."""
 
@@ -37,10 +37,10 @@ class Gate:
     depth: int
     trees: Trees | None = None
 
-    def pool(self, lists: Mapping[str, Ranked], pasts: Sequence[np.ndarray], trained: np.ndarray) -> Pool:
-        """What this gate's members propose for B histories; `trained` are the train events of every item."""
+    def pool(self, lists: Mapping[str, Ranked], pasts: Sequence[np.ndarray], popularity: np.ndarray) -> Pool:
+        """What this gate's members propose for B histories; `popularity` (N, 2) is that of the catalogue."""
         mine = {name: lists[name] for name in self.members}
-        return pool_of(mine, self.temperatures, pasts, trained, self.depth)
+        return pool_of(mine, self.temperatures, pasts, popularity, self.depth)
 
     def rank(self, pool: Pool, k: int) -> tuple[Ranked, np.ndarray]:
         """Order a pool of this gate's members.
@@ -149,7 +149,7 @@ def learnable(pool: Pool, targets: np.ndarray) -> Pool:
 
 
 def prior_of(n_members: int) -> np.ndarray:
-    """(5 M + 4,) weights that need no fitting: about a reciprocal-rank fusion of all members."""
+    """(5 M + 5,) weights that need no fitting: about a reciprocal-rank fusion of all members."""
     return np.array([_PRIOR[name] for name in MEMBER_FEATURES] * n_members + [0.0] * len(ITEM_FEATURES))
 
 

@@ -15,9 +15,10 @@ MEMBER_FEATURES = ("listed", "share", "log_share", "reciprocal_rank", "log_rank"
 """Of each member: whether its list holds the item; the item's share of the list, by a softmax of the scores at the
 member's temperature, and its logarithm; 1/rank; log(1 + length) - log(rank). All are 0 where the item is not listed."""
 
-ITEM_FEATURES = ("popularity", "repeat", "repeat_recency", "repeat_count")
-"""Of the item: log(1 + train events) / 4; whether the history holds it, 1/recency of the newest time, log of how often.
-"""
+POPULARITY_FEATURES = ("popularity", "recent_popularity")
+ITEM_FEATURES = (*POPULARITY_FEATURES, "repeat", "repeat_recency", "repeat_count")
+"""Of the item: log(1 + train events) / 4, of all of them and of the newest ones; whether the history holds it,
+1/recency of the newest time, log of how often."""
 
 _LEAST_LOG_SHARE = -12.0
 
@@ -27,7 +28,7 @@ class Pool:
     """The union of all members' lists of B histories, in order of row and item.
 
     `rows` (E,) int64; `items` (E,) int64; `ranks` (E, M) int32, 0 where a member does not list the item; `features`
-    (E, 5 M + 4) float32: `MEMBER_FEATURES` member by member, then `ITEM_FEATURES`; `n_events` (B,) int64: how long each
+    (E, 5 M + 5) float32: `MEMBER_FEATURES` member by member, then `ITEM_FEATURES`; `n_events` (B,) int64: how long each
     history is.
     """
 
@@ -83,7 +84,7 @@ def pool_of(
     lists: Mapping[str, Ranked],
     temperatures: Mapping[str, float],
     pasts: Sequence[np.ndarray],
-    trained: np.ndarray,
+    popularity: np.ndarray,
     depth: int,
 ) -> Pool:
     """Join the first `depth` proposals of every member.
@@ -92,9 +93,9 @@ def pool_of(
         lists: member -> its lists of the B histories.
         temperatures: member -> what its scores are divided by.
         pasts: B arrays of item numbers, oldest first.
-        trained: (N,) train events of every item.
+        popularity: (N, 2) float32, `POPULARITY_FEATURES` of every item.
     """
-    n_items = len(trained)
+    n_items = len(popularity)
     keys, places, values = [], [], []
     for name, ranked in lists.items():
         proposed = np.isfinite(ranked.scores[:, :depth]) & (ranked.items[:, :depth] >= 0)
@@ -113,7 +114,7 @@ def pool_of(
         ranks[mine, member] = place
         first = member * len(MEMBER_FEATURES)
         features[mine, first : first + len(MEMBER_FEATURES)] = _member_features(key // n_items, place, value, depth)
-    features[:, -len(ITEM_FEATURES) :] = _item_features(union, items, pasts, trained)
+    features[:, -len(ITEM_FEATURES) :] = _item_features(union, items, pasts, popularity)
     return Pool(rows, items, ranks, features, np.array([len(past) for past in pasts], dtype=np.int64))
 
 
@@ -131,12 +132,12 @@ def _member_features(rows: np.ndarray, place: np.ndarray, value: np.ndarray, dep
 
 
 def _item_features(
-    union: np.ndarray, items: np.ndarray, pasts: Sequence[np.ndarray], trained: np.ndarray
+    union: np.ndarray, items: np.ndarray, pasts: Sequence[np.ndarray], popularity: np.ndarray
 ) -> np.ndarray:
     lengths = np.array([len(past) for past in pasts], dtype=np.int64)
     rows = np.repeat(np.arange(len(pasts)), lengths)
     recency = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(rows))
-    had = rows * len(trained) + np.concatenate([*pasts, np.empty(0, dtype=np.int64)]).astype(np.int64)
+    had = rows * len(popularity) + np.concatenate([*pasts, np.empty(0, dtype=np.int64)]).astype(np.int64)
     seen, inverse, counts = np.unique(had, return_inverse=True, return_counts=True)
     newest = np.zeros(len(seen))
     np.maximum.at(newest, inverse, 1 / recency)
@@ -145,4 +146,4 @@ def _item_features(
         place = np.searchsorted(seen, union).clip(max=len(seen) - 1)
         hit = seen[place] == union
         repeats[hit] = np.stack([np.ones(hit.sum()), newest[place[hit]], np.log(counts[place[hit]])], axis=1)
-    return np.concatenate([np.log1p(trained[items])[:, None] / 4, repeats], axis=1)
+    return np.concatenate([popularity[items], repeats], axis=1)

@@ -87,7 +87,7 @@ class Recommender:
             raise ArtifactError(f"no method {method!r}; there are {', '.join([FUSED, *gate.members])}")
         wanted = gate.members if method == FUSED else (method,)
         members = {name: _open(name, lineage, fuse, catalogue, served) for name in wanted}
-        member = Fused(members, gate, catalogue.trained) if method == FUSED else members[method]
+        member = Fused(members, gate, catalogue.popularity()) if method == FUSED else members[method]
         own = FuseSettings.model_validate(fuse.manifest.key.config).rules.repeats
         return cls(method, member, catalogue, repeats or own)
 

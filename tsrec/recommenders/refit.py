@@ -50,7 +50,7 @@ def seen_as_train(ingest: Artifact, seen: Sequence[Split]) -> tuple[Catalogue, H
     catalogue, histories = read_catalogue(ingest)
     is_seen = np.isin(histories.splits, [split.value for split in seen])
     known = replace(histories, splits=np.where(is_seen, Split.TRAIN.value, histories.splits))
-    return replace(catalogue, trained=known.train_events_of(catalogue.n_items)), known
+    return catalogue.seeing(known), known
 
 
 def test_targets(targets: Targets) -> Targets:

@@ -68,12 +68,12 @@ def run(config: SoftTargetSettings, parents: Parents, out: ArtifactWriter) -> No
 @dataclass(frozen=True)
 class CrossFitted:
     """`lists` of T train targets, name -> (T, K), each by members that know nothing of the users of its `fold` (T,);
-    `trained` (F, N), the events that each fold's members have seen of every item."""
+    `popularity` (F, N, 2), that of every item by what each fold's members have seen."""
 
     targets: Targets
     fold: np.ndarray
     lists: dict[str, Ranked]
-    trained: np.ndarray
+    popularity: np.ndarray
     config: SoftTargetSettings
 
     @classmethod
@@ -97,12 +97,12 @@ class CrossFitted:
         rules = RecommendConfig(repeats=config.repeats, n_candidates=width)
         lists: dict[str, Ranked] = {name: empty(len(events), width) for name in config.members.methods}
         sections = Config().model_copy(update={"members": config.members})
-        trained = []
+        popularity = []
         for number in range(fold.max() + 1):
             rows = np.flatnonzero(fold == number)
             seen = without_users(histories, targets.users[rows])
-            known = replace(catalogue, trained=seen.train_events_of(catalogue.n_items))
-            trained.append(known.trained)
+            known = catalogue.seeing(seen)
+            popularity.append(known.popularity(recent=False))  # targets lie amid the events, not after them
             folder = out.work / f"fold {number} of {fold.max() + 1}"
             folder.mkdir(exist_ok=True)
             for name, ranked in lists.items():
@@ -112,16 +112,16 @@ class CrossFitted:
                 found = ranked_of(kept_table(folder / f"{name}.parquet", make))
                 ranked.items[rows, : found.items.shape[1]] = found.items
                 ranked.scores[rows, : found.items.shape[1]] = found.scores
-        return cls(targets, fold, lists, np.stack(trained), config)
+        return cls(targets, fold, lists, np.stack(popularity), config)
 
     def gate_without(self, fold: int) -> Gate:
         """A gate fitted on targets of all other folds."""
         gate = new_gate(self.lists, _DEPTH)
         pools, right = [], []
-        for other in range(len(self.trained)):
+        for other in range(len(self.popularity)):
             if other != fold:
                 rows = np.flatnonzero(self.fold == other)
-                rows = drawn(rows, _GATE_TARGETS // (len(self.trained) - 1), [self.config.seed, 3, other])
+                rows = drawn(rows, _GATE_TARGETS // (len(self.popularity) - 1), [self.config.seed, 3, other])
                 for some in _blocks(rows):
                     right.append(self.targets.items[some])
                     pools.append(learnable(self._pool(gate, some, other), right[-1]))
@@ -134,7 +134,7 @@ class CrossFitted:
 
     def _pool(self, gate: Gate, rows: np.ndarray, fold: int) -> Pool:
         lists = {name: ranked.of(rows) for name, ranked in self.lists.items()}
-        return gate.pool(lists, self.targets.pasts(rows), self.trained[fold])
+        return gate.pool(lists, self.targets.pasts(rows), self.popularity[fold])
 
 
 def folds_of(users: np.ndarray, n_folds: int, seed: int) -> np.ndarray:

@@ -70,7 +70,7 @@ def feature_names(members: Sequence[str]) -> list[str]:
 
 
 def tree_features(pool: Pool) -> np.ndarray:
-    """(E, 5 M + 6) float32: the gate's features, log(1 + length of the history), and how many members list the item."""
+    """(E, 5 M + 7) float32: the gate's features, log(1 + length of the history), and how many members list the item."""
     context = (np.log1p(pool.n_events)[pool.rows], (pool.ranks > 0).sum(axis=1))
     return np.concatenate([pool.features, np.stack(context, axis=1)], axis=1).astype(np.float32)
 
