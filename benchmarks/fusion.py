@@ -29,6 +29,7 @@ from tsrec.evaluate.summary import metrics_table, worth
 from tsrec.recommenders import FUSE
 from tsrec.recommenders.candidates import Targets, ranked_targets
 from tsrec.recommenders.fuse import FuseSettings, Fusion, without
+from tsrec.recommenders.gate import learnable
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, lists_of
@@ -208,7 +209,8 @@ def main() -> None:
     for trees in sorted({0, config.fuse.trees}):
 
         def fit_gate(half: int, trees: int = trees) -> Callable[[int], np.ndarray]:
-            fitted = gate.fitted([pools[half]], [rights[half]], config.fuse.ridge)
+            known = learnable(pools[half], rights[half])
+            fitted = gate.fitted([known], [rights[half]], config.fuse.ridge)
             if trees:
                 fitted = fitted.with_trees([pools[half]], [rights[half]], [inner[half]], trees)
             return lambda other: fitted.rank(pools[other], 10)[0].items

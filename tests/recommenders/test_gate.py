@@ -125,7 +125,8 @@ def test_the_fit_does_not_depend_on_the_order_of_sums() -> None:
             gate.pool({name: ranked.of(rows) for name, ranked in lists.items()}, [pasts[r] for r in rows], popularity)
             for rows in blocks
         ]
-        return gate.fitted(pools, [right[rows] for rows in blocks], ridge=1.0).weights
+        known = [learnable(pool, right[rows]) for pool, rows in zip(pools, blocks, strict=True)]
+        return gate.fitted(known, [right[rows] for rows in blocks], ridge=1.0).weights
 
     together = fitted(np.arange(400), 1)
     for seed, n_blocks in ((0, 1), (1, 7)):

@@ -68,12 +68,12 @@ class Gate:
         """The gate with weights fitted on the targets that any member proposes; with none, the prior stands.
 
         Args:
-            pools: of this gate's members, in blocks.
+            pools: of this gate's members, in blocks, `learnable`: every history that has entries has the right one.
             targets: of each block, the right item of every history.
             ridge: weight of the squared distance from the prior, against the sum of log-likelihoods.
         """
         prior = prior_of(len(self.members))
-        known = [_Block.of(learnable(pool, wanted), wanted) for pool, wanted in zip(pools, targets, strict=True)]
+        known = [_Block.of(pool, wanted) for pool, wanted in zip(pools, targets, strict=True)]
         loss = _Loss([block for block in known if len(block.right)], prior, ridge)
         if not loss.blocks:
             return replace(self, weights=prior)
