@@ -165,11 +165,8 @@ def main() -> None:
     first = np.random.default_rng(0).random(histories.n_users)[targets.users[valid]] < 0.5
     halves = [valid[first][: arguments.most], valid[~first][: arguments.most]]
     print(f"{config.dataset}: {', '.join(members)}; {len(halves[0])} and {len(halves[1])} targets")
-    temperatures = fusion.new_gate(members, valid).temperatures
     gate = fusion.new_gate(members, valid)
-    pools = [
-        gate.pool({m: fusion.lists[m].of(h) for m in members}, targets.pasts(h), fusion.popularity) for h in halves
-    ]
+    pools = [fusion.pool(gate, half) for half in halves]
     rights = [targets.items[half] for half in halves]
 
     def crossed(name: str, fit: Callable[[int], Callable[[int], np.ndarray]]) -> None:
@@ -197,7 +194,7 @@ def main() -> None:
 
         def _prepared(half: int) -> tuple[Tensor, Tensor, int]:
             lists = {m: fusion.lists[m].of(halves[half]) for m in members}
-            values = values_of(pools[half], lists, temperatures)
+            values = values_of(pools[half], lists, gate.temperatures)
             return values, torch.from_numpy(pools[half].rows), pools[half].n_rows
 
         def _right(half: int) -> np.ndarray:
@@ -212,7 +209,7 @@ def main() -> None:
             known = learnable(pools[half], rights[half])
             fitted = gate.fitted([known], [rights[half]], config.fuse.ridge)
             if trees:
-                fitted = fitted.with_trees([pools[half]], [rights[half]], [inner[half]], trees)
+                fitted = fitted.with_trees([known], [rights[half]], [inner[half]], trees)
             return lambda other: fitted.rank(pools[other], 10)[0].items
 
         crossed("gate and trees" if trees else "gate", fit_gate)
