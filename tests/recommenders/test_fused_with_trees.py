@@ -1,6 +1,9 @@
 """Trees from the fuse stage to the list and the report: fitted where they help, read by whoever opens the artifact."""
 
+import json
 import random
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,9 @@ import pytest
 from tests.tiny_shop import settings_of, write_shop
 from tsrec import pipeline
 from tsrec.config import Config, load_config, with_overrides
+from tsrec.errors import ArtifactError
 from tsrec.recommenders import Recommender
+from tsrec.recommenders.fuse import gate_of
 from tsrec.store import Artifact
 
 
@@ -52,6 +57,17 @@ def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact]
         past = events[(events["user_id"] == row.user_id) & (events["position"] < row.position)]["item_id"].tolist()
         found = recommender.recommend([past], k=10)[0]
         assert [item.score for item in found] == pytest.approx(row.scores[:10].tolist(), abs=1e-3)
+
+
+def test_a_gate_that_weighs_other_features_is_refused(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
+    before = replace(artifacts["fuse"], path=tmp_path / "before")
+    shutil.copytree(artifacts["fuse"].path, before.path)
+    assert gate_of(before).members == gate_of(artifacts["fuse"]).members
+    content = before.json("gate")
+    del content["item"]["recent_popularity"]  # as version 2 wrote it
+    (before.path / "gate.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"before.*another version of tsrec; run the pipeline again"):
+        gate_of(before)
 
 
 def test_the_report_says_what_they_look_at(artifacts: dict[str, Artifact]) -> None:
