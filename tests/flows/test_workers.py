@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,13 @@ def test_a_run_that_died_with_its_worker_says_crashed_in_the_end(
 
 
 def _post(environment: dict[str, str], what: str, body: dict[str, Any]) -> Any:
-    answer = httpx.post(f"{environment['PREFECT_API_URL']}/{what}", json=body, timeout=30)
+    """Asked again while the server has no time, as Prefect's own client does: SQLite is locked while a flow writes."""
+
+    def answered() -> httpx.Response | None:
+        answer = httpx.post(f"{environment['PREFECT_API_URL']}/{what}", json=body, timeout=30)
+        return None if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE else answer
+
+    answer = wait_for(answered, f"an answer to {what}")
     assert answer.is_success, answer.text
     return answer.json()
 
