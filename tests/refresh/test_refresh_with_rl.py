@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.tiny_shop import grow_shop
 from tsrec import pipeline, refresh
 from tsrec.config import load_config
@@ -9,10 +11,17 @@ from tsrec.refresh.bases import bases_of
 from tsrec.store import ArtifactStore, Lineage, base_role
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])  # adapters are merged at the end of a stage, and new in the next
 def test_rl_follows_fine_tuning_that_goes_on(
-    shop_settings: list[str], shop: Path, growing: Path, tmp_path: Path
+    shop_settings: list[str], shop: Path, growing: Path, tmp_path: Path, method: str
 ) -> None:
-    own = ["rl.epochs=0.5", "rl.beams=8", f"ingest.path={growing}", f"store={tmp_path / 'store'}"]
+    own = [
+        f"finetune.method={method}",
+        "rl.epochs=0.5",
+        "rl.beams=8",
+        f"ingest.path={growing}",
+        f"store={tmp_path / 'store'}",
+    ]
     few = ["refresh.min_targets=20", "members.methods=[popular]", "evaluate.baseline=popular"]
     config = load_config(None, [*shop_settings, *own, *few])
     champion = pipeline.run(config)
