@@ -83,6 +83,7 @@ def _is_up(url: str) -> bool:
 
 
 def _ended_run(api: str) -> Any:
-    runs = httpx.post(f"{api}/flow_runs/filter", json={"sort": "EXPECTED_START_TIME_ASC"}).json()
+    answer = httpx.post(f"{api}/flow_runs/filter", json={"sort": "EXPECTED_START_TIME_ASC"})
+    runs = answer.json() if answer.is_success else []  # a busy server says so, and is asked again
     ended = [run for run in runs if run["state_type"] in {"COMPLETED", "FAILED", "CRASHED"}]
     return ended[0] if ended else None

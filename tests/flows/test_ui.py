@@ -185,9 +185,8 @@ def _ended_since(url: str, created: str) -> Any:
 
 def _task_states(url: str, run_id: str) -> dict[str, str]:
     """The states of a run's tasks by name; they come some seconds after the run's own."""
-    return {
-        task["name"]: task["state_name"] for task in _post(url, "task_runs/filter") if task["flow_run_id"] == run_id
-    }
+    tasks = _post(url, "task_runs/filter") or []
+    return {task["name"]: task["state_name"] for task in tasks if task["flow_run_id"] == run_id}
 
 
 def _n_started(url: str) -> int:
