@@ -2,8 +2,9 @@
 
     python -m benchmarks.tree_threads --rows 2000 300000 --busy 3
 
-Fits 20 trees on random rows (N, 20) with one thread and with all, alone and beside processes that never rest; prints
-seconds, and whether the trees are the same. It is why `tsrec.recommenders.trees` takes threads only for many rows.
+Fits 20 trees, set as those of the fusion, on random rows (N, 20) with one thread and with all, alone and beside
+processes that never rest; prints seconds, and whether the trees are the same. It is why `tsrec.recommenders.trees`
+takes threads only for many rows.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import lightgbm
 import numpy as np
 import torch  # noqa: F401  # brings the OpenMP runtime that LightGBM asks the system for
 
-SETTINGS = {"objective": "binary", "num_leaves": 7, "deterministic": True, "force_col_wise": True, "verbose": -1}
+from tsrec.recommenders.trees import SETTINGS
 
 
 def fit(features: np.ndarray, right: np.ndarray, n_threads: int) -> tuple[float, str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _STEP = 25  # trees by which the number of them is chosen
 _ROWS_PER_THREAD = 500_000  # OpenMP threads spin while they wait: with less to do, busy cores make them far slower
 _CONTEXT_FEATURES = ("history_length", "members")
-_SETTINGS = {
+SETTINGS = {
     "objective": "binary",
     "learning_rate": 0.05,
     "num_leaves": 7,
@@ -117,7 +117,7 @@ def _boosted(features: np.ndarray, starts: np.ndarray, right: np.ndarray, n_memb
     rising = [1] * (len(MEMBER_FEATURES) * n_members)
     free = [0] * (features.shape[1] - len(rising))
     data = lightgbm.Dataset(features, right.astype(np.float32), init_score=starts)
-    settings = {**_SETTINGS, "num_threads": _threads(len(features)), "monotone_constraints": rising + free}
+    settings = {**SETTINGS, "num_threads": _threads(len(features)), "monotone_constraints": rising + free}
     return lightgbm.train(settings, data, n_trees)
 
 
