@@ -29,9 +29,10 @@ _EXAMPLES = """examples:
 A run that was stopped goes on where it was: give the same command again."""
 _ABLATION = """Build every variant of a grid on every data set with every seed, each artifact that runs share once, and
 compare them on the same targets: mean and spread over seeds, paired differences from the reference with
-intervals over users. Writes table.md, table.parquet, runs.parquet, curves.parquet and pictures.
+intervals over users. Writes table.md, the figures and training logs as Parquet, and pictures.
 
-By default only what the LLM's own figures need is built; `fused: true` in the grid adds the other members.
+By default only what the LLM's own figures need is built; `fused: true` in the grid adds the other members, and with
+`split: test` what the LLM adds to the fusion.
 A variant that fails is said in the table and does not take the others down; the exit status is then 1."""
 _ABLATION_EXAMPLES = """a grid:
   datasets:

@@ -204,11 +204,19 @@ def test_fused_is_measured_where_it_is_asked_for(on_shop: list[str], tmp_path: P
     assert {"fused.png", "tsrec.png"} <= {path.name for path in results.pictures}
     table = _table(results).set_index(["variant", "method", "metric", "k"])
     assert table["std"].isna().all()  # one seed
-    config = plan.runs[0].config
-    whole = pipeline.run(config)["evaluate"].frame("metrics").set_index(["method", "slice", "metric", "k"])["value"]
+    evaluated = pipeline.run(plan.runs[0].config)["evaluate"]
+    whole = evaluated.frame("metrics").set_index(["method", "slice", "metric", "k"])["value"]
     for method in ("tsrec", "fused"):
         for metric in ("hr", "ndcg"):
             assert table.loc["SA-Init", method, metric, 10]["mean"] == pytest.approx(whole[method, "all", metric, 10])
+    assert "## What the LLM adds to the fusion" in results.page
+    worth = pd.read_parquet(tmp_path / "out" / "worth.parquet").set_index(["variant", "metric", "k"]).loc["SA-Init"]
+    pairs = evaluated.frame("differences").set_index(["method", "against", "metric", "k"])
+    for name in (("hr", 10), ("ndcg", 3)):
+        alone, pair = whole[("fused without tsrec", "all", *name)], pairs.loc[("fused without tsrec", "fused", *name)]
+        found = worth.loc[name]
+        assert found["mean"] == pytest.approx(alone) and found["difference"] == pytest.approx(-pair["value"])
+        assert (found["ci_low"], found["ci_high"]) == (pytest.approx(-pair["ci_high"]), pytest.approx(-pair["ci_low"]))
 
 
 def test_killed_and_started_again_it_goes_on(plan: Plan, results: Results, on_shop: list[str], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsrec.ablation.comparing import comparison_table
+from tsrec.ablation.comparing import comparison_table, worth_table
 from tsrec.ablation.measuring import Measured
 from tsrec.ablation.planning import Plan, Run
 from tsrec.config import Ablation, AblationVariant, Config, with_overrides
@@ -73,3 +73,29 @@ def test_without_a_common_seed_there_is_no_difference() -> None:
     table = _compared({"full": {1: values}, "other": {2: values}}, users)
     assert table["difference"].isna().all() and table["n_paired_seeds"].isna().all()
     assert (table["mean"] == 1).all()
+
+
+def test_what_the_llm_adds_averages_seeds_and_leaves_out_what_was_not_measured() -> None:
+    random = np.random.default_rng(2)
+    users = np.repeat(np.arange(30), 2)
+    figures = {seed: (random.random((60, 2)), random.random((60, 2))) for seed in (1, 2)}
+    measured = {
+        Run("full", seed, CONFIG, {}): Measured(
+            users, NAMES, {"tsrec": fused, "fused": fused}, pd.DataFrame(), 1.0, "", 3, without
+        )
+        for seed, (fused, without) in figures.items()
+    }
+    valid = Measured(users, NAMES, {"tsrec": figures[1][0], "fused": figures[1][0]}, pd.DataFrame(), 1.0, "", 3)
+    measured[Run("on valid", 1, CONFIG, {})] = valid
+    names = tuple(AblationVariant(name=name) for name in ("full", "on valid"))
+    plan = Plan(Ablation(variants=names, reference="full", seeds=(1, 2)), {CONFIG.dataset: CONFIG}, {}, tuple(measured))
+    table = worth_table(plan, measured)
+    assert list(table["variant"]) == ["full", "full"] and list(table["n_paired_seeds"]) == [2, 2]
+    # The same as a variant (the fusion) against a reference (the one without), both with these seeds.
+    same = _compared(
+        {"without": {seed: two[1] for seed, two in figures.items()}, "with": {s: t[0] for s, t in figures.items()}},
+        users,
+    ).loc["with"]
+    for column in ("difference", "relative", "ci_low", "ci_high", "p"):
+        assert table[column].to_numpy() == pytest.approx(same[column].to_numpy())
+    assert table["mean"].to_numpy() == pytest.approx(np.mean([t[1].mean(axis=0) for t in figures.values()], axis=0))

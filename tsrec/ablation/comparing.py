@@ -23,6 +23,7 @@ import pandas as pd
 
 from tsrec.ablation.measuring import Measured
 from tsrec.ablation.planning import Plan, Run
+from tsrec.columns import FUSED
 from tsrec.columns import Columns as C
 from tsrec.config import EvaluateConfig
 from tsrec.evaluate.intervals import bootstrap_means, interval, p_value
@@ -78,6 +79,27 @@ def comparison_table(plan: Plan, measured: Mapping[Run, Measured]) -> pd.DataFra
     return pd.DataFrame(rows, columns=columns).astype({N_PAIRED: "Int64"})
 
 
+def worth_table(plan: Plan, measured: Mapping[Run, Measured]) -> pd.DataFrame:
+    """What the LLM adds to the fusion: the fusion against the one of all members but LLMs, of the same seeds.
+
+    One row a data set, variant, metric and cut-off for which the fusion was fitted without the LLM, which is where
+    `fused: true` and `split: test`. Columns dataset, variant, metric, k, mean (of the fusion without the LLM), and
+    difference, relative, ci_low, ci_high, p, n_paired_seeds as in `comparison_table`.
+    """
+    rows: list[dict[str, Any]] = []
+    for dataset, config in plan.configs.items():
+        for variant in (v.name for v in plan.ablation.variants):
+            runs = [mine for run, mine in measured.items() if (run.dataset, run.variant) == (dataset, variant)]
+            pairs = [(mine.values[FUSED], mine.without_llm) for mine in runs if mine.without_llm is not None]
+            if not pairs:
+                continue
+            base = np.mean([without for _, without in pairs], axis=(0, 1))  # (M,)
+            for mean, ((metric, k), row) in zip(base, _paired(pairs, runs[0], config.evaluate).items(), strict=True):
+                rows.append({DATASET: dataset, VARIANT: variant, C.METRIC: metric, C.K: k, MEAN: float(mean), **row})
+    columns = [DATASET, VARIANT, C.METRIC, C.K, MEAN, DIFFERENCE, RELATIVE, C.CI_LOW, C.CI_HIGH, C.P, N_PAIRED]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def _means(runs: Sequence[Measured], method: str) -> list[dict[str, Any]]:
     """Mean and spread over the seeds of one variant."""
     by_seed = np.stack([run.values[method].mean(axis=0) for run in runs])  # (S, M)
@@ -106,21 +128,30 @@ def _differences(
         seeds = sorted(mine.keys() & found.get(reference, {}).keys())
         if variant == reference or not seeds:
             continue
-        first = mine[seeds[0]]
-        ours = np.mean([mine[seed].values[method] for seed in seeds], axis=0)  # (T, M)
-        theirs = np.mean([found[reference][seed].values[method] for seed in seeds], axis=0)
-        # The same seed for every variant: all are compared on the same resamples.
-        resampled = bootstrap_means(ours - theirs, first.users, config.bootstrap_samples, config.seed)
-        low, high = interval(resampled, config.confidence)
-        p = p_value(resampled)
-        differences, base = (ours - theirs).mean(axis=0), theirs.mean(axis=0)
-        for i, (metric, k) in enumerate(first.names):
-            rows[variant, metric, k] = {
-                DIFFERENCE: float(differences[i]),
-                RELATIVE: float(differences[i] / base[i]) if base[i] else np.nan,
-                C.CI_LOW: float(low[i]),
-                C.CI_HIGH: float(high[i]),
-                C.P: float(p[i]),
-                N_PAIRED: len(seeds),
-            }
+        pairs = [(mine[seed].values[method], found[reference][seed].values[method]) for seed in seeds]
+        for name, row in _paired(pairs, mine[seeds[0]], config).items():
+            rows[variant, *name] = row
     return rows
+
+
+def _paired(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], targets: Measured, config: EvaluateConfig
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """(metric, k) -> how far the first of each pair of (T, M) figures is ahead of the second; a pair a seed."""
+    ours, theirs = (np.mean(values, axis=0) for values in zip(*pairs, strict=True))  # (T, M)
+    # The same seed for every variant: all are compared on the same resamples.
+    resampled = bootstrap_means(ours - theirs, targets.users, config.bootstrap_samples, config.seed)
+    low, high = interval(resampled, config.confidence)
+    p = p_value(resampled)
+    differences, base = (ours - theirs).mean(axis=0), theirs.mean(axis=0)
+    return {
+        name: {
+            DIFFERENCE: float(differences[i]),
+            RELATIVE: float(differences[i] / base[i]) if base[i] else np.nan,
+            C.CI_LOW: float(low[i]),
+            C.CI_HIGH: float(high[i]),
+            C.P: float(p[i]),
+            N_PAIRED: len(pairs),
+        }
+        for i, name in enumerate(targets.names)
+    }

@@ -24,12 +24,15 @@ _FEWER = " †"
 _TITLES = {LLM: "The LLM alone", FUSED: "Fused with the other members"}
 
 
-def as_markdown(plan: Plan, comparison: pd.DataFrame, runs: pd.DataFrame, failures: Mapping[Run, str]) -> str:
+def as_markdown(
+    plan: Plan, comparison: pd.DataFrame, worth: pd.DataFrame, runs: pd.DataFrame, failures: Mapping[Run, str]
+) -> str:
     """The whole page.
 
     Args:
         plan: what was asked for.
         comparison: of `comparison_table`.
+        worth: of `worth_table`.
         runs: of `runs_table`.
         failures: why runs have no figures.
     """
@@ -42,6 +45,8 @@ def as_markdown(plan: Plan, comparison: pd.DataFrame, runs: pd.DataFrame, failur
         largest = {dataset: few[-1:] for dataset, few in cut_offs.items()}
         if len(ablation.variants) > 1 and len(mine):
             lines += [f"Against {ablation.reference}:", "", *_table(plan, mine, _difference, largest), ""]
+    if len(worth):
+        lines += ["## What the LLM adds to the fusion", "", *_worth(plan, worth), ""]
     lines += ["## What differs", "", *_settings(plan), ""]
     lines += ["## Minutes of training", "", *_cost(plan, runs), ""]
     if failures:
@@ -99,6 +104,17 @@ def _figure(row: pd.Series, of_column: pd.DataFrame, plan: Plan) -> str:
     if not np.isnan(row[STD]):
         text += f" ± {_number(row[STD])}"
     return text + (_FEWER if row[N_SEEDS] < len(plan.ablation.seeds) else "")
+
+
+def _worth(plan: Plan, worth: pd.DataFrame) -> list[str]:
+    """A row a data set and variant, at the largest cut-off of each data set."""
+    rows = []
+    for (dataset, variant), mine in worth.groupby([DATASET, VARIANT], sort=False):
+        largest = mine[mine[C.K] == mine[C.K].max()].set_index(C.METRIC)
+        hr, ndcg = (largest.loc[metric] for metric in ("hr", "ndcg"))
+        figures = f"{_number(hr[MEAN])} / {_number(ndcg[MEAN])}"
+        rows.append([f"{dataset}", f"{variant}", figures, _difference(hr, mine, plan), _difference(ndcg, mine, plan)])
+    return _lines(["data set", "variant", "fused without it, HR / NDCG", "it adds, HR", "it adds, NDCG"], rows)
 
 
 def _difference(row: pd.Series, of_column: pd.DataFrame, plan: Plan) -> str:

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from tsrec.ablation.planning import Run
-from tsrec.columns import FUSED, LLM, Split
+from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.errors import DataError
 from tsrec.evaluate.scoring import METRICS, target_values
 from tsrec.recommenders import DECODE, FUSE
 from tsrec.recommenders.candidates import ranked_targets, read_candidates
+from tsrec.recommenders.fuse import without
 from tsrec.recommenders.member import read_catalogue
 from tsrec.store import Artifact
 from tsrec.trained_llm import TRAINING_STAGES, trained_in
@@ -26,7 +27,8 @@ class Measured:
 
     `users` (T,) says whose target each row is; `values` maps every method to (T, M) float64, a column for each of
     `names` (metric, k); `log` is that of fine-tuning, `seconds` what training took, RL included, `model` the
-    fingerprint of the artifact that holds the LLM; a SID has `n_levels` tokens.
+    fingerprint of the artifact that holds the LLM; a SID has `n_levels` tokens; `without_llm` (T, M) is the fusion of
+    all members but LLMs, where it was fitted for these targets.
     """
 
     users: np.ndarray
@@ -36,6 +38,7 @@ class Measured:
     seconds: float
     model: str
     n_levels: int
+    without_llm: np.ndarray | None = None
 
     @property
     def words(self) -> str:
@@ -65,15 +68,19 @@ def measure(run: Run, artifacts: Mapping[str, Artifact]) -> Measured:
     cut_offs = run.config.evaluate.k
     columns = [(metric, k) for k in cut_offs for metric in METRICS]
     kept = [number for number, (metric, _) in enumerate(columns) if metric in SHOWN]
-    values = {}
-    for method, stage in _STAGE_OF.items():
-        if stage in artifacts:
-            lists = read_candidates(artifacts[stage], method, targets).items[rows, : max(cut_offs)]
-            values[method] = target_values(lists, targets.items[rows], cut_offs)[:, kept]
+
+    def values_of(stage: str, method: str) -> np.ndarray:
+        lists = read_candidates(artifacts[stage], method, targets).items[rows, : max(cut_offs)]
+        return target_values(lists, targets.items[rows], cut_offs)[:, kept]
+
+    llmless = without(LLMS if run.config.members.llms else LLM)
+    # `fuse` ranks without each member on test alone.
+    has_llmless = split is Split.TEST and FUSE.name in artifacts and artifacts[FUSE.name].has(llmless)
     return Measured(
         users=targets.users[rows],
         names=[columns[number] for number in kept],
-        values=values,
+        values={method: values_of(stage, method) for method, stage in _STAGE_OF.items() if stage in artifacts},
+        without_llm=values_of(FUSE.name, llmless) if has_llmless else None,
         log=artifacts["finetune"].frame("training_log"),
         seconds=sum(artifacts[stage].manifest.seconds for stage in TRAINING_STAGES if stage in artifacts),
         model=artifacts[trained_in(artifacts)].fingerprint,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from tsrec.ablation.comparing import DATASET, SEED, VARIANT, comparison_table, runs_table
+from tsrec.ablation.comparing import DATASET, SEED, VARIANT, comparison_table, runs_table, worth_table
 from tsrec.ablation.markdown import as_markdown
 from tsrec.ablation.plots import curves_plot, differences_plot, figures_plot
 from tsrec.ablation.running import Built
@@ -40,16 +40,18 @@ class Results:
 def write_results(built: Built) -> Results:
     """Write into the ablation's folder, each file whole; those of an earlier call are replaced.
 
-    `table.md` the page to paste; `table.parquet` of `comparison_table`; `runs.parquet` of `runs_table`;
-    `curves.parquet` the training logs; `METHOD.png` and `METHOD-differences.png` for every method, `curves.png`.
+    `table.md` the page to paste; `table.parquet` of `comparison_table`; `worth.parquet` of `worth_table`;
+    `runs.parquet` of `runs_table`; `curves.parquet` the training logs; `METHOD.png` and `METHOD-differences.png` for
+    every method, `curves.png`.
     """
     plan, measured = built.plan, built.measured
     runs = runs_table(plan, measured, built.failures)
     comparison, curves = comparison_table(plan, measured), _curves(built)
-    page = as_markdown(plan, comparison, runs, built.failures)
+    worth = worth_table(plan, measured)
+    page = as_markdown(plan, comparison, worth, runs, built.failures)
     folder = Path(plan.ablation.folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in (("table", comparison), ("runs", runs), ("curves", curves)):
+    for name, table in (("table", comparison), ("worth", worth), ("runs", runs), ("curves", curves)):
         _write(folder / f"{name}.parquet", table)
     pictures = {"curves": curves_plot(plan, curves)}
     for method in plan.methods:
