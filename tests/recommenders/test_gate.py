@@ -134,6 +134,45 @@ def test_the_fit_does_not_depend_on_the_order_of_sums() -> None:
         np.testing.assert_allclose(fitted(order, n_blocks), together, atol=1e-8)
 
 
+def test_the_second_fit_is_about_the_first_hundred_of_what_the_first_says() -> None:
+    """Half of the right items are among the first of one member, half far down the list of another."""
+    random, n, n_items, length = np.random.default_rng(7), 200, 400, 150
+    orders = [np.argsort(random.random((n, n_items)), axis=1)[:, :length] for _ in range(2)]
+    scores = np.tile(np.linspace(3, 0, length), (n, 1))
+    lists = {name: _lists(items.tolist(), scores.tolist()) for name, items in zip(("near", "far"), orders, strict=True)}
+    is_near = random.random(n) < 0.5
+    place = np.where(is_near, random.integers(0, 10, n), random.integers(60, length, n))
+    right = np.where(is_near, orders[0][np.arange(n), place], orders[1][np.arange(n), place])
+    pasts, popularity = [random.integers(0, n_items, 4) for _ in range(n)], random.random((n_items, 2))
+    gate = new_gate(lists, length)
+    pool = learnable(gate.pool(lists, pasts, popularity), right)
+    fitted = gate.fitted([pool], [right], ridge=1.0)
+    focused = fitted.focused([pool], [right], ridge=1.0)
+    said = pool.features.astype(np.float64) @ fitted.weights
+
+    def loss(weights: np.ndarray) -> float:
+        total = float(((weights - prior_of(2)) ** 2).sum())
+        for row in range(n):
+            mine = np.flatnonzero(pool.rows == row)
+            first = mine[np.argsort(-said[mine], kind="stable")][:100]
+            if right[row] in pool.items[first]:
+                among = pool.features[first].astype(np.float64) @ weights
+                total += np.log(np.exp(among).sum()) - among[pool.items[first] == right[row]][0]
+        return total
+
+    best = loss(focused.weights)
+    assert best < loss(fitted.weights) - 1
+    for _ in range(10):
+        assert loss(focused.weights + random.normal(0, 0.1, len(focused.weights))) > best
+
+
+def test_a_pool_of_a_hundred_needs_no_second_fit() -> None:
+    lists, pasts, right, popularity = _simulated(300, seed=4)
+    gate = _fitted(lists, pasts, right, popularity)
+    pool = learnable(gate.pool(lists, pasts, popularity), right)
+    np.testing.assert_allclose(gate.focused([pool], [right], ridge=1.0).weights, gate.weights, atol=1e-8)
+
+
 def test_without_targets_the_prior_stands_and_ranks_what_more_members_rank_high() -> None:
     lists = {
         "a": _lists([[1, 2, 3]], [[3.0, 2.0, 1.0]]),

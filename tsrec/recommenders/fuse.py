@@ -144,7 +144,7 @@ class Fusion:
         blocks = _blocks(rows)
         right = [self.targets.items[some] for some in blocks]
         pools = [learnable(self.pool(gate, some), items) for some, items in zip(blocks, right, strict=True)]
-        gate = gate.fitted(pools, right, self.config.own.ridge)
+        gate = gate.fitted(pools, right, self.config.own.ridge).focused(pools, right, self.config.own.ridge)
         if not self.config.own.trees:
             return gate
         half = self.half_of_users(2)
@@ -246,7 +246,7 @@ def _parents(config: Config) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="fuse",
-    version=3,
+    version=4,
     config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
     parents=_parents,
     run=run,

@@ -4,7 +4,10 @@ A conditional logit (McFadden 1974) over the pool of all proposals: the score of
 features, its probability the softmax of the scores within the pool. The negative log-likelihood is convex in the
 weights, so the fit has one optimum, whatever it starts from, and more members never end lower for want of a better
 start. A ridge pulls towards `_PRIOR`, about a reciprocal-rank fusion, so that a handful of targets cannot lead it far.
-Boosted trees may then order the first of it anew (`tsrec.recommenders.trees`).
+
+Most of that likelihood is about the hundreds of proposals that nobody will see, and members that only propose such make
+the first ten worse. So the weights are fitted once more, on the first 100 of what they say alone, as the stages of a
+cascade are (Viola and Jones 2001). Boosted trees may then order the same anew (`tsrec.recommenders.trees`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +22,7 @@ from tsrec.recommenders.ranking import Ranked, lists_of, places_of
 from tsrec.recommenders.softmax import log_softmax
 from tsrec.recommenders.trees import Trees, fitted_trees
 
-_FIRST = 100  # of the gate's order that the trees see
+_FIRST = 100  # of the gate's order that the second fit and the trees see
 _GRADIENT = 1e-5  # nats a unit of weight and root of a target, below which one more Newton step ends the fit
 _MOST_STEPS = 200
 _PRIOR = {"listed": 0.3, "share": 1.0, "log_share": 0.5, "reciprocal_rank": 1.0, "log_rank": 0.5}
@@ -86,6 +89,13 @@ class Gate:
         )
         return replace(self, weights=fit.x - np.linalg.solve(fit.hess, fit.jac))
 
+    def focused(self, pools: Sequence[Pool], targets: Sequence[np.ndarray], ridge: float) -> "Gate":
+        """The same gate, its weights fitted once more on the first 100 of what they say; to be fitted first.
+
+        Arguments are those of `fitted`. Where no pool has more than 100 entries this is `fitted` again.
+        """
+        return self.fitted(self._firsts(pools, targets), targets, ridge)
+
     def with_trees(
         self, pools: Sequence[Pool], targets: Sequence[np.ndarray], folds: Sequence[np.ndarray], most: int
     ) -> "Gate":
@@ -99,11 +109,15 @@ class Gate:
         """
         if not pools:
             return self
-        firsts = [pool.of_entries(_first(pool, self._scores(pool), _FIRST)) for pool in pools]
-        pool = joined_pool([learnable(first, wanted) for first, wanted in zip(firsts, targets, strict=True)])
+        pool = joined_pool(self._firsts(pools, targets))
         starts = log_softmax(self._scores(pool), pool.rows)
         right = pool.items == np.concatenate(targets)[pool.rows]
         return replace(self, trees=fitted_trees(pool, starts, right, np.concatenate(folds), most))
+
+    def _firsts(self, pools: Sequence[Pool], targets: Sequence[np.ndarray]) -> list[Pool]:
+        """The first 100 of each history, where the right item is among them."""
+        firsts = (pool.of_entries(_first(pool, self._scores(pool), _FIRST)) for pool in pools)
+        return [learnable(first, wanted) for first, wanted in zip(firsts, targets, strict=True)]
 
     def _scores(self, pool: Pool) -> np.ndarray:
         """(E,) float64: the weighted sums."""
