@@ -6,7 +6,7 @@ Builds what `fuse` needs where it is missing. Compared: reciprocal ranks; the me
 log-sum-exp of their scores, each with a weight and a temperature a member, fitted by likelihood from several starts;
 the gate's weights alone (a conditional logit over features of the lists), the same fitted once more on its first 100 as
 `fuse` does, and both with trees. HR@10 and NDCG@10 are means over both halves. `--quick` leaves out the mixtures, which
-take minutes to fit.
+take minutes to fit; `--splits 4` parts the users in four ways, for one tells such small differences badly.
 
     python benchmarks/fusion.py configs/beauty.yaml --set ingest.path=FOLDER --without-llm --test
 
@@ -17,6 +17,7 @@ the fusion without each on test instead, as `evaluate` does: to be read once.
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from tsrec.evaluate.summary import metrics_table, worth
 from tsrec.recommenders import FUSE
 from tsrec.recommenders.candidates import Targets, ranked_targets
 from tsrec.recommenders.fuse import FuseSettings, Fusion, without
-from tsrec.recommenders.gate import learnable
+from tsrec.recommenders.gate import Gate, learnable
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, lists_of
@@ -110,6 +111,27 @@ def read(items: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.array([hit.any(axis=1).mean(), gain.sum(axis=1).mean()])
 
 
+@dataclass(frozen=True)
+class Halving:
+    """One way to part the users in two: of each half the targets' `rows`, `pools`, the `right` items, and `inner`:
+    those that are of one half of it; `gate` is not fitted."""
+
+    rows: list[np.ndarray]
+    pools: list[Pool]
+    right: list[np.ndarray]
+    inner: list[np.ndarray]
+    gate: Gate
+
+    @classmethod
+    def of(cls, fusion: Fusion, members: tuple[str, ...], valid: np.ndarray, split: int, most: int) -> "Halving":
+        targets = fusion.targets
+        first = np.random.default_rng(split).random(targets.histories.n_users)[targets.users[valid]] < 0.5
+        rows = [valid[first][:most], valid[~first][:most]]
+        gate, inner = fusion.new_gate(members, valid), fusion.half_of_users(2)
+        pools = [fusion.pool(gate, half) for half in rows]
+        return cls(rows, pools, [targets.items[half] for half in rows], [inner[half] for half in rows], gate)
+
+
 def measure_on_test(fusion: Fusion, members: tuple[str, ...], config: Config) -> None:
     """The table of `evaluate` for these members: metrics, and how much the fusion is ahead of each, paired."""
     targets, k = fusion.targets, max(config.evaluate.k)
@@ -143,6 +165,7 @@ def main() -> None:
     parser.add_argument("--test", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--most", type=int, default=3000, help="most targets of each half")
+    parser.add_argument("--splits", type=int, default=1, help="ways to part the users in two; figures are their means")
     arguments = parser.parse_args()
     config = load_config(arguments.profile, arguments.set)
     store, planned = ArtifactStore(config.store), pipeline.plan(config)
@@ -163,62 +186,61 @@ def main() -> None:
         measure_on_test(fusion, members, config)
         return
     valid = np.flatnonzero(targets.of(Split.VALID))
-    first = np.random.default_rng(0).random(histories.n_users)[targets.users[valid]] < 0.5
-    halves = [valid[first][: arguments.most], valid[~first][: arguments.most]]
-    print(f"{config.dataset}: {', '.join(members)}; {len(halves[0])} and {len(halves[1])} targets")
-    gate = fusion.new_gate(members, valid)
-    pools = [fusion.pool(gate, half) for half in halves]
-    rights = [targets.items[half] for half in halves]
+    halvings = [Halving.of(fusion, members, valid, split, arguments.most) for split in range(arguments.splits)]
+    sizes = " and ".join(str(len(right)) for right in halvings[0].right)
+    print(f"{config.dataset}: {', '.join(members)}; {sizes} targets, halved in {arguments.splits} ways")
 
-    def crossed(name: str, fit: Callable[[int], Callable[[int], np.ndarray]]) -> None:
+    def compare(name: str, fit: Callable[[Halving, int], Callable[[int], np.ndarray]]) -> None:
         """`fit` a way on one half; what it returns gives the lists of the other."""
-        began = time.monotonic()
-        found = [read(fit(1 - half)(half), rights[half]) for half in (0, 1)]
+        began, found = time.monotonic(), []
+        for halving in halvings:
+            found += [read(fit(halving, 1 - half)(half), halving.right[half]) for half in (0, 1)]
         hr, ndcg = np.mean(found, axis=0)
-        print(f"{name:34s} {hr:.4f} / {ndcg:.4f}   {time.monotonic() - began:5.0f} s", flush=True)
+        print(f"{name:42s} {hr:.4f} / {ndcg:.4f}   {time.monotonic() - began:5.0f} s", flush=True)
 
     for c in (1, 10, 60):
-        crossed(
-            f"reciprocal rank, 1 / ({c} + rank)",
-            lambda _, c=c: (
-                lambda half: by_scores(
-                    np.where(pools[half].ranks, 1 / (c + pools[half].ranks), 0.0).sum(axis=1), pools[half]
-                )
-            ),
-        )
+
+        def by_rank(halving: Halving, _: int, c: int = c) -> Callable[[int], np.ndarray]:
+            scores = [np.where(pool.ranks, 1 / (c + pool.ranks), 0.0).sum(axis=1) for pool in halving.pools]
+            return lambda half: by_scores(scores[half], halving.pools[half])
+
+        compare(f"reciprocal rank, 1 / ({c} + rank)", by_rank)
     for normalized in () if arguments.quick else (True, False):
         mixture = Mixture(len(members), normalized=normalized)
 
-        def fit(half: int, mixture: Mixture = mixture) -> Callable[[int], np.ndarray]:
-            theta = mixture.fitted(*_prepared(half), torch.from_numpy(_right(half)))
-            return lambda other: by_scores(mixture.scores(theta, *_prepared(other)).numpy(), pools[other])
+        def by_mixture(halving: Halving, half: int, mixture: Mixture = mixture) -> Callable[[int], np.ndarray]:
+            pool = halving.pools[half]
+            right = np.flatnonzero(pool.items == halving.right[half][pool.rows])
+            theta = mixture.fitted(*_prepared(halving, half), torch.from_numpy(right))
+            return lambda other: by_scores(
+                mixture.scores(theta, *_prepared(halving, other)).numpy(), halving.pools[other]
+            )
 
-        def _prepared(half: int) -> tuple[Tensor, Tensor, int]:
-            lists = {m: fusion.lists[m].of(halves[half]) for m in members}
-            values = values_of(pools[half], lists, gate.temperatures)
-            return values, torch.from_numpy(pools[half].rows), pools[half].n_rows
+        def _prepared(halving: Halving, half: int) -> tuple[Tensor, Tensor, int]:
+            pool, lists = halving.pools[half], {name: fusion.lists[name].of(halving.rows[half]) for name in members}
+            values = values_of(pool, lists, halving.gate.temperatures)
+            return values, torch.from_numpy(pool.rows), pool.n_rows
 
-        def _right(half: int) -> np.ndarray:
-            return np.flatnonzero(pools[half].items == rights[half][pools[half].rows])
+        compare("mean of softmaxes" if normalized else "log-sum-exp of scores", by_mixture)
 
-        crossed("mean of softmaxes" if normalized else "log-sum-exp of scores", fit)
-
-    inner = [fusion.half_of_users(2)[half] for half in halves]
     ways = [("gate", False, 0), ("gate, fitted again on its first 100", True, 0)]
     if config.fuse.trees:
         ways += [("gate and trees", False, config.fuse.trees), ("gate, again, and trees", True, config.fuse.trees)]
     for name, again, trees in ways:
 
-        def fit_gate(half: int, again: bool = again, trees: int = trees) -> Callable[[int], np.ndarray]:
-            known, right = [learnable(pools[half], rights[half])], [rights[half]]
-            fitted = gate.fitted(known, right, config.fuse.ridge)
+        def by_gate(
+            halving: Halving, half: int, again: bool = again, trees: int = trees
+        ) -> Callable[[int], np.ndarray]:
+            right = [halving.right[half]]
+            known = [learnable(halving.pools[half], right[0])]
+            fitted = halving.gate.fitted(known, right, config.fuse.ridge)
             if again:
                 fitted = fitted.focused(known, right, config.fuse.ridge)
             if trees:
-                fitted = fitted.with_trees(known, right, [inner[half]], trees)
-            return lambda other: fitted.rank(pools[other], 10)[0].items
+                fitted = fitted.with_trees(known, right, [halving.inner[half]], trees)
+            return lambda other: fitted.rank(halving.pools[other], 10)[0].items
 
-        crossed(name, fit_gate)
+        compare(name, by_gate)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
         --variant texts --variant "random: members.sasrec.start=random members.sasrec.epochs=25"
 
 Each `--variant` is a name and, behind a colon, its settings, separated by spaces. The first one is what the others are
-compared with; differences are paired over users. Every artifact that the variants have in common is built once.
+compared with; differences are paired over users, so settings that change the targets are refused. Every artifact that the
+variants have in common is built once.
 """
 
 import argparse
@@ -30,7 +31,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
     parser.add_argument("--variant", action="append", required=True, metavar="NAME[: SETTINGS]")
     arguments = parser.parse_args()
-    lists = {}
+    lists: dict[str, np.ndarray] = {}
+    right = np.empty(0, dtype=np.int64)
     for variant in arguments.variant:
         name, _, settings = variant.partition(":")
         alone = (f"members.methods=[{arguments.member}]", f"evaluate.baseline={arguments.member}")
@@ -43,12 +45,15 @@ def main() -> None:
         targets = ranked_targets(histories, config.recommend)
         rows = np.flatnonzero(targets.of(Split.VALID))
         ranked = read_candidates(artifacts[CANDIDATES.name], arguments.member, targets)
+        if lists and not np.array_equal(right, targets.items[rows]):
+            raise SystemExit(f"{name} has other targets than {next(iter(lists))}: nothing can be compared")
+        right = targets.items[rows]
         lists[name] = ranked.items[rows, : max(config.evaluate.k)]
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
     first, k = next(iter(lists)), max(config.evaluate.k)
     metrics, differences = score(
         lists,
-        targets.items[rows],
+        right,
         targets.users[rows],
         {ALL: np.ones(len(rows), dtype=bool)},
         catalogue.n_items,
