@@ -75,7 +75,7 @@ def main() -> None:
         lists = [generated(model, prompt[None], codes, SPACE, arguments.beams, N_BEST)[0] for prompt in prompts]
         return np.concatenate(lists)
 
-    methods = {
+    methods: dict[str, Callable[[], np.ndarray]] = {
         "shared prefix": partial(shared, exact),
         "the same in bfloat16": partial(shared, rough),
         "generate, batched": batched,

@@ -22,7 +22,7 @@ STARTING_S = 600
 class Served(Killed):
     """`tsrec serve`: its flow process, itself (the runner), its server, or all at once are killed."""
 
-    kinds = ("flow", "flow", "runner", "server", "machine")
+    kinds: tuple[str, ...] = ("flow", "flow", "runner", "server", "machine")
     start_s = 12.0
     deployment = "shop"
 

@@ -60,8 +60,15 @@ def llm(catalogue: Catalogue) -> Member:
     space = SidSpace((256, 256, 256))
     codes = np.random.default_rng(3).integers(0, 256, (catalogue.n_items, 3))
     torch.manual_seed(1)
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=10 + space.n_tokens, num_key_value_heads=2, tie_word_embeddings=True, **shape)
+    config = LlamaConfig(
+        vocab_size=10 + space.n_tokens,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+    )
     config._attn_implementation = "sdpa"
     model = LlamaForCausalLM(config).eval()
     tokens = HistoryTokens(1, sid_token_ids(10, space, codes))

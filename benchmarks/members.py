@@ -4,8 +4,8 @@
         --variant texts --variant "random: members.sasrec.start=random members.sasrec.epochs=25"
 
 Each `--variant` is a name and, behind a colon, its settings, separated by spaces. The first one is what the others are
-compared with; differences are paired over users, so settings that change the targets are refused. Every artifact that the
-variants have in common is built once.
+compared with; differences are paired over users, so settings that change the targets are refused. Every artifact that
+the variants have in common is built once.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tsrec.evaluate.scoring import score
 from tsrec.recommenders import CANDIDATES
 from tsrec.recommenders.candidates import ranked_targets, read_candidates
 from tsrec.recommenders.member import read_catalogue
-from tsrec.store import ArtifactStore
+from tsrec.store import Artifact, ArtifactStore
 
 
 def main() -> None:
@@ -38,7 +38,8 @@ def main() -> None:
         alone = (f"members.methods=[{arguments.member}]", f"evaluate.baseline={arguments.member}")
         own = [*arguments.set, *alone, *settings.split()]
         config = load_config(arguments.profile, own)
-        store, artifacts, began = ArtifactStore(config.store), {}, time.monotonic()
+        store, began = ArtifactStore(config.store), time.monotonic()
+        artifacts: dict[str, Artifact] = {}
         for planned in pipeline.plan(config, goal=CANDIDATES).values():
             artifacts[planned.name] = pipeline.build(planned, store, artifacts)
         catalogue, histories = read_catalogue(artifacts["ingest"])

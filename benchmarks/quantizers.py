@@ -82,7 +82,7 @@ def measure(config: Config) -> list[str]:
         f"{made.counts['n_moved']:,}",
         ", ".join(f"{value:.0f}" for value in health["perplexity"]),
         ", ".join(f"{row.n_codes - row.used}" for row in health.itertuples()),
-        f"{made.counts['reconstruction_error'] / variance:.3f}",
+        f"{float(made.counts['reconstruction_error']) / variance:.3f}",
         f"{shared_first_codes(artifacts):.1f}",
         f"{made.manifest.seconds:.0f}",
         processor,

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ def generated(
 ) -> tuple[np.ndarray, np.ndarray]:
     """SIDs (U, n_best, L) and scores (U, n_best) by `model.generate`; `prompts` (U, T) are of one length."""
     length = prompts.shape[1]
-    output = model.generate(
+    output = cast(Any, model).generate(  # its types know neither this model nor that a dictionary is asked for
         torch.from_numpy(prompts),
         attention_mask=torch.ones(prompts.shape, dtype=torch.long),
         num_beams=n_beams,
