@@ -113,7 +113,7 @@ def _worth(plan: Plan, worth: pd.DataFrame) -> list[str]:
         largest = mine[mine[C.K] == mine[C.K].max()].set_index(C.METRIC)
         hr, ndcg = (largest.loc[metric] for metric in ("hr", "ndcg"))
         figures = f"{_number(hr[MEAN])} / {_number(ndcg[MEAN])}"
-        rows.append([f"{dataset}", f"{variant}", figures, _difference(hr, mine, plan), _difference(ndcg, mine, plan)])
+        rows.append([str(dataset), str(variant), figures, _difference(hr, mine, plan), _difference(ndcg, mine, plan)])
     return _lines(["data set", "variant", "fused without it, HR / NDCG", "it adds, HR", "it adds, NDCG"], rows)
 
 
