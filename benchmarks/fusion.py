@@ -201,25 +201,29 @@ def main() -> None:
     for c in (1, 10, 60):
 
         def by_rank(halving: Halving, _: int, c: int = c) -> Callable[[int], np.ndarray]:
-            scores = [np.where(pool.ranks, 1 / (c + pool.ranks), 0.0).sum(axis=1) for pool in halving.pools]
-            return lambda half: by_scores(scores[half], halving.pools[half])
+            def lists(half: int) -> np.ndarray:
+                pool = halving.pools[half]
+                return by_scores(np.where(pool.ranks, 1 / (c + pool.ranks), 0.0).sum(axis=1), pool)
+
+            return lists
 
         compare(f"reciprocal rank, 1 / ({c} + rank)", by_rank)
+
+    def prepared(halving: Halving, half: int) -> tuple[Tensor, Tensor, int]:
+        pool, lists = halving.pools[half], {name: fusion.lists[name].of(halving.rows[half]) for name in members}
+        values = values_of(pool, lists, halving.gate.temperatures)
+        return values, torch.from_numpy(pool.rows), pool.n_rows
+
     for normalized in () if arguments.quick else (True, False):
         mixture = Mixture(len(members), normalized=normalized)
 
         def by_mixture(halving: Halving, half: int, mixture: Mixture = mixture) -> Callable[[int], np.ndarray]:
             pool = halving.pools[half]
             right = np.flatnonzero(pool.items == halving.right[half][pool.rows])
-            theta = mixture.fitted(*_prepared(halving, half), torch.from_numpy(right))
+            theta = mixture.fitted(*prepared(halving, half), torch.from_numpy(right))
             return lambda other: by_scores(
-                mixture.scores(theta, *_prepared(halving, other)).numpy(), halving.pools[other]
+                mixture.scores(theta, *prepared(halving, other)).numpy(), halving.pools[other]
             )
-
-        def _prepared(halving: Halving, half: int) -> tuple[Tensor, Tensor, int]:
-            pool, lists = halving.pools[half], {name: fusion.lists[name].of(halving.rows[half]) for name in members}
-            values = values_of(pool, lists, halving.gate.temperatures)
-            return values, torch.from_numpy(pool.rows), pool.n_rows
 
         compare("mean of softmaxes" if normalized else "log-sum-exp of scores", by_mixture)
 
