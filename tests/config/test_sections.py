@@ -1,5 +1,6 @@
 """Sections are strict: bounds, and unknown keys that name the nearest known one."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,12 @@ def fields_of(section: type[BaseModel]) -> list[tuple[str, Any]]:
 def test_every_field_is_described_and_has_a_default(name: str, field: Any) -> None:
     assert field.description and field.description.endswith("."), name
     assert not field.is_required(), name
+
+
+@pytest.mark.parametrize(("name", "field"), fields_of(Config))
+def test_no_description_loses_a_character_where_the_form_shows_it_as_markdown(name: str, field: Any) -> None:
+    outside_code = re.sub(r"`[^`]*`", "", field.description)
+    assert not re.search(r"[*\\|~]|<\w", outside_code), name
 
 
 @pytest.mark.parametrize("section", [SidsConfig, SaInitConfig])

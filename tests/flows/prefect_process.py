@@ -1,10 +1,14 @@
-"""Prefect's own command line in tests: processes that are started and ended, and `prefect deploy`."""
+"""Prefect's own command line in tests: a server, other processes that are started and ended, and `prefect deploy`."""
 
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from tests.flows.prefect_api import PrefectApi
 
 
 def start(arguments: list[str], environment: dict[str, str], log: Path, folder: Path) -> "subprocess.Popen[bytes]":
@@ -28,6 +32,20 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextmanager
+def serve_api(environment: dict[str, str], folder: Path) -> Iterator[PrefectApi]:
+    """A real server on loopback, where `PREFECT_API_URL` says; what it prints lies in `folder`."""
+    url, log = environment["PREFECT_API_URL"].removesuffix("/api"), folder / "server.log"
+    arguments = ["server", "start", "--host", "127.0.0.1", "--port", url.rpartition(":")[2]]
+    server = start(arguments, environment, log, folder)
+    try:
+        api = PrefectApi(url, log.read_text)
+        api.wait(lambda: api.get("health"), "the server")
+        yield api
+    finally:
+        stop(server)
 
 
 def deploy_all(environment: dict[str, str], folder: Path) -> None:

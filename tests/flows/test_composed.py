@@ -3,17 +3,16 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.flows.compose_file import ROOT, compose_text, interpolated
 from tests.flows.postgres import postgres_programs, serve_postgres
+from tests.flows.prefect_api import PrefectApi
 from tests.flows.served import free_port
 
 pytest.importorskip("s3fs", reason="pip install -e '.[dev]'")
@@ -25,7 +24,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(postgres_programs() is None, reason="no initdb: apt-get install postgresql"),
 ]
-PATIENCE_S = 300
 PASSWORDS = {
     "TSREC_USER": "ops",
     "TSREC_PASSWORD": "what the UI asks",
@@ -77,6 +75,9 @@ class Composed:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()[-3000:]
 
+    def printed(self) -> str:
+        return "\n".join(path.read_text()[-1500:] for path in sorted(self.folder.glob("*.log")))
+
 
 def test_a_schedule_runs_to_its_end_behind_a_password(tmp_path: Path, shop: Path, shop_settings: list[str]) -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
@@ -97,45 +98,18 @@ def test_a_schedule_runs_to_its_end_behind_a_password(tmp_path: Path, shop: Path
         composed = Composed(tmp_path, {**PASSWORDS, "TSREC_PROFILES": str(profile)}, places)
         composed.once("bucket")
         stack.enter_context(composed.running("server"))
-        _wait(lambda: _answers(url), lambda: composed.log("server"))
+        api = PrefectApi(url, composed.printed, ("ops", "what the UI asks"))
+        api.wait(lambda: api.get("health"), "the server")
         assert httpx.post(f"{url}/api/deployments/filter", json={}).status_code == 401
-        api = stack.enter_context(httpx.Client(base_url=url, auth=("ops", "what the UI asks"), timeout=30))
         stack.enter_context(composed.running("worker", settings))
-
-        def found(what: str) -> list[Any]:
-            answer = api.post(f"/api/{what}/filter", json={})
-            answer.raise_for_status()
-            return answer.json()  # type: ignore[no-any-return]
-
-        made = _wait(lambda: found("deployments"), lambda: composed.log("worker"))
-        train = next(deployment for deployment in made if deployment["entrypoint"].startswith("flows.train"))
+        (train,) = api.wait(lambda: api.deployments().values(), "the deployment")
         schedule = [{"schedule": {"interval": 30}, "active": True}]
-        api.post(f"/api/deployments/{train['id']}/schedules", json=schedule).raise_for_status()
-        ended = ("COMPLETED", "FAILED", "CRASHED")
-        run = _wait(
-            lambda: next((run for run in found("flow_runs") if run["state_type"] in ended), None),
-            lambda: composed.log("worker"),
-        )
+        api.insist("POST", f"deployments/{train['id']}/schedules", schedule)
+        run = api.wait_ended(api.wait(api.started_runs, "a run by schedule")[0]["id"])
         assert run["state_type"] == "COMPLETED", (run["state"], composed.log("worker"))
         assert run["auto_scheduled"]
-        shown = {artifact["key"]: artifact["data"] for artifact in found("artifacts")}
+        shown = {artifact["key"]: artifact["data"] for artifact in api.insist("POST", "artifacts/filter", {})}
         assert "report-shop" in shown, (sorted(shown), composed.log("worker"))
         page = shown["report-shop"].partition("](")[2].partition(")")[0]
         assert httpx.get(f"{url}{page}").status_code == 401
-        assert "<html" in api.get(page).text, "made by the worker, in S3 for the server"
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/api/health").is_success
-    except httpx.HTTPError:
-        return False
-
-
-def _wait(look: Callable[[], Any], log: Callable[[], str]) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.5)
-    raise AssertionError(log())
+        assert "<html" in httpx.get(f"{url}{page}", auth=api.auth).text, "made by the worker, in S3 for the server"

@@ -7,17 +7,16 @@ scheduler fails still shows an active schedule.
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import yaml
 
 import flows.settings  # noqa: F401  (no telemetry from the processes below)
-from tests.flows.prefect_process import deploy_all, start, stop
-from tests.flows.served import free_port, wait_for
+from tests.flows.prefect_api import ENDED, PrefectApi, wait_for
+from tests.flows.prefect_process import deploy_all, serve_api, start, stop
+from tests.flows.served import free_port
 
-PATIENCE_S = 120
 FLOW = """
 from prefect import flow
 
@@ -35,20 +34,15 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def api(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
-    """The address of a real server on loopback."""
-    url = environment["PREFECT_API_URL"]
-    port = url.removesuffix("/api").rsplit(":", 1)[1]
-    log = tmp_path / "server.log"
-    server = start(["server", "start", "--host", "127.0.0.1", "--port", port], environment, log, tmp_path)
-    try:
-        wait_for(lambda: _is_up(url), "the server", log.read_text, PATIENCE_S)
-        yield url
-    finally:
-        stop(server)
+def api(environment: dict[str, str], tmp_path: Path) -> Iterator[PrefectApi]:
+    """A real server on loopback."""
+    with serve_api(environment, tmp_path) as api:
+        yield api
 
 
-def test_a_schedule_of_a_deployed_flow_fires_on_a_worker(api: str, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_schedule_of_a_deployed_flow_fires_on_a_worker(
+    api: PrefectApi, environment: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "tiny_flow.py").write_text(FLOW)
     deployment = {
         "name": "scheduled",
@@ -62,28 +56,18 @@ def test_a_schedule_of_a_deployed_flow_fires_on_a_worker(api: str, environment: 
     arguments = ["worker", "start", "--pool", "here", "--type", "process"]  # makes the pool
     worker = start(arguments, environment, log, tmp_path)
     try:
-        wait_for(lambda: httpx.get(f"{api}/work_pools/here").is_success, "the work pool", log.read_text, PATIENCE_S)
+        wait_for(lambda: api.get("work_pools/here"), "the work pool", log.read_text)
         deploy_all(environment, tmp_path)
-        run = wait_for(lambda: _ended_run(api), "the scheduled run", log.read_text, PATIENCE_S)
+        run = wait_for(lambda: _first_ended(api), "the scheduled run", log.read_text)
     finally:
         stop(worker)
     assert run["state_type"] == "COMPLETED", run["state"]
     assert run["auto_scheduled"]
     assert run["parameters"] == {"word": "ran"}
-    page = httpx.get(api.removesuffix("/api"), follow_redirects=True)
+    page = httpx.get(api.url, follow_redirects=True)
     assert page.is_success
     assert "<!DOCTYPE html>" in page.text
 
 
-def _is_up(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health").is_success
-    except httpx.HTTPError:
-        return False
-
-
-def _ended_run(api: str) -> Any:
-    answer = httpx.post(f"{api}/flow_runs/filter", json={"sort": "EXPECTED_START_TIME_ASC"})
-    runs = answer.json() if answer.is_success else []  # a busy server says so, and is asked again
-    ended = [run for run in runs if run["state_type"] in {"COMPLETED", "FAILED", "CRASHED"}]
-    return ended[0] if ended else None
+def _first_ended(api: PrefectApi) -> dict[str, object] | None:
+    return next((run for run in api.started_runs() if run["state_type"] in ENDED), None)

@@ -46,8 +46,8 @@ class TableFormat(Section):
     separator: str | None = Field(
         None,
         min_length=1,
-        description="What stands between fields, one character or more (;  |  ::  \\t); by default a comma in .csv, a "
-        "tab in .tsv, .inter, .item.",
+        description="What stands between fields, one character or more (`;` `|` `::` `\\t`); by default a comma in "
+        ".csv, a tab in .tsv, .inter, .item.",
     )
     encoding: str = Field(
         "utf-8", description="Text encoding, as Python names it: latin-1, cp1252, utf-16, gb18030 ..."
@@ -61,7 +61,7 @@ class TableFormat(Section):
         "double between commas and semicolons; elsewhere where all marks of the file can be read so.",
     )
     escape: str | None = Field(
-        None, min_length=1, max_length=1, description="Character before a quotation mark inside a field (Spark: \\)."
+        None, min_length=1, max_length=1, description="Character before a quotation mark inside a field (Spark: `\\`)."
     )
 
     @field_validator("separator")
@@ -100,13 +100,13 @@ class IngestConfig(Section):
     items_file: str | None = Field(
         None,
         min_length=1,
-        description="Items within `path`: a file, a folder of part files, or a pattern (items/*.parquet); or a URL "
-        "(https://..., s3://bucket/items/*.parquet) that the operator allows; by default what fits the source.",
+        description="Items within `path`: a file, a folder of part files, or a pattern (`items/*.parquet`); or a URL "
+        "(`https://...`, `s3://bucket/items/*.parquet`) that the operator allows; by default what fits the source.",
     )
     interactions_file: str | None = Field(
         None,
         min_length=1,
-        description="Interactions within `path`: a file, a folder of part files, or a pattern (log_2026-*.csv); or a "
+        description="Interactions within `path`: a file, a folder of part files, or a pattern (`log_2026-*.csv`); or a "
         "URL, as of items; by default what fits the source.",
     )
     item_columns: ItemColumns = Field(

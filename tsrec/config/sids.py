@@ -51,7 +51,7 @@ class SidsConfig(ImportingSection):
 
     import_file: Annotated[str | None, LOCAL_FILE] = runtime(  # its hash, not its place, is fingerprinted
         None,
-        description="JSON file item_id -> list of tokens (<a_1>, <b_2>, ...), in `ingest.path` or elsewhere; "
+        description="JSON file item_id -> list of tokens (`<a_1>`, `<b_2>`, ...), in `ingest.path` or elsewhere; "
         "replaces the quantizer.",
     )
     quantizer: Annotated[QuantizerName, AddedLater("residual-kmeans"), NOT_IMPORTED] = Field(
