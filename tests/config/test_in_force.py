@@ -69,6 +69,7 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     *((f"sids.rq_vae.{name}", {"sids": {"quantizer": "rq-vae"}}, {}) for name in RqVaeConfig.model_fields),
     *((f"sids.cooccurrence_{name}", {}, {"sids": {"cooccurrence": 0}}) for name in ("window", "factors")),
     ("sa_init.centre", {"sa_init": {"initializer": "keyword-string"}}, {"sa_init": {"initializer": "vocabulary-mean"}}),
+    ("sa_init.whiten", {"sa_init": {"whiten": True}}, {"sa_init": {"initializer": "vocabulary-mean", "whiten": True}}),
     ("sa_init.keyword_weights", {}, {"sa_init": {"pooling": "max"}}),
     ("sa_init.pooling", {}, {"sa_init": {"initializer": "keyword-string"}}),
     ("sa_init.n_nearest_items", {"sa_init": {"initializer": "nearest-items"}}, {}),

@@ -109,14 +109,17 @@ def test_wrong_settings_are_refused_in_the_form_and_no_run_exists(server: Servin
     assert server.insist("POST", "flow_runs/count", {}) == before
 
 
-def test_the_form_as_json_untouched_runs(server: Serving, page: Any) -> None:
+def test_the_form_as_json_untouched_runs(server: Serving, page: Any, tmp_path: Path) -> None:
     """In the UI that people land on, as the tests above and below."""
+    pictures = Path(os.environ.get("TSREC_SCREENSHOTS", tmp_path))
     _open_form(server, page)
     page.get_by_role("button", name="Open menu").nth(1).click()  # that of Config, after Force from
     page.get_by_role("menuitem", name="Use JSON Input").click()
     page.locator(".cm-content").filter(has_text="dataset").wait_for()
     count = len(server.started_runs())
     page.get_by_role("button", name="Submit").click()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=pictures / "json-submitted.png")
     run = _newest(server, count + 1)
     assert run["state_name"] == "Completed", run["state"]["message"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tsrec.config import SaInitConfig
-from tsrec.sa_init.initializers import INITIALIZERS, initialize
+from tsrec.sa_init.initializers import INITIALIZERS, initialize, whitened
 from tsrec.sa_init.pretrained_rows import read_input_embeddings
 from tsrec.token_meaning import TokenMeaning
 
@@ -157,6 +157,39 @@ def test_centred_rows_sum_to_zero(
     meanings = [TokenMeaning(f"<a_{i}>", 1, tuple(words), "") for i, words in enumerate(clusters)]
     rows, meaningful = initialize(meanings, vectors, tokenizer, config(initializer=name, centre=True))
     np.testing.assert_allclose(rows[meaningful].sum(axis=0), 0, atol=1e-5)
+
+
+@given(n=st.integers(1, 12), dimensions=st.integers(1, 12), rank=st.integers(1, 12), seed=st.integers(0, 99))
+def test_whitened_rows_are_the_nearest_of_those_that_are_as_distinct_as_can_be(
+    n: int, dimensions: int, rank: int, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(size=(n, rank)) @ generator.normal(size=(rank, dimensions))
+    made = whitened(rows)
+    np.testing.assert_allclose(np.linalg.norm(made), np.linalg.norm(rows))
+    # Plainly: the square root of the rows' inner products, inverted, takes every direction's strength away.
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    kept = values > 1e-9 * values.max()
+    inverse_root = vectors[:, kept] / np.sqrt(values[kept]) @ vectors[:, kept].T
+    plain = rows @ inverse_root
+    np.testing.assert_allclose(made, plain * np.linalg.norm(rows) / np.linalg.norm(plain), atol=1e-6 * abs(rows).max())
+    strengths = np.linalg.svd(made, compute_uv=False)[: kept.sum()]
+    np.testing.assert_allclose(strengths, strengths[0], rtol=1e-6)
+
+
+def test_whitening_tells_tokens_apart_that_mean_nearly_the_same_and_keeps_those_that_mean_the_same(
+    vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    words = [("glue", "epoxy"), ("glue", "film"), ("glue", "epoxy"), ("toys",), ("steel", "screws")]
+    meanings = [TokenMeaning(f"<a_{i}>", 1, keywords, "") for i, keywords in enumerate(words)]
+    plain, _ = initialize(meanings, vectors, tokenizer, config(centre=True, norm=1.0))
+    rows, meaningful = initialize(meanings, vectors, tokenizer, config(centre=True, norm=1.0, whiten=True))
+    assert meaningful.all()
+    np.testing.assert_allclose(rows[0], rows[2], atol=1e-5)
+    assert rows[0] @ rows[1] < plain[0] @ plain[1] - 0.1
+    assert (np.sum(rows * plain, axis=1) > 0.7).all()
+    deeper, _ = initialize(meanings, vectors, tokenizer, config(levels=0, whiten=True))
+    np.testing.assert_array_equal(deeper, initialize(meanings, vectors, tokenizer, config(initializer="random"))[0])
 
 
 @PROPERTY

@@ -55,6 +55,12 @@ class SaInitConfig(ImportingSection):
     centre: Annotated[bool, _AROUND_A_MEAN] = Field(
         True, description="Subtract the common mean of rows made from words: it makes them alike."
     )
+    whiten: Annotated[bool, AddedLater(False), _AROUND_A_MEAN] = Field(
+        False,
+        description="Move rows made from words to the nearest ones that are as distinct as they can be: all directions "
+        "in which they differ count the same. Most differ in one direction more than in all others, and few steps of "
+        "training do not tell such tokens apart.",
+    )
     norm: Literal["as-is", "pretrained"] | Annotated[float, Field(gt=0)] = Field(
         0.5,
         description="Norm of every row: as-is, pretrained (mean norm of the LLM's own rows), or a number.",

@@ -116,7 +116,8 @@ def initialize(
 def finish(
     rows: np.ndarray, chosen: np.ndarray, random: np.ndarray, vectors: np.ndarray, config: SaInitConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centre the chosen rows over all levels, put random rows elsewhere, and give every row the configured norm.
+    """Centre the chosen rows over all levels, whiten them where asked for, put random rows elsewhere, and give every
+    row the configured norm.
 
     Random rows get the norm too: the SID rows are also the output layer, their norm sets the scale of the logits, and
     initializers can only be compared at equal norm.
@@ -126,7 +127,7 @@ def finish(
         chosen: (n_tokens,) bool: which of `rows` to use.
         random: (n_tokens, D) float32, for the others.
         vectors: (n_vocabulary, D) float32, the LLM's own rows.
-        config: `centre` and `norm`.
+        config: `centre`, `whiten` and `norm`.
 
     Returns:
         (n_tokens, D) float32, and which rows are not random: a chosen row that centring takes to zero (one like all
@@ -139,11 +140,32 @@ def finish(
         result[chosen] -= result[chosen].mean(axis=0)
         chosen = chosen & (np.linalg.norm(result, axis=1) > 1e-6 * before)
         result[~chosen] = random[~chosen]
+    if config.whiten and config.initializer in _AROUND_A_MEAN and chosen.any():
+        result[chosen] = whitened(result[chosen])
     if config.norm != "as-is":
         norm = np.linalg.norm(vectors, axis=1).mean() if config.norm == "pretrained" else config.norm
         lengths = np.linalg.norm(result, axis=1, keepdims=True)
         result *= norm / np.maximum(lengths, np.finfo(np.float32).tiny)
     return result.astype(np.float32), chosen
+
+
+def whitened(rows: np.ndarray) -> np.ndarray:
+    """Rows as distinct as they can be, and as near to these as such rows can be, at the same mean square.
+
+    Of rows = U S V', that is U V': Löwdin's symmetric orthogonalization, which sentence embeddings know as whitening
+    (arXiv 2103.15316), by ZCA. Independent rows become orthogonal, more than there are dimensions a tight frame; equal
+    ones stay equal.
+
+    Args:
+        rows: (n, D) float64.
+
+    Returns:
+        (n, D) float64.
+    """
+    left, strengths, right = np.linalg.svd(rows, full_matrices=False)
+    kept = strengths > 1e-6 * strengths[0]
+    scale = np.sqrt(np.square(strengths).sum() / max(kept.sum(), 1))
+    return np.asarray(scale * left[:, kept] @ right[kept])
 
 
 def _pooled(vectors: Sequence[np.ndarray], meaning: TokenMeaning, config: SaInitConfig) -> np.ndarray:
