@@ -90,6 +90,9 @@ def test_both_tables_cover_every_token_in_flat_order(parents: dict[str, Artifact
     assert result.counts["n_tokens_in_use"] == 4
     assert result.counts["n_rows_random"] == 1
     assert result.counts["n_items_without_keywords"] == 0
+    units = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    nearest = [max(units[row] @ units[other] for other in range(5) if other != row) for row in range(5)]
+    assert result.counts["nearest_cosine"] == pytest.approx(np.median(nearest), abs=1e-5)
 
 
 def test_rows_of_nearest_items_are_made_of_their_texts(

@@ -61,6 +61,7 @@ def run(config: SaInitConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         mean_norm=round(float(np.linalg.norm(rows, axis=1).mean()), 6),
         mean_norm_pretrained=round(float(np.linalg.norm(vectors, axis=1).mean()), 6),
         mean_cosine=round(_mean_cosine(rows[meaningful]), 6),
+        nearest_cosine=round(_nearest_cosine(rows), 6),
     )
 
 
@@ -123,6 +124,16 @@ def _mean_cosine(rows: np.ndarray) -> float:
     units = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     total = float(np.square(units.sum(axis=0, dtype=np.float64)).sum())
     return (total - len(rows)) / (len(rows) * (len(rows) - 1))
+
+
+def _nearest_cosine(rows: np.ndarray) -> float:
+    """Median over rows of the cosine to the nearest other row: how alike tokens start, which centring does not tell."""
+    if len(rows) < 2:
+        return 0.0
+    units = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    cosines = units @ units.T
+    np.fill_diagonal(cosines, -1)
+    return float(np.median(cosines.max(axis=1)))
 
 
 def parents_of(config: Config) -> tuple[str, ...]:
