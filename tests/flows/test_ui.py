@@ -68,8 +68,8 @@ def test_a_run_from_the_form_completes_and_a_second_is_cached(server: Serving, p
     page.get_by_text("Artifacts", exact=True).first.click()
     page.get_by_text("metrics-shop").last.click()
     page.wait_for_url("**/artifacts/**")
-    page.get_by_role("cell", name="tsrec", exact=True).first.wait_for()
-    page.screenshot(path=pictures / "metrics.png")
+    page.locator("td").get_by_text("tsrec", exact=True).first.wait_for()
+    page.screenshot(path=pictures / "metrics.png", animations="disabled")  # it fades in
 
 
 def test_the_report_is_a_click_away_and_no_other_host_is_called(server: Serving, page: Any, tmp_path: Path) -> None:
