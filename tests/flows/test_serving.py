@@ -175,12 +175,12 @@ def test_what_was_set_in_the_ui_is_kept_and_a_second_serve_disturbs_nothing(
     first = serve(shop).started()
     made = first.deployments()["shop"]
     schedule = {"schedule": {"cron": "0 3 * * *"}, "active": True}
-    assert first.post(f"deployments/{made['id']}/schedules", [schedule])
+    assert first.insist("POST", f"deployments/{made['id']}/schedules", [schedule])
     second = serve(other, "--set", "decode.beams=27").started()
     assert set(second.deployments()) == {"shop", "other"}
     assert second.stop() == 0
     assert not any(deployment["paused"] for deployment in first.deployments().values())
-    httpx.patch(f"{first.url}/api/deployments/{made['id']}", json={"paused": True}).raise_for_status()
+    first.insist("PATCH", f"deployments/{made['id']}", {"paused": True})
     assert first.stop() == 0
     again = serve(shop, "--set", "decode.beams=29").started()
     kept = again.deployments()["shop"]
@@ -210,8 +210,7 @@ def test_a_refresh_has_a_schedule_that_is_off_until_it_is_switched_on(
     third = serve(profiles[0]).started()
     assert nightly(third) == [("30 5 * * 1-5", True)]
     deployment = third.deployments("refresh")["shop"]
-    url = f"{third.url}/api/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
-    httpx.delete(url).raise_for_status()
+    third.insist("DELETE", f"deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}")
     assert third.stop() == 0
     fourth = serve(profiles[0]).started()
     assert nightly(fourth) == []  # removed in the UI: it stays so

@@ -58,8 +58,7 @@ class SaInitConfig(ImportingSection):
     whiten: Annotated[bool, AddedLater(False), _AROUND_A_MEAN] = Field(
         False,
         description="Move rows made from words to the nearest ones that are as distinct as they can be: all directions "
-        "in which they differ count the same. Most differ in one direction more than in all others, and few steps of "
-        "training do not tell such tokens apart.",
+        "in which they differ count the same. They start less alike then, which helps where steps are few and long.",
     )
     norm: Literal["as-is", "pretrained"] | Annotated[float, Field(gt=0)] = Field(
         0.5,
