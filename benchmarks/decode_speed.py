@@ -42,6 +42,10 @@ def random_model(n_layers: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
+def where(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+
+
 def seconds_per_user(decode: Callable[[], np.ndarray], n_users: int) -> tuple[float, np.ndarray]:
     began = time.perf_counter()
     found = decode()
@@ -56,11 +60,12 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=5000)
     parser.add_argument("--users", type=int, default=8, help="users decoded at once")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     arguments = parser.parse_args()
     random = np.random.default_rng(1)
     codes = np.stack([random.integers(0, size, arguments.items) for size in SPACE.sizes], axis=1)
     prompts = random.integers(0, N_TEXT + SPACE.n_tokens, (arguments.users, arguments.prompt))
-    model, trie = random_model(arguments.layers), Trie.build(codes)
+    model, trie = random_model(arguments.layers).to(arguments.device), Trie.build(codes)
     writers = (ExportedModel(model, SPACE, N_TEXT, precision) for precision in (None, torch.bfloat16))
     exact, rough = (BeamSearch(writer, trie) for writer in writers)
     first_item = trie.items[trie.item_start[:-1]]
@@ -94,7 +99,7 @@ def main() -> None:
         print(f"{name:22s} median {1000 * median:8.1f} ms a user ({1000 * low:.1f} to {1000 * high:.1f})")
     best = min(median for name, median in medians.items() if name.startswith("generate"))
     same = (found["shared prefix"] == found["generate, one by one"]).all(axis=(1, 2))
-    print(f"ratio to the faster generate: {best / medians['shared prefix']:.1f}; {torch.get_num_threads()} threads")
+    print(f"ratio to the faster generate: {best / medians['shared prefix']:.1f}; {where(model.device)}")
     print(f"bfloat16 is {medians['shared prefix'] / medians['the same in bfloat16']:.1f} times as fast as float32")
     print(f"same top-{N_BEST}: {int(same.sum())} of {arguments.users} users")
     sys.exit(0 if same.all() else 1)

@@ -90,8 +90,8 @@ def generated(
     """SIDs (U, n_best, L) and scores (U, n_best) by `model.generate`; `prompts` (U, T) are of one length."""
     length = prompts.shape[1]
     output = cast(Any, model).generate(  # its types know neither this model nor that a dictionary is asked for
-        torch.from_numpy(prompts),
-        attention_mask=torch.ones(prompts.shape, dtype=torch.long),
+        torch.from_numpy(prompts).to(model.device),
+        attention_mask=torch.ones(prompts.shape, dtype=torch.long, device=model.device),
         num_beams=n_beams,
         num_return_sequences=n_best,
         max_new_tokens=space.n_levels,
@@ -109,6 +109,6 @@ def generated(
         return_dict_in_generate=True,
         output_scores=True,
     )
-    found = output.sequences[:, length:].numpy() - N_TEXT - np.array(space.offsets)
+    found = output.sequences[:, length:].cpu().numpy() - N_TEXT - np.array(space.offsets)
     shape = (len(prompts), n_best)
-    return found.reshape(*shape, space.n_levels), output.sequences_scores.numpy().reshape(shape)
+    return found.reshape(*shape, space.n_levels), output.sequences_scores.cpu().numpy().reshape(shape)
