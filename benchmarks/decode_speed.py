@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +23,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.decode.reference import N_TEXT, generated
 from tsrec.decode import BeamSearch, ExportedModel, Trie
+from tsrec.devices import resolve_device
 from tsrec.sid import SidSpace
 
 SPACE = SidSpace((256, 256, 256))
 N_BEST = 10
 
 
-def random_model(n_layers: int) -> LlamaForCausalLM:
+def random_model(n_layers: int, device: torch.device) -> LlamaForCausalLM:
     torch.manual_seed(1)
     config = LlamaConfig(
         vocab_size=N_TEXT + SPACE.n_tokens,
@@ -39,7 +41,8 @@ def random_model(n_layers: int) -> LlamaForCausalLM:
         num_key_value_heads=3,
         initializer_range=0.06,  # scores spread enough that no two beams tie
     )
-    return LlamaForCausalLM(config).eval()
+    model: Any = LlamaForCausalLM(config).eval()  # its types know no device of torch's
+    return model.to(device)
 
 
 def where(device: torch.device) -> str:
@@ -60,12 +63,12 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=5000)
     parser.add_argument("--users", type=int, default=8, help="users decoded at once")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:1 ...")
     arguments = parser.parse_args()
     random = np.random.default_rng(1)
     codes = np.stack([random.integers(0, size, arguments.items) for size in SPACE.sizes], axis=1)
     prompts = random.integers(0, N_TEXT + SPACE.n_tokens, (arguments.users, arguments.prompt))
-    model, trie = random_model(arguments.layers).to(arguments.device), Trie.build(codes)
+    model, trie = random_model(arguments.layers, resolve_device(arguments.device)), Trie.build(codes)
     writers = (ExportedModel(model, SPACE, N_TEXT, precision) for precision in (None, torch.bfloat16))
     exact, rough = (BeamSearch(writer, trie) for writer in writers)
     first_item = trie.items[trie.item_start[:-1]]

@@ -86,13 +86,6 @@ def places_of(rows: np.ndarray) -> np.ndarray:
     return np.arange(len(rows)) - np.searchsorted(rows, rows)
 
 
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """(N, D) float32: each row scaled to length 1, rows of zeros as they are; inner products become cosines."""
-    rows = vectors.astype(np.float32)
-    scaled: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return scaled
-
-
 def nearest(index: faiss.Index, queries: np.ndarray, k: int, allow: Filter) -> Ranked:
     """The `k` items with the largest inner product, by an exact faiss index; `queries` is (B, D) float32."""
     wanted = min(k + allow.most_blocked(), allow.n_items)

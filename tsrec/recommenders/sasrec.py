@@ -22,9 +22,10 @@ from tsrec.config import SasRecConfig
 from tsrec.errors import ConfigError
 from tsrec.histories import Histories
 from tsrec.recommenders.member import FitInputs
-from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest, unit_rows
+from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
 from tsrec.store import Artifact, base_role
 from tsrec.training import IGNORED, Example, Mixture, Recipe, chunked_cross_entropy, packed_attention_mask, train
+from tsrec.unit_rows import unit_rows
 
 _WEIGHTS = "sasrec.safetensors"
 _ITEM_ROWS = "decoder.embed_tokens.weight"

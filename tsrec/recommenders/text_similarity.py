@@ -16,7 +16,8 @@ from scipy import sparse
 from tsrec.columns import Columns as C
 from tsrec.config import TextSimilarityConfig
 from tsrec.recommenders.member import FitInputs, recency_weights
-from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest, unit_rows
+from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+from tsrec.unit_rows import unit_rows
 
 _FILE = "item_vectors.safetensors"
 

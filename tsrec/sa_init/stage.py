@@ -20,6 +20,7 @@ from tsrec.sid import SidSpace
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter, base_role
 from tsrec.token_meaning import TokenMeaning, aggregate_keywords, cluster_sizes, to_table
+from tsrec.unit_rows import unit_rows
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def _mean_cosine(rows: np.ndarray) -> float:
     """Mean cosine between two different rows, the sign of collapsed initializations (GTI, arXiv 2604.02324)."""
     if len(rows) < 2:
         return 0.0
-    units = _units(rows)
+    units = unit_rows(rows)
     total = float(np.square(units.sum(axis=0, dtype=np.float64)).sum())
     return (total - len(rows)) / (len(rows) * (len(rows) - 1))
 
@@ -130,14 +131,10 @@ def _nearest_cosine(rows: np.ndarray) -> float:
     """Median over rows of the cosine to the nearest other row: how alike tokens start, which centring does not tell."""
     if len(rows) < 2:
         return 0.0
-    units = _units(rows)
+    units = unit_rows(rows)
     cosines = units @ units.T
     np.fill_diagonal(cosines, -1)
     return float(np.median(cosines.max(axis=1)))
-
-
-def _units(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def parents_of(config: Config) -> tuple[str, ...]:
