@@ -10,14 +10,12 @@ takes threads only for many rows.
 import argparse
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import get_context
 
 import lightgbm
 import numpy as np
 import torch  # noqa: F401  # brings the OpenMP runtime that LightGBM asks the system for
 
+from benchmarks.busy_cores import busy
 from tsrec.recommenders.trees import SETTINGS
 
 
@@ -26,25 +24,6 @@ def fit(features: np.ndarray, right: np.ndarray, n_threads: int) -> tuple[float,
     started = time.perf_counter()
     booster = lightgbm.train(SETTINGS | {"num_threads": n_threads}, lightgbm.Dataset(features, right), 20)
     return time.perf_counter() - started, booster.model_to_string().partition("parameters:")[0]
-
-
-@contextmanager
-def busy(n_processes: int) -> Iterator[None]:
-    """Processes that never rest."""
-    others = [get_context("spawn").Process(target=_never_rest, daemon=True) for _ in range(n_processes)]
-    for other in others:
-        other.start()
-    try:
-        time.sleep(3)
-        yield
-    finally:
-        for other in others:
-            other.kill()
-
-
-def _never_rest() -> None:
-    while True:
-        pass
 
 
 def main() -> None:

@@ -14,12 +14,16 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from tsrec.threads import spin_briefly
+
 if TYPE_CHECKING:
     from tsrec.config import Config, load_config
     from tsrec.errors import TsrecError
     from tsrec.pipeline import plan, run
     from tsrec.recommenders import Recommendation, Recommender
     from tsrec.store import Artifact, ArtifactStore
+
+spin_briefly()  # before any module here imports torch
 
 try:
     __version__ = version("tsrec")

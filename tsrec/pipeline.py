@@ -45,6 +45,7 @@ from tsrec.store import (
     known_sha256,
     record_run,
 )
+from tsrec.threads import one_blas_thread
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +200,7 @@ def build(
 
     def make(writer: ArtifactWriter) -> None:
         bases = {role: _found(store, base) for role, base in planned.bases.items()}
-        with quiet_libraries():
+        with quiet_libraries(), one_blas_thread():
             if spread and planned.stage.shards:
                 spread(planned, wanted | bases, writer.path)
             planned.stage.run(planned.config, wanted | bases, writer)
@@ -220,7 +221,7 @@ def make_shards(planned: PlannedStage, parents: Mapping[str, Artifact], folder: 
             f"{folder} cannot be seen from {platform.node()}: workers of one run need the same store in the same place"
         )
     assert planned.stage.shards is not None
-    with quiet_libraries():
+    with quiet_libraries(), one_blas_thread():
         mine = planned.stage.shards(planned.config, parents, ArtifactWriter(folder))[share::n_shares]
         for shard in mine:
             shard.table()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightgbm import Booster
 
 _STEP = 25  # trees by which the number of them is chosen
-_ROWS_PER_THREAD = 500_000  # OpenMP threads spin while they wait: with less to do, busy cores make them far slower
+_ROWS_PER_THREAD = 500_000  # OpenMP's threads wait for one another (`tsrec.threads`): with less to do that costs more
 _CONTEXT_FEATURES = ("history_length", "members")
 SETTINGS = {
     "objective": "binary",

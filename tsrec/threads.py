@@ -1,0 +1,34 @@
+"""Threads that share a machine: those of OpenMP and of NumPy's BLAS wait for each other by spinning.
+
+Alone on its cores a run hardly notices. Beside other work (another run, a training while something is refreshed) the
+one thread that has no core is waited for by the others, which keep theirs busy meanwhile: a fine-tuning step took five
+times as long as with one thread, a product of a tall matrix two hundred times (`benchmarks/busy_cores.py`).
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SPINS = "1000"  # some microseconds; libgomp's own 300,000 may be longer than a scheduler's turn
+
+
+def spin_briefly() -> None:
+    """Have OpenMP's threads (of torch, faiss and LightGBM) soon sleep when they wait; what the environment says holds.
+
+    libgomp reads it when it is loaded, so this is to be called before torch is imported. Child processes inherit it.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """NumPy's and SciPy's linear algebra in one thread where it keeps threads of its own, which cannot wait otherwise.
+
+    Our products are tall and thin, or small, and gain little by more; and no last digit depends on how many cores there
+    are. torch, and faiss whose BLAS is one of OpenMP, keep theirs.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    with ThreadpoolController().select(threading_layer="pthreads").limit(limits=1):
+        yield
