@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from tsrec import devices
 from tsrec.config import Config, EmbedConfig, FinetuneConfig, RqVaeConfig, SidsConfig, TaskWeights, canonical
+from tsrec.config.section import ResolvesTo
 
 ALIGNED = {"finetune": {"tasks": {"token_to_meaning": 0.1}}}
 OF_PREFIXES = {"finetune": {"semantics": "prefix", "tasks": {"token_to_meaning": 0.1}}}
@@ -129,9 +130,13 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
 
 
 def _get(config: BaseModel, dotted: str) -> Any:
+    """What the field stands for on this machine: `auto` is another value of `precision` on some and not on others."""
+    value: Any = config
     for name in dotted.split("."):
-        config = getattr(config, name)
-    return config
+        section, value = value, getattr(value, name)
+        for mark in type(section).model_fields[name].metadata:
+            value = mark.value(section, value) if isinstance(mark, ResolvesTo) else value
+    return value
 
 
 def _changed(base: dict[str, Any], dotted: str) -> tuple[Config, Config]:
