@@ -1,8 +1,9 @@
 """Threads that share a machine: those of OpenMP and of NumPy's BLAS wait for each other by spinning.
 
 Alone on its cores a run hardly notices. Beside other work (another run, a training while something is refreshed) the
-one thread that has no core is waited for by the others, which keep theirs busy meanwhile: a fine-tuning step took five
-times as long as with one thread, a product of a tall matrix two hundred times (`benchmarks/busy_cores.py`).
+one thread that has no core is waited for by the others, which keep theirs busy meanwhile: a product of tall matrices
+takes four times as long as with one thread, and a hundred times where the other work has the larger share of the
+processor; a fine-tuning step twice and four times (`benchmarks/busy_cores.py`).
 """
 
 import os
@@ -26,7 +27,7 @@ def one_blas_thread() -> Iterator[None]:
     """NumPy's and SciPy's linear algebra in one thread where it keeps threads of its own, which cannot wait otherwise.
 
     Our products are tall and thin, or small, and gain little by more; and no last digit depends on how many cores there
-    are. torch, and faiss whose BLAS is one of OpenMP, keep theirs.
+    are. torch keeps its threads, and faiss, whose BLAS is one of OpenMP.
     """
     from threadpoolctl import ThreadpoolController
 
