@@ -1,6 +1,6 @@
 """What LightGBM's threads are worth while other work keeps the cores busy, as on a shared machine.
 
-    python -m benchmarks.tree_threads --rows 2000 300000 --busy 3
+    GOMP_SPINCOUNT=1000 python -m benchmarks.tree_threads --rows 2000 300000 --busy 3   # as tsrec has them wait
 
 Fits 20 trees, set as those of the fusion, on random rows (N, 20) with one thread and with all, alone and beside
 processes that never rest; prints seconds, and whether the trees are the same. It is why `tsrec.recommenders.trees`
