@@ -101,7 +101,7 @@ def ways(n_threads: int) -> dict[str, Callable[[], float]]:
     def decomposition() -> float:
         return _seconds(lambda: np.linalg.svd(texts, full_matrices=False))
 
-    def alone(work: Callable[[], float]) -> float:
+    def in_one(work: Callable[[], float]) -> float:
         with one_blas_thread():
             return work()
 
@@ -110,9 +110,9 @@ def ways(n_threads: int) -> dict[str, Callable[[], float]]:
         f"training step, {n_threads} threads, as libgomp waits": lambda: _step_apart(n_threads, _LIBGOMP),
         f"training step, {n_threads} threads, as tsrec has them wait": lambda: _step_apart(n_threads, None),
         f"tall product, {n_threads} threads": product,
-        "tall product, 1 thread": lambda: alone(product),
+        "tall product, 1 thread": lambda: in_one(product),
         f"decomposition, {n_threads} threads": decomposition,
-        "decomposition, 1 thread": lambda: alone(decomposition),
+        "decomposition, 1 thread": lambda: in_one(decomposition),
     }
 
 
