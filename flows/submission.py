@@ -13,7 +13,7 @@ import httpx
 from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flows.form import MARK, without_required
@@ -43,29 +43,33 @@ def with_checked_parameters(prefect: ASGIApp) -> ASGIApp:
         body = await request.body()
         if asked is None:
             body = _leniently(body)
-        elif problem := await _problem(prefect, request, asked[1], body):
-            await JSONResponse({"detail": problem}, 409)(scope, receive, send)
+        elif refused := await _refusal(prefect, request, asked[1], body):
+            await refused(scope, receive, send)
             return
         await prefect(scope, again(body, receive), send)
 
     return app
 
 
-async def _problem(prefect: ASGIApp, request: Request, deployment: str, body: bytes) -> str | None:
-    """What is wrong with the parameters of the runs that `body` asks for."""
+async def _refusal(prefect: ASGIApp, request: Request, deployment: str, body: bytes) -> Response | None:
+    """The answer where a run that `body` asks for is not to be, or nobody can tell now; None where all is well."""
     try:
         asked = json.loads(body or b"{}")
     except ValueError:
         return None  # Prefect says so
     headers = {name: value for name in ("Authorization",) if (value := request.headers.get(name))}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(prefect), base_url="http://server") as client:
+    # An error of Prefect's is an answer: 503 where SQLite is locked, which Prefect's own client takes for "ask again".
+    transport = httpx.ASGITransport(prefect, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         answer = await client.get(f"/api{deployment}", headers=headers)
+    if answer.is_server_error:
+        return Response(answer.content, answer.status_code, media_type=answer.headers.get("Content-Type"))
     if not answer.is_success or TAG not in answer.json().get("tags", ()):
         return None
     for run in asked if isinstance(asked, list) else [asked]:
         given = run.get("parameters") if isinstance(run, dict) else None
         if problem := _problem_of(answer.json()["parameters"] | (given if isinstance(given, dict) else {})):
-            return problem
+            return JSONResponse({"detail": problem}, 409)
     return None
 
 

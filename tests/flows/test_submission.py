@@ -4,16 +4,23 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from httpx import codes
 from prefect.server.api.server import create_app
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME, temporary_settings
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from flows.deployments import FLOWS, ServedFlow
 from flows.form import form_of, parameters_of, values_of
 from flows.submission import TAG, with_checked_parameters
+from tests.flows.prefect_api import wait_for
 from tsrec.config import Config
 
 VALUES = values_of(Config())
+_AS_SERVED: dict[str, Any] = {"raise_server_exceptions": False}  # an error is what the server answers, as by a socket
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +29,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     database = f"sqlite+aiosqlite:///{home / 'prefect.db'}"
     with (
         temporary_settings({PREFECT_HOME: home, PREFECT_API_DATABASE_CONNECTION_URL: database}),
-        TestClient(with_checked_parameters(create_app(ephemeral=True, ignore_cache=True))) as client,
+        TestClient(with_checked_parameters(create_app(ephemeral=True, ignore_cache=True)), **_AS_SERVED) as client,
     ):
         yield client
 
 
+def _post(server: TestClient, what: str, body: Any) -> Any:
+    """What a server with time answers. One of which something else is just written refuses (SQLite is locked, and a
+    transaction that has read what is changed meanwhile cannot wait), and is asked again, as Prefect's client does."""
+    (answer,) = wait_for(
+        lambda: (found := server.post(what, json=body)).status_code != codes.SERVICE_UNAVAILABLE and (found,), what
+    )
+    return answer
+
+
 def _deploy(server: TestClient, name: str, **fields: Any) -> str:
-    flow = server.post("/api/flows/", json={"name": "train"}).json()["id"]
-    made = server.post("/api/deployments/", json={"flow_id": flow, "name": name, "paused": False, **fields})
+    flow = _post(server, "/api/flows/", {"name": "train"}).json()["id"]
+    made = _post(server, "/api/deployments/", {"flow_id": flow, "name": name, "paused": False, **fields})
     assert made.is_success, made.text
     return str(made.json()["id"])
 
@@ -43,12 +59,12 @@ def deployment(server: TestClient) -> str:
 
 def _ask(server: TestClient, deployment: str, **changes: Any) -> Any:
     config = VALUES | {name: VALUES[name] | change for name, change in changes.items()}
-    return server.post(f"/api/deployments/{deployment}/create_flow_run", json={"parameters": {"config": config}})
+    return _post(server, f"/api/deployments/{deployment}/create_flow_run", {"parameters": {"config": config}})
 
 
 def test_what_is_right_becomes_a_run(server: TestClient, deployment: str) -> None:
     assert _ask(server, deployment, finetune={"epochs": 1}).status_code == 201
-    assert server.post(f"/api/deployments/{deployment}/create_flow_run", json={}).status_code == 201
+    assert _post(server, f"/api/deployments/{deployment}/create_flow_run", {}).status_code == 201
 
 
 @pytest.mark.parametrize("served", FLOWS, ids=lambda served: served.entrypoint)
@@ -58,9 +74,9 @@ def test_every_flow_runs_as_it_was_deployed_and_with_a_configuration_alone(
     flow = served.load()
     fields = {"parameters": parameters_of(flow, Config()), "parameter_openapi_schema": form_of(flow, served.first)}
     mine = _deploy(server, served.entrypoint, tags=[TAG], enforce_parameter_schema=True, **fields)
-    assert server.post(f"/api/deployments/{mine}/create_flow_run", json={}).status_code == 201
+    assert _post(server, f"/api/deployments/{mine}/create_flow_run", {}).status_code == 201
     assert _ask(server, mine, finetune={"epochs": 1}).status_code == 201
-    refused = server.post(f"/api/deployments/{mine}/create_flow_run", json={"parameters": {"config": {"dataset": "A"}}})
+    refused = _post(server, f"/api/deployments/{mine}/create_flow_run", {"parameters": {"config": {"dataset": "A"}}})
     assert refused.status_code == 409
 
 
@@ -76,18 +92,18 @@ def test_every_flow_runs_as_it_was_deployed_and_with_a_configuration_alone(
 def test_what_is_wrong_becomes_none_and_its_fields_are_named(
     server: TestClient, deployment: str, changes: dict[str, Any], message: str
 ) -> None:
-    before = server.post("/api/flow_runs/count", json={}).json()
+    before = _post(server, "/api/flow_runs/count", {}).json()
     answer = _ask(server, deployment, **changes)
     assert answer.status_code == 409
     assert message.removeprefix("config.") in answer.json()["detail"]
     assert "secret" not in answer.text
-    assert server.post("/api/flow_runs/count", json={}).json() == before
+    assert _post(server, "/api/flow_runs/count", {}).json() == before
 
 
 def test_json_of_the_form_is_read_and_templates_are_left_to_the_flow(server: TestClient, deployment: str) -> None:
     def ask(kind: str, value: dict[str, str]) -> Any:
         parameters = {"config": {"__prefect_kind": kind, **value}}
-        return server.post(f"/api/deployments/{deployment}/create_flow_run", json={"parameters": parameters})
+        return _post(server, f"/api/deployments/{deployment}/create_flow_run", {"parameters": parameters})
 
     assert "dataset" in ask("json", {"value": '{"dataset": "Not A Name"}'}).json()["detail"]
     assert "nowhere" in ask("workspace_variable", {"variable_name": "nowhere"}).text  # Prefect's own answer
@@ -96,16 +112,38 @@ def test_json_of_the_form_is_read_and_templates_are_left_to_the_flow(server: Tes
 def test_other_flows_and_requests_are_none_of_its_business(server: TestClient) -> None:
     other = _deploy(server, "theirs", enforce_parameter_schema=False)
     parameters = {"parameters": {"config": {"epochs": "theirs"}}}
-    assert server.post(f"/api/deployments/{other}/create_flow_run", json=parameters).status_code == 201
+    assert _post(server, f"/api/deployments/{other}/create_flow_run", parameters).status_code == 201
     nobody = "00000000-0000-0000-0000-000000000000"
-    assert server.post(f"/api/deployments/{nobody}/create_flow_run", json=parameters).status_code == 404
+    assert _post(server, f"/api/deployments/{nobody}/create_flow_run", parameters).status_code == 404
     assert server.post(f"/api/deployments/{other}/create_flow_run", content=b"{").status_code == 422
+
+
+def test_a_server_without_time_to_look_the_deployment_up_has_the_asker_come_again_and_makes_no_run() -> None:
+    made = []
+
+    def locked(_: Request) -> JSONResponse:
+        raise TimeoutError("database is locked")
+
+    def make(request: Request) -> JSONResponse:
+        made.append(request)
+        return JSONResponse({}, codes.CREATED)
+
+    def busy(_: Request, __: Exception) -> JSONResponse:
+        return JSONResponse({"exception_message": "Service Unavailable"}, codes.SERVICE_UNAVAILABLE)
+
+    deployment = "/api/deployments/00000000-0000-0000-0000-000000000000"
+    routes = [Route(deployment, locked), Route(f"{deployment}/create_flow_run", make, methods=["POST"])]
+    prefect = Starlette(routes=routes, exception_handlers={Exception: busy})
+    answer = TestClient(with_checked_parameters(prefect), **_AS_SERVED).post(f"{deployment}/create_flow_run", json={})
+    assert answer.status_code == codes.SERVICE_UNAVAILABLE
+    assert answer.json() == {"exception_message": "Service Unavailable"}
+    assert not made
 
 
 def test_a_schedule_s_form_may_hold_single_fields(server: TestClient) -> None:
     def ask(form: dict[str, Any], epochs: int) -> Any:
         values = {"config": {"finetune": {"epochs": epochs}}}
-        return server.post("/api/ui/schemas/validate", json={"schema": form, "values": values}).json()
+        return _post(server, "/api/ui/schemas/validate", {"schema": form, "values": values}).json()
 
     form = form_of(FLOWS[0].load())
     assert ask(form, 1)["valid"] is True
