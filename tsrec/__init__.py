@@ -14,6 +14,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from tsrec.huge_pages import use_huge_pages
 from tsrec.threads import spin_briefly
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from tsrec.recommenders import Recommendation, Recommender
     from tsrec.store import Artifact, ArtifactStore
 
-spin_briefly()  # before any module here imports torch
+# Before any module here imports torch.
+spin_briefly()
+use_huge_pages()
 
 try:
     __version__ = version("tsrec")
