@@ -10,10 +10,13 @@ import pytest
 
 from tests.tiny_shop import settings_of, write_shop
 from tsrec import pipeline
+from tsrec.columns import Split
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.recommenders import Recommender
-from tsrec.recommenders.fuse import gate_of
+from tsrec.recommenders.candidates import ranked_targets
+from tsrec.recommenders.fuse import FuseSettings, Fusion, gate_of
+from tsrec.recommenders.member import read_catalogue
 from tsrec.store import Artifact
 
 
@@ -57,6 +60,20 @@ def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact]
         past = events[(events["user_id"] == row.user_id) & (events["position"] < row.position)]["item_id"].tolist()
         found = recommender.recommend([past], k=10)[0]
         assert [item.score for item in found] == pytest.approx(row.scores[:10].tolist(), abs=1e-3)
+
+
+def test_gates_fitted_at_once_are_those_fitted_one_by_one(artifacts: dict[str, Artifact], config: Config) -> None:
+    catalogue, histories = read_catalogue(artifacts["ingest"])
+    settings = FuseSettings(own=config.fuse, rules=config.recommend)
+    fusion = Fusion.of(artifacts, ranked_targets(histories, config.recommend), catalogue, settings)
+    is_valid = fusion.targets.of(Split.VALID)
+    wanted = [(tuple(fusion.lists), is_valid), *(((name,), is_valid) for name in fusion.lists)]
+    for gate, (members, rows) in zip(fusion.fit_each(wanted), wanted, strict=True):
+        alone = fusion.fit(members, rows)
+        assert gate.members == alone.members == members
+        assert gate.weights.tobytes() == alone.weights.tobytes()
+        trees = [one.trees and one.trees.to_json(members) for one in (gate, alone)]
+        assert trees[0] == trees[1]
 
 
 def test_a_gate_that_weighs_other_features_is_refused(artifacts: dict[str, Artifact], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ each half of the users is ranked by the gate fitted on the other half, so that a
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -36,6 +37,7 @@ from tsrec.store import Artifact, ArtifactWriter
 REFIT = f"{FUSED} refit"
 _SHOWN = 10  # items of it that `recommendations` shows
 _PROPOSERS_AMONG = 20  # a member proposes what it has among its first so many
+_FITS_AT_ONCE = 4  # each holds its pools: on Beauty about a GiB
 _BLOCK = 512  # targets whose pools are in memory at once
 
 
@@ -79,20 +81,24 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     fusion = Fusion.of(parents, ranked_targets(histories, config.rules), catalogue, config)
     targets, members = fusion.targets, tuple(fusion.lists)
     is_valid = targets.of(Split.VALID)
-    gate = fusion.fit(members, is_valid)
-    others = {}
     left_out = _left_out(members, fusion.llms)
-    for name in progress(left_out, desc="fitting the fusion without each member", unit="member"):
-        others[without(name)] = fusion.fit(tuple(other for other in members if other not in left_out[name]), is_valid)
+    fewer = [tuple(other for other in members if other not in gone) for gone in left_out.values()]
+    half = fusion.half_of_users(1)
+    halves = (half, ~half)
+    gate, *fitted = fusion.fit_each(
+        [(members, is_valid)]
+        + [(others, is_valid) for others in fewer]
+        + [(members, is_valid & ~mine) for mine in halves]
+    )
+    others = {without(name): other for name, other in zip(left_out, fitted[: len(fewer)], strict=True)}
     out.write_json("gate", gate.to_json())
     if gate.trees:
         out.write_json("trees", gate.trees.to_json(members))
     out.write_json("gates_without", {name: other.to_json() for name, other in others.items()})
-    half = fusion.half_of_users(1)
     fused = fusion.new_lists()
     fusion.rank(gate, ~is_valid, fused)
-    for mine in (half, ~half):
-        fusion.rank(fusion.fit(members, is_valid & ~mine), is_valid & mine, fused)
+    for mine, other in zip(halves, fitted[len(fewer) :], strict=True):
+        fusion.rank(other, is_valid & mine, fused)
     out.write_table(FUSED, lists_table(fused.ranked, targets))
     for name, other in others.items():
         lists = fusion.new_lists()
@@ -149,6 +155,16 @@ class Fusion:
             return gate
         half = self.half_of_users(2)
         return gate.with_trees(pools, right, [half[some] for some in blocks], self.config.own.trees)
+
+    def fit_each(self, wanted: Sequence[tuple[tuple[str, ...], np.ndarray]]) -> list[Gate]:
+        """What `fit` gives for each, in order; some are fitted at once, each in one thread."""
+        import torch
+
+        with ThreadPoolExecutor(min(_FITS_AT_ONCE, torch.get_num_threads())) as executor:
+            fits = executor.map(lambda one: self.fit(*one), wanted)
+            return list(
+                progress(fits, desc="fitting the fusion, and it without each member", total=len(wanted), unit="fit")
+            )
 
     def half_of_users(self, seed: int) -> np.ndarray:
         """(T,) bool: which targets are of one half of the users, drawn at random."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lightgbm import Booster
 
 _STEP = 25  # trees by which the number of them is chosen
-_ROWS_PER_THREAD = 500_000  # OpenMP's threads wait for one another (`tsrec.threads`): with less to do that costs more
 _CONTEXT_FEATURES = ("history_length", "members")
 SETTINGS = {
     "objective": "binary",
@@ -30,6 +29,8 @@ SETTINGS = {
     "deterministic": True,
     "force_col_wise": True,
     "verbose": -1,
+    # Several are fitted at once (`Fusion.fit_each`), and LightGBM has one number of threads for the whole process.
+    "num_threads": 1,
 }
 
 
@@ -117,24 +118,16 @@ def _boosted(features: np.ndarray, starts: np.ndarray, right: np.ndarray, n_memb
     rising = [1] * (len(MEMBER_FEATURES) * n_members)
     free = [0] * (features.shape[1] - len(rising))
     data = lightgbm.Dataset(features, right.astype(np.float32), init_score=starts)
-    settings = {**SETTINGS, "num_threads": _threads(len(features)), "monotone_constraints": rising + free}
-    return lightgbm.train(settings, data, n_trees)
+    return lightgbm.train({**SETTINGS, "monotone_constraints": rising + free}, data, n_trees)
 
 
 def _predict(booster: "Booster", features: np.ndarray, first: int, n_trees: int) -> np.ndarray:
     if not len(features):
         return np.zeros(0)
     scores = booster.predict(
-        features, start_iteration=first, num_iteration=n_trees, raw_score=True, num_threads=_threads(len(features))
+        features, start_iteration=first, num_iteration=n_trees, raw_score=True, num_threads=SETTINGS["num_threads"]
     )
     return np.asarray(scores)
-
-
-def _threads(n_rows: int) -> int:
-    """As many as there is work for, of those that torch may have; the trees are the same with any number."""
-    import torch
-
-    return max(1, min(n_rows // _ROWS_PER_THREAD, torch.get_num_threads()))
 
 
 def _lightgbm() -> Any:
