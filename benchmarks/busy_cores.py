@@ -69,8 +69,7 @@ def training_step(n_threads: int) -> float:
         optimizer.step()
         optimizer.zero_grad()
 
-    step()  # the first one sets up
-    return statistics.mean(_seconds(step) for _ in range(_STEPS))
+    return mean_seconds(step, _STEPS)
 
 
 def _step_apart(n_threads: int, spins: str | None) -> float:
@@ -80,6 +79,12 @@ def _step_apart(n_threads: int, spins: str | None) -> float:
     code = f"from benchmarks.busy_cores import training_step; print(training_step({n_threads}))"
     done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout)
+
+
+def mean_seconds(step: Callable[[], object], n_steps: int) -> float:
+    """Seconds of a step: the mean of some after the first one, which sets up."""
+    step()
+    return statistics.mean(_seconds(step) for _ in range(n_steps))
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -138,11 +138,13 @@ def measure_on_test(fusion: Fusion, members: tuple[str, ...], config: Config) ->
     is_valid = targets.of(Split.VALID)
     rows = np.flatnonzero(~is_valid)
     lists = {name: fusion.lists[name].items[rows, :k] for name in members}
-    for name in (None, *members):
-        others = tuple(member for member in members if member != name)
+    fewer = {without(name): tuple(other for other in members if other != name) for name in members}
+    wanted = {FUSED: members} | fewer
+    gates = fusion.fit_each([(some, is_valid) for some in wanted.values()])
+    for name, gate in zip(wanted, gates, strict=True):
         fused = fusion.new_lists()
-        fusion.rank(fusion.fit(others, is_valid), ~is_valid, fused)
-        lists[FUSED if name is None else without(name)] = fused.ranked.items[rows, :k]
+        fusion.rank(gate, ~is_valid, fused)
+        lists[name] = fused.ranked.items[rows, :k]
     metrics, differences = score(
         lists,
         targets.items[rows],

@@ -12,10 +12,9 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
-from benchmarks.busy_cores import training_step
+from benchmarks.busy_cores import mean_seconds, training_step
 
 _STEPS = 12
 _N_ITEMS = 1682  # the demo's
@@ -38,11 +37,7 @@ def sasrec_step() -> float:
         optimizer.step()
         optimizer.zero_grad()
 
-    step()  # the first one sets up
-    started = time.perf_counter()
-    for _ in range(_STEPS):
-        step()
-    return (time.perf_counter() - started) / _STEPS
+    return mean_seconds(step, _STEPS)
 
 
 def llm_step() -> float:

@@ -83,21 +83,17 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     is_valid = targets.of(Split.VALID)
     left_out = _left_out(members, fusion.llms)
     fewer = [tuple(other for other in members if other not in gone) for gone in left_out.values()]
-    half = fusion.half_of_users(1)
-    halves = (half, ~half)
-    gate, *fitted = fusion.fit_each(
-        [(members, is_valid)]
-        + [(others, is_valid) for others in fewer]
-        + [(members, is_valid & ~mine) for mine in halves]
-    )
-    others = {without(name): other for name, other in zip(left_out, fitted[: len(fewer)], strict=True)}
+    gate, *fitted = fusion.fit_each([(some, is_valid) for some in (members, *fewer)])
+    others = {without(name): other for name, other in zip(left_out, fitted, strict=True)}
     out.write_json("gate", gate.to_json())
     if gate.trees:
         out.write_json("trees", gate.trees.to_json(members))
     out.write_json("gates_without", {name: other.to_json() for name, other in others.items()})
     fused = fusion.new_lists()
     fusion.rank(gate, ~is_valid, fused)
-    for mine, other in zip(halves, fitted[len(fewer) :], strict=True):
+    half = fusion.half_of_users(1)
+    halves = (half, ~half)
+    for mine, other in zip(halves, fusion.fit_each([(members, is_valid & ~mine) for mine in halves]), strict=True):
         fusion.rank(other, is_valid & mine, fused)
     out.write_table(FUSED, lists_table(fused.ranked, targets))
     for name, other in others.items():
@@ -162,9 +158,7 @@ class Fusion:
 
         with ThreadPoolExecutor(min(_FITS_AT_ONCE, torch.get_num_threads())) as executor:
             fits = executor.map(lambda one: self.fit(*one), wanted)
-            return list(
-                progress(fits, desc="fitting the fusion, and it without each member", total=len(wanted), unit="fit")
-            )
+            return list(progress(fits, desc="fitting fusions", total=len(wanted), unit="fusion"))
 
     def half_of_users(self, seed: int) -> np.ndarray:
         """(T,) bool: which targets are of one half of the users, drawn at random."""
