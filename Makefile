@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/tsrec run configs/demo.yaml
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

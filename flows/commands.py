@@ -271,7 +271,7 @@ def _line(artifact: Artifact) -> str:
 def _program() -> list[str]:
     """How this program was called, as a shell in the same folder takes it again."""
     called = Path(sys.argv[0]).absolute()
-    if called.suffix == ".py":  # python -m flows.cli
+    if called.suffix == ".py" or not called.is_file():  # python -m flows.cli, or from within another program
         return [sys.executable, "-m", "flows.cli"]
     if shutil.which("tsrec") == str(called):
         return ["tsrec"]

@@ -1,8 +1,13 @@
 """Tiny real things that several packages' tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported: tests that share the cores with other tests take one each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.tiny_shop import settings_of, write_backbone, write_shop
 
