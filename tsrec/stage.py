@@ -23,7 +23,8 @@ class Stage:
 
     A refresh hands `run`, beside its parents, artifacts of the model that it refreshes: those of the stages `bases`, in
     the roles `base_role` gives them, or none of them. The first is the stage's own, which `run` then extends instead of
-    starting from nothing; `extending` is the configuration that it reads in that case, where it is another.
+    starting from nothing; `extending` is the configuration that it reads in that case, where it is another. Ingest
+    takes nothing over from its own: it only keeps what that model has learned from out of its targets.
 
     `shards` are the pieces that `run` makes or finds in its work folder, for those who make them beforehand.
     """

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsrec.ablation.comparing import comparison_table, worth_table
+from tsrec.ablation.markdown import _difference
 from tsrec.ablation.measuring import Measured
 from tsrec.ablation.planning import Plan, Run
 from tsrec.config import Ablation, AblationVariant, Config, with_overrides
+from tsrec.evaluate.intervals import MIN_USERS
 
 CONFIG = with_overrides(Config(), ["evaluate.k=[10]", "evaluate.bootstrap_samples=100", "evaluate.seed=7"])
 NAMES = [("hr", 10), ("ndcg", 10)]
@@ -30,7 +32,7 @@ def _compared(finished: dict[str, dict[int, np.ndarray]], users: np.ndarray) -> 
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 4))
+@given(st.integers(0, 2**32 - 1), st.integers(MIN_USERS, 20), st.integers(1, 4))
 def test_differences_are_those_of_a_plain_bootstrap_over_users(seed: int, n_users: int, most: int) -> None:
     random = np.random.default_rng(seed)
     users = np.repeat(np.arange(n_users) * 3, random.integers(1, most + 1, n_users))
@@ -99,3 +101,14 @@ def test_what_the_llm_adds_averages_seeds_and_leaves_out_what_was_not_measured()
     for column in ("difference", "relative", "ci_low", "ci_high", "p"):
         assert table[column].to_numpy() == pytest.approx(same[column].to_numpy())
     assert table["mean"].to_numpy() == pytest.approx(np.mean([t[1].mean(axis=0) for t in figures.values()], axis=0))
+
+
+@pytest.mark.parametrize(
+    ("n_users", "read"), [(4, "+1.0000 (too few users to tell)"), (16, "+1.0000 [+1.0000, +1.0000], p = .02")]
+)
+def test_with_few_users_people_read_that_they_are_too_few(n_users: int, read: str) -> None:
+    values, users = {"full": {1: np.zeros((32, 2))}, "other": {1: np.ones((32, 2))}}, np.arange(32) % n_users
+    table = _compared(values, users)
+    assert table.loc["other", ["ci_low", "ci_high", "p"]].isna().all(axis=None) == (n_users < MIN_USERS)
+    plan = Plan(Ablation(variants=(AblationVariant(name="full"),), reference="full", seeds=(1,)), {}, {}, ())
+    assert _difference(table.loc["other", "ndcg"], table, plan) == read

@@ -10,7 +10,7 @@ import pytest
 from tests.keys import key_of
 from tsrec.config import IngestConfig
 from tsrec.data import STAGE
-from tsrec.store import Artifact, ArtifactStore
+from tsrec.store import Artifact, ArtifactStore, base_role
 
 ITEMS = "item_id,title\na,Glue\nb,Wire\nc,Oil\n"
 EVENTS = "user_id,item_id,timestamp\n" + "".join(f"u,{item},{time}\n" for time, item in enumerate("abca"))
@@ -18,10 +18,11 @@ EVENTS = "user_id,item_id,timestamp\n" + "".join(f"u,{item},{time}\n" for time, 
 Ingest = Callable[..., Artifact]
 
 
-def run_ingest(config: IngestConfig, store: Path) -> Artifact:
-    """Build the artifact as the pipeline does, raw inputs and all."""
+def run_ingest(config: IngestConfig, store: Path, base: Artifact | None = None) -> Artifact:
+    """Build the artifact as the pipeline does, raw inputs and all; a refresh has a `base`."""
     STAGE.raw_inputs(config)
-    return ArtifactStore(store).build(key_of(STAGE.name), lambda writer: STAGE.run(config, {}, writer))
+    bases = {} if base is None else {base_role(STAGE.name): base}
+    return ArtifactStore(store).build(key_of(STAGE.name), lambda writer: STAGE.run(config, bases, writer))
 
 
 @pytest.fixture
@@ -30,12 +31,14 @@ def ingest(tmp_path: Path) -> Ingest:
     store of its own; files of earlier calls stay."""
     stores = (tmp_path / f"store-{number}" for number in count())
 
-    def write_and_run(files: Mapping[str, str | bytes] | None = None, **config: Any) -> Artifact:
+    def write_and_run(
+        files: Mapping[str, str | bytes] | None = None, base: Artifact | None = None, **config: Any
+    ) -> Artifact:
         folder = tmp_path / "raw"
         folder.mkdir(exist_ok=True)
         for name, content in ({"items.csv": ITEMS, "interactions.csv": EVENTS} if files is None else files).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        return run_ingest(IngestConfig(**{"source": "tables", "path": str(folder), **config}), next(stores))
+        return run_ingest(IngestConfig(**{"source": "tables", "path": str(folder), **config}), next(stores), base)
 
     return write_and_run

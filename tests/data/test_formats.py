@@ -5,6 +5,8 @@ import io
 import json
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.data.conftest import EVENTS, ITEMS, Ingest
@@ -172,6 +174,12 @@ def test_names_for_a_file_that_has_a_header_are_refused(ingest: Ingest) -> None:
 def test_two_columns_of_one_name_are_refused(ingest: Ingest) -> None:
     with pytest.raises(DataError, match=r"items\.csv: two columns are called 'title'"):
         ingest({"items.csv": "item_id,title,title\na,b,c\n", "interactions.csv": EVENTS})
+    buffer = io.BytesIO()
+    pq.write_table(pa.table([["u"], ["a"], [1], ["b"]], names=["user_id", "item_id", "timestamp", "item_id"]), buffer)
+    files = {"items.csv": ITEMS, "events.parquet": buffer.getvalue()}
+    with pytest.raises(DataError, match=r"events\.parquet: two columns are called 'item_id'; rename one"):
+        ingest(files, interactions_file="events.parquet")
+    assert len(ingest(files, interactions_file="interactions.csv").frame("interactions")) == 4
 
 
 def test_any_suffix_where_the_separator_is_set(ingest: Ingest) -> None:

@@ -68,10 +68,20 @@ def test_targets_of_one_user_that_agree_widen_the_interval() -> None:
 
 
 def test_a_metric_without_spread_has_an_interval_without_width() -> None:
-    low, high = interval(bootstrap_means(np.ones((5, 1)), np.arange(5), 100, seed=1), 0.95)
+    low, high = interval(bootstrap_means(np.ones((10, 1)), np.arange(10), 100, seed=1), 0.95)
     assert low[0] == high[0] == 1
 
 
 def test_p_is_small_where_all_resamples_agree_and_1_where_nothing_differs() -> None:
     differences = np.stack([np.full(1000, 0.01), np.zeros(1000), np.linspace(-1, 1, 1000)], axis=1)
     assert p_value(differences).tolist() == [0.002, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("n_users", "is_told"), [(1, False), (4, False), (9, False), (10, True)])
+def test_few_users_tell_nothing_however_many_targets_they_have(n_users: int, is_told: bool) -> None:
+    """A sign test on four users that all agree has p = .125; the resamples of one are all the same."""
+    differences = np.full((40, 1), 0.01)
+    resampled = bootstrap_means(differences, np.arange(40) % n_users, 1000, seed=1)
+    low, high = interval(resampled, 0.95)
+    assert np.isfinite([low[0], high[0], p_value(resampled)[0]]).tolist() == [is_told] * 3
+    assert is_told == (2 / 2**n_users <= 2 / 1000)

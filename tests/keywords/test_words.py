@@ -1,6 +1,7 @@
 """Words in any script: marks stay with their letters, and scripts without blanks are cut."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -58,3 +59,36 @@ def test_a_phrase_is_written_as_its_script_is() -> None:
 def test_pieces_are_all_that_is_not_a_sign() -> None:
     assert list(pieces("MP3 x 10,000 – A!")) == ["mp3", "x", "10,000", "a"]
     assert list(pieces("— !?")) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://m.media-amazon.com/images/I/71xYz_hammer.jpg",
+        "HTTP://img.shop.example/a/b.JPG?width=300&format=webp",
+        "//cdn.shop.example/img/photo.png",
+        "img.shop.example/w_300/photo.jpeg",
+        "https://img.shop.example/w_300,c_fill/photo.jpeg",
+        "IMG-photo.webp",
+        "www.shop.example/steel",
+        "s3://bucket/img",
+        "data:image/png;base64,iVBORw0KGgoAAAANSUhEUg==",
+    ],
+)
+def test_addresses_and_names_of_image_files_hold_no_words(address: str) -> None:
+    assert list(words(f"steel hammer {address} for nails")) == ["steel", "hammer", "for", "nails"]
+    assert list(words(f"[steel hammer]({address}), nails")) == ["steel", "hammer", "nails"]
+    assert list(words(f"红色{address}手套")) == ["红色", "手套"]
+    assert list(pieces(address)) == []
+
+
+def test_what_only_looks_like_an_address_keeps_its_words() -> None:
+    assert list(words("and/or node.js, e.g. 3.5/4 inch: w.w.w. jpg image; gif.")) == [
+        "and", "or", "node", "js", "inch", "jpg", "image", "gif",
+    ]  # fmt: skip
+
+
+def test_a_long_run_of_characters_is_gone_through_once() -> None:
+    began = time.perf_counter()
+    assert list(words("a.b-" * 50_000)) == []
+    assert time.perf_counter() - began < 5

@@ -117,15 +117,9 @@ def test_a_refresh_is_the_same_plan_with_bases(outcome: Outcome, champion: dict[
     plain, based = pipeline.plan(config), pipeline.plan(config, champion)
     assert list(plain) == list(based)
     assert {name: stage.parents for name, stage in plain.items()} == {name: s.parents for name, s in based.items()}
-    assert {name for name, stage in based.items() if stage.bases} == {
-        "keywords",
-        "embed",
-        "sids",
-        "sa_init",
-        "finetune",
-        "sasrec",
-    }
-    for name in ("keywords", "embed", "sids", "sa_init", "finetune", "sasrec"):
+    with_bases = {"ingest", "keywords", "embed", "sids", "sa_init", "finetune", "sasrec"}
+    assert {name for name, stage in based.items() if stage.bases} == with_bases
+    for name in with_bases:
         assert based[name].key.parents[base_role(name)] == champion[name].fingerprint
         assert based[name].key.fingerprint != plain[name].key.fingerprint
 
@@ -236,6 +230,7 @@ def test_drift_is_measured_and_asks_for_a_rebuild(outcome: Outcome, refreshed: C
     drift = outcome.summary
     assert drift["new_items"] == drift["placed_items"] == pytest.approx(3 / 51, abs=1e-5)
     assert drift["n_new_events"] >= 50 and drift["n_late_events"] == drift["n_gone_events"] == 0
+    assert drift["n_held_out_events_known"] == 0
     assert drift["new_users"] == 0 and drift["new_item_events"] > 0
     assert drift["quantization_error_new"] > 2 * drift["quantization_error_known"]
     # Glue sticks are like nothing that the codebooks were made for.
@@ -289,8 +284,12 @@ def test_the_model_of_a_refresh_is_found_by_its_settings_and_collection_spares_w
     assert Recommender.open(store, "shop").recommend([["i1"]], k=1)
 
 
-def test_a_refused_challenger_leaves_the_champion(outcome: Outcome, config: Config, data: Path) -> None:
-    """Runs last: the data grow once more."""
+def test_a_refused_challenger_leaves_the_champion(
+    outcome: Outcome, champion: dict[str, Artifact], config: Config, data: Path
+) -> None:
+    """Runs last: the data grow once more. As if the first champion had measured better than the second."""
+    first = champion["fuse"].fingerprint
+    promote(ArtifactStore(config.store), "shop", outcome.model, "again", {}, best=first)
     with (data / "interactions.csv").open("a", encoding="utf-8") as stream:
         stream.writelines(f"u{user},i{user % 6},300\n" for user in range(20))
     store = ArtifactStore(config.store)
@@ -302,6 +301,11 @@ def test_a_refused_challenger_leaves_the_champion(outcome: Outcome, config: Conf
     assert refresh.run(config).status == "promoted"  # the same challenger: nothing is built again but the judgement
     assert {a.fingerprint: a.manifest.created for a in store.list()} == built
     assert champion_of(store, "shop") == refused.model
+    (comparison,) = [a for a in store.list() if a.manifest.key.parents.get("fuse:best") == first]
+    values = comparison.frame("metrics").set_index(["method", "slice", "metric", "k"])["value"]
+    ahead = values["challenger", "all", "ndcg", 10] - values["best champion", "all", "ndcg", 10]
+    ahead_of_both = ahead >= 0 and moves_of(store, "shop")[-1].metrics["ahead in ndcg@10"] >= 0
+    assert moves_of(store, "shop")[-1].best == (None if ahead_of_both else first)
 
 
 def test_what_a_person_rolled_back_does_not_come_back_by_itself(config: Config, outcome: Outcome) -> None:
@@ -355,7 +359,8 @@ def test_a_rebuild_starts_where_configured_and_is_judged(config: Config, outcome
     assert rebuilt.model != before
     assert (served_of(Lineage(store), store.open(rebuilt.model)) is not None) == (rebuilt.status == "promoted")
     made = refresh.bases.bases_of(Lineage(store), store.open(rebuilt.model))
-    assert not any(is_base(role) for artifact in made.values() for role in artifact.manifest.key.parents)
+    assert not any(is_base(role) for name in made if name != "ingest" for role in made[name].manifest.key.parents)
+    assert base_role("ingest") in made["ingest"].manifest.key.parents  # judged on what the champion did not learn from
     assert rebuilt.summary["placed_items"] == 0
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.keys import key_of
 from tsrec.errors import ArtifactError
 from tsrec.store import ArtifactStore
-from tsrec.store.champions import Move, champion_of, moves_of, promote, roll_back, standing
+from tsrec.store.champions import Move, best_of, champion_of, moves_of, promote, roll_back, standing
 from tsrec.store.gc import collect, find_garbage
 from tsrec.store.manifest import base_role
 from tsrec.store.remote import RemoteMirror
@@ -75,6 +75,21 @@ def test_collection_keeps_the_champion_and_two_before_it_but_not_what_they_only_
     collect(store, find_garbage(store, keep=1))
     left = {artifact.fingerprint for artifact in store.list()}
     assert left == {"i2", "f2", "i3", "f3", "i4", "f4", "i5", "f5", "r5"}  # r5: the newest report
+
+
+def test_the_best_champion_is_remembered_and_kept_until_a_rebuild(store: ArtifactStore) -> None:
+    assert best_of(moves_of(store, "shop")) is None
+    promote(store, "shop", "f1", "the first", {})
+    for model in MODELS[1:]:
+        promote(store, "shop", model, "not worse", {}, best="f1")
+    assert best_of(moves_of(store, "shop")) == "f1"
+    collect(store, find_garbage(store, keep=1))
+    left = {artifact.fingerprint for artifact in store.list()}
+    assert {"i1", "f1"} <= left and "f2" not in left
+    promote(store, "shop", "f5", "a rebuild", {})
+    assert best_of(moves_of(store, "shop")) is None
+    roll_back(store, "shop", "")
+    assert (champion_of(store, "shop"), best_of(moves_of(store, "shop"))) == ("f4", "f1")
 
 
 def test_a_move_that_cannot_be_read_keeps_its_data_set(store: ArtifactStore, caplog: pytest.LogCaptureFixture) -> None:

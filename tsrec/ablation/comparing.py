@@ -60,7 +60,8 @@ def comparison_table(plan: Plan, measured: Mapping[Run, Measured]) -> pd.DataFra
     Columns dataset, variant, method, metric, k, mean, std (over seeds, n - 1 in the denominator; missing for one seed),
     n_seeds, n (targets), n_users; and against the reference: difference (of the means over the seeds that both
     finished), relative (that, as a share of the reference), ci_low, ci_high, p (two-sided), n_paired_seeds; missing for
-    the reference itself and where no seed is common.
+    the reference itself and where no seed is common; ci_low, ci_high and p also with fewer than
+    `intervals.MIN_USERS` users.
     """
     rows: list[dict[str, Any]] = []
     for dataset, config in plan.configs.items():

@@ -19,6 +19,7 @@ from tsrec.ablation.comparing import (
 from tsrec.ablation.planning import Plan, Run
 from tsrec.columns import FUSED, LLM
 from tsrec.columns import Columns as C
+from tsrec.evaluate.summary import TOO_FEW, has_interval
 
 _FEWER = " †"
 _TITLES = {LLM: "The LLM alone", FUSED: "Fused with the other members"}
@@ -120,11 +121,17 @@ def _worth(plan: Plan, worth: pd.DataFrame) -> list[str]:
 def _difference(row: pd.Series, of_column: pd.DataFrame, plan: Plan) -> str:
     if pd.isna(row[N_PAIRED]):
         return "no seed in common"
-    p = "p < .01" if row[C.P] < 0.01 else f"p = {_number(row[C.P], 2)}"
     share = "" if np.isnan(row[RELATIVE]) else f", {row[RELATIVE]:+.1%}"
-    bounds = f"[{_number(row[C.CI_LOW], sign='+')}, {_number(row[C.CI_HIGH], sign='+')}]"
     fewer = _FEWER if row[N_PAIRED] < len(plan.ablation.seeds) else ""
-    return f"{_number(row[DIFFERENCE], sign='+')} {bounds}, {p}{share}{fewer}"
+    return f"{_number(row[DIFFERENCE], sign='+')} {_proof(row)}{share}{fewer}"
+
+
+def _proof(row: pd.Series) -> str:
+    """The interval and p of a difference."""
+    if not has_interval(row[C.P]):
+        return f"({TOO_FEW})"
+    p = "p < .01" if row[C.P] < 0.01 else f"p = {_number(row[C.P], 2)}"
+    return f"[{_number(row[C.CI_LOW], sign='+')}, {_number(row[C.CI_HIGH], sign='+')}], {p}"
 
 
 def _settings(plan: Plan) -> Iterator[str]:

@@ -65,8 +65,10 @@ class RefreshConfig(Section):
     )
     promote: Literal["unless-worse", "if-better", "never"] = runtime(
         "unless-worse",
-        description="When the new model becomes the champion: unless its NDCG at the largest evaluate.k is lower, or "
-        "only if it is higher, on the same newest targets, at the level evaluate.confidence; or never by itself.",
+        description="When the new model becomes the champion: unless its NDCG at the largest evaluate.k is lower than "
+        "the champion's, or than that of the best champion since the last rebuild; or only if it is higher than the "
+        "champion's; or never by itself. All on the same newest targets, at the level evaluate.confidence; where too "
+        "few users tell nothing, nothing is promoted.",
     )
     min_targets: int = runtime(
         100, ge=1, description="With fewer targets, nothing is promoted: they could not tell better from worse."

@@ -16,11 +16,14 @@ def read(path: Path, wanted: Collection[str]) -> Iterator[tuple[pd.DataFrame, tu
     """Yield batches of the wanted columns, and the names of all.
 
     Raises:
-        DataError: the file is no Parquet, or cut off.
+        DataError: the file is no Parquet, or cut off; or two columns have one wanted name.
     """
     try:
         with pq.ParquetFile(path) as parquet:
             names = tuple(parquet.schema_arrow.names)
+            for name in wanted:
+                if names.count(name) > 1:
+                    raise DataError(f"{path}: two columns are called {name!r}; rename one")
             for batch in parquet.iter_batches(_ROWS, columns=[name for name in names if name in wanted]):
                 columns = {name: _column(batch.column(name)) for name in batch.schema.names}
                 yield pd.DataFrame(columns, index=pd.RangeIndex(batch.num_rows)), names

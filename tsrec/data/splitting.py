@@ -78,11 +78,11 @@ def check_targets(events: Events, split: np.ndarray, method: str) -> None:
     Raises:
         DataError: train, valid or test has no targets; names the setting that gives some, where one does.
     """
-    missing = _without_targets(events, split)
+    missing = without_targets(events, split)
     if not missing:
         return
     cures = [name for name, other in SPLITTERS.items() if name not in (method, "column")]
-    cures = [name for name in cures if not _without_targets(events, SPLITTERS[name](events)[0])]
+    cures = [name for name in cures if not without_targets(events, SPLITTERS[name](events)[0])]
     longest = int(np.bincount(events.user).max())
     why = {
         "leave-one-out": f"it takes users of three events, and of four to learn from; the longest has {longest}",
@@ -93,6 +93,7 @@ def check_targets(events: Events, split: np.ndarray, method: str) -> None:
     raise DataError(f"ingest.split={method} leaves no {' and no '.join(missing)} targets: {why}; {cure}")
 
 
-def _without_targets(events: Events, split: np.ndarray) -> list[str]:
+def without_targets(events: Events, split: np.ndarray) -> list[str]:
+    """Those of train, valid and test that have no target."""
     counts = count_targets(events, split)
     return [name for name in (Split.TRAIN, Split.VALID, Split.TEST) if not counts[f"n_{name}_targets"]]

@@ -16,6 +16,7 @@ from tsrec.data.cleaning import clean_items
 from tsrec.data.events import SPLITS, EventReader, Events
 from tsrec.data.filtering import filter_events, k_core, renumber
 from tsrec.data.finding import RawFile
+from tsrec.data.held_out import without_known
 from tsrec.data.ids import as_ids, no_ids
 from tsrec.data.losses import LossReport, failed_join
 from tsrec.data.ordering import find_duplicates, in_order, ties
@@ -24,7 +25,7 @@ from tsrec.data.splitting import SPLITTERS, check_targets, count_targets
 from tsrec.errors import DataError
 from tsrec.progress import progress
 from tsrec.stage import Parents, Stage
-from tsrec.store import ArtifactWriter
+from tsrec.store import Artifact, ArtifactWriter, base_role
 
 _ROWS = 1_000_000
 _SCHEMA = pa.schema(
@@ -39,7 +40,10 @@ _SCHEMA = pa.schema(
 
 
 def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
-    """Write `items` (in order of id), `interactions` (in order of user id and time) and what was lost."""
+    """Write `items` (in order of id), `interactions` (in order of user id and time) and what was lost.
+
+    With a base, what its model has learned from is held out no more, though the splits say so.
+    """
     item_files, event_files = SOURCES[config.source].files(config)
     losses = LossReport(config.max_loss)
     event_files = tuple(_arrived(config, item_files, event_files, out, losses))
@@ -56,9 +60,10 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
         items, events = _keep_items(items, events)
         out.count(n_items_dropped_by_k_core=n_before - len(items))
     out.count(n_items=len(items), n_users=len(user_ids), n_interactions=len(events))
-    split = _split(config, events, user_ids, out, losses)
+    item_ids = items[C.ITEM].to_numpy(dtype=object)
+    split = _split(config, events, user_ids, item_ids, parents.get(base_role("ingest")), out, losses)
     out.write_table("items", items)
-    _write_interactions(events, split, items[C.ITEM].to_numpy(dtype=object), user_ids, out)
+    _write_interactions(events, split, item_ids, user_ids, out)
     losses.write(out)
 
 
@@ -178,7 +183,13 @@ def _select(
 
 
 def _split(
-    config: IngestConfig, events: Events, user_ids: np.ndarray, out: ArtifactWriter, losses: LossReport
+    config: IngestConfig,
+    events: Events,
+    user_ids: np.ndarray,
+    item_ids: np.ndarray,
+    base: Artifact | None,
+    out: ArtifactWriter,
+    losses: LossReport,
 ) -> np.ndarray:
     split, counts = SPLITTERS[config.split](events)
     out.count(**counts)
@@ -191,6 +202,9 @@ def _split(
             f"e.g. user {user_ids[events.user[changed[0]]]!r}: {SPLITS[events.split[changed[0]]]} after valid or test"
         )
         losses.add(len(changed), len(events), what, hint=hint + "; ingest.split splits anew")
+    if base is not None:
+        check_targets(events, split, config.split)
+        split = _without_known(events, split, user_ids, item_ids, base, out, losses)
     targets = count_targets(events, split)
     out.count(**targets)
     for name in ("valid", "test"):
@@ -198,6 +212,26 @@ def _split(
         losses.add(n_lost, n_lost + targets[f"n_{name}_targets"], f"{name}-events have no earlier event: no targets")
     check_targets(events, split, config.split)
     return split
+
+
+def _without_known(
+    events: Events,
+    split: np.ndarray,
+    user_ids: np.ndarray,
+    item_ids: np.ndarray,
+    base: Artifact,
+    out: ArtifactWriter,
+    losses: LossReport,
+) -> np.ndarray:
+    earlier = base.frame("interactions", [C.USER, C.ITEM, C.TIMESTAMP, C.SPLIT])
+    kept = without_known(events, split, user_ids, item_ids, earlier)
+    n_known = int((kept != split).sum())
+    out.count(n_held_out_events_known_to_base=n_known)
+    n_held_out = int(np.isin(split, [SPLITS.index("valid"), SPLITS.index("test")]).sum())
+    what = "events of valid and test are known to the model that is refreshed; they are kept as history, no targets"
+    hint = "late or removed rows moved the cut back in time; `tsrec run` starts anew"
+    losses.add(n_known, n_held_out, what, hint=hint)
+    return kept
 
 
 def _place(files: Sequence[RawFile]) -> str:
@@ -246,4 +280,5 @@ STAGE = Stage(
     parents=lambda _: (),
     run=run,
     raw_inputs=_raw_inputs,
+    bases=("ingest",),
 )

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+MIN_USERS = 10
+"""Fewer users tell nothing. Whatever they show, a sign test's p is at least 2 / 2^users: .002 for ten, about the
+smallest that 1,000 resamples give. One user's resamples are all the same, as if everything were certain."""
 _CHUNK = 50  # resamples at once: 50 x 1 million users of float64 are 0.4 GB
 
 
@@ -16,11 +19,13 @@ def bootstrap_means(values: np.ndarray, users: np.ndarray, n_samples: int, seed:
         seed: of the resamples.
 
     Returns:
-        (n_samples, M) float64.
+        (n_samples, M) float64; NaN where there are fewer than `MIN_USERS` users, and so in `interval` and `p_value`.
     """
     random = np.random.default_rng(seed)
     _, mine = np.unique(users, return_inverse=True)
     n_users = int(mine.max()) + 1
+    if n_users < MIN_USERS:
+        return np.full((n_samples, values.shape[1]), np.nan)
     counts = np.bincount(mine).astype(np.float64)
     sums = np.zeros((n_users, values.shape[1]))
     np.add.at(sums, mine, values)
@@ -46,4 +51,5 @@ def p_value(differences: np.ndarray) -> np.ndarray:
     resample."""
     n_samples = len(differences)
     below, above = (differences <= 0).sum(axis=0), (differences >= 0).sum(axis=0)
-    return np.minimum(1.0, 2 * np.maximum(np.minimum(below, above), 1) / n_samples)
+    p = np.minimum(1.0, 2 * np.maximum(np.minimum(below, above), 1) / n_samples)
+    return np.where(np.isnan(differences).any(axis=0), np.nan, p)

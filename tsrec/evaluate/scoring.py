@@ -37,7 +37,8 @@ def score(
     Returns:
         metrics: columns method, slice, metric, k, value, ci_low, ci_high, n.
         differences, over all targets: columns method, against, metric, k, value (method minus against), ci_low,
-        ci_high, p (two-sided, of the same resamples), n.
+        ci_high, p (two-sided, of the same resamples), n. Bounds and p are missing where there are fewer than
+        `intervals.MIN_USERS` users.
     """
     names = [(method, metric, k) for method in lists for k in config.k for metric in METRICS]
     values = np.concatenate([target_values(items, targets, config.k) for items in lists.values()], axis=1)  # (T, M)

@@ -92,7 +92,7 @@ def _parents(config: Config) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="evaluate",
-    version=3,
+    version=4,
     config=lambda config: EvaluateSettings(own=config.evaluate, rules=config.recommend),
     parents=_parents,
     run=run,

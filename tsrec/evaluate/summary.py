@@ -1,11 +1,25 @@
 """The metrics as people read them: one row per method, and a line that says what the LLM adds."""
 
+import math
+
 import pandas as pd
 
 from tsrec.columns import ALL, FUSED, LLM, LLMS
 from tsrec.columns import Columns as C
 
+TOO_FEW = "too few users to tell"
+"""In place of an interval and a p, where there are fewer than `intervals.MIN_USERS`."""
 _ABLATED = f"{FUSED} without "
+
+
+def has_interval(bound: float) -> bool:
+    """Whether there were users enough for a bound, or a p, to be known; tables have null where there were not."""
+    return not math.isnan(bound)
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """A difference with its interval as people read it."""
+    return f"{value:+.4f} " + (f"[{low:+.4f}, {high:+.4f}]" if has_interval(low) else f"({TOO_FEW})")
 
 
 def is_ablation(method: str) -> bool:
@@ -27,7 +41,8 @@ def metrics_table(metrics: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFr
     table["n"] = rows.groupby(C.METHOD)[C.N].max()
     gains = _of_fusion(differences, largest, "ndcg").set_index(C.METHOD)
     table[f"{FUSED} ahead by (NDCG@{largest})"] = [
-        _gain(gains.loc[method]) if method in gains.index else "" for method in table.index
+        with_interval(*gains.loc[method, [C.VALUE, C.CI_LOW, C.CI_HIGH]]) if method in gains.index else ""
+        for method in table.index
     ]
     table = table.sort_values(f"NDCG@{largest}", ascending=False)
     first = [method for method in table.index if method == FUSED]
@@ -55,11 +70,11 @@ def headline(differences: pd.DataFrame) -> str:
         method, who, gives, takes = (LLMS, "The LLMs together", "add to", "take from")
     row = mine.loc[method]
     shown = gives if row[C.VALUE] > 0 else takes
+    gain = f"{who} {shown} the fusion {abs(row[C.VALUE]):.4f} NDCG@{row[C.K]}"
+    if not has_interval(row[C.P]):
+        return f"{gain} ({TOO_FEW})."
     proof = "" if row[C.P] < 0.05 else ", which these users do not tell from nothing"
-    return (
-        f"{who} {shown} the fusion {abs(row[C.VALUE]):.4f} NDCG@{row[C.K]} "
-        f"[{row[C.CI_LOW]:+.4f}, {row[C.CI_HIGH]:+.4f}], p = {row[C.P]:.3g}{proof}."
-    )
+    return f"{gain} [{row[C.CI_LOW]:+.4f}, {row[C.CI_HIGH]:+.4f}], p = {row[C.P]:.3g}{proof}."
 
 
 def _of_fusion(differences: pd.DataFrame, k: int, metric: str) -> pd.DataFrame:
@@ -67,7 +82,3 @@ def _of_fusion(differences: pd.DataFrame, k: int, metric: str) -> pd.DataFrame:
     mine = (differences[C.AGAINST] == FUSED) & (differences[C.METRIC] == metric) & (differences[C.K] == k)
     rows = differences[mine]
     return rows.assign(**{C.VALUE: -rows[C.VALUE], C.CI_LOW: -rows[C.CI_HIGH], C.CI_HIGH: -rows[C.CI_LOW]})
-
-
-def _gain(row: pd.Series) -> str:
-    return f"{row[C.VALUE]:+.4f} [{row[C.CI_LOW]:+.4f}, {row[C.CI_HIGH]:+.4f}]"

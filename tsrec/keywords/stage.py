@@ -97,7 +97,7 @@ def _draw(teacher: Teacher, shard: pd.DataFrame) -> pa.Table:
 
 STAGE = Stage(
     name="keywords",
-    version=3,
+    version=4,
     config=lambda config: config.keywords,
     parents=lambda _: ("ingest",),
     run=run,

@@ -2,7 +2,8 @@
 
 Words are runs of letters with their combining marks (Hindi, Thai, Arabic). Scripts written without blanks between
 words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) are cut by ICU's dictionaries; a name that they do not know falls
-into syllables or single characters.
+into syllables or single characters. Addresses and names of image files hold no words: their `https` and `jpg` say
+nothing of an item.
 """
 
 import unicodedata
@@ -24,6 +25,17 @@ _PIECE = regex.compile(
       (?! {_LETTER} | [\p{{N}}_] )
     """
 )
+# ASCII alone, and no comma: what stands behind an address without a blank is text again. Each way begins where a run of
+# its characters begins, so that a long run is gone through once.
+_IN_ADDRESS = r"[\x21-\x7e--[,;|\"'<>()\[\]{}]]"
+_ADDRESS = regex.compile(
+    rf"""(?xV1)
+    data: [a-z0-9/.+\-]* ;base64, [a-z0-9+/=]*
+    | (?<! [a-z0-9.+\-] ) (?: [a-z0-9.+\-]+ :// | www\. ) {_IN_ADDRESS}+
+    | (?<! {_IN_ADDRESS} ) {_IN_ADDRESS}*? \. (?: jpe?g | png | gif | webp | avif | svg | bmp | tiff? )
+      (?: \? {_IN_ADDRESS}* )? (?! [a-z0-9] )
+    """
+)
 # One Chinese character is often a word; one kana, or one letter of Thai with its marks, is an ending or a fragment.
 _BLANKLESS_WORD = regex.compile(r"(?V1)[\p{scx=Han}&&\p{L}]|(?:\p{L}\p{M}*){2,}")
 _ONE_SPELLING = str.maketrans("’‐‑", "'--")
@@ -32,7 +44,7 @@ _BETWEEN_BLANKLESS = regex.compile(rf"(?V1)(?<=[{_BLANKLESS}]) (?=[{_BLANKLESS}]
 
 def words(text: str) -> Iterator[str]:
     """The words of a text in lower case, in their order; apostrophes and hyphens in one spelling each."""
-    for piece in _PIECE.finditer(unicodedata.normalize("NFC", text.lower())):
+    for piece in _PIECE.finditer(_without_addresses(unicodedata.normalize("NFC", text.lower()))):
         if piece["blankless"]:
             yield from (word for word in WordBreaker(piece[0], "und") if _BLANKLESS_WORD.fullmatch(word))
         else:
@@ -41,9 +53,15 @@ def words(text: str) -> Iterator[str]:
 
 def pieces(text: str) -> Iterator[str]:
     """All that stands between blanks and signs, in lower case: words, single letters, numbers, part numbers."""
-    return (piece for piece in WordBreaker(text.lower(), "und") if any(map(str.isalnum, piece)))
+    text = _without_addresses(text.lower())
+    return (piece for piece in WordBreaker(text, "und") if any(map(str.isalnum, piece)))
 
 
 def spelled(phrase: str) -> str:
     """A phrase of words joined by blanks, as it is written: without blanks where its script has none."""
     return _BETWEEN_BLANKLESS.sub("", phrase)
+
+
+def _without_addresses(text: str) -> str:
+    """A text in lower case with a blank in place of every address and name of an image file."""
+    return str(_ADDRESS.sub(" ", text))

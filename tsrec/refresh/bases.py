@@ -8,6 +8,7 @@ from tsrec.pipeline import PlannedStage
 from tsrec.store import Artifact, Lineage, base_role, is_base
 
 _ANEW = "a refresh cannot bridge that; give `tsrec run`, which starts anew, and `tsrec models promote`"
+INGEST = "ingest"  # which extends nothing: of its base it knows what must not be held out
 _NO_MATTER = ("device",)  # where something was computed
 
 
@@ -27,6 +28,11 @@ def bases_of(lineage: Lineage, fuse: Artifact) -> dict[str, Artifact]:
     return found
 
 
+def extends(planned: Mapping[str, PlannedStage]) -> bool:
+    """Whether any stage goes on from what an earlier model has; a rebuild shares with it only what is held out."""
+    return any(stage.bases for name, stage in planned.items() if name != INGEST)
+
+
 def check_bases(config: Config, planned: Mapping[str, PlannedStage]) -> None:
     """Raise ConfigError where a stage would extend what was made by other settings or by other code.
 
@@ -34,7 +40,7 @@ def check_bases(config: Config, planned: Mapping[str, PlannedStage]) -> None:
     """
     for name, stage in planned.items():
         own = stage.bases.get(base_role(stage.stage.name))
-        if own is None:
+        if own is None or name == INGEST:
             continue
         before = own.manifest.key
         if before.stage_version != stage.key.stage_version:
@@ -56,5 +62,5 @@ def check_bases(config: Config, planned: Mapping[str, PlannedStage]) -> None:
                 f"{stage.stage.name}.{field} is {settings.get(field, unset)!r}, and the champion was made with "
                 f"{before.config.get(field, unset)!r}; {_ANEW}"
             )
-    if not any(stage.bases for stage in planned.values()):
+    if not extends(planned):
         raise ConfigError(f"{config.dataset}: nothing that the champion was made from is left to extend; {_ANEW}")

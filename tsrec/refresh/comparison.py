@@ -22,8 +22,10 @@ from tsrec.store.work_files import kept_table
 from tsrec.trained_llm import trained_in
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+BEST = "best champion"  # since the last rebuild, where it is another than the champion
 
-_STAGE, _VERSION = "compare", 1
+_STAGE, _VERSION = "compare", 2
+_BEST_ROLE = "fuse:best"
 _SHARD = 1024  # targets; a killed comparison goes on at the next shard
 
 
@@ -35,26 +37,33 @@ class ComparisonSettings(Section):
     decode: DecodeConfig
 
 
-def compare(store: ArtifactStore, champion: Artifact, artifacts: Mapping[str, Artifact], config: Config) -> Artifact:
-    """Measure a finished run against the champion, the model `fuse`, on the run's own targets.
+def compare(
+    store: ArtifactStore, champion: Artifact, best: Artifact | None, artifacts: Mapping[str, Artifact], config: Config
+) -> Artifact:
+    """Measure a finished run against the champion, the model `fuse`, on the run's own targets; and against the best
+    champion since the last rebuild, where that is another one.
 
-    The champion stands with its own catalogue, so that it misses every item that is new, and with members that, like
+    A champion stands with its own catalogue, so that it misses every item that is new, and with members that, like
     the challenger's, have seen train alone.
 
     Returns:
-        an artifact with `metrics` and `differences` of the methods `champion` and `challenger` in the form of the
-        evaluate stage's, with the slices `new items` and `known items`; and `summary.json`.
+        an artifact with `metrics` and `differences` of the methods `challenger`, `champion` and, where it is given,
+        `best champion` in the form of the evaluate stage's, with the slices `new items` and `known items` (new to the
+        champion); and `summary.json`.
     """
     settings = ComparisonSettings(own=config.evaluate, rules=config.recommend, decode=config.decode)
     parents = {role: artifacts[role].fingerprint for role in ("ingest", "fuse")}
     parents[base_role("fuse")] = champion.fingerprint
+    if best is not None:
+        parents[_BEST_ROLE] = best.fingerprint
     key = ArtifactKey.covering(config.dataset, _STAGE, _VERSION, canonical(settings), parents)
-    return store.build(key, lambda out: _compare(Lineage(store), champion, artifacts, settings, out))
+    return store.build(key, lambda out: _compare(Lineage(store), champion, best, artifacts, settings, out))
 
 
 def _compare(
     lineage: Lineage,
     champion: Artifact,
+    best: Artifact | None,
     artifacts: Mapping[str, Artifact],
     settings: ComparisonSettings,
     out: ArtifactWriter,
@@ -67,14 +76,17 @@ def _compare(
     recommender = Recommender.of(lineage, champion, as_measured=True)
     lists = {
         CHALLENGER: read_candidates(artifacts["fuse"], FUSED, all_targets).items[mine, :k],
-        CHAMPION: _champion_lists(recommender, targets, catalogue, k, out),
+        CHAMPION: _champion_lists(CHAMPION, recommender, targets, catalogue, k, out),
     }
+    if best is not None:
+        its = Recommender.of(lineage, best, as_measured=True)
+        lists[BEST] = _champion_lists(BEST, its, targets, catalogue, k, out)
     was_there = np.isin(catalogue.item_ids, recommender.catalogue.item_ids)
     is_new = ~was_there[targets.items]
     slices = slices_of(histories, targets.events, catalogue.n_items)
     slices |= {"new items": is_new, "known items": ~is_new}
     metrics, differences = score(
-        lists, targets.items, targets.users, slices, catalogue.n_items, settings.own, against=(CHAMPION,)
+        lists, targets.items, targets.users, slices, catalogue.n_items, settings.own, against=(CHAMPION, BEST)
     )
     out.write_table("metrics", metrics)
     out.write_table("differences", differences)
@@ -96,7 +108,7 @@ def _compare(
 
 
 def _champion_lists(
-    recommender: Recommender, targets: Targets, catalogue: Catalogue, k: int, out: ArtifactWriter
+    name: str, recommender: Recommender, targets: Targets, catalogue: Catalogue, k: int, out: ArtifactWriter
 ) -> np.ndarray:
     """(T, k) item numbers of the new catalogue; -1 for items that have gone from it, and behind the last."""
     number = {item: place for place, item in enumerate(catalogue.item_ids)}
@@ -107,10 +119,10 @@ def _champion_lists(
         return pa.table({C.ITEMS: pa.array([mine + [-1] * (k - len(mine)) for mine in found], pa.list_(pa.int32()))})
 
     parts = []
-    with progress(desc="ranking by the champion", total=len(targets.events), unit="target") as bar:
+    with progress(desc=f"ranking by the {name}", total=len(targets.events), unit="target") as bar:
         for start in range(0, len(targets.events), _SHARD):
             rows = slice(start, min(start + _SHARD, len(targets.events)))
-            part = kept_table(out.work / f"champion {rows.start}-{rows.stop}.parquet", partial(rank, rows))
+            part = kept_table(out.work / f"{name} {rows.start}-{rows.stop}.parquet", partial(rank, rows))
             parts.append(part[C.ITEMS].combine_chunks().flatten().to_numpy().reshape(-1, k))
             bar.update(rows.stop - rows.start)
     return np.concatenate(parts)

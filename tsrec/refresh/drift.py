@@ -26,6 +26,7 @@ def measure_drift(before: Mapping[str, Artifact], after: Mapping[str, Artifact])
         `new_item_events`: share of the newest window's events (the test split) on such items.
         `n_new_events`, `n_gone_events`: events (user, item and time) that the champion did not have, or no longer are
             there; `n_late_events`: of the new ones, those that happened before the newest that it had.
+        `n_held_out_events_known`: events that would be held out, had the champion not learned from them.
         `placed_items`: share of the catalogue that frozen codebooks have placed since they were made.
         `quantization_error_known`, `quantization_error_new`: mean squared length of what is left of an item's embedding
             behind the last level; `new` is missing where no item is new, both where SIDs are imported.
@@ -44,6 +45,7 @@ def measure_drift(before: Mapping[str, Artifact], after: Mapping[str, Artifact])
         "new_users": len(users - old_users) / len(users),
         "new_item_events": float(newest.isin(new_items).mean()) if len(newest) else 0.0,
         **_arrivals(old_events, events),
+        "n_held_out_events_known": float(after["ingest"].counts.get("n_held_out_events_known_to_base", 0)),
         "placed_items": float(sids.counts.get("n_items_placed", 0)) / len(items),
     }
     errors = ("quantization_error_known", "quantization_error_new")

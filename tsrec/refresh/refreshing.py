@@ -16,15 +16,15 @@ from tsrec.data.fetching import is_copy
 from tsrec.errors import CodebookError
 from tsrec.pipeline import Build, PlannedStage
 from tsrec.promotion import promote_first
-from tsrec.recommenders.models import find_model
+from tsrec.recommenders.models import find_model, models_of
 from tsrec.recommenders.served import fit_served
-from tsrec.refresh.bases import bases_of, check_bases
+from tsrec.refresh.bases import INGEST, bases_of, check_bases, extends
 from tsrec.refresh.comparison import compare
 from tsrec.refresh.drift import measure_drift, rebuild_reasons
 from tsrec.refresh.rule import judge
 from tsrec.refresh.settling import wait_until_settled
 from tsrec.store import Artifact, ArtifactStore, Lineage, base_role, locks
-from tsrec.store.champions import Move, champion_of, moves_of, promote
+from tsrec.store.champions import Move, best_of, champion_of, moves_of, promote
 from tsrec.store.gc import tidy
 from tsrec.store.refusals import in_words
 
@@ -115,7 +115,9 @@ def _refresh(config: Config, store: ArtifactStore, build: Build, judge: Judge) -
         )
         return outcome
     logger.warning("%s; it starts now (refresh.rebuild is start)", outcome.words)
-    anew = Started(config, champion, pipeline.check(config))
+    # Champion and rebuild are compared on what neither has learned from.
+    ingest = {name: made for name, made in bases_of(Lineage(store), champion).items() if name == INGEST}
+    anew = Started(config, champion, pipeline.check(config, ingest))
     return judge(store, anew, build(config, anew.stages, store))
 
 
@@ -167,7 +169,7 @@ def begin(config: Config, store: ArtifactStore) -> Started:
     champion = find_model(lineage, config.dataset)
     bases = bases_of(lineage, champion)
     stages = pipeline.check(config, bases)
-    if "ingest" in bases and _same_data(stages["ingest"], bases["ingest"]):
+    if INGEST in bases and _same_data(stages[INGEST], bases[INGEST]):
         return Started(config, champion, {})
     check_bases(config, stages)
     return Started(config, champion, stages)
@@ -182,7 +184,8 @@ def finish(store: ArtifactStore, started: Started, artifacts: Mapping[str, Artif
             fit_served(store, artifacts["fuse"], config)
         promote_first(store, config.dataset, artifacts)
         return Outcome("first", fuse, "the first model of this data set is its champion")
-    comparison = compare(store, started.champion, artifacts, config)
+    best = _best_before(store, config.dataset)
+    comparison = compare(store, started.champion, best, artifacts, config)
     verdict = judge(comparison, artifacts["sids"], config)
     if verdict.promotes and (away := _rolled_back(store, config.dataset, fuse)):
         why = f"was rolled back on {away.when[:10]} ({away.why}); `tsrec models promote` if it is to serve again"
@@ -190,19 +193,34 @@ def finish(store: ArtifactStore, started: Started, artifacts: Mapping[str, Artif
     if verdict.promotes:
         if config.refresh.refit:
             fit_served(store, artifacts["fuse"], config)
-        promote(store, config.dataset, fuse, f"refresh: {verdict.why}", verdict.metrics)
+        before = (best or started.champion).fingerprint
+        stays_best = None if verdict.is_best or not extends(started.stages) else before
+        promote(store, config.dataset, fuse, f"refresh: {verdict.why}", verdict.metrics, stays_best)
     drift = measure_drift(bases_of(Lineage(store), started.champion), artifacts)
-    extends = any(stage.bases for stage in started.stages.values())  # else this is the rebuild
     outcome = Outcome(
         "promoted" if verdict.promotes else "not promoted",
         fuse,
         verdict.why,
         {**comparison.json("summary"), **verdict.metrics, **{name: round(value, 6) for name, value in drift.items()}},
-        tuple(rebuild_reasons(drift, config.refresh.drift)) if extends else (),
+        # Where nothing is extended, this is the rebuild.
+        tuple(rebuild_reasons(drift, config.refresh.drift)) if extends(started.stages) else (),
     )
     logger.info("measured: %s", ", ".join(f"{name} {value:g}" for name, value in outcome.summary.items()))
     logger.info("%s", outcome.words)
     return outcome
+
+
+def _best_before(store: ArtifactStore, dataset: str) -> Artifact | None:
+    """The best champion since the last rebuild, where that is another than the champion: refreshes that are each not
+    worse than the one before could else go down step by step."""
+    best = best_of(moves_of(store, dataset))
+    if best is None:
+        return None
+    lineage = Lineage(store)
+    if best not in {model.fingerprint for model in models_of(lineage, dataset)}:
+        logger.warning("%s: its best champion since the last rebuild, %s, is gone from the store", dataset, best)
+        return None
+    return find_model(lineage, dataset, best)
 
 
 def _nothing_new(started: Started, why: str) -> Outcome:
@@ -219,10 +237,10 @@ def _same_data(planned: PlannedStage, base: Artifact) -> bool:
 def _same_tables(store: ArtifactStore, started: Started) -> bool:
     """Whether the raw files, cut, named or repeated otherwise, come to the very tables that the champion was made from.
     Builds them where they are missing."""
-    before = bases_of(Lineage(store), started.champion).get("ingest") if started.champion else None
+    before = bases_of(Lineage(store), started.champion).get(INGEST) if started.champion else None
     if before is None:
         return False
-    now = pipeline.build(started.stages["ingest"], store, {})
+    now = pipeline.build(started.stages[INGEST], store, {})
     hashes = [[made.manifest.files[f"{name}.parquet"].sha256 for name in _TABLES] for made in (before, now)]
     return hashes[0] == hashes[1]
 

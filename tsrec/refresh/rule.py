@@ -1,21 +1,26 @@
 """The promotion rule: from what was measured to whether the new model becomes the champion, and why."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tsrec.columns import Columns as C
 from tsrec.config import Config
-from tsrec.refresh.comparison import CHALLENGER, CHAMPION
+from tsrec.evaluate.summary import has_interval, with_interval
+from tsrec.refresh.comparison import BEST, CHALLENGER, CHAMPION
 from tsrec.sids.health import describe_collapse
 from tsrec.store import Artifact
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether to promote, and why, in words; `metrics` are the challenger's, and how far it is ahead."""
+    """Whether to promote, and why, in words; `metrics` are the challenger's, and how far it is ahead. `is_best`: no
+    champion since the last rebuild measured better."""
 
     promotes: bool
     why: str
     metrics: dict[str, float]
+    is_best: bool
 
 
 def judge(comparison: Artifact, sids: Artifact, config: Config) -> Verdict:
@@ -27,30 +32,45 @@ def judge(comparison: Artifact, sids: Artifact, config: Config) -> Verdict:
         config: the rule, its bounds, and the level of confidence.
     """
     k, rule = max(config.evaluate.k), config.refresh
-    rows = comparison.frame("differences")
-    (row,) = rows[
-        (rows[C.METHOD] == CHALLENGER) & (rows[C.AGAINST] == CHAMPION) & (rows[C.METRIC] == "ndcg") & (rows[C.K] == k)
-    ].to_dict("records")
+    against = {row[C.AGAINST]: row for row in _differences(comparison, k)}  # the champion; where there is one, the best
+    row = against[CHAMPION]
     metrics = {**_own(comparison, k), f"ahead in ndcg@{k}": round(float(row[C.VALUE]), 6)}
-    measured = (
-        f"NDCG@{k} {row[C.VALUE]:+.4f} [{row[C.CI_LOW]:+.4f}, {row[C.CI_HIGH]:+.4f}] against the champion on "
-        f"{row[C.N]} targets"
-    )
     n_targets = int(row[C.N])
+
+    def verdict(promotes: bool, why: str) -> Verdict:
+        return Verdict(promotes, why, metrics, is_best=all(float(row[C.VALUE]) >= 0 for row in against.values()))
+
     if n_targets < rule.min_targets:
-        return Verdict(False, f"{n_targets} targets are fewer than refresh.min_targets={rule.min_targets}", metrics)
+        return verdict(False, f"{n_targets} targets are fewer than refresh.min_targets={rule.min_targets}")
     health = sids.frame("codebook_health")
     if collapse := describe_collapse(health, sids.manifest.files["item_sids.parquet"].n_rows or 0, config.sids):
-        return Verdict(False, f"{collapse}: a rebuild is due (`tsrec run`)", metrics)
+        return verdict(False, f"{collapse}: a rebuild is due (`tsrec run`)")
     covered, before = (_coverage(comparison, method, k) for method in (CHALLENGER, CHAMPION))
     if covered < rule.min_coverage * before:
         why = f"coverage@{k} fell from {before:.1%} to {covered:.1%}, below refresh.min_coverage={rule.min_coverage:g}"
-        return Verdict(False, f"{why} of it", metrics)
+        return verdict(False, f"{why} of it")
+    measured = f"{_shown(row, k)} against the champion on {n_targets} targets"
     if rule.promote == "never":
-        return Verdict(False, f"{measured}; refresh.promote is never", metrics)
+        return verdict(False, f"{measured}; refresh.promote is never")
+    if not has_interval(row[C.CI_LOW]):
+        return verdict(False, f"{measured}: too few users to tell, so nothing is promoted")
     if rule.promote == "if-better":
-        return Verdict(bool(row[C.CI_LOW] > 0), f"{measured}; promoted only if better", metrics)
-    return Verdict(bool(row[C.CI_HIGH] >= 0), f"{measured}; promoted unless worse", metrics)
+        return verdict(bool(row[C.CI_LOW] > 0), f"{measured}; promoted only if better")
+    best = against.get(BEST, row)
+    if row[C.CI_HIGH] >= 0 and best[C.CI_HIGH] < 0:
+        return verdict(False, f"{measured}, but {_shown(best, k)} against the best champion since the last rebuild")
+    return verdict(bool(row[C.CI_HIGH] >= 0), f"{measured}; promoted unless worse")
+
+
+def _differences(comparison: Artifact, k: int) -> list[dict[str, Any]]:
+    """How far the challenger is ahead of each champion in NDCG@k."""
+    rows = comparison.frame("differences")
+    mine = rows[(rows[C.METHOD] == CHALLENGER) & (rows[C.METRIC] == "ndcg") & (rows[C.K] == k)]
+    return mine.to_dict("records")
+
+
+def _shown(row: Mapping[str, Any], k: int) -> str:
+    return f"NDCG@{k} {with_interval(row[C.VALUE], row[C.CI_LOW], row[C.CI_HIGH])}"
 
 
 def _coverage(comparison: Artifact, method: str, k: int) -> float:

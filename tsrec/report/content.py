@@ -9,7 +9,7 @@ import pandas as pd
 from tsrec.columns import ALL, FUSED, Split
 from tsrec.columns import Columns as C
 from tsrec.config import ReportConfig
-from tsrec.evaluate.summary import is_ablation, worth
+from tsrec.evaluate.summary import TOO_FEW, has_interval, is_ablation, with_interval, worth
 from tsrec.sid import format_sid, format_token
 from tsrec.store import Artifact
 
@@ -114,8 +114,8 @@ def worth_rows(differences: pd.DataFrame) -> list[dict[str, str]]:
         {
             "member": row.method,
             "metric": f"{row.metric.upper()}@{row.k}",
-            "gain": f"{row.value:+.4f} [{row.ci_low:+.4f}, {row.ci_high:+.4f}]",
-            "p": f"{row.p:.3g}",
+            "gain": with_interval(row.value, row.ci_low, row.ci_high),
+            "p": f"{row.p:.3g}" if has_interval(row.p) else "",
         }
         for row in worth(differences).itertuples(index=False)
     ]
@@ -203,6 +203,6 @@ def _largest(codes: np.ndarray) -> list[tuple[int, int]]:
 def _cell(row: Any) -> str:
     if row is None:
         return ""
-    if row.ci_low != row.ci_low:  # coverage has no interval
-        return f"{row.value:.4f}"
+    if not has_interval(row.ci_low):  # coverage has none, however many users there are
+        return f"{row.value:.4f}" + ("" if row.metric == "coverage" else f" ({TOO_FEW})")
     return f"{row.value:.4f} [{row.ci_low:.4f}, {row.ci_high:.4f}]"

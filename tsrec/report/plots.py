@@ -6,7 +6,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from tsrec.columns import ALL, FUSED, LLM
 from tsrec.columns import Columns as C
-from tsrec.evaluate.summary import is_ablation
+from tsrec.evaluate.summary import TOO_FEW, is_ablation
 from tsrec.figures import LINES, OTHERS, OURS, new_figure, png
 
 _COLORS = {FUSED: OURS, LLM: "#7c3aed"}
@@ -20,7 +20,7 @@ def metrics_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:
     errors = np.vstack([rows[C.VALUE] - rows[C.CI_LOW], rows[C.CI_HIGH] - rows[C.VALUE]]).clip(min=0)
     colors = [_COLORS.get(method, OTHERS) for method in rows[C.METHOD]]
     axes.barh(rows[C.METHOD], rows[C.VALUE], xerr=errors, color=colors, error_kw={"ecolor": "#334155", "lw": 1})
-    axes.set_xlabel(f"{metric.upper()}@{k}, with {_interval_note(rows)}")
+    axes.set_xlabel(f"{metric.upper()}@{k}, {_interval_note(rows)}")
     return png(figure)
 
 
@@ -103,4 +103,5 @@ def slices_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:
 
 def _interval_note(rows: pd.DataFrame) -> str:
     n_targets = int(rows[C.N].max()) if len(rows) else 0
-    return f"confidence intervals over users, {n_targets:,} targets"
+    intervals = "with confidence intervals over users" if rows[C.CI_LOW].notna().any() else TOO_FEW
+    return f"{intervals}, {n_targets:,} targets"

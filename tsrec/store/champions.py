@@ -28,7 +28,8 @@ _FOLDER = ".champions"
 
 class Move(BaseModel):
     """One move of the pointer: to the model `to`, from `previous` (None: there was none), when (ISO, UTC) and why;
-    `metrics` are those that it was judged by."""
+    `metrics` are those that it was judged by. `best` is the champion that the next refresh has to stand up to as well,
+    because it measured better than `to` (None: `to` itself is the best since the last rebuild)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,6 +41,7 @@ class Move(BaseModel):
     why: str
     metrics: dict[str, float]
     when: str
+    best: str | None = None
 
     @property
     def path(self) -> str:
@@ -82,9 +84,17 @@ def champion_of(store: ArtifactStore, dataset: str) -> str | None:
     return next(iter(standing(moves_of(store, dataset))[-1:]), None)
 
 
-def promote(store: ArtifactStore, dataset: str, to: str, why: str, metrics: Mapping[str, float]) -> Move:
-    """Make the model with the fingerprint `to` the champion of a data set."""
-    return _move(store, dataset, "promote", to, why, metrics)
+def best_of(moves: list[Move]) -> str | None:
+    """Fingerprint of the best champion since the last rebuild, by what refreshes measured; None where that is the
+    champion, or there is none."""
+    return moves[-1].best if moves else None
+
+
+def promote(
+    store: ArtifactStore, dataset: str, to: str, why: str, metrics: Mapping[str, float], best: str | None = None
+) -> Move:
+    """Make the model with the fingerprint `to` the champion of a data set; `best` is a `Move`'s."""
+    return _move(store, dataset, "promote", to, why, metrics, best)
 
 
 def roll_back(store: ArtifactStore, dataset: str, why: str) -> Move:
@@ -100,8 +110,8 @@ def roll_back(store: ArtifactStore, dataset: str, why: str) -> Move:
     there = {artifact.fingerprint for artifact in store.list() if artifact.manifest.key.dataset == dataset}
     if before[0] not in there:
         raise ArtifactError(f"{dataset}: the champion before, {before[0]}, is gone; see `tsrec models list`")
-    metrics = next(move.metrics for move in reversed(moves) if move.to == before[0])
-    return _move(store, dataset, "rollback", before[0], why, metrics)
+    earlier = next(move for move in reversed(moves) if move.to == before[0])
+    return _move(store, dataset, "rollback", before[0], why, earlier.metrics, earlier.best)
 
 
 def _move(
@@ -111,6 +121,7 @@ def _move(
     to: str,
     why: str,
     metrics: Mapping[str, float],
+    best: str | None,
 ) -> Move:
     moves = moves_of(store, dataset)
     move = Move(
@@ -123,6 +134,7 @@ def _move(
         why=why,
         metrics=dict(metrics),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
+        best=best,
     )
     write_note(store, move.path, move.model_dump_json(indent=1))
     return move

@@ -4,7 +4,8 @@ Wanted, with all their ancestors, are
 - what the newest finished runs of every profile use, and any run of the profile that started after the oldest of them,
   finished or not: a run is recorded when it starts (`runs`), so that one started again counts as new; what it had
   half built when it was killed stays with it;
-- every data set's champion, and those before it that a rollback would lead to next, with the members that serve;
+- every data set's champion, and those before it that a rollback would lead to next, with the members that serve; and
+  the best since the last rebuild, which the next refresh is compared with;
 - the newest reports of every data set among those that no run is recorded for (made without a run);
 - what belongs to no run and no report and is newer than the newest report of its data set: somebody's work in progress.
 What is being built, here or on another machine, is left alone. What an artifact only extended (a *base*) is no ancestor
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from tsrec.store import locks
 from tsrec.store.artifact import Artifact
-from tsrec.store.champions import MODEL_STAGE, SERVED, all_moves, standing
+from tsrec.store.champions import MODEL_STAGE, SERVED, all_moves, best_of, standing
 from tsrec.store.manifest import SHARED, is_base
 from tsrec.store.runs import Run, forget_run, recorded_runs
 from tsrec.store.store import ABANDONED_AFTER, PARTIAL, ArtifactStore
@@ -88,7 +89,9 @@ def find_garbage(store: ArtifactStore, keep: int) -> Garbage:
         resumable = path.suffix == PARTIAL and path.with_suffix("") in used
         (in_use if store.is_in_use(path) else to_resume if resumable else leftovers).append(path)
     champions = {
-        f"{dataset}/{MODEL_STAGE}/{model}" for dataset in moves for model in standing(moves[dataset])[-KEPT_CHAMPIONS:]
+        f"{dataset}/{MODEL_STAGE}/{model}"
+        for dataset, mine in moves.items()
+        for model in (*standing(mine)[-KEPT_CHAMPIONS:], best_of(mine))
     }
     roots = _roots(artifacts, runs, kept, keep, unreadable | unreadable_moves)
     roots += [artifact for artifact in artifacts if _model_path(artifact) in champions]
