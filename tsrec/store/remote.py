@@ -116,7 +116,8 @@ class RemoteMirror:
                 if first is None:
                     raise
                 return first  # another machine's; or ours, where only the answer to our request was lost
-            return Published(number, upload, manifest)
+            # Some stores ignore that it is to be created, and overwrite: what lies there counts.
+            return self._read(number, self._manifest_path(relative, number)) or Published(number, upload, manifest)
 
         published = self._patiently(f"writing the manifest of {relative}", create)
         if published.upload != upload:
