@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from tests.keys import key_of
@@ -197,6 +198,25 @@ def test_a_finished_run_is_found_by_its_settings_alone(
     assert pipeline.finished(elsewhere)[1].fingerprint == artifacts["fuse"].fingerprint
     with pytest.raises(ArtifactError, match="no finished recommender"):
         pipeline.finished(with_overrides(config, ["finetune.seed=99"]))
+
+
+def test_a_run_says_once_that_it_uses_what_another_machine_made(
+    artifacts: dict[str, Artifact], config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifests = [artifacts[name].path / "manifest.json" for name in ("ingest", "sids")]
+    before = [path.read_text() for path in manifests]
+    try:
+        for path, text in zip(manifests, before, strict=True):
+            path.write_text(text.replace(f'"torch": "{torch.__version__}"', '"torch": "1.13.1"'))
+        again = pipeline.run(config)
+    finally:
+        for path, text in zip(manifests, before, strict=True):
+            path.write_text(text)
+    assert {name: artifact.path for name, artifact in again.items()} == {
+        name: artifact.path for name, artifact in artifacts.items()
+    }, "nothing is made again"
+    (line,) = [record.getMessage() for record in caplog.records if "were made with other" in record.getMessage()]
+    assert line.startswith(f"2 of {len(artifacts)} artifacts of this run") and "torch 1.13.1 (here " in line
 
 
 def test_runtime_fields_rerun_nothing(config: Config) -> None:

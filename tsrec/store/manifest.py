@@ -4,9 +4,6 @@ Others may write to a store. What a manifest or a note names becomes a path, so 
 """
 
 import json
-import platform
-from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -18,16 +15,6 @@ from tsrec.store.fingerprint import fingerprint
 MANIFEST_NAME = "manifest.json"
 SHARED = "shared"  # in place of a data set's name: artifacts that depend on no data; no data set may be called so
 _BASE = "base"
-_LIBRARIES = (
-    "tsrec",
-    "torch",
-    "transformers",
-    "sentence-transformers",
-    "faiss-cpu",
-    "pandas",
-    "pyarrow",
-    "numpy",
-)
 
 Count = int | float | str
 
@@ -122,6 +109,8 @@ class Manifest(BaseModel):
     host: str
     python: str
     libraries: dict[str, str]
+    threads: int | None = None  # this and the next: not known of older artifacts
+    processor: str | None = None
 
     def to_json(self) -> str:
         """Indented JSON, for people too."""
@@ -152,14 +141,3 @@ class Manifest(BaseModel):
         if place.split("/")[-4:-1] != manifest.key.path.split("/"):
             raise ArtifactError(f"{place}: says that it is {manifest.key.path}; move it there, or delete it")
         return manifest
-
-
-def host_facts() -> Mapping[str, Any]:
-    """Host, Python and library versions, as the manifest records them."""
-    libraries = {}
-    for name in _LIBRARIES:
-        try:
-            libraries[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {"host": platform.node(), "python": platform.python_version(), "libraries": libraries}

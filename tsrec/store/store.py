@@ -16,7 +16,8 @@ from pathlib import Path
 from tsrec.errors import ArtifactError, CorruptArtifactError
 from tsrec.store import locks
 from tsrec.store.artifact import WORK_NAME, Artifact, ArtifactWriter
-from tsrec.store.manifest import MANIFEST_NAME, ArtifactKey, Manifest, host_facts
+from tsrec.store.hosts import host_facts
+from tsrec.store.manifest import MANIFEST_NAME, ArtifactKey, Manifest
 from tsrec.store.refusals import in_words
 from tsrec.store.remote import Published, RemoteMirror
 from tsrec.store.work_files import flush
