@@ -203,7 +203,10 @@ def collect_garbage(store: str, keep: int, dry_run: bool) -> None:
         holder = locks.holder(path)
         print(f"being built, left alone: {path.relative_to(opened.root)}" + (f" ({holder.words})" if holder else ""))
     if garbage.in_use:
-        print("while a run is at work only leftovers are removed; collect again when it has ended")
+        print(
+            "while a run is at work only leftovers are removed; collect again when it has ended "
+            f"(a killed one counts as ended after {locks.GONE_AFTER_S / 60:.0f} minutes)"
+        )
     for path in garbage.to_resume:
         print(f"kept for its run to go on from: {path.relative_to(opened.root)}")
     for run in garbage.kept_runs:

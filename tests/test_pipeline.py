@@ -1,16 +1,21 @@
 """The whole chain on a tiny shop: what runs again when something changes, and what the report shows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
+from tests.keys import key_of
 from tsrec import finetune, pipeline
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.evaluate.summary import headline
 from tsrec.recommenders import Recommender
 from tsrec.recommenders.explain import Explainer
+from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.served import served_key
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.gc import find_garbage
 from tsrec.trained_llm import trained_in
@@ -167,6 +172,25 @@ def test_a_refit_is_a_stage_and_a_row_of_its_own(artifacts: dict[str, Artifact],
     assert set(known["split"]) == {"test"}
 
 
+def test_all_that_fits_a_member_is_made_again_once_its_code_has_changed(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitting = with_overrides(config, ["members.refit=true", "finetune.distill.share=0.5"])
+    fuse = ArtifactStore(tmp_path).build(key_of("fuse"), lambda out: out.write_json("gate", 1))
+    for name in fitting.members.methods:
+        before, served = _fingerprints(fitting), served_key(fuse, fitting).fingerprint
+        monkeypatch.setitem(MEMBERS, name, replace(MEMBERS[name], version=MEMBERS[name].version + 1))
+        assert _changed(before, _fingerprints(fitting)) >= {"refit", "soft_targets", "finetune", "decode", "fuse"}
+        assert served_key(fuse, fitting).fingerprint != served
+
+
+def test_members_of_the_first_version_leave_old_fingerprints_as_they_are(config: Config) -> None:
+    fitting = with_overrides(config, ["members.refit=true", "members.methods=[popular, transitions]"])
+    for stage in ("refit", "soft_targets"):
+        planned = pipeline.plan(with_overrides(fitting, ["finetune.distill.share=0.5"]))[stage]
+        assert "versions" not in planned.key.config
+
+
 def test_a_finished_run_is_found_by_its_settings_alone(
     artifacts: dict[str, Artifact], config: Config, shop: Path
 ) -> None:
@@ -174,6 +198,25 @@ def test_a_finished_run_is_found_by_its_settings_alone(
     assert pipeline.finished(elsewhere)[1].fingerprint == artifacts["fuse"].fingerprint
     with pytest.raises(ArtifactError, match="no finished recommender"):
         pipeline.finished(with_overrides(config, ["finetune.seed=99"]))
+
+
+def test_a_run_says_once_that_it_uses_what_another_machine_made(
+    artifacts: dict[str, Artifact], config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifests = [artifacts[name].path / "manifest.json" for name in ("ingest", "sids")]
+    before = [path.read_text() for path in manifests]
+    try:
+        for path, text in zip(manifests, before, strict=True):
+            path.write_text(text.replace(f'"torch": "{torch.__version__}"', '"torch": "1.13.1"'))
+        again = pipeline.run(config)
+    finally:
+        for path, text in zip(manifests, before, strict=True):
+            path.write_text(text)
+    assert {name: artifact.path for name, artifact in again.items()} == {
+        name: artifact.path for name, artifact in artifacts.items()
+    }, "nothing is made again"
+    (line,) = [record.getMessage() for record in caplog.records if "were made with other" in record.getMessage()]
+    assert line.startswith(f"2 of {len(artifacts)} artifacts of this run") and "torch 1.13.1 (here " in line
 
 
 def test_runtime_fields_rerun_nothing(config: Config) -> None:

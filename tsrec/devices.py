@@ -3,6 +3,7 @@
 torch is imported when it is asked: reading a configuration has to be quick.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from tsrec.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
+_NATIVE_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
+_SHORT_NUMBERS = _NATIVE_BFLOAT16 | {"avx512_vnni", "avx_vnni", "amx_int8", "avx512_fp16", "bf16", "i8mm"}
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d+)?)$"
 
 
@@ -45,7 +48,7 @@ def resolve_precision(precision: str, device: "torch.device") -> "torch.dtype":
     if device.type == "cuda":
         native = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     else:
-        native = _cpu_multiplies_bfloat16()
+        native = bool(_cpu_flags() & _NATIVE_BFLOAT16)
     return torch.bfloat16 if native else torch.float32
 
 
@@ -56,9 +59,18 @@ def precision_name(precision: str, device: str) -> str:
     return str(resolve_precision(precision, torch.device(device_type(device)))).removeprefix("torch.")
 
 
-def _cpu_multiplies_bfloat16() -> bool:
+def processor_features() -> str:
+    """What the last digits of a result depend on, of this machine's processor: the instruction set that torch uses, and
+    special units for short numbers."""
+    import torch
+
+    return " ".join([torch.backends.cpu.get_cpu_capability(), *sorted(_cpu_flags() & _SHORT_NUMBERS)])
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore").splitlines()
     except OSError:  # not Linux
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+        return frozenset()
+    return frozenset(next((line.split() for line in lines if line.startswith(("flags", "Features"))), ()))

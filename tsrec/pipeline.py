@@ -45,6 +45,7 @@ from tsrec.store import (
     known_sha256,
     record_run,
 )
+from tsrec.store.hosts import tell_differences
 from tsrec.threads import one_blas_thread
 
 logger = logging.getLogger(__name__)
@@ -259,6 +260,7 @@ def run(
     if force_from:
         stages = forcing.force(stages, force_from, store)
     artifacts = build(config, stages, store)
+    tell_differences(artifacts.values())
     if force_from:
         forcing.finish(stages, force_from, store)
     promote_first(store, config.dataset, artifacts)

@@ -102,6 +102,11 @@ def test_a_killed_call_goes_on_and_a_finished_one_is_found(
     assert len(asked) == 1 + n_shards
     manifest = json.loads((tmp_path / "killed" / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["job"]["model"] == artifacts["fuse"].fingerprint
+    moved = again.parts[0].rename(tmp_path / again.parts[0].name)
+    manifest["files"][f"../{moved.name}"] = manifest["files"].pop(moved.name)
+    (tmp_path / "killed" / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    anew = _write(config, tmp_path / "killed", k=3, shard_users=16)
+    assert anew.parts == again.parts, "what lies outside the folder is not taken for a part of it"
 
 
 def test_what_cannot_be_done_is_said(artifacts: dict[str, Artifact], config: Config, tmp_path: Path) -> None:

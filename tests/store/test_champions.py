@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from tests.keys import key_of
 from tsrec.errors import ArtifactError
-from tsrec.store import ArtifactStore
+from tsrec.store import ArtifactStore, champions
 from tsrec.store.champions import Move, best_of, champion_of, moves_of, promote, roll_back, standing
 from tsrec.store.gc import collect, find_garbage
 from tsrec.store.manifest import base_role
+from tsrec.store.notes import remove_note, write_note
 from tsrec.store.remote import RemoteMirror
 
 MODELS = ("f1", "f2", "f3", "f4", "f5")
@@ -102,6 +103,37 @@ def test_a_move_that_cannot_be_read_keeps_its_data_set(store: ArtifactStore, cap
     assert champion_of(store, "shop") == "f2"
     assert "not a readable move" in caplog.text
     assert find_garbage(store, keep=1).artifacts == []
+
+
+@pytest.mark.parametrize("other", ["f1", "f2", "f3"])
+def test_two_that_move_at_once_both_stay_in_one_order(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """Another process promotes after this one has chosen its number, and before it has written."""
+    promote(store, "shop", "f1", "the first", {})
+    made = []
+
+    def write_second(store: ArtifactStore, relative: str, text: str) -> None:
+        monkeypatch.undo()
+        made.append(promote(store, "shop", other, "was quicker", {}))
+        write_note(store, relative, text)
+
+    monkeypatch.setattr(champions, "write_note", write_second)
+    made.append(promote(store, "shop", "f2", "was slower", {}))
+    moves = moves_of(store, "shop")
+    assert {move.why for move in moves} == {"the first", "was quicker", "was slower"}
+    assert [move.previous for move in moves] == [None, *(move.to for move in moves[:-1])]
+    assert champion_of(store, "shop") == moves[-1].to
+    assert made[-1] in moves
+    assert promote(store, "shop", "f4", "later", {}) == moves_of(store, "shop")[-1]
+
+
+def test_moves_that_older_versions_wrote_are_read(store: ArtifactStore) -> None:
+    old = promote(store, "shop", "f1", "old", {}).model_copy(update={"mark": "", "when": "2026-11-25T03:00:00+00:00"})
+    remove_note(store, moves_of(store, "shop")[0].path)
+    write_note(store, ".champions/shop/000001-f1.json", old.model_dump_json(exclude={"mark"}))
+    promote(store, "shop", "f2", "new", {})
+    assert [move.why for move in moves_of(store, "shop")] == ["old", "new"]
 
 
 def test_another_machine_sees_the_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What garbage collection keeps, removes and leaves alone."""
 
 import os
+import platform
 import time
 from pathlib import Path
 
@@ -171,12 +172,25 @@ def test_what_comes_into_use_after_it_was_found_is_spared(store: ArtifactStore) 
 
 
 def test_what_another_machine_builds_in_a_network_folder_is_left_alone(store: ArtifactStore) -> None:
-    """Its lock is not visible here; its note is, and is believed for a week."""
+    """Its lock is not visible here; its note is. Whoever has not touched it for ten minutes is gone."""
+    _two_reports(store)
     partial = store.root / "shop" / "embed" / "e1.partial"
     partial.mkdir(parents=True)
-    note = locks.Holder(pid=7, host="elsewhere", since="2025-11-25T03:00:00+00:00")
-    partial.with_suffix(".holder").write_text(note.model_dump_json())
-    assert find_garbage(store, keep=1).in_use == [partial]
-    week_ago = time.time() - 8 * 86400
-    os.utime(partial, (week_ago, week_ago))
-    assert find_garbage(store, keep=1).leftovers == [partial]
+    note = partial.with_suffix(".holder")
+    for host in ("a-container-that-is-gone", platform.node()):
+        note.write_text(locks.Holder(pid=7, host=host, since="2025-11-25T03:00:00+00:00").model_dump_json())
+        _touch(note, minutes_ago=9)
+        garbage = find_garbage(store, keep=1)
+        assert (garbage.in_use, garbage.leftovers, garbage.artifacts) == ([partial], [], [])
+        _touch(note, minutes_ago=11)
+        garbage = find_garbage(store, keep=1)
+        assert (garbage.in_use, garbage.leftovers) == ([], [partial])
+        assert _marks(garbage.artifacts) == {"b0", "i1", "f1", "r1"}
+    _touch(note, minutes_ago=0)  # it comes to life between looking and removing
+    assert partial in collect(store, garbage)
+    assert partial.exists() and len(store.list()) == 8 - 4
+
+
+def _touch(path: Path, minutes_ago: float) -> None:
+    moment = time.time() - 60 * minutes_ago
+    os.utime(path, (moment, moment))

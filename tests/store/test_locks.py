@@ -81,6 +81,35 @@ def test_the_lock_of_a_killed_holder_is_free_whatever_its_note_says(folder: Path
         assert mine and mine.pid == os.getpid()
 
 
+def test_a_holder_shows_signs_of_life_by_the_clock_of_the_file_system(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another machine sees it, which cannot see the lock: here by its note alone."""
+    monkeypatch.setattr(locks, "_BEAT_S", 0.02)
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # this machine's clock is decades off
+    with locks.hold(folder):
+        note = folder.with_suffix(".holder")
+        os.utime(note, (1e9, 1e9))  # as old as if it had never been touched
+        for _ in range(500):
+            if locks._is_alive(folder):
+                break
+            threading.Event().wait(0.02)
+        assert locks._is_alive(folder)
+    assert not locks._is_alive(folder) and not note.exists()
+
+
+@pytest.mark.parametrize(("age_s", "free"), [(0, False), (590, False), (610, True), (-590, False), (-610, True)])
+def test_a_lock_is_free_once_its_holder_shows_no_sign_of_life(folder: Path, age_s: float, free: bool) -> None:
+    """Whatever host and process its note names: here those of a process that is alive."""
+    with locks.hold(folder):
+        note = folder.with_suffix(".holder")
+        content = note.read_bytes()
+    note.write_bytes(content)
+    os.utime(note, (time.time() - age_s, time.time() - age_s))
+    with locks.hold_if_free(folder) as is_free:
+        assert is_free == free
+
+
 @pytest.mark.parametrize("note", ["", "{", '{"pid": 1}', "[]"])
 def test_a_damaged_note_is_no_note(folder: Path, note: str) -> None:
     folder.parent.mkdir(parents=True)

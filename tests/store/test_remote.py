@@ -1,7 +1,9 @@
 """A remote store behind a local mirror, over fsspec's in-memory file system."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import fsspec
@@ -112,6 +114,30 @@ def test_an_upload_that_was_killed_is_made_up_for(url: str, machine: Callable[[s
     assert ArtifactStore(url).find(key_of()) is not None
     machine("second")
     assert ArtifactStore(url).build(key_of(), fail).frame("items").equals(FRAME)
+
+
+def test_a_store_that_ignores_conditions_is_read_back(
+    url: str, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines create one manifest, and the store overwrites the first: the first goes on with the second's."""
+    memory, path = fsspec.filesystem("memory"), f"{url}/{key_of().path}/manifest.json"
+    ArtifactStore(url).build(key_of(), lambda out: out.write_json("who", "second"))
+    second = memory.cat_file(path)
+    memory.rm_file(path)  # not yet written when the first one looks
+    machine("other")
+    create = type(memory).pipe_file
+
+    def overwritten(self: Any, target: str, content: bytes, mode: str = "overwrite") -> None:
+        create(self, target, content)
+        if target.endswith("manifest.json"):
+            create(self, target, second)
+
+    monkeypatch.setattr(type(memory), "pipe_file", overwritten)
+    built = ArtifactStore(url).build(key_of(), lambda out: out.write_json("who", "first"))
+    assert built.json("who") == "second"
+    assert {name.split("/upload-")[1].split("/")[0] for name in memory.find(url) if "/upload-" in name} == {
+        json.loads(second)["upload"].removeprefix("upload-")
+    }, "the first one's own upload is gone"
 
 
 def test_deleting_deletes_everywhere(url: str, machine: Callable[[str], None], make: Maker) -> None:

@@ -11,6 +11,7 @@ from tsrec.ablation.planning import Plan, Run, record
 from tsrec.errors import TsrecError
 from tsrec.pipeline import PlannedStage
 from tsrec.store import Artifact, ArtifactStore
+from tsrec.store.hosts import tell_differences
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def build_ablation(plan: Plan, build: Build | None = None) -> Built:
         except TsrecError as error:
             built.failures[run] = str(error)
             logger.error("%s: failed, the other runs go on: %s", for_whom, error)
+    tell_differences(made.artifacts())
     return built
 
 
@@ -78,6 +80,10 @@ class _Made:
         if place not in self._artifacts:
             self._artifacts[place] = self._make(run, stage, for_whom)
         return self._artifacts[place]
+
+    def artifacts(self) -> list[Artifact]:
+        """All that were found or made."""
+        return [artifact for artifact in self._artifacts.values() if artifact]
 
     def why_lost(self, run: Run) -> str | None:
         """The first failure among a run's stages; None where it is whole."""

@@ -17,7 +17,7 @@ from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import LOCAL_PATH, InForce, Section, runtime
 from tsrec.config.semantics import SemanticsConfig
 from tsrec.config.sids import EmbedConfig, SidsConfig
-from tsrec.store.manifest import SHARED
+from tsrec.store.manifest import DATASET_PATTERN, SHARED
 
 
 class Config(Section):
@@ -27,7 +27,7 @@ class Config(Section):
     dataset: str = Field(
         "ml-100k",
         title="Data set",
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        pattern=DATASET_PATTERN,
         description="Name of the data set: a folder of the artifact store.",
     )
     ingest: IngestConfig = Field(

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ MANIFEST = "_manifest.json"  # what begins with _ or . is no data to readers of 
 
 _VERSION = 1  # raised when the same job gives other rows
 _WORK = ".shards"
+_PART = re.compile(r"part-\d+\.parquet")
 _SCHEMA = pa.schema(
     [
         (C.USER, pa.string()),
@@ -130,7 +132,9 @@ def _finished(folder: Path, job: dict[str, Any]) -> Batch | None:
     """What is there already, where it is whole and of this very job."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        whole = all(file_sha256(folder / name) == sha256 for name, sha256 in manifest["files"].items())
+        whole = all(
+            _PART.fullmatch(name) and file_sha256(folder / name) == sha256 for name, sha256 in manifest["files"].items()
+        )
         if manifest["job"] != job or not whole:
             return None
         return Batch(folder, [folder / name for name in manifest["files"]], manifest["counts"])

@@ -1,5 +1,7 @@
 """All members beside the LLM, and the stages that fit them. A new member is one module and one entry here."""
 
+from collections.abc import Iterable
+
 from tsrec.config import (
     ContinuedSasRec,
     ItemKnnConfig,
@@ -32,7 +34,7 @@ MEMBERS: dict[str, MemberKind] = {
         ),
         MemberKind(
             "sasrec",
-            2,
+            3,
             SasRecConfig,
             lambda c: c.members.sasrec,
             sasrec.fit,
@@ -42,6 +44,14 @@ MEMBERS: dict[str, MemberKind] = {
         ),
     )
 }
+
+
+def member_versions(names: Iterable[str]) -> dict[str, int]:
+    """What the settings of a stage that fits members itself hold of their code, so that its fingerprint covers it.
+
+    First versions are left out: artifacts are older than this entry.
+    """
+    return {name: MEMBERS[name].version for name in names if MEMBERS[name].version > 1}
 
 
 def open_member(artifact: Artifact) -> Member:

@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from tsrec.columns import Split
 from tsrec.config import Config, MembersConfig, RecommendConfig, Section
+from tsrec.config.section import AddedLater
 from tsrec.histories import Histories
 from tsrec.recommenders.candidates import Targets, ranked_table, ranked_targets, target_shards
 from tsrec.recommenders.member import Catalogue, FitInputs, MemberKind, read_catalogue
-from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.members import MEMBERS, member_versions
 from tsrec.stage import Parents, Stage
 from tsrec.store import Artifact, ArtifactWriter
 from tsrec.store.work_files import kept_table
@@ -26,10 +29,11 @@ WITH_VALID = (Split.TRAIN, Split.VALID)
 
 
 class RefitSettings(Section):
-    """What the stage reads: every member's settings, and the rules for all."""
+    """What the stage reads: every member's settings, and the rules for all; `versions` are the members'."""
 
     members: MembersConfig
     rules: RecommendConfig
+    versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
 
 
 def run(config: RefitSettings, parents: Parents, out: ArtifactWriter) -> None:
@@ -82,10 +86,18 @@ def members_parents(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys(["ingest", *roles]))
 
 
+def _settings(config: Config) -> RefitSettings:
+    return RefitSettings(
+        members=config.members.model_copy(update={"llms": ()}),
+        rules=config.recommend,
+        versions=member_versions(config.members.methods),
+    )
+
+
 STAGE = Stage(
     name="refit",
     version=1,
-    config=lambda config: RefitSettings(members=config.members.model_copy(update={"llms": ()}), rules=config.recommend),
+    config=_settings,
     parents=members_parents,
     run=run,
 )

@@ -5,11 +5,15 @@ are, and so does the model: these members stand beside it, and the door (`Recomm
 """
 
 from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
 
 from tsrec.columns import Split
 from tsrec.config import Config, ContinueSasRecConfig, MembersConfig, Section, canonical
+from tsrec.config.section import AddedLater
 from tsrec.recommenders.member import FitInputs, Member
-from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.members import MEMBERS, member_versions
 from tsrec.recommenders.refit import seen_as_train
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.champions import SERVED
@@ -20,10 +24,12 @@ _VERSION = 1
 
 
 class ServedSettings(Section):
-    """What the members depend on beside the model: how they are fitted, and how SASRec goes on."""
+    """What the members depend on beside the model: how they are fitted, by which `versions` of them, and how SASRec
+    goes on."""
 
     members: MembersConfig
     sasrec: ContinueSasRecConfig
+    versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
 
 
 def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact:
@@ -34,11 +40,18 @@ def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact
         fuse: the model.
         config: the settings that it was made with.
     """
-    members = config.members.model_copy(update={"llms": ()})
-    settings = canonical(ServedSettings(members=members, sasrec=config.refresh.sasrec))
+    return store.build(served_key(fuse, config), lambda out: _fit(Lineage(store), fuse, config, out))
+
+
+def served_key(fuse: Artifact, config: Config) -> ArtifactKey:
+    """The key of what `fit_served` makes."""
+    settings = ServedSettings(
+        members=config.members.model_copy(update={"llms": ()}),
+        sasrec=config.refresh.sasrec,
+        versions=member_versions(config.members.methods),
+    )
     dataset, parents = fuse.manifest.key.dataset, {"fuse": fuse.fingerprint}
-    key = ArtifactKey.covering(dataset, SERVED, _VERSION, settings, parents)
-    return store.build(key, lambda out: _fit(Lineage(store), fuse, config, out))
+    return ArtifactKey.covering(dataset, SERVED, _VERSION, canonical(settings), parents)
 
 
 def served_of(lineage: Lineage, fuse: Artifact) -> Artifact | None:

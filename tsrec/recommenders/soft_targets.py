@@ -8,18 +8,21 @@ other folds. Valid and test are not read.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from tsrec.columns import Split
 from tsrec.config import Config, MembersConfig, RecommendConfig, Repeats, Section
+from tsrec.config.section import AddedLater
 from tsrec.errors import DataError
 from tsrec.histories import Histories
 from tsrec.progress import progress
 from tsrec.recommenders.candidates import Targets, drawn, lists_table, ranked_of
 from tsrec.recommenders.gate import Gate, learnable, new_gate
 from tsrec.recommenders.member import Catalogue, read_catalogue
-from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.members import MEMBERS, member_versions
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, empty
 from tsrec.recommenders.refit import fit_and_rank, members_parents
@@ -36,7 +39,7 @@ _SHOWN = 10  # the manifest says how often the true item is among so many
 
 
 class SoftTargetSettings(Section):
-    """What the stage reads: its own settings, every member's, and the rules that shape lists."""
+    """What the stage reads: its own settings, every member's and their `versions`, and the rules that shape lists."""
 
     folds: int
     items: int
@@ -44,6 +47,7 @@ class SoftTargetSettings(Section):
     members: MembersConfig
     repeats: Repeats
     seed: int
+    versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
 
 
 def run(config: SoftTargetSettings, parents: Parents, out: ArtifactWriter) -> None:
@@ -177,6 +181,7 @@ def _settings(config: Config) -> SoftTargetSettings:
         members=config.members.model_copy(update={"llms": ()}),
         repeats=config.recommend.repeats,
         seed=config.recommend.seed,
+        versions=member_versions(config.members.methods),
     )
 
 

@@ -26,6 +26,7 @@ from tsrec.refresh.settling import wait_until_settled
 from tsrec.store import Artifact, ArtifactStore, Lineage, base_role, locks
 from tsrec.store.champions import Move, best_of, champion_of, moves_of, promote
 from tsrec.store.gc import tidy
+from tsrec.store.hosts import tell_differences
 from tsrec.store.refusals import in_words
 
 logger = logging.getLogger(__name__)
@@ -178,6 +179,7 @@ def begin(config: Config, store: ArtifactStore) -> Started:
 def finish(store: ArtifactStore, started: Started, artifacts: Mapping[str, Artifact]) -> Outcome:
     """Judge what was built against the champion, and promote it where the rule says so."""
     config = started.config
+    tell_differences([*artifacts.values(), *filter(None, [started.champion])])
     fuse = artifacts["fuse"].fingerprint
     if started.champion is None:
         if config.refresh.refit:

@@ -2,18 +2,22 @@
 
 Every move of the pointer is one small JSON in `<root>/.champions/<dataset>/`, numbered, created once and never
 overwritten: the move with the highest number counts, so that the pointer moves atomically wherever the store lies and
-nothing of its history is lost. A model is named by the fingerprint of the artifact that opens it (`fuse`). Knows
-nothing of what is in it.
+nothing of its history is lost. Two processes that move at once pick one number. Their notes have names of their own, so
+both stay, whatever the store makes of conditional writes; the moment orders them, for all readers alike. A model is
+named by the fingerprint of the artifact that opens it (`fuse`). Knows nothing of what is in it.
 """
 
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Literal
+from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from tsrec.errors import ArtifactError
+from tsrec.store.manifest import Dataset, Fingerprint
 from tsrec.store.notes import read_notes, write_note
 from tsrec.store.store import ArtifactStore
 
@@ -29,24 +33,27 @@ _FOLDER = ".champions"
 class Move(BaseModel):
     """One move of the pointer: to the model `to`, from `previous` (None: there was none), when (ISO, UTC) and why;
     `metrics` are those that it was judged by. `best` is the champion that the next refresh has to stand up to as well,
-    because it measured better than `to` (None: `to` itself is the best since the last rebuild)."""
+    because it measured better than `to` (None: `to` itself is the best since the last rebuild). `mark` keeps the names
+    of notes with one number apart."""
 
     model_config = ConfigDict(frozen=True)
 
-    dataset: str
-    number: int
+    dataset: Dataset
+    number: int = Field(ge=0)
     kind: Literal["promote", "rollback"]
-    to: str
-    previous: str | None
+    to: Fingerprint
+    previous: Fingerprint | None
     why: str
     metrics: dict[str, float]
     when: str
-    best: str | None = None
+    best: Fingerprint | None = None
+    mark: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]*$")] = ""
 
     @property
     def path(self) -> str:
         """The note's own path, relative to the store."""
-        return f"{_FOLDER}/{self.dataset}/{self.number:06d}-{self.to}.json"
+        mark = self.mark and f"-{self.mark}"
+        return f"{_FOLDER}/{self.dataset}/{self.number:06d}-{self.to}{mark}.json"
 
 
 def moves_of(store: ArtifactStore, dataset: str) -> list[Move]:
@@ -61,11 +68,24 @@ def all_moves(store: ArtifactStore, dataset: str = "*") -> tuple[dict[str, list[
     for path, content in read_notes(store, f"{_FOLDER}/{dataset}/*.json").items():
         name = path.split("/")[1]
         try:
-            found.setdefault(name, []).append(Move.model_validate_json(content))
-        except ValidationError:
+            move = Move.model_validate_json(content)
+            if move.path != path:
+                raise ValueError(f"says that it is {move.path}")
+            found.setdefault(name, []).append(move)
+        except ValueError:  # pydantic's is one
             unreadable.add(name)
             logger.warning("%s: not a readable move of the champion; look at `tsrec models show`", path)
-    return {name: sorted(mine, key=lambda move: (move.number, move.to)) for name, mine in found.items()}, unreadable
+    return {name: _in_order(mine) for name, mine in found.items()}, unreadable
+
+
+def _in_order(moves: list[Move]) -> list[Move]:
+    """Oldest first. A move that was made while another took its number did not know of it, and comes from there."""
+    ordered = sorted(moves, key=lambda move: (move.number, move.when, move.mark, move.to))
+    later = [
+        move.model_copy(update={"previous": before.to}) if move.number == before.number else move
+        for before, move in pairwise(ordered)
+    ]
+    return ordered[:1] + later
 
 
 def standing(moves: list[Move]) -> list[str]:
@@ -126,15 +146,16 @@ def _move(
     moves = moves_of(store, dataset)
     move = Move(
         dataset=dataset,
-        # Two machines that move at once write two notes of one number; all read them in the same order.
         number=max((move.number for move in moves), default=0) + 1,
         kind=kind,
         to=to,
         previous=next(iter(standing(moves)[-1:]), None),
         why=why,
         metrics=dict(metrics),
-        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        when=datetime.now(UTC).isoformat(timespec="microseconds"),
         best=best,
+        mark=uuid4().hex[:8],
     )
     write_note(store, move.path, move.model_dump_json(indent=1))
-    return move
+    # What lies there now tells what the move came from, if another was made meanwhile.
+    return next((known for known in moves_of(store, dataset) if known.path == move.path), move)

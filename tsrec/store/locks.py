@@ -1,13 +1,17 @@
 """The lock of one artifact: whoever holds it may write there; whoever waits for it says so, and for whom.
 
-The lock itself is the operating system's and ends with its holder, even a killed one. The note beside it (process,
-host, since when) is for people, and for garbage collection on another machine, which cannot see the lock.
+The lock itself is the operating system's and ends with its holder, even a killed one. Other machines may not see it:
+for them there is the note beside it (process, host, since when), which its holder touches every half minute. A holder
+that has not touched it for ten minutes is gone. Both moments are the file system's, so clocks may differ; neither host
+names nor process ids are compared, for containers share and change them. Ten minutes are far more than any one step
+keeps Python's threads from running; a machine that sleeps for longer may lose what it has half built.
 """
 
 import contextlib
 import logging
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -22,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _UNSAID_S = 0.2  # shorter waits are not worth a line
 _REMIND_S = 600
+_BEAT_S = 30.0
+GONE_AFTER_S = 600.0
 
 
 RUN: ContextVar[str] = ContextVar("run", default="")
@@ -67,7 +73,7 @@ def hold(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hold_if_free(folder: Path) -> Iterator[bool]:
-    """Hold the lock of the artifact at `folder` where nobody has it; False where somebody has."""
+    """Hold the lock of the artifact at `folder` where nobody has it, here or elsewhere; False where somebody has."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_lock_of(folder))
     try:
@@ -76,7 +82,7 @@ def hold_if_free(folder: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield True
+        yield not _is_alive(folder)
     finally:
         lock.release()
 
@@ -93,11 +99,32 @@ def holder(folder: Path) -> Holder | None:
 def _noted(folder: Path) -> Iterator[None]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     me = Holder(pid=os.getpid(), host=platform.node(), since=now, run=RUN.get())
-    write_text_whole(_note_of(folder), me.model_dump_json())
+    note, ended = _note_of(folder), threading.Event()
+    write_text_whole(note, me.model_dump_json())
+    beat = threading.Thread(target=_beat, args=(note, ended), name="lock", daemon=True)
+    beat.start()
     try:
         yield
     finally:
-        _note_of(folder).unlink(missing_ok=True)
+        ended.set()
+        beat.join()
+        note.unlink(missing_ok=True)
+
+
+def _beat(note: Path, ended: threading.Event) -> None:
+    while not ended.wait(_BEAT_S):
+        with contextlib.suppress(OSError):  # a network folder may be away for a moment
+            note.touch()
+
+
+def _is_alive(folder: Path) -> bool:
+    """Whether whoever noted that they hold the lock has touched the note lately."""
+    try:
+        os.utime(_lock_of(folder))  # what time it is where the store lies
+        age = _lock_of(folder).stat().st_mtime - _note_of(folder).stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return abs(age) < GONE_AFTER_S  # a note of the future is from before its clock was set back
 
 
 def _lock_of(folder: Path) -> Path:

@@ -1,13 +1,13 @@
-"""The manifest: one JSON file that says what an artifact is, what it was made from and what it must hash to."""
+"""The manifest: one JSON file that says what an artifact is, what it was made from and what it must hash to.
+
+Others may write to a store. What a manifest or a note names becomes a path, so names are checked when they are read.
+"""
 
 import json
-import platform
-from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from tsrec.errors import ArtifactError
 from tsrec.store.fingerprint import fingerprint
@@ -15,18 +15,23 @@ from tsrec.store.fingerprint import fingerprint
 MANIFEST_NAME = "manifest.json"
 SHARED = "shared"  # in place of a data set's name: artifacts that depend on no data; no data set may be called so
 _BASE = "base"
-_LIBRARIES = (
-    "tsrec",
-    "torch",
-    "transformers",
-    "sentence-transformers",
-    "faiss-cpu",
-    "pandas",
-    "pyarrow",
-    "numpy",
-)
 
 Count = int | float | str
+
+DATASET_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+Dataset = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
+StageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,64}$")]
+
+
+def _stays_inside(name: str) -> str:
+    if not name.isprintable() or "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError(f"{name!r} is no path to a file inside the artifact")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_stays_inside)]
+"""Path of a file, relative to its artifact, with `/` between folders."""
 
 
 def base_role(stage: str) -> str:
@@ -55,12 +60,12 @@ class ArtifactKey(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dataset: str
-    stage: str
-    fingerprint: str
+    dataset: Dataset
+    stage: StageName
+    fingerprint: Fingerprint
     stage_version: int
     config: dict[str, Any]
-    parents: dict[str, str]
+    parents: dict[str, Fingerprint]
     raw_inputs: dict[str, str]
 
     @classmethod
@@ -97,13 +102,15 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     key: ArtifactKey
-    files: dict[str, FileEntry]
+    files: dict[FileName, FileEntry]
     counts: dict[str, Count]
     created: str
     seconds: float
     host: str
     python: str
     libraries: dict[str, str]
+    threads: int | None = None  # this and the next: not known of older artifacts
+    processor: str | None = None
 
     def to_json(self) -> str:
         """Indented JSON, for people too."""
@@ -111,19 +118,26 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
-        """Read and validate. Raises ArtifactError where the file is missing, cut off or of another form."""
+        """Read and validate. Raises ArtifactError where the file is missing, cut off, of another form or elsewhere."""
         try:
-            return cls.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+            content = path.read_bytes()
+        except OSError as error:
             raise ArtifactError(f"{path}: not a valid manifest: {error}") from None
+        return cls.parse(content, path.as_posix())
 
+    @classmethod
+    def parse(cls, content: bytes, place: str) -> Self:
+        """The manifest whose JSON lies at `place`, a path that ends in `<dataset>/<stage>/<fingerprint>/<name>`.
 
-def host_facts() -> Mapping[str, Any]:
-    """Host, Python and library versions, as the manifest records them."""
-    libraries = {}
-    for name in _LIBRARIES:
+        Raises:
+            ArtifactError: it is cut off, of another form, names files outside its folder, or is another folder's.
+        """
         try:
-            libraries[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {"host": platform.node(), "python": platform.python_version(), "libraries": libraries}
+            manifest = cls.model_validate_json(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ArtifactError(f"{place}: not a valid manifest: {where}: {first['msg']}") from None
+        if place.split("/")[-4:-1] != manifest.key.path.split("/"):
+            raise ArtifactError(f"{place}: says that it is {manifest.key.path}; move it there, or delete it")
+        return manifest

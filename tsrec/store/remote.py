@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from uuid import uuid4
 
 import fsspec
-from pydantic import ValidationError
+from pydantic import StringConstraints
 
 from tsrec.errors import ArtifactError, ConfigError, CorruptArtifactError, TsrecError
 from tsrec.local_cache import local_cache
@@ -48,7 +48,7 @@ _WHAT_NEXT = "is it up, and are address and credentials right? Run the same comm
 class PublishedManifest(Manifest):
     """A manifest as the remote holds it: with the folder, beside it, that its files lie in."""
 
-    upload: str = ""
+    upload: Annotated[str, StringConstraints(pattern=r"^(upload-[0-9A-Za-z-]+)?$")] = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ class RemoteMirror:
                 if first is None:
                     raise
                 return first  # another machine's; or ours, where only the answer to our request was lost
-            return Published(number, upload, manifest)
+            # Some stores ignore that it is to be created, and overwrite: what lies there counts.
+            return self._read(number, self._manifest_path(relative, number)) or Published(number, upload, manifest)
 
         published = self._patiently(f"writing the manifest of {relative}", create)
         if published.upload != upload:
@@ -224,11 +225,11 @@ class RemoteMirror:
 
     def _read(self, number: int, path: str) -> Published | None:
         try:
-            found = PublishedManifest.model_validate_json(self.filesystem.cat_file(path))
+            found = PublishedManifest.parse(self.filesystem.cat_file(path), path)
         except FileNotFoundError:  # removed since it was listed
             return None
-        except ValidationError as error:
-            logger.warning("%s: not a valid manifest: %s", path, error)
+        except ArtifactError as error:
+            logger.warning("%s", error)
             return None
         return Published(number, found.upload, Manifest(**found.model_dump(exclude={"upload"})))
 

@@ -7,10 +7,11 @@ started again writes the same file, so that it is the newest of its profile from
 import logging
 import re
 from datetime import UTC, datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from tsrec.store.manifest import ArtifactKey
+from tsrec.store.manifest import ArtifactKey, Dataset
 from tsrec.store.notes import read_notes, remove_note, write_note
 from tsrec.store.store import ArtifactStore
 
@@ -18,15 +19,17 @@ logger = logging.getLogger(__name__)
 
 _FOLDER = ".runs"
 
+ArtifactPath = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*/[a-z0-9_-]+/[a-z0-9]+$")]
+
 
 class Run(BaseModel):
     """One run: paths, relative to the store, of the artifacts that it uses, in order; it is finished with the last."""
 
     model_config = ConfigDict(frozen=True)
 
-    dataset: str
+    dataset: Dataset
     profile: str
-    artifacts: tuple[str, ...]
+    artifacts: Annotated[tuple[ArtifactPath, ...], Field(min_length=1)]
     started: str
 
     @property
@@ -57,8 +60,11 @@ def recorded_runs(store: ArtifactStore) -> tuple[list[Run], set[str]]:
     runs, unreadable = [], set()
     for path, content in read_notes(store, f"{_FOLDER}/*/*.json").items():
         try:
-            runs.append(Run.model_validate_json(content))
-        except ValidationError:
+            run = Run.model_validate_json(content)
+            if run.path != path:
+                raise ValueError(f"says that it is {run.path}")
+            runs.append(run)
+        except ValueError:  # pydantic's is one
             unreadable.add(path.split("/")[1])
             logger.warning("%s: not a readable record of a run; run that profile again, or delete the file", path)
     return sorted(runs, key=lambda run: (run.started, run.path)), unreadable

@@ -7,7 +7,6 @@ and reads. Looking changes nothing; who builds an artifact anew sets a corrupt o
 """
 
 import logging
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,8 @@ from pathlib import Path
 from tsrec.errors import ArtifactError, CorruptArtifactError
 from tsrec.store import locks
 from tsrec.store.artifact import WORK_NAME, Artifact, ArtifactWriter
-from tsrec.store.manifest import MANIFEST_NAME, ArtifactKey, Manifest, host_facts
+from tsrec.store.hosts import host_facts
+from tsrec.store.manifest import MANIFEST_NAME, ArtifactKey, Manifest
 from tsrec.store.refusals import in_words
 from tsrec.store.remote import Published, RemoteMirror
 from tsrec.store.work_files import flush
@@ -114,17 +114,9 @@ class ArtifactStore:
             shutil.rmtree(final, ignore_errors=True)
 
     def is_in_use(self, path: Path) -> bool:
-        """Whether somebody works on an artifact or on a leftover of it now.
-
-        A lock of this machine says so itself. Another machine's (the store may be a network folder whose locks stay
-        on each machine) is believed from its note, until nothing has changed there for a week.
-        """
-        folder = path.with_suffix("")
-        with locks.hold_if_free(folder) as free:
-            if not free:
-                return True
-        other = locks.holder(folder)
-        return other is not None and other.host != platform.node() and _age(path) < ABANDONED_AFTER
+        """Whether somebody, here or on another machine, works on an artifact or on a leftover of it now (`locks`)."""
+        with locks.hold_if_free(path.with_suffix("")) as free:
+            return not free
 
     def leftovers(self) -> Iterator[Path]:
         """Partial, half-fetched and corrupt folders that killed or damaged runs left behind."""
@@ -219,15 +211,6 @@ def _put_in_place(folder: Path, final: Path) -> None:
         final.rename(aside)
     folder.rename(final)
     flush(final.parent)
-
-
-def _age(folder: Path) -> timedelta:
-    """Since anything in the folder was last written."""
-    try:
-        newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-    except FileNotFoundError:  # something went while we looked
-        newest = time.time()
-    return timedelta(seconds=time.time() - newest)
 
 
 def _agree(artifact: Artifact | None, published: Published | None) -> bool:
