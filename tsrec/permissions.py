@@ -13,6 +13,7 @@ TSREC_WRITE_ROOTS       folders and URLs below which the store, and folders of r
 
 import ipaddress
 import os
+import re
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,8 +22,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel
 
+from tsrec.addresses import address_problem, is_url, location, place_problem
 from tsrec.config import Config
-from tsrec.config.address import address_problem
 from tsrec.config.section import OnDisk
 from tsrec.errors import ConfigError, TeacherError
 
@@ -91,14 +92,14 @@ def check_readable(name: str, path: str | Path) -> None:
     Files of installed packages (the wheels that carry the default models and data) can always be read.
     """
     roots = _listed(READ_ROOTS)
-    if roots and not _is_within(str(path), [*roots, *_packages()]):
+    if roots and not _is_within(str(path), [*(root for root in roots if not is_url(root)), *_packages()]):
         raise _outside(name, path, roots, READ_ROOTS)
 
 
 def check_url(name: str, url: str) -> None:
     """Raise ConfigError, naming the field `name`, where raw files at `url` may not be read."""
     allowed = _listed(READ_URLS)
-    if not any(_is_below(url, entry) for entry in allowed) or ".." in unquote(url).split("/"):
+    if not any(_is_below(url, entry) for entry in allowed):
         raise ConfigError(
             f"{name}: runs on this machine may read raw files below {', '.join(allowed) or 'no address'}, not {url}; "
             f"whoever operates it can add an address to the environment variable {READ_URLS}"
@@ -139,27 +140,23 @@ def _outside(name: str, path: str | Path, roots: list[str], variable: str) -> Co
 
 
 def _is_within(path: str, roots: list[str]) -> bool:
-    if "://" in path:
-        return ".." not in path.split("/") and any(path == root or path.startswith(f"{root}/") for root in roots)
+    if is_url(path):
+        return any(_is_below(path, root) for root in roots)
     try:
         whole = Path(path).expanduser().resolve()
-        return any(whole.is_relative_to(Path(root).expanduser().resolve()) for root in roots if "://" not in root)
+        return any(whole.is_relative_to(Path(root).expanduser().resolve()) for root in roots if not is_url(root))
     except (OSError, RuntimeError, ValueError):  # a circle of links, an unknown user, a null byte
         return False
 
 
 def _is_below(url: str, allowed: str) -> bool:
-    """Whether `url` has the scheme, host and port of `allowed`, and a path at or below its path."""
-    asked, given = urlsplit(url), urlsplit(allowed)
-    if (asked.scheme, asked.hostname, _port(url)) != (given.scheme, given.hostname, _port(allowed)):
+    """Whether `url` has the scheme, user, host and port of `allowed`, and a path at or below its path."""
+    if not is_url(allowed) or place_problem(url) or ".." in re.split(r"[/\\]", unquote(url)):
         return False
-    root = given.path.rstrip("/")
-    return asked.path.rstrip("/") == root or asked.path.startswith(f"{root}/")
-
-
-def _port(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "https" else 80)
+    *asked, path = location(url)
+    *given, root = location(allowed)
+    root = root.rstrip("/")
+    return asked == given and (path.rstrip("/") == root or path.startswith(f"{root}/"))
 
 
 def _is_loopback(url: str) -> bool:
