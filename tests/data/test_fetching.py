@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.conftest import EVENTS, ITEMS, Ingest
-from tsrec.config import IngestConfig, InteractionColumns
+from tsrec import pipeline
+from tsrec.config import Config, IngestConfig, InteractionColumns
 from tsrec.data import STAGE
 from tsrec.data.fetching import fetch
 from tsrec.errors import ConfigError, DataError
@@ -232,3 +233,33 @@ def test_copies_of_one_path_at_two_addresses_are_two(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TSREC_READ_URLS", f"file://{tmp_path},local://{tmp_path}")
     copies = {fetch(f"{scheme}://{tmp_path}/x.csv", "ingest.items_file")[0][0] for scheme in ("file", "local")}
     assert len(copies) == 2
+
+
+def _planned(monkeypatch: pytest.MonkeyPatch, roots: Path, tmp_path: Path, **named: Any) -> None:
+    monkeypatch.setenv("TSREC_READ_ROOTS", str(roots))
+    config = {"dataset": "shop", "store": str(tmp_path / "store"), "ingest": {"source": "tables", **named}}
+    pipeline.plan(Config.model_validate(config), goal=STAGE)
+
+
+def test_an_allowed_address_is_read_beside_roots_that_its_copy_lies_outside_of(
+    server: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _planned(monkeypatch, tmp_path / "data", tmp_path, **_named(server))
+
+
+def test_a_copy_that_a_person_names_is_a_file_like_any_other(
+    server: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ((copy, _),) = fetch(f"{server.url}/log/items.csv", "ingest.items_file")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "interactions.csv").write_text(EVENTS)
+    (data / "link.csv").symlink_to(copy)
+    for named in (copy, Path("~", *copy.parts[len(Path.home().parts) :]), "link.csv", f"../home/{copy.name}/../x"):
+        with pytest.raises((ConfigError, DataError), match=r"outside the folders|no such file"):
+            _planned(monkeypatch, data, tmp_path, path=str(data), items_file=str(named))
+    with pytest.raises(ConfigError, match=r"^ingest\.path: .* outside the folders"):
+        _planned(monkeypatch, data, tmp_path, path=str(copy.parent), items_file=copy.name)
+    _planned(
+        monkeypatch, Path.home(), tmp_path, path=str(copy.parent), items_file=copy.name, interactions_file=copy.name
+    )
