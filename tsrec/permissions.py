@@ -7,8 +7,8 @@ TSREC_TEACHER_URLS      addresses that a teacher may have, and that get the key 
 TSREC_TEACHER_KEY_ENV   name of the environment variable that holds the key (default OPENAI_API_KEY)
 TSREC_READ_ROOTS        folders below which data and models are read (default: anywhere)
 TSREC_READ_URLS         addresses below which raw files are read (default: none)
-TSREC_WRITE_ROOTS       folders and URLs below which the store, and folders of recommendations, may lie (default:
-                        anywhere)
+TSREC_WRITE_ROOTS       folders and URLs below which the store, and folders of recommendations and ablations, may lie
+                        (default: anywhere)
 """
 
 import ipaddress
@@ -18,6 +18,7 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel
@@ -111,6 +112,25 @@ def check_writable(name: str, path: str | Path) -> None:
     roots = _listed(WRITE_ROOTS)
     if roots and not _is_within(str(path), roots):
         raise _outside(name, path, roots, WRITE_ROOTS)
+
+
+def writable_folder(name: str, path: str | Path) -> Path:
+    """The folder `path`, made where it is missing, in which a file was just made: known before work goes into it.
+
+    Raises:
+        ConfigError: it leads outside the roots for writing, or cannot be written; names the field `name`.
+    """
+    check_writable(name, path)
+    try:
+        folder = Path(path).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: an unknown user
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"{name}: {path} cannot be written ({reason}); name a folder where files can be made"
+        ) from None
 
 
 def _on_disk(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
