@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from tsrec.errors import ConfigError
+from tsrec.errors import ConfigError, in_one_line
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter is a folder (or a drive), no scheme
 _BEGINS_LIKE_URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:", re.IGNORECASE)
@@ -73,11 +73,6 @@ def open_filesystem(url: str, named: str, **options: Any) -> tuple[Any, str]:
     except Exception as error:  # each file system refuses an address with errors of its own
         raise ConfigError(f"{named}: {url}: not an address that can be opened ({in_one_line(error)})") from None
     return filesystem, path
-
-
-def in_one_line(error: Exception) -> str:
-    """What an error of somebody's library says; its name where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def address_problem(url: str) -> str | None:

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 import httpx
 
 from tsrec import permissions
-from tsrec.addresses import address_problem, in_one_line, location, open_filesystem, scheme_of
-from tsrec.errors import ConfigError, DataError, TsrecError
+from tsrec.addresses import address_problem, location, open_filesystem, scheme_of
+from tsrec.errors import ConfigError, DataError, TsrecError, in_one_line
 from tsrec.local_cache import local_cache
 from tsrec.progress import progress
 from tsrec.store import locks
