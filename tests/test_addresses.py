@@ -93,9 +93,15 @@ def test_a_profile_by_url_is_named_as_it_was_written(name: str) -> None:
         load_config(name)
 
 
+@pytest.mark.parametrize("text", ["zip://a::s3://b", "zip://a\n::s3://b", "simplecache::s3:/b", " zip::s3://b"])
+def test_joined_addresses_are_refused(text: str) -> None:
+    assert "joins addresses" in str(place_problem(text))
+
+
 def test_urls_stay_where_they_are_taken() -> None:
     assert load_config(None, ["store=s3://bucket/x"]).store == "s3://bucket/x"
     assert IngestConfig(source="tables", path="x:/f", items_file="s3://bucket/*.csv").path == "x:/f"
+    assert IngestConfig(source="tables", path="log::2026", items_file="a::b.csv").items_file == "a::b.csv"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import fsspec
 from tsrec.errors import ConfigError, in_one_line
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter is a folder (or a drive), no scheme
-_BEGINS_LIKE_URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:", re.IGNORECASE)
-_ALMOST_URL = re.compile(rf"{_BEGINS_LIKE_URL.pattern}(/|$)", re.IGNORECASE)
+_ALMOST_URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:(/|$)", re.IGNORECASE)
+# What fsspec would take apart: zip://x.csv::s3://bucket/y.zip
+_CHAIN = re.compile(r"\s*[a-z][a-z0-9+.-]+(://.*::|::.*:/)", re.IGNORECASE | re.DOTALL)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _ADDRESS = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/[A-Za-z0-9._~:+=,/-]*)?")
 
@@ -30,7 +31,7 @@ def scheme_of(url: str) -> str:
 
 def place_problem(text: str) -> str | None:
     """Why `text` is neither a path nor a URL, or None. The answer never repeats any of it: it may hold a key."""
-    if "::" in text and _BEGINS_LIKE_URL.match(text) and scheme_of(text) not in _DEFAULT_PORTS:  # http://[::1] is one
+    if _CHAIN.match(text) and scheme_of(text) not in _DEFAULT_PORTS:  # http://[::1] is none
         return "joins addresses with `::`, which is not supported; name one alone"
     if not is_url(text) and _ALMOST_URL.match(text):
         return "is almost a URL; one begins with scheme:// and is given as text (a Path takes a slash away)"
