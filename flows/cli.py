@@ -8,9 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from flows import commands, model_commands
 from tsrec import __version__
 from tsrec.config import Wish
+from tsrec.config.profiles import refusal
 from tsrec.errors import TsrecError
 
 _DESCRIPTION = "From item texts and interaction logs to an LLM recommender whose item tokens mean something."
@@ -175,9 +178,11 @@ def _recommend(parser: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     if bool(o.users) != bool(o.out):
         parser.error("--users FILE|all and --out FOLDER go together")
     given = {"users": o.users, "out": o.out, "model": o.model, "allow": o.allow, "deny": o.deny}
-    wish = Wish(
-        k=o.k, method=o.method, no_repeats=o.no_repeats, **{name: value for name, value in given.items() if value}
-    )
+    given = {name: value for name, value in given.items() if value}
+    try:
+        wish = Wish(k=o.k, method=o.method, no_repeats=o.no_repeats, **given)
+    except ValidationError as error:
+        raise refusal(error, "--") from None
     if o.users:
         commands.recommend_users(o.profile, o.set, wish, as_json=o.json)
     else:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from tsrec.addresses import is_url, place_problem
 from tsrec.columns import Columns as C
 from tsrec.config import Config, Wish, load_config, load_grid
 from tsrec.errors import ArtifactError, ConfigError, LostRunsError
@@ -257,7 +258,7 @@ def _finished(config: Config, *stages: str) -> list[Artifact]:
 
 
 def _open(store: str) -> ArtifactStore:
-    if "://" not in store and not Path(store).is_dir():
+    if not is_url(store) and not place_problem(store) and not Path(store).is_dir():
         raise ConfigError(f"--store {store}: no such folder; runs write to `artifacts` unless told otherwise")
     return ArtifactStore(store)
 

@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from tsrec.addresses import is_url
 from tsrec.errors import ConfigError, MissingDependencyError, TsrecError
 from tsrec.pipeline import PlannedStage, Spread, make_shards
 from tsrec.store import Artifact
@@ -36,7 +37,7 @@ def chosen_task_runner() -> TaskRunner[Any]:
     wanted = os.environ.get(DASK, "").strip()
     if not wanted:
         return ThreadPoolTaskRunner()
-    if not ("://" in wanted or (wanted.isdecimal() and int(wanted))):
+    if not (is_url(wanted) or (wanted.isdecimal() and int(wanted))):
         raise ConfigError(
             f"{DASK}={wanted}: neither a number of worker processes nor an address such as tcp://host:8786"
         )
@@ -44,7 +45,7 @@ def chosen_task_runner() -> TaskRunner[Any]:
         from prefect_dask import DaskTaskRunner
     except ImportError:
         raise MissingDependencyError(f"{DASK} needs Dask: pip install 'tsrec[dask]'") from None
-    if "://" in wanted:
+    if is_url(wanted):
         return DaskTaskRunner(address=wanted)
     import torch
 

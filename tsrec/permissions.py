@@ -7,22 +7,24 @@ TSREC_TEACHER_URLS      addresses that a teacher may have, and that get the key 
 TSREC_TEACHER_KEY_ENV   name of the environment variable that holds the key (default OPENAI_API_KEY)
 TSREC_READ_ROOTS        folders below which data and models are read (default: anywhere)
 TSREC_READ_URLS         addresses below which raw files are read (default: none)
-TSREC_WRITE_ROOTS       folders and URLs below which the store, and folders of recommendations, may lie (default:
-                        anywhere)
+TSREC_WRITE_ROOTS       folders and URLs below which the store, and folders of recommendations and ablations, may lie
+                        (default: anywhere)
 """
 
 import ipaddress
 import os
+import re
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel
 
+from tsrec.addresses import address_problem, is_url, location, place_problem
 from tsrec.config import Config
-from tsrec.config.address import address_problem
 from tsrec.config.section import OnDisk
 from tsrec.errors import ConfigError, TeacherError
 
@@ -91,14 +93,14 @@ def check_readable(name: str, path: str | Path) -> None:
     Files of installed packages (the wheels that carry the default models and data) can always be read.
     """
     roots = _listed(READ_ROOTS)
-    if roots and not _is_within(str(path), [*roots, *_packages()]):
+    if roots and not _is_within(str(path), [*(root for root in roots if not is_url(root)), *_packages()]):
         raise _outside(name, path, roots, READ_ROOTS)
 
 
 def check_url(name: str, url: str) -> None:
     """Raise ConfigError, naming the field `name`, where raw files at `url` may not be read."""
     allowed = _listed(READ_URLS)
-    if not any(_is_below(url, entry) for entry in allowed) or ".." in unquote(url).split("/"):
+    if not any(_is_below(url, entry) for entry in allowed):
         raise ConfigError(
             f"{name}: runs on this machine may read raw files below {', '.join(allowed) or 'no address'}, not {url}; "
             f"whoever operates it can add an address to the environment variable {READ_URLS}"
@@ -110,6 +112,25 @@ def check_writable(name: str, path: str | Path) -> None:
     roots = _listed(WRITE_ROOTS)
     if roots and not _is_within(str(path), roots):
         raise _outside(name, path, roots, WRITE_ROOTS)
+
+
+def writable_folder(name: str, path: str | Path) -> Path:
+    """The folder `path`, made where it is missing, in which a file was just made: known before work goes into it.
+
+    Raises:
+        ConfigError: it leads outside the roots for writing, or cannot be written; names the field `name`.
+    """
+    check_writable(name, path)
+    try:
+        folder = Path(path).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: an unknown user
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"{name}: {path} cannot be written ({reason}); name a folder where files can be made"
+        ) from None
 
 
 def _on_disk(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -139,27 +160,23 @@ def _outside(name: str, path: str | Path, roots: list[str], variable: str) -> Co
 
 
 def _is_within(path: str, roots: list[str]) -> bool:
-    if "://" in path:
-        return ".." not in path.split("/") and any(path == root or path.startswith(f"{root}/") for root in roots)
+    if is_url(path):
+        return any(_is_below(path, root) for root in roots)
     try:
         whole = Path(path).expanduser().resolve()
-        return any(whole.is_relative_to(Path(root).expanduser().resolve()) for root in roots if "://" not in root)
+        return any(whole.is_relative_to(Path(root).expanduser().resolve()) for root in roots if not is_url(root))
     except (OSError, RuntimeError, ValueError):  # a circle of links, an unknown user, a null byte
         return False
 
 
 def _is_below(url: str, allowed: str) -> bool:
-    """Whether `url` has the scheme, host and port of `allowed`, and a path at or below its path."""
-    asked, given = urlsplit(url), urlsplit(allowed)
-    if (asked.scheme, asked.hostname, _port(url)) != (given.scheme, given.hostname, _port(allowed)):
+    """Whether `url` has the scheme, user, host and port of `allowed`, and a path at or below its path."""
+    if not is_url(allowed) or place_problem(url) or ".." in re.split(r"[/\\]", unquote(url)):
         return False
-    root = given.path.rstrip("/")
-    return asked.path.rstrip("/") == root or asked.path.startswith(f"{root}/")
-
-
-def _port(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "https" else 80)
+    *asked, path = location(url)
+    *given, root = location(allowed)
+    root = root.rstrip("/")
+    return asked == given and (path.rstrip("/") == root or path.startswith(f"{root}/"))
 
 
 def _is_loopback(url: str) -> bool:

@@ -8,7 +8,7 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
-from tsrec.errors import ConfigError
+from tsrec.errors import ConfigError, in_one_line
 
 _ASKING_S = 5.0
 # Copies of the same weights for other runtimes, and what training left behind.
@@ -19,6 +19,17 @@ def local_folder(name: str) -> Path | None:
     """The folder that `name` is, or None where it must be a name of the hub."""
     folder = Path(name).expanduser()
     return folder if folder.is_dir() else None
+
+
+def why_not_loaded(error: Exception) -> str:
+    """What a library says where it cannot load a model, on one line; in our words where that is the model's own code.
+
+    All that loads a model says `trust_remote_code=False`: left out, transformers asks the terminal, and runs the code
+    where the answer is yes.
+    """
+    if "trust_remote_code" in str(error):
+        return "it needs Python code that comes with it, which is never run here; choose a model without"
+    return in_one_line(error)
 
 
 def files_of(folder: Path, patterns: Iterable[str]) -> dict[str, Path]:

@@ -51,7 +51,7 @@ def without_sid_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenize
         written = json.loads(file.read_text(encoding="utf-8"))
         written["added_tokens"] = [token for token in written["added_tokens"] if token["id"] < n_text]
         file.write_text(json.dumps(written, ensure_ascii=False), encoding="utf-8")
-        return AutoTokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def first_sid_id(tokenizer: PreTrainedTokenizerBase, space: SidSpace, place: object) -> int:

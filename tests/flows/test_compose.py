@@ -3,12 +3,13 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
 from flows.cli import _parser
 from tests.flows.compose_file import ROOT, compose_text, interpolated
-from tsrec.config import load_config
+from tsrec.config import Ablation, Wish, load_config
 
 compose_spec = pytest.importorskip("compose_spec", reason="pip install -e '.[dev]'")
 
@@ -77,6 +78,15 @@ def test_the_workers_command_is_one_that_serves() -> None:
     options = _parser().parse_args(words[2:])
     assert load_config(options.profiles[0], options.set).store == "s3://tsrec/store"
     assert service["environment"]["TSREC_WRITE_ROOTS"].split(",")[0] == "s3://tsrec/store"
+
+
+def test_what_runs_write_by_default_lies_in_a_volume_below_the_roots() -> None:
+    service = interpolated(compose_text(), GIVEN)["services"]["worker"]
+    roots = service["environment"]["TSREC_WRITE_ROOTS"].split(",")
+    volumes = [mount.split(":")[1] for mount in service["volumes"] if "/" not in mount.split(":")[0]]
+    for place in (Path("/home/tsrec/app", out) for out in (Wish().out, Ablation().folder)):
+        assert any(place.is_relative_to(root) for root in roots), place
+        assert any(place.is_relative_to(volume) for volume in volumes), place
 
 
 def test_volumes_lie_where_the_image_has_folders_of_its_user() -> None:

@@ -150,5 +150,5 @@ def test_deleting_deletes_everywhere(url: str, machine: Callable[[str], None], m
 
 
 def test_an_unknown_kind_of_url_says_what_to_do(machine: Callable[[str], None]) -> None:
-    with pytest.raises(ConfigError, match="store nowhere://x"):
+    with pytest.raises(ConfigError, match="store: nowhere://x"):
         ArtifactStore("nowhere://x")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from tsrec import permissions
 from tsrec.ablation.comparing import DATASET, SEED, VARIANT, comparison_table, runs_table, worth_table
 from tsrec.ablation.markdown import as_markdown
 from tsrec.ablation.plots import curves_plot, differences_plot, figures_plot
@@ -49,8 +50,7 @@ def write_results(built: Built) -> Results:
     comparison, curves = comparison_table(plan, measured), _curves(built)
     worth = worth_table(plan, measured)
     page = as_markdown(plan, comparison, worth, runs, built.failures)
-    folder = Path(plan.ablation.folder).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = permissions.writable_folder("out", plan.ablation.folder)
     for name, table in (("table", comparison), ("worth", worth), ("runs", runs), ("curves", curves)):
         _write(folder / f"{name}.parquet", table)
     pictures = {"curves": curves_plot(plan, curves)}

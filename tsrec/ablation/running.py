@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tsrec import pipeline
+from tsrec import permissions, pipeline
 from tsrec.ablation.measuring import Measured, measure
 from tsrec.ablation.planning import Plan, Run, record
 from tsrec.errors import TsrecError
@@ -34,7 +34,11 @@ def build_ablation(plan: Plan, build: Build | None = None) -> Built:
     Args:
         plan: of `plan_ablation`.
         build: how one stage is found or built; without it, in this process.
+
+    Raises:
+        ConfigError: the folder of the results cannot be written; nothing is built.
     """
+    permissions.writable_folder("out", plan.ablation.folder)
     record(plan)
     made, built = _Made(plan, build or _build_here), Built(plan)
     shared = [work for work in plan.work if work.n_runs > 1]

@@ -19,7 +19,7 @@ from transformers import (
 
 from tsrec.backbone import wheel
 from tsrec.errors import ConfigError
-from tsrec.pretrained import cached_commit, local_folder
+from tsrec.pretrained import cached_commit, local_folder, why_not_loaded
 from tsrec.quiet import without_bars
 
 logger = logging.getLogger(__name__)
@@ -43,14 +43,16 @@ def load_backbone(model: str, n_layers: int | None) -> tuple[PreTrainedModel, Pr
     """
     source, options = _source(model)
     try:
-        config = AutoConfig.from_pretrained(source, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
         n_total = config.num_hidden_layers
         _keep_layers(config, n_total if n_layers is None else n_layers, model)
         logger.info("loading %d of %d layers of %s", config.num_hidden_layers, n_total, model)
         loaded = _load_weights(source, options, config)
     except (OSError, ValueError, AttributeError) as error:
-        raise ConfigError(f"backbone.model {model!r} cannot be loaded as a causal LM: {error}") from error
+        raise ConfigError(
+            f"backbone.model {model!r} cannot be loaded as a causal LM: {why_not_loaded(error)}"
+        ) from error
     # Settings for sampling (temperature, top-k) in a model's own generation_config leak into beam search silently.
     ids = {name: getattr(loaded.config, name, None) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     loaded.generation_config = GenerationConfig(**ids)
@@ -86,13 +88,17 @@ def _keep_layers(config: PreTrainedConfig, n_layers: int, model: str) -> None:
 
 def _load_weights(source: str, options: dict[str, Any], config: PreTrainedConfig) -> PreTrainedModel:
     if "gguf_file" not in options:
-        return AutoModelForCausalLM.from_pretrained(source, config=config, dtype="auto", use_safetensors=True)
+        return AutoModelForCausalLM.from_pretrained(
+            source, config=config, trust_remote_code=False, dtype="auto", use_safetensors=True, **options
+        )
     with without_bars():
-        dequantized = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32, **options)
+        dequantized = AutoModelForCausalLM.from_pretrained(
+            source, config=config, trust_remote_code=False, dtype=torch.float32, **options
+        )
     # transformers refuses to save a model that was read from GGUF, so its weights move into a plain one.
     plain_config = type(config).from_dict(
         {name: value for name, value in dequantized.config.to_dict().items() if name != "quantization_config"}
     )
-    plain = AutoModelForCausalLM.from_config(plain_config, dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_config(plain_config, trust_remote_code=False, dtype=torch.float32)
     plain.load_state_dict(dequantized.state_dict())
     return plain

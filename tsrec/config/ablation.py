@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import Section
+from tsrec.config.section import LOCAL_PATH, Section
 
 Setting = Annotated[str, Field(pattern=r"^[^=]+=", description="As on the command line: `finetune.epochs=2`.")]
 
@@ -58,7 +58,9 @@ class Ablation(Section):
     fused: bool = Field(
         False, description="Also fit the other members and fuse them with each variant's LLM; else the LLM alone."
     )
-    out: str | None = Field(None, min_length=1, description="Folder of the tables and pictures; empty: ablations/NAME.")
+    out: Annotated[str | None, LOCAL_PATH] = Field(
+        None, min_length=1, description="Folder of the tables and pictures; empty: ablations/NAME."
+    )
 
     @property
     def folder(self) -> str:
@@ -80,7 +82,9 @@ class Ablation(Section):
 class GridDataset(Section):
     """One data set of a grid, with the settings that suit it."""
 
-    profile: str | None = Field(None, min_length=1, description="Its profile; empty: the defaults (MovieLens-100K).")
+    profile: Annotated[str | None, LOCAL_PATH] = Field(
+        None, min_length=1, description="Its profile; empty: the defaults (MovieLens-100K)."
+    )
     set: tuple[Setting, ...] = Field((), description="Settings that differ from the profile.")
 
 

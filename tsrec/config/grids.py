@@ -27,8 +27,9 @@ def load_grid(path: str | Path, overrides: Iterable[str] = (), **fields: Any) ->
         ConfigError: the file is missing or not YAML, a field is unknown or out of bounds, the reference is not among
             the variants, a name stands twice, or a configuration is refused as by `load_config`.
     """
+    written = read_sections(path, "grid")
     path = Path(path)
-    values = {"name": path.stem, **read_sections(path, "grid"), **fields}
+    values = {"name": path.stem, **written, **fields}
     try:
         grid = Grid.model_validate(values)
     except ValidationError as error:

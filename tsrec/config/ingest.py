@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.section import LOCAL_PATH, Section, runtime
+from tsrec.addresses import place_problem
+from tsrec.config.section import OnDisk, Section, runtime
 
 _KNOWN_LAYOUTS = ("movielens-100k", "movielens")  # nothing of these files is left to be set
 
@@ -94,9 +95,9 @@ class IngestConfig(Section):
         description="Format of the raw data: MovieLens-100K from its PyPI wheel, a folder of MovieLens as published "
         "(100K to 32M), Amazon reviews (2014, 2018, 2023), RecBole atomic files, or any CSV/JSON/Parquet tables.",
     )
-    path: Annotated[str | None, LOCAL_PATH] = runtime(  # the hashes of its files, not its place, are fingerprinted
-        None, description="Folder that holds the raw files (not needed for movielens-100k)."
-    )
+    path: Annotated[  # the hashes of its files, not its place, are fingerprinted
+        str | None, OnDisk(instead="name its files in ingest.items_file and ingest.interactions_file")
+    ] = runtime(None, description="Folder that holds the raw files (not needed for movielens-100k).")
     items_file: str | None = Field(
         None,
         min_length=1,
@@ -168,6 +169,13 @@ class IngestConfig(Section):
         "test, history) or by files that are named so (log.train.csv); what stands after a later split of the same "
         "user becomes history.",
     )
+
+    @field_validator("items_file", "interactions_file")
+    @classmethod
+    def _paths_or_urls(cls, value: str | None) -> str | None:
+        if value and (problem := place_problem(value)):
+            raise ValueError(f"the value {problem}")
+        return value
 
     @model_validator(mode="after")
     def _no_source_by_accident(self) -> "IngestConfig":

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.address import address_problem
+from tsrec.addresses import address_problem
 from tsrec.config.section import InForce, Section, runtime
 
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from tsrec.config.root import Config
-from tsrec.config.section import anchored
+from tsrec.config.section import LOCAL_PATH, anchored
 from tsrec.config.yaml_text import DuplicateKeyError, parse_yaml
 from tsrec.errors import ConfigError
 
@@ -35,7 +35,7 @@ def load_config(profile: str | Path | None = None, overrides: Iterable[str] = ()
         path = Path(profile)
         values = {
             "profile": f"{path.absolute().parent.name}/{path.stem}",
-            **anchored(read_sections(path, "profile"), Config, path.parent),
+            **anchored(read_sections(profile, "profile"), Config, path.parent),
         }
     return _validated(values, overrides, f"{profile}: " if profile is not None else "")
 
@@ -82,12 +82,15 @@ def refusal(error: ValidationError, where: str, whole: str = "configuration") ->
     )
 
 
-def read_sections(path: Path, kind: str) -> dict[str, Any]:
+def read_sections(path: str | Path, kind: str) -> dict[str, Any]:
     """The sections that a YAML file holds; those without content are left out. `kind` is what a person calls it.
 
     Raises:
-        ConfigError: it is missing or not YAML, or a key stands twice.
+        ConfigError: it is missing, a URL or not YAML, or a key stands twice.
     """
+    if problem := LOCAL_PATH.problem(str(path)):
+        raise ConfigError(f"{kind} {path}: {problem}")
+    path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such {kind}; see configs/ for those that ship with tsrec")
     try:

@@ -14,7 +14,7 @@ from tsrec.config.refresh import RefreshConfig
 from tsrec.config.rl import RlConfig
 from tsrec.config.rules import broken_rules
 from tsrec.config.sa_init import SaInitConfig
-from tsrec.config.section import LOCAL_PATH, InForce, Section, runtime
+from tsrec.config.section import FOLDER_OR_URL, InForce, Section, runtime
 from tsrec.config.semantics import SemanticsConfig
 from tsrec.config.sids import EmbedConfig, SidsConfig
 from tsrec.store.manifest import DATASET_PATTERN, SHARED
@@ -75,7 +75,7 @@ class Config(Section):
         EvaluateConfig(), title="Metrics (evaluate)", description="What is measured, and against what."
     )
     report: ReportConfig = Field(ReportConfig(), title="Report (report)", description="The HTML page.")
-    store: Annotated[str, LOCAL_PATH] = runtime(
+    store: Annotated[str, FOLDER_OR_URL] = runtime(
         "artifacts",
         title="Artifact store",
         min_length=1,

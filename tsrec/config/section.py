@@ -2,8 +2,8 @@
 
 What a field means beyond its value is said where the field stands: `runtime` (how, not what), `InForce` (only under a
 condition), `AddedLater` (without effect at one value), `ResolvesTo` (what `auto` becomes on this machine),
-`LOCAL_PATH`, `LOCAL_FILE` and `MODEL` (something on disk). `canonical` and the reading of profiles obey these marks;
-neither knows any section by name.
+`LOCAL_PATH`, `LOCAL_FILE`, `MODEL` and `FOLDER_OR_URL` (something on disk). `canonical` and the reading of profiles
+obey these marks; neither knows any section by name.
 """
 
 import difflib
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from tsrec.addresses import is_url, place_problem
 from tsrec.devices import DEVICE_PATTERN, device_type
 from tsrec.errors import DataError
 
@@ -47,16 +48,26 @@ class OnDisk:
 
     `may_be_elsewhere`: the name counts as a path only where something lies there; it may be a name of the model hub,
     or of a file beside the data. `is_model`: the content of a local folder is fingerprinted, as a raw input, and its
-    place is not.
+    place is not. `may_be_url`: it may also be a URL; where it may not, `instead` says what to do.
     """
 
     may_be_elsewhere: bool = False
     is_model: bool = False
+    may_be_url: bool = False
+    instead: str = "name a local path"
+
+    def problem(self, value: str) -> str | None:
+        """What is wrong with a value that is no path, or None. It is not repeated: it may be an address with a key."""
+        if is_url(value) and not self.may_be_url:
+            return f"a URL, but it names something on this machine; {self.instead}"
+        problem = place_problem(value)
+        return problem and f"the value {problem}"
 
 
 LOCAL_PATH = OnDisk()
 LOCAL_FILE = OnDisk(may_be_elsewhere=True)
-MODEL = OnDisk(may_be_elsewhere=True, is_model=True)
+MODEL = OnDisk(may_be_elsewhere=True, is_model=True, instead="a model of the hub is named OWNER/NAME")
+FOLDER_OR_URL = OnDisk(may_be_url=True)
 
 Device = Annotated[str, Field(pattern=DEVICE_PATTERN), ResolvesTo(lambda _, device: device_type(device))]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -95,6 +106,14 @@ class Section(BaseModel):
         hide_input_in_errors=True,
         json_schema_extra=_tell_bounds,
     )
+
+    @field_validator("*")
+    @classmethod
+    def _paths_are_paths(cls, value: Any, info: ValidationInfo) -> Any:
+        for mark in _marks(cls.model_fields[str(info.field_name)], OnDisk):
+            if isinstance(value, str) and (problem := mark.problem(value)):
+                raise ValueError(problem)
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -179,7 +198,7 @@ def anchored(values: dict[str, Any], section: type[BaseModel], folder: Path) -> 
 
 
 def _anchor(value: str, mark: OnDisk, folder: Path) -> str:
-    if "://" in value or value.startswith("~"):
+    if is_url(value) or place_problem(value) or value.startswith("~"):
         return value
     beside = folder.absolute() / value  # an absolute value stays itself
     return value if mark.may_be_elsewhere and not beside.exists() else str(beside)

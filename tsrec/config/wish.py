@@ -1,9 +1,11 @@
 """What a caller asks of a finished model; no stage reads it."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from tsrec.columns import FUSED
-from tsrec.config.section import Section, runtime
+from tsrec.config.section import LOCAL_PATH, Section, runtime
 
 ALL_USERS = "all"
 
@@ -11,15 +13,19 @@ ALL_USERS = "all"
 class Wish(Section):
     """Recommendations to make: for whom, how many, of what, by which model."""
 
-    users: str = Field(
+    users: Annotated[str, LOCAL_PATH] = Field(
         ALL_USERS, min_length=1, description="`all` users with an event, or a text file of user ids, one a line."
     )
-    out: str = runtime(
+    out: Annotated[str, LOCAL_PATH] = runtime(
         "recommendations", min_length=1, description="Folder of the Parquet parts. The same wish goes on there."
     )
     k: int = Field(10, ge=1, le=10_000, description="Items for each user.")
-    allow: str | None = Field(None, description="Text file of item ids, one a line: nothing else is recommended.")
-    deny: str | None = Field(None, description="Text file of item ids, one a line: none of these is recommended.")
+    allow: Annotated[str | None, LOCAL_PATH] = Field(
+        None, description="Text file of item ids, one a line: nothing else is recommended."
+    )
+    deny: Annotated[str | None, LOCAL_PATH] = Field(
+        None, description="Text file of item ids, one a line: none of these is recommended."
+    )
     no_repeats: bool = Field(
         False, description="Leave out what a user already has; else the model's own rule holds (recommend.repeats)."
     )

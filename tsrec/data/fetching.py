@@ -6,18 +6,18 @@ http and https through httpx, everything else (s3://...) through fsspec. Which a
 import glob
 import hashlib
 import json
-from collections.abc import Callable
-from itertools import takewhile
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-import fsspec
 import httpx
 
 from tsrec import permissions
-from tsrec.config.address import address_problem
-from tsrec.errors import ConfigError, DataError
+from tsrec.addresses import address_problem, location, open_filesystem, scheme_of
+from tsrec.errors import ConfigError, DataError, TsrecError, in_one_line
 from tsrec.local_cache import local_cache
 from tsrec.progress import progress
 from tsrec.store import locks
@@ -28,11 +28,8 @@ _CHUNK = 1 << 20
 _TELLING = {"etag", "last-modified", "ETag", "LastModified", "mtime"}  # any of them changes with the content
 _MARKS = (*sorted(_TELLING), "content-length", "size")
 _TIMEOUT_S = 60.0
-
-
-def is_url(named: str) -> bool:
-    """Whether a file is named by a URL."""
-    return "://" in named
+_GZIP = b"\x1f\x8b"
+_LONGEST_NAME = 60  # characters, of four bytes at most each; file systems take 255 bytes
 
 
 def is_copy(path: Path) -> bool:
@@ -52,25 +49,19 @@ def fetch(url: str, field: str) -> list[tuple[Path, str]]:
         ConfigError: the operator does not allow the address, or it holds a password.
         DataError: it cannot be reached, there is no such file, or it ended before its announced length.
     """
-    if problem := address_problem(url) if url.startswith("http") else None:
+    is_http = scheme_of(url) in ("http", "https")
+    if problem := address_problem(url) if is_http else None:
         raise ConfigError(f"{field}: the address {problem}")
     permissions.check_url(field, url)
     try:
-        if urlsplit(url).scheme in ("http", "https"):
-            copy = _fetch_http(url, field)
-            return [(copy, copy.name)]
-        filesystem, path = fsspec.core.url_to_fs(url)
-        found = sorted(filesystem.glob(path)) if glob.has_magic(path) else [path]
-        if not found:
-            raise DataError(f"{url}: no file fits this pattern; see {field}")
-        whole = "/".join(takewhile(lambda part: not glob.has_magic(part), path.split("/")[:-1]))
-        return [(_fetch_fsspec(filesystem, one, url, field), one[len(whole) :].lstrip("/")) for one in map(str, found)]
-    except (httpx.HTTPError, OSError, ImportError) as error:
-        reason = str(error) or type(error).__name__
-        raise DataError(f"{url}: cannot be read ({reason.splitlines()[0]}); see {field}, and run again") from None
+        return [_fetch_http(url, field)] if is_http else _fetch_all(url, field)
+    except TsrecError:
+        raise
+    except Exception as error:  # each file system fails with errors of its own library
+        raise DataError(f"{url}: cannot be read ({in_one_line(error)}); see {field}, and run again") from None
 
 
-def _fetch_http(url: str, field: str) -> Path:
+def _fetch_http(url: str, field: str) -> tuple[Path, str]:
     # Not followed: an allowed address must not lead to one that is not.
     with httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False) as client, client.stream("GET", url) as answer:
         if answer.is_redirect:
@@ -80,7 +71,26 @@ def _fetch_http(url: str, field: str) -> Path:
         marks = {name: answer.headers[name] for name in _MARKS if name in answer.headers}
         encoded = "content-encoding" in answer.headers  # then the length is not that of what we write
         total = None if encoded else int(answer.headers.get("content-length", 0)) or None
-        return _copied(url, marks, total, lambda put: [put(part) for part in answer.iter_bytes(_CHUNK)])
+        name = unquote(location(url)[2].rsplit("/", 1)[-1]) or "file"
+        local_name, parts = name, answer.iter_bytes(_CHUNK)
+        if encoded and name.lower().endswith(".gz"):
+            # httpx has unpacked what came. Servers pack a .gz once more, or send it as it is and call that an encoding.
+            first = next(parts, b"")
+            local_name = name if first.startswith(_GZIP) else name[: -len(".gz")]
+            parts = chain([first], parts)
+        return _copied(url, _folder(url), local_name, marks, total, parts), name
+
+
+def _fetch_all(url: str, field: str) -> list[tuple[Path, str]]:
+    filesystem, path = open_filesystem(url, field)
+    found = sorted(map(str, filesystem.glob(path))) if glob.has_magic(path) else [path]
+    if not found:
+        raise DataError(f"{url}: no file fits this pattern; see {field}")
+    for one in found:
+        if ".." in one.split("/"):
+            raise DataError(f"{url}: holds {one!r}, a name that leads out of its folder; see {field}")
+    whole = "/".join(takewhile(lambda part: not glob.has_magic(part), path.split("/")[:-1]))
+    return [(_fetch_fsspec(filesystem, one, url, field), one[len(whole) :].lstrip("/")) for one in found]
 
 
 def _fetch_fsspec(filesystem: Any, path: str, url: str, field: str) -> Path:
@@ -90,32 +100,39 @@ def _fetch_fsspec(filesystem: Any, path: str, url: str, field: str) -> Path:
             f"{url}: a folder; name a file in it in {field}, or a pattern such as {url.rstrip('/')}/*.parquet"
         )
     marks = {name: str(info[name]) for name in _MARKS if name in info}
+    parts = _parts(filesystem, path)
+    scheme, place, _ = location(url)  # `path` alone may lack the host
+    folder, name = _folder(scheme, place, path), path.rsplit("/", 1)[-1]
+    return _copied(filesystem.unstrip_protocol(path), folder, name, marks, info.get("size"), parts)
 
-    def copy(put: Callable[[bytes], object]) -> None:
-        with filesystem.open(path, "rb") as stream:
-            while part := stream.read(_CHUNK):
-                put(part)
 
-    return _copied(filesystem.unstrip_protocol(path), marks, info.get("size"), copy)
+def _parts(filesystem: Any, path: str) -> Iterator[bytes]:
+    with filesystem.open(path, "rb") as stream:
+        while part := stream.read(_CHUNK):
+            yield part
+
+
+def _folder(*address: str) -> Path:
+    """Where the copies of one file lie."""
+    return local_cache(_COPIES) / hashlib.sha256("\n".join(address).encode()).hexdigest()[:16]
 
 
 def _copied(
-    url: str, marks: dict[str, str], total: int | None, copy: Callable[[Callable[[bytes], object]], object]
+    url: str, folder: Path, name: str, marks: dict[str, str], total: int | None, parts: Iterable[bytes]
 ) -> Path:
-    """The local copy, made by `copy` where there is none whose content had these marks."""
-    name = unquote(Path(urlsplit(url).path).name) or "file"
-    folder = local_cache(_COPIES) / hashlib.sha256(url.encode()).hexdigest()[:16]
+    """The copy of `parts` in `folder`, made where there is none whose content had these marks. Its name is like `name`,
+    which is a stranger's, and never leads out of the folder."""
+    name = re.sub(r"[^\w .=-]", "_", name)[-_LONGEST_NAME:] or "file"
+    if name.startswith("."):
+        name = f"_{name}"
     folder.mkdir(parents=True, exist_ok=True)
     file, about = folder / name, folder / ".marks.json"
 
     def write(temporary: Path) -> None:
         with progress(desc=f"fetching {name}", total=total, unit="byte") as bar, temporary.open("wb") as stream:
-
-            def put(part: bytes) -> None:
+            for part in parts:
                 stream.write(part)
                 bar.update(len(part))
-
-            copy(put)
         size = temporary.stat().st_size
         if total is not None and size != total:
             raise DataError(f"{url}: ended after {size:,} of {total:,} bytes; run again")

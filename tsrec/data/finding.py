@@ -13,9 +13,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
+from tsrec.addresses import is_url
 from tsrec.columns import Split
 from tsrec.config import IngestConfig
-from tsrec.data.fetching import fetch, is_url
+from tsrec.data.fetching import fetch
 from tsrec.data.files import file_format
 from tsrec.errors import ConfigError, DataError
 
@@ -40,11 +41,12 @@ _SPLIT_ORDER = {split.value: number for number, split in enumerate(Split)}
 @dataclass(frozen=True)
 class RawFile:
     """A file to read: its place, its name within the data (the same on every machine), and the split that its name
-    gives to all its rows, if any."""
+    gives to all its rows, if any. `fetched`: a copy of what a URL names, in the machine's own cache."""
 
     path: Path
     name: str
     split: str | None = None
+    fetched: bool = False
 
 
 def find_files(
@@ -71,7 +73,7 @@ def find_files(
     """
     named = getattr(config, f"{role}_file")
     if named is not None and is_url(named):
-        copies = [RawFile(path, name) for path, name in fetch(named, f"ingest.{role}_file")]
+        copies = [RawFile(path, name, fetched=True) for path, name in fetch(named, f"ingest.{role}_file")]
         return _in_order(_with_splits(copies, config, role, given=True))
     if config.path is None:
         raise ConfigError(f"ingest.path: source {config.source!r} needs the folder of the raw files")

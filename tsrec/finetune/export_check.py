@@ -31,8 +31,10 @@ def check_export(
         TrainingError: the logits differ, or are not finite.
         ArtifactError: the tokenizer numbers the SID tokens otherwise.
     """
-    first_sid_id(AutoTokenizer.from_pretrained(folder), space, folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
+    first_sid_id(AutoTokenizer.from_pretrained(folder, trust_remote_code=False), space, folder)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
+    ).eval()
     worst = 0.0
     for ids, wanted in zip(prompts, trained, strict=True):
         with torch.inference_mode():

@@ -31,7 +31,7 @@ def run(config: FinetuneConfig, parents: Parents, out: ArtifactWriter) -> None:
     torch.manual_seed(config.seed)
     prepared = prepare(config, parents, out)
     language_model = AutoModelForCausalLM.from_pretrained(
-        parents["backbone"].file("model"), dtype=torch.float32, attn_implementation="sdpa"
+        parents["backbone"].file("model"), trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
     )
     model, log = fit(config, prepared, language_model, torch.from_numpy(before), out, "grounding")
     rows = model.sid_rows.detach().numpy()

@@ -50,12 +50,12 @@ def prepare(config: FinetuneConfig, parents: Parents, out: ArtifactWriter, repla
         ConfigError: a sequence is longer than the backbone sees.
     """
     folder = parents["backbone"].file("model")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
     n_text = add_sid_tokens(tokenizer, space, config.item_separator)
     examples = build_examples(config, parents, tokenizer, space, n_text, replay)
     out.count(**examples.counts)
-    _check_length(AutoConfig.from_pretrained(folder), examples.longest, config)
+    _check_length(AutoConfig.from_pretrained(folder, trust_remote_code=False), examples.longest, config)
     return Prepared(tokenizer, space, n_text, examples)
 
 

@@ -41,7 +41,7 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     config = settings.recipe()
     torch.manual_seed(config.seed)
     folder = parents["finetune"].file("model")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
     codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)
     first = first_sid_id(tokenizer, space, folder)
@@ -79,7 +79,9 @@ def _targets(config: FinetuneConfig, parents: Parents, tokens: HistoryTokens) ->
 
 def _load(folder: Path, space: SidSpace, first: int, config: FinetuneConfig) -> SidModel:
     """A fine-tuned model as it is trained: the rows from token `first` on a parameter of their own."""
-    language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    language_model = AutoModelForCausalLM.from_pretrained(
+        folder, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
+    )
     embedding: Any = language_model.get_input_embeddings()
     rows = embedding.weight.detach()[first:].clone()
     return SidModel(language_model, rows, space, first, n_tasks=0, config=config)

@@ -30,7 +30,9 @@ def run(settings: FinetuneConfig | ContinuedFinetune, parents: Parents, out: Art
     prepared = prepare(config, parents, out, continued.go_on.replay if continued else None)
     tokenizer, space, examples = prepared.tokenizer, prepared.space, prepared.examples
     start = parents[base_role("finetune") if continued else "backbone"].file("model")
-    language_model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32, attn_implementation="sdpa")
+    language_model = AutoModelForCausalLM.from_pretrained(
+        start, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
+    )
     rows = parents.get("grounding") or parents["sa_init"]
     sid_rows = torch.from_numpy(rows.matrix("token_embeddings", C.EMBEDDING).astype(np.float32))
     if config.item_separator:

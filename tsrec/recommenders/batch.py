@@ -66,19 +66,18 @@ def recommend_users(lineage: Lineage, fuse: Artifact, wish: Wish) -> Batch:
     Exactly K distinct items for every user, or all that may be shown where those are fewer (counted as `n_short`).
 
     Raises:
-        ConfigError: the folder holds what this function did not write, or something lies where runs must not work.
+        ConfigError: the folder cannot be written or holds what this function did not write, or something lies where
+            runs must not work.
         DataError: a list of ids cannot be read, or leaves nothing to recommend.
         ArtifactError: the model, or one that it was made from, is gone or damaged; or the disk refuses.
     """
-    folder = Path(wish.out).expanduser()
-    permissions.check_writable("out", folder)
     job = _job(fuse, wish)
+    folder = permissions.writable_folder("out", wish.out)
     with in_words(folder):
         return _write(lineage, fuse, wish, folder, job)
 
 
 def _write(lineage: Lineage, fuse: Artifact, wish: Wish, folder: Path, job: dict[str, Any]) -> Batch:
-    folder.mkdir(parents=True, exist_ok=True)
     with locks.hold(folder / _WORK):
         if done := _finished(folder, job):
             logger.info("%s: all of it is there already", folder)

@@ -81,8 +81,10 @@ def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: De
         ArtifactError: the model's tokenizer lacks the SID tokens of `sids`.
     """
     folder = trained.file("model")
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     space = SidSpace(tuple(sids.json("sid_space")["sizes"]))
     codes, first = sids.matrix("item_sids", C.CODES).astype(np.int64), first_sid_id(tokenizer, space, folder)
     return Llm(

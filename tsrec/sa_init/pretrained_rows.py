@@ -24,5 +24,5 @@ def read_input_embeddings(folder: Path) -> np.ndarray:
             if _KEY in weights.keys():  # noqa: SIM118 (not a mapping)
                 return weights.get_tensor(_KEY).to(torch.float32).numpy()
     # Another architecture, which names its input embeddings otherwise (GPT-2: transformer.wte.weight).
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
     return model.get_input_embeddings().state_dict()["weight"].to(torch.float32).numpy()

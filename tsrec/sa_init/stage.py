@@ -37,7 +37,7 @@ def run(config: SaInitConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
     out.write_table("token_semantics", to_table(meanings))
 
     folder = parents["backbone"].file("model")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     # Some models pad their matrix beyond the vocabulary; those rows were never trained.
     vectors = read_input_embeddings(folder)[: len(tokenizer)]
     if not np.isfinite(vectors).all():

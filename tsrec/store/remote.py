@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 from uuid import uuid4
 
-import fsspec
 from pydantic import StringConstraints
 
-from tsrec.errors import ArtifactError, ConfigError, CorruptArtifactError, TsrecError
+from tsrec.addresses import open_filesystem
+from tsrec.errors import ArtifactError, CorruptArtifactError, TsrecError
 from tsrec.local_cache import local_cache
 from tsrec.store.fingerprint import file_sha256
 from tsrec.store.manifest import MANIFEST_NAME, Manifest
@@ -65,11 +65,8 @@ class RemoteMirror:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        try:
-            # Without a cache of listings: other machines write too.
-            self.filesystem, self.base = fsspec.core.url_to_fs(url, use_listings_cache=False)
-        except (ImportError, ValueError) as error:
-            raise ConfigError(f"store {url}: {error}; for S3 install the extra: pip install 'tsrec[s3]'") from None
+        # Without a cache of listings: other machines write too.
+        self.filesystem, self.base = open_filesystem(url, "store", use_listings_cache=False)
         digest = hashlib.sha256(url.encode()).hexdigest()[:16]
         self.cache = local_cache("stores") / digest
         with in_words(self.cache):

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tsrec.errors import ArtifactError, CorruptArtifactError
+from tsrec.addresses import is_url, place_problem
+from tsrec.errors import ArtifactError, ConfigError, CorruptArtifactError
 from tsrec.store import locks
 from tsrec.store.artifact import WORK_NAME, Artifact, ArtifactWriter
 from tsrec.store.hosts import host_facts
@@ -29,10 +30,16 @@ ABANDONED_AFTER = timedelta(days=7)
 
 
 class ArtifactStore:
-    """All artifacts below one root, a local folder or an fsspec URL."""
+    """All artifacts below one root, a local folder or an fsspec URL.
+
+    Raises:
+        ConfigError: the root is almost a URL, as a `Path` of one is, or one that cannot be opened.
+    """
 
     def __init__(self, root: str | Path) -> None:
-        self.remote = RemoteMirror(str(root)) if "://" in str(root) else None
+        if problem := place_problem(str(root)):
+            raise ConfigError(f"store: {root} {problem}")
+        self.remote = RemoteMirror(str(root)) if is_url(str(root)) else None
         self.root = self.remote.cache if self.remote else Path(root).expanduser().resolve()
 
     def find(self, key: ArtifactKey) -> Artifact | None:
