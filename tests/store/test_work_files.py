@@ -5,6 +5,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -78,7 +79,7 @@ def test_a_kill_while_writing_leaves_the_old_content(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_whole(path, die)
     assert path.read_text() == "old"
-    write_text_whole(path, "new")
+    write_whole(path, lambda temporary: temporary.write_text("new"))
     assert [entry.name for entry in tmp_path.iterdir()] == ["state.json"] and path.read_text() == "new"
 
 
@@ -109,3 +110,12 @@ def test_a_sealed_folder_is_whole_until_something_is_lost(
     assert f"{folder}: {message}" in caplog.text
     remove(folder)
     assert not folder.exists() and not is_whole(folder)
+
+
+def test_a_text_that_several_write_at_once_is_that_of_one_of_them(tmp_path: Path) -> None:
+    texts = [letter * 2000 for letter in "abcd"]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            list(pool.map(lambda text: write_text_whole(tmp_path / "note.json", text), texts))
+            assert (tmp_path / "note.json").read_text() in texts
+    assert [path.name for path in tmp_path.iterdir()] == ["note.json"]

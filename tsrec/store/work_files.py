@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,8 +28,14 @@ _FILE_SEAL = ".seal"
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a temporary sibling of `path`, flush it and rename it: `path` is never seen half written."""
-    temporary = path.with_name(path.name + _TEMPORARY)
+    """Have `write` fill a temporary sibling of `path`, flush it and rename it: `path` is never seen half written.
+
+    One process at a time: a sibling that a killed one left is written over.
+    """
+    _write_by_way_of(path.with_name(path.name + _TEMPORARY), path, write)
+
+
+def _write_by_way_of(temporary: Path, path: Path, write: Callable[[Path], object]) -> None:
     write(temporary)
     flush(temporary)
     temporary.replace(path)
@@ -36,8 +43,9 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text_whole(path: Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all."""
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """Write UTF-8 text whole or not at all, whoever else writes it at the same moment."""
+    own = path.with_name(f"{path.name}.{uuid4().hex[:8]}{_TEMPORARY}")
+    _write_by_way_of(own, path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
