@@ -1,8 +1,8 @@
 """What everything that recommends reads: the rules for all members, each member's settings, the beams, the fusion."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tsrec.config.section import AddedLater, Device, Precision, ResolvesTo, Section, runtime
 from tsrec.devices import precision_name
@@ -19,7 +19,9 @@ class RecommendConfig(Section):
         description="Items that the user already has. forbidden: nobody recommends them. allowed: everybody may. "
         "learned: the members may, and the fusion learns from valid how likely a repeat is.",
     )
-    n_candidates: int = Field(200, ge=1, le=2000, description="Items in each member's list of a target.")
+    n_candidates: int = Field(
+        200, ge=1, le=2000, description="Items in each member's list, and so what the fusion chooses from."
+    )
     max_valid_targets: int = Field(
         10_000,
         ge=100,
@@ -139,7 +141,6 @@ class DecodeConfig(Section):
 class FuseConfig(Section):
     """The fusion of all members' lists, fitted on valid alone."""
 
-    depth: int = Field(200, ge=1, description="Proposals of each member that count.")
     length: int = Field(50, ge=10, le=2000, description="Items in each fused list.")
     ridge: float = Field(
         1.0, gt=0, description="Pull of the weights towards a plain reciprocal-rank fusion, in targets' worth of nats."
@@ -151,3 +152,10 @@ class FuseConfig(Section):
         description="Most boosted trees that order anew the first 100 that the weights say; as many are kept as help "
         "users of valid that they have not seen. 0: the weights alone.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_depth(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "depth" in values:
+            raise ValueError("there is no depth any more; take it out, and set recommend.n_candidates instead")
+        return values
