@@ -161,7 +161,13 @@ def test_settings_that_disagree_are_refused_naming_both(overrides: list[str], me
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [("fuse.depth=100", "fuse: there is no depth any more; take it out, and set recommend.n_candidates instead")],
+    [
+        ("fuse.depth=100", "fuse: there is no depth any more; take it out, and set recommend.n_candidates instead"),
+        (
+            "recommend.repeats=allowed",
+            "recommend.repeats: 'allowed' is gone: it did what 'learned' does; write learned",
+        ),
+    ],
 )
 def test_a_setting_that_is_gone_is_refused_with_what_to_write(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

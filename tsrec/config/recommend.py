@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tsrec.config.section import AddedLater, Device, Precision, ResolvesTo, Section, runtime
 from tsrec.devices import precision_name
 
 MemberName = Literal["popular", "transitions", "item-knn", "text-similarity", "sasrec"]
-Repeats = Literal["allowed", "forbidden", "learned"]
+Repeats = Literal["forbidden", "learned"]
 
 
 class RecommendConfig(Section):
@@ -16,8 +16,8 @@ class RecommendConfig(Section):
 
     repeats: Repeats = Field(
         "learned",
-        description="Items that the user already has. forbidden: nobody recommends them. allowed: everybody may. "
-        "learned: the members may, and the fusion learns from valid how likely a repeat is.",
+        description="Items that the user already has. forbidden: nobody recommends them. learned: the members may, and "
+        "the fusion learns from valid how likely a repeat is.",
     )
     n_candidates: int = Field(
         200, ge=1, le=2000, description="Items in each member's list, and so what the fusion chooses from."
@@ -31,6 +31,13 @@ class RecommendConfig(Section):
         None, ge=100, description="Most targets of test, drawn the same way; empty: all."
     )
     seed: int = Field(1, ge=0, description="Seed of these draws.")
+
+    @field_validator("repeats", mode="before")
+    @classmethod
+    def _refuse_allowed(cls, repeats: Any) -> Any:
+        if repeats == "allowed":
+            raise ValueError("'allowed' is gone: it did what 'learned' does; write learned")
+        return repeats
 
     def at_most(self, n_targets: int) -> "RecommendConfig":
         """The same rules for at most so many targets of valid, and of test."""
