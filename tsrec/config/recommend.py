@@ -94,7 +94,7 @@ class SasRecConfig(Section):
         None,
         ge=1,
         description="Early stopping after so many epochs without a lower loss on valid; empty: to the end, for lists "
-        "go on getting better when the loss no longer does.",
+        "go on getting better when the loss no longer does. What is fitted without valid takes as many epochs.",
     )
     batch_size: int = Field(128, ge=1, description="Histories per step.")
     window: int = Field(50, ge=2, description="Longest history, in items.")

@@ -1,7 +1,8 @@
 """The refit stage: the members fitted once more on train *and* valid, as a nightly refresh has them, ranked on test.
 
 The settings and the gate stay those that were found with train alone; what changes is how much the members have seen.
-The LLM is not trained again here. Its row in the table, `fused refit`, says what recent events are worth.
+Where valid ended a training (`members.sasrec.patience`), the number of epochs stays too. The LLM is not trained again
+here. Its row in the table, `fused refit`, says what recent events are worth.
 """
 
 from collections.abc import Sequence
@@ -77,9 +78,11 @@ def fit_and_rank(
 
 
 def members_parents(config: Config) -> tuple[str, ...]:
-    """The stages that the members are fitted on."""
-    roles = [role for name in config.members.methods for role in MEMBERS[name].parents]
-    return tuple(dict.fromkeys(["ingest", *roles]))
+    """The stages that the members are fitted on without valid, those measured that say how long among them."""
+    kinds = [MEMBERS[name] for name in config.members.methods]
+    roles = [role for kind in kinds for role in kind.parents]
+    measured = [kind.name for kind in kinds if kind.stops_early(kind.section(config))]
+    return tuple(dict.fromkeys(["ingest", *roles, *measured]))
 
 
 STAGE = Stage(
