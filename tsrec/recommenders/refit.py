@@ -23,7 +23,7 @@ from tsrec.stage import Parents, Stage
 from tsrec.store import Artifact, ArtifactWriter
 from tsrec.store.work_files import kept_table
 
-WITH_VALID = (Split.TRAIN, Split.VALID)
+WITH_VALID = (Split.TRAIN, Split.VALID, Split.HISTORY)
 
 
 class RefitSettings(Section):
@@ -47,9 +47,16 @@ def run(config: RefitSettings, parents: Parents, out: ArtifactWriter) -> None:
 
 
 def seen_as_train(ingest: Artifact, seen: Sequence[Split]) -> tuple[Catalogue, Histories]:
-    """The catalogue and histories of an `ingest` artifact, events of the splits `seen` taken for train."""
+    """The catalogue and histories of an `ingest` artifact, events of the splits `seen` taken for train.
+
+    What is context only (`Split.HISTORY`) stays so where it comes after an event of its user that is not seen: learning
+    from it would tell of that one.
+    """
     catalogue, histories = read_catalogue(ingest)
     is_seen = np.isin(histories.splits, [split.value for split in seen])
+    n_before = np.cumsum(~is_seen) - ~is_seen  # not seen, of all users
+    is_after = n_before > n_before[histories.offsets[histories.users()]]
+    is_seen &= ~((histories.splits == Split.HISTORY.value) & is_after)
     known = replace(histories, splits=np.where(is_seen, Split.TRAIN.value, histories.splits))
     return catalogue.seeing(known), known
 
@@ -87,7 +94,7 @@ def members_parents(config: Config) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="refit",
-    version=1,
+    version=2,
     config=lambda config: RefitSettings(members=config.members.model_copy(update={"llms": ()}), rules=config.recommend),
     parents=members_parents,
     run=run,
