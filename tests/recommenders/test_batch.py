@@ -59,7 +59,12 @@ def test_given_users_each_once_and_those_without_events_too(
     rows = _rows(batch)
     assert rows["user_id"].drop_duplicates().tolist() == ["stranger", "u3", "u7"]
     assert (rows.groupby("user_id")["item_id"].nunique() == 4).all()
-    assert batch.counts["n_users_without_history"] == 1
+    assert batch.counts["n_users_without_history"] == 1 and batch.counts["n_filled_by_popularity"] == 4
+    (popular,) = Recommender.open(config.store, "shop", "popular").recommend([[]], k=4)
+    stranger = rows[rows["user_id"] == "stranger"]
+    assert stranger["item_id"].tolist() == [item.item_id for item in popular]
+    assert stranger["score"].isna().all() and not stranger["proposed_by"].map(len).any()
+    assert stranger["reason"].str.startswith("popular: ").all()
 
 
 def test_allowed_denied_and_had(artifacts: dict[str, Artifact], config: Config, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "_manifest.json"  # what begins with _ or . is no data to readers of Parquet folders
 
-_VERSION = 1  # raised when the same job gives other rows
+_VERSION = 2  # raised when the same job gives other rows
 _WORK = ".shards"
 _SCHEMA = pa.schema(
     [

@@ -48,11 +48,15 @@ class Gate:
     def rank(self, pool: Pool, k: int) -> tuple[Ranked, np.ndarray]:
         """Order a pool of this gate's members.
 
+        An empty history gets an empty list, which whoever asks fills with what is popular: the gate was fitted on
+        histories with events alone, and knows nothing of the others.
+
         Returns:
             lists of at most `k` items, with log-probabilities within the pool as scores (with trees: within the first
             100 of it; what stands behind is as far below the last of these as the weights say); and (B, k, M) int32:
             the rank that each member gave the item, 0 where it did not propose it.
         """
+        pool = pool.of_rows(pool.n_events > 0)
         scores = self._scores(pool)
         if self.trees:
             seen = _first(pool, scores, max(k, _FIRST))

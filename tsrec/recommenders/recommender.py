@@ -96,7 +96,8 @@ class Recommender:
         """The K best distinct items for each history, best first, or all that may be shown.
 
         Args:
-            histories: item ids, oldest first; may be empty. Ids that the catalogue lacks tell nothing and are skipped.
+            histories: item ids, oldest first. Ids that the catalogue lacks tell nothing and are skipped; where none is
+                left, the most popular items are the list.
             k: how many items.
             allowed: the item ids that may be recommended; None: all.
 
