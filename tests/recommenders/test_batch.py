@@ -91,7 +91,7 @@ def test_allowed_denied_and_had(artifacts: dict[str, Artifact], config: Config, 
         ("user_id;last_seen\nU1;1\nU2;2\n", "2 of 2 ids are not known, e.g. 'U1;1'; known are such as 'u0'"),
         ("u1.0\nu2.0\nu3\n", "2 of 3 ids are not known, e.g. 'u1.0', which is known as 'u1': the list has them as dec"),
         ("U1\nU2\n", "letters differ in case"),
-        ("u01\nx\n", "known are such as 'u0'. Where that is meant, raise max_unknown=0.5 "),
+        ("u01\nx\n", "known are such as 'u0'. Write ids as the data have them, one a line; where new"),
     ],
 )
 def test_a_list_of_strangers_is_refused_with_the_cause(

@@ -72,7 +72,10 @@ def check_known(
         return
     text = f"{what}: {file}: {n_unknown:,} of {n_ids:,} ids are not known, e.g. {_why(unknown, known)}"
     if n_unknown > max_unknown * n_ids:
-        raise DataError(f"{text}. Where that is meant, raise max_unknown={max_unknown:g} (--max-unknown)")
+        raise DataError(
+            f"{text}. Write ids as the data have them, one a line; where new ones are meant, raise "
+            f"max_unknown={max_unknown:g} (--max-unknown)"
+        )
     logger.warning("%s", text)
 
 
@@ -119,8 +122,8 @@ def _why(unknown: Sequence[str], known: Iterable[str]) -> str:
     best = max(range(len(_CAUSES)), key=lambda cause: len(found[cause]))
     if not found[best]:
         return f"{_shown(unknown[0])}; known are such as {_shown(example or '')}"
-    listed, meant = next(iter(found[best].items()))
-    return f"{_shown(listed)}, which is known as {_shown(meant)}: {_CAUSES[best][0]}"
+    example, known_as = next(iter(found[best].items()))
+    return f"{_shown(example)}, which is known as {_shown(known_as)}: {_CAUSES[best][0]}"
 
 
 def _no_text(file: Path) -> str:

@@ -54,8 +54,8 @@ def seen_as_train(ingest: Artifact, seen: Sequence[Split]) -> tuple[Catalogue, H
     """
     catalogue, histories = read_catalogue(ingest)
     is_seen = np.isin(histories.splits, [split.value for split in seen])
-    n_before = np.cumsum(~is_seen) - ~is_seen  # not seen, of all users
-    is_after = n_before > n_before[histories.offsets[histories.users()]]
+    n_before: np.ndarray = np.cumsum(~is_seen) - ~is_seen  # not seen, of all users
+    is_after: np.ndarray = n_before > n_before[histories.offsets[histories.users()]]
     is_seen &= ~((histories.splits == Split.HISTORY.value) & is_after)
     known = replace(histories, splits=np.where(is_seen, Split.TRAIN.value, histories.splits))
     return catalogue.seeing(known), known
