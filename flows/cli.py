@@ -166,6 +166,13 @@ def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     recommend.add_argument("--out", metavar="FOLDER", help="of --users: Parquet parts; given again, it goes on there")
     for name, what in (("allow", "nothing else"), ("deny", "none of these")):
         recommend.add_argument(f"--{name}", metavar="FILE", help=f"item ids, one a line: {what} is recommended")
+    recommend.add_argument(
+        "--max-unknown",
+        type=_share,
+        default=Wish().max_unknown,
+        metavar="SHARE",
+        help="stop where a larger share of a list's ids is not known (default 0.5; 1: a list of new users is meant)",
+    )
     recommend.add_argument("--no-repeats", action="store_true", help="leave out what a user already has")
     recommend.add_argument("-k", type=_positive, default=10, help="how many items (default 10)")
     recommend.add_argument("--method", default="fused", help="fused (default), or one member: tsrec, transitions, ...")
@@ -180,7 +187,7 @@ def _recommend(parser: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     given = {"users": o.users, "out": o.out, "model": o.model, "allow": o.allow, "deny": o.deny}
     given = {name: value for name, value in given.items() if value}
     try:
-        wish = Wish(k=o.k, method=o.method, no_repeats=o.no_repeats, **given)
+        wish = Wish(k=o.k, method=o.method, no_repeats=o.no_repeats, max_unknown=o.max_unknown, **given)
     except ValidationError as error:
         raise refusal(error, "--") from None
     if o.users:
@@ -270,6 +277,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{value:g} is not between 0 and 1")
     return value
 
 

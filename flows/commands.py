@@ -133,7 +133,7 @@ def recommend(
             f"no item {unknown[0]!r} in the catalogue of {config.dataset}; ids are those of the raw data, e.g. "
             f"{', '.join(recommender.catalogue.item_ids[:3])}"
         )
-    (found,) = recommender.recommend([past], wish.k, allowed_items(recommender, wish.allow, wish.deny))
+    (found,) = recommender.recommend([past], wish.k, allowed_items(recommender, wish))
     if as_json:
         rows = [{"rank": rank, **asdict(item), **explainer.of(item.item_id)} for rank, item in enumerate(found, 1)]
         shown = {"model": fuse.fingerprint, "user": user, "history": past, "recommendations": rows}

@@ -97,7 +97,7 @@ def test_a_second_run_builds_nothing(artifacts: dict[str, Artifact], config: Con
         ("fuse.ridge=2", {"fuse", "evaluate", "report"}),
         ("decode.beams=30", {"decode", "fuse", "evaluate", "report"}),
         ("members.sasrec.epochs=2", {"sasrec", "candidates", "fuse", "evaluate", "report"}),
-        ("recommend.repeats=allowed", {"decode", "candidates", "fuse", "evaluate", "report"}),
+        ("recommend.repeats=forbidden", {"decode", "candidates", "fuse", "evaluate", "report"}),
     ],
 )
 def test_a_setting_reruns_what_reads_it_and_what_follows(config: Config, override: str, rerun: set[str]) -> None:

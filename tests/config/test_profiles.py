@@ -148,11 +148,30 @@ def test_the_shipped_profiles_find_their_data_from_anywhere(monkeypatch: pytest.
         (["sa_init.levels=4"], "sa_init.levels = 4, but sids.codes_per_level has 3 levels"),
         (["evaluate.k=[5, 10, 5]"], "evaluate.k: 5 stands there twice"),
         (["ingest.source=tables", "ingest.text_fields=[title, title]"], "ingest.text_fields: 'title' stands there"),
+        (
+            ["members.llms=[{name: few, set: [recommend.n_candidates=20]}]"],
+            "members.llms, few: recommend.n_candidates=20 holds for all members alike",
+        ),
     ],
 )
 def test_settings_that_disagree_are_refused_naming_both(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=f"configuration: {message}"):
         load_config(None, overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("fuse.depth=100", "fuse: there is no depth any more; take it out, and set recommend.n_candidates instead"),
+        (
+            "recommend.repeats=allowed",
+            "recommend.repeats: 'allowed' is gone: it did what 'learned' does; write learned",
+        ),
+    ],
+)
+def test_a_setting_that_is_gone_is_refused_with_what_to_write(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, [override])
 
 
 def test_every_broken_rule_is_named_at_once() -> None:

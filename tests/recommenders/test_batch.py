@@ -1,6 +1,7 @@
 """Batch recommendations: the lists of the door, for all or given users, as parts that a killed call goes on with."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,12 @@ def test_given_users_each_once_and_those_without_events_too(
     rows = _rows(batch)
     assert rows["user_id"].drop_duplicates().tolist() == ["stranger", "u3", "u7"]
     assert (rows.groupby("user_id")["item_id"].nunique() == 4).all()
-    assert batch.counts["n_users_without_history"] == 1
+    assert batch.counts["n_users_without_history"] == 1 and batch.counts["n_filled_by_popularity"] == 4
+    (popular,) = Recommender.open(config.store, "shop", "popular").recommend([[]], k=4)
+    stranger = rows[rows["user_id"] == "stranger"]
+    assert stranger["item_id"].tolist() == [item.item_id for item in popular]
+    assert stranger["score"].isna().all() and not stranger["proposed_by"].map(len).any()
+    assert stranger["reason"].str.startswith("popular: ").all()
 
 
 def test_allowed_denied_and_had(artifacts: dict[str, Artifact], config: Config, tmp_path: Path) -> None:
@@ -75,6 +81,55 @@ def test_allowed_denied_and_had(artifacts: dict[str, Artifact], config: Config, 
     left = {f"i{item}" for item in range(12)} - {"i3", "i4"}
     for user, size in sizes.items():
         assert size == len(left - {item for owner, item in had if owner == user})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('"u1"\n"u2"\n', "2 of 2 ids are not known, e.g. '\"u1\"', which is known as 'u1': the list has them in quot"),
+        ("u1,2024-03-01\nu2,2024-03-02\n", "which is known as 'u1': the list has more columns than the id"),
+        ("user_id;last_seen\nU1;1\nU2;2\n", "2 of 2 ids are not known, e.g. 'U1;1'; known are such as 'u0'"),
+        ("u1.0\nu2.0\nu3\n", "2 of 3 ids are not known, e.g. 'u1.0', which is known as 'u1': the list has them as dec"),
+        ("U1\nU2\n", "letters differ in case"),
+        ("u01\nx\n", "known are such as 'u0'. Write ids as the data have them, one a line; where new"),
+    ],
+)
+def test_a_list_of_strangers_is_refused_with_the_cause(
+    artifacts: dict[str, Artifact], config: Config, tmp_path: Path, content: str, message: str
+) -> None:
+    (tmp_path / "users.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=re.escape(message)):
+        _write(config, tmp_path / "out", users=str(tmp_path / "users.csv"))
+    batch = _write(config, tmp_path / "out", users=str(tmp_path / "users.csv"), max_unknown=1, k=2)
+    assert batch.counts["n_users_without_history"] > 0
+
+
+def test_a_header_is_no_user_and_a_stranger_is_said(
+    artifacts: dict[str, Artifact], config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "users.csv").write_text("user_id\nu3\nu7\nstranger\n", encoding="utf-8")
+    rows = _rows(_write(config, tmp_path / "out", users=str(tmp_path / "users.csv"), k=2))
+    assert rows["user_id"].drop_duplicates().tolist() == ["stranger", "u3", "u7"]
+    assert "its first line 'user_id' is no known id and taken for a header" in caplog.text
+    assert "1 of 3 ids are not known, e.g. 'stranger'; known are such as 'u0'" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["allow", "deny"])
+def test_lists_of_items_too(
+    artifacts: dict[str, Artifact], config: Config, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "items.csv"
+    file.write_text('"i1"\n"i2"\ni3\n', encoding="utf-8")
+    with pytest.raises(
+        DataError, match=rf"{what}: .*2 of 3 ids .* known as 'i1': the list has them in quotation marks"
+    ):
+        _write(config, tmp_path / "out", **{what: str(file)})
+    file.write_text("sku\ni1\ni2\n", encoding="utf-8")
+    rows = _rows(_write(config, tmp_path / "out", k=48, **{what: str(file)}))
+    assert rows["item_id"].nunique() == {"allow": 2, "deny": 46}[what]
+    assert (
+        "its first line 'sku' is no known id and taken for a header" in caplog.text and "not known" not in caplog.text
+    )
 
 
 def test_a_killed_call_goes_on_and_a_finished_one_is_found(
@@ -115,7 +170,7 @@ def test_what_cannot_be_done_is_said(artifacts: dict[str, Artifact], config: Con
     with pytest.raises(DataError, match="holds no id"):
         _write(config, tmp_path / "a", users=str(tmp_path / "empty.txt"))
     with pytest.raises(DataError, match="leaves no item of the catalogue"):
-        _write(config, tmp_path / "b", allow=str(tmp_path / "other.txt"))
+        _write(config, tmp_path / "b", allow=str(tmp_path / "other.txt"), max_unknown=1)
     with pytest.raises(DataError, match="no such file"):
         _write(config, tmp_path / "c", users=str(tmp_path / "nobody.txt"))
     (tmp_path / "d").mkdir()

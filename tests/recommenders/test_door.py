@@ -92,6 +92,20 @@ def test_unknown_items_tell_nothing(opened: Recommender) -> None:
     assert opened.unknown(["i1", "nothing"]) == ["nothing"]
 
 
+def test_without_a_known_item_the_list_is_what_is_popular(opened: Recommender) -> None:
+    catalogue = opened.catalogue
+    wanted = catalogue.item_ids[np.argsort(-catalogue.trained, kind="stable")[:10]].tolist()
+    beside = [["i1", "i7"], [], ["nothing", "nobody"]]
+    known, *unknown = opened.recommend(beside, k=10)
+    assert [item.item_id for item in known] != wanted or opened.name == "popular"
+    for found in unknown:
+        assert [item.item_id for item in found] == wanted
+        by = ("popular",) if opened.name == "popular" else ()  # popularity filled the list: no member was asked
+        assert {item.proposed_by for item in found} == {by}
+    (few,) = opened.recommend([[]], k=10, allowed=["i3", "i9", wanted[0]])
+    assert few[0].item_id == wanted[0] and {item.item_id for item in few} == {"i3", "i9", wanted[0]}
+
+
 def test_the_fusion_names_who_proposed_an_item(artifacts: dict[str, Artifact], config: Config) -> None:
     fused = Recommender.open(config.store, "shop")
     (found,) = fused.recommend([["i1", "i7", "i13"]], k=10)

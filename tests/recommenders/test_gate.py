@@ -87,6 +87,20 @@ def test_scores_are_log_probabilities_within_the_pool() -> None:
                 assert member_ranks[row, place, member] == (listed.index(item) + 1 if item in listed else 0)
 
 
+def test_an_empty_history_gets_an_empty_list() -> None:
+    lists, pasts, _, popularity = _simulated(20, seed=1)
+    empty = [np.array([], dtype=np.int64) if row in (0, 7, 19) else past for row, past in enumerate(pasts)]
+    gate = new_gate(lists, depth=8)
+    fused, member_ranks = gate.rank(gate.pool(lists, empty, popularity), 5)
+    is_empty = (fused.items < 0).all(axis=1)
+    assert np.flatnonzero(is_empty).tolist() == [0, 7, 19] and not member_ranks[is_empty].any()
+    whole, _ = gate.rank(gate.pool(lists, pasts, popularity), 5)
+    assert fused.items[~is_empty].tolist() == whole.items[~is_empty].tolist()
+    alone = {name: own.of(np.arange(1)) for name, own in lists.items()}
+    nothing, _ = gate.rank(gate.pool(alone, empty[:1], popularity), 5)
+    assert (nothing.items < 0).all()
+
+
 def test_the_fit_finds_who_knows() -> None:
     lists, pasts, right, popularity = _simulated(600, seed=2)
     gate = _fitted(lists, pasts, right, popularity)

@@ -32,6 +32,7 @@ def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:
     llm = _llm(batch_users=3, precision="float32")
     together = llm.rank(pasts, 8, Filter(N_ITEMS, pasts))
     for row, past in enumerate(pasts):
+        assert (together.items[row] >= 0).all() == bool(len(past))  # nothing for an empty history
         alone = llm.rank([past], 8, Filter(N_ITEMS, [past]))
         np.testing.assert_array_equal(together.items[row], alone.items[0])
         np.testing.assert_allclose(together.scores[row], alone.scores[0], atol=1e-5)

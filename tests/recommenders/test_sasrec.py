@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.keys import key_of
 from tests.recommenders.conftest import catalogue_of, fitted, histories_of, scores_of
 from tsrec.columns import Split
 from tsrec.config import SasRecConfig
 from tsrec.histories import Histories
 from tsrec.recommenders import sasrec
 from tsrec.recommenders.member import FitInputs
+from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 from tsrec.training import IGNORED
 
 T, V, X, H = (split.value for split in (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY))
@@ -48,6 +50,50 @@ def test_a_repeated_call_ends_with_the_same_bytes(ring: Histories, tmp_path: Pat
         return (folder / "sasrec.safetensors").read_bytes()
 
     assert weights("a") == weights("a") == weights("b")
+
+
+def test_a_fit_without_valid_takes_the_epochs_that_early_stopping_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What follows what is plain in train and otherwise in valid, so that the loss on valid soon rises."""
+    config = CONFIG.model_copy(update={"epochs": 20, "patience": 2, "dropout": 0.0, "learning_rate": 1e-2})
+    walks = {f"u{user:03d}": [((user + step) % N_ITEMS, T) for step in range(6)] for user in range(100)}
+    histories = {
+        last: histories_of(
+            {user: [*events, ((events[-1][0] + last) % N_ITEMS, V)] for user, events in walks.items()}, 12
+        )
+        for last in (1, 5, 7)
+    }
+    store = ArtifactStore(tmp_path / "store")
+
+    def weights(name: str, last: int, config: SasRecConfig, parents: dict[str, Artifact]) -> bytes:
+        folder = tmp_path / name
+        (folder / "work").mkdir(parents=True)
+        known = histories[last]
+        sasrec.fit(FitInputs(known, catalogue_of(known, N_ITEMS), config, parents, folder / "work", folder))
+        return (folder / "sasrec.safetensors").read_bytes()
+
+    def measured(out: ArtifactWriter) -> None:
+        sasrec.fit(FitInputs(histories[5], catalogue_of(histories[5], N_ITEMS), config, {}, out.work, out.path))
+
+    artifact = store.build(key_of("sasrec"), measured)
+    epochs = artifact.json("stopped")["epochs"]
+    assert 1 <= epochs < 10
+    to_the_end = config.model_copy(update={"epochs": epochs, "patience": None})
+    fits = [weights(f"valid {last}", last, config, {"sasrec": artifact}) for last in (1, 7)]
+    assert fits == 2 * [weights("plain", 1, to_the_end, {})]
+    older = store.build(key_of("sasrec", "1" * 16), lambda out: out.write_json("nothing", 0))
+    caplog.clear()
+    assert weights("older", 1, config.model_copy(update={"epochs": 2}), {"sasrec": older}) != fits[0]
+    assert "does not say when members.sasrec.patience ended it; trained for all 2 epochs" in caplog.text
+
+
+def test_early_stopping_without_a_target_of_valid_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    histories = histories_of({"a": [(0, T), (1, T)], "b": [(0, T), (1, T)]}, N_ITEMS)
+    (tmp_path / "work").mkdir()
+    config = CONFIG.model_copy(update={"epochs": 2, "patience": 1})
+    sasrec.fit(FitInputs(histories, catalogue_of(histories, N_ITEMS), config, {}, tmp_path / "work", tmp_path))
+    assert "no target of valid to look at here; trained for all 2 epochs" in caplog.text
 
 
 @pytest.mark.parametrize(("n_items", "n_dimensions", "width"), [(40, 16, 8), (40, 8, 16), (3, 16, 8)])

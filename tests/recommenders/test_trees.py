@@ -100,7 +100,7 @@ def test_lists_are_the_gates_first_in_the_order_of_both_scores(gate: Gate) -> No
 
 
 def test_what_the_weights_put_behind_the_first_stays_out(gate: Gate) -> None:
-    """The trees have seen nothing of it; a longer list asks for more, which they then order too."""
+    """The trees have seen nothing of it. A longer list begins as a short one and goes on as the weights say."""
     random = np.random.default_rng(7)
     items = np.argsort(random.random((3, 400)), axis=1)[:, :300].astype(np.int32)
     lists = {name: Ranked(items, np.tile(np.linspace(9, 0, 300, dtype=np.float32), (3, 1))) for name in "ab"}
@@ -111,6 +111,8 @@ def test_what_the_weights_put_behind_the_first_stays_out(gate: Gate) -> None:
     assert [set(row) for row in short.items.tolist()] == [set(row) for row in plain.items.tolist()]
     long, _ = wide.rank(pool, 250)
     assert (long.items >= 0).all() and (np.diff(long.scores, axis=1) <= 0).all()
+    assert [part[:, :100].tolist() for part in long] == [part.tolist() for part in short]
+    assert long.items[:, 100:].tolist() == replace(wide, trees=None).rank(pool, 250)[0].items[:, 100:].tolist()
 
 
 def test_trees_survive_json(gate: Gate) -> None:

@@ -1,14 +1,14 @@
 """What everything that recommends reads: the rules for all members, each member's settings, the beams, the fusion."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from tsrec.config.section import AddedLater, Device, Precision, ResolvesTo, Section, runtime
 from tsrec.devices import precision_name
 
 MemberName = Literal["popular", "transitions", "item-knn", "text-similarity", "sasrec"]
-Repeats = Literal["allowed", "forbidden", "learned"]
+Repeats = Literal["forbidden", "learned"]
 
 
 class RecommendConfig(Section):
@@ -16,10 +16,12 @@ class RecommendConfig(Section):
 
     repeats: Repeats = Field(
         "learned",
-        description="Items that the user already has. forbidden: nobody recommends them. allowed: everybody may. "
-        "learned: the members may, and the fusion learns from valid how likely a repeat is.",
+        description="Items that the user already has. forbidden: nobody recommends them. learned: the members may, and "
+        "the fusion learns from valid how likely a repeat is.",
     )
-    n_candidates: int = Field(200, ge=1, le=2000, description="Items in each member's list of a target.")
+    n_candidates: int = Field(
+        200, ge=1, le=2000, description="Items in each member's list, and so what the fusion chooses from."
+    )
     max_valid_targets: int = Field(
         10_000,
         ge=100,
@@ -29,6 +31,13 @@ class RecommendConfig(Section):
         None, ge=100, description="Most targets of test, drawn the same way; empty: all."
     )
     seed: int = Field(1, ge=0, description="Seed of these draws.")
+
+    @field_validator("repeats", mode="before")
+    @classmethod
+    def _refuse_allowed(cls, repeats: Any) -> Any:
+        if repeats == "allowed":
+            raise ValueError("'allowed' is gone: it did what 'learned' does; write learned")
+        return repeats
 
     def at_most(self, n_targets: int) -> "RecommendConfig":
         """The same rules for at most so many targets of valid, and of test."""
@@ -85,7 +94,7 @@ class SasRecConfig(Section):
         None,
         ge=1,
         description="Early stopping after so many epochs without a lower loss on valid; empty: to the end, for lists "
-        "go on getting better when the loss no longer does.",
+        "go on getting better when the loss no longer does. What is fitted without valid takes as many epochs.",
     )
     batch_size: int = Field(128, ge=1, description="Histories per step.")
     window: int = Field(50, ge=2, description="Longest history, in items.")
@@ -139,7 +148,6 @@ class DecodeConfig(Section):
 class FuseConfig(Section):
     """The fusion of all members' lists, fitted on valid alone."""
 
-    depth: int = Field(200, ge=1, description="Proposals of each member that count.")
     length: int = Field(50, ge=10, le=2000, description="Items in each fused list.")
     ridge: float = Field(
         1.0, gt=0, description="Pull of the weights towards a plain reciprocal-rank fusion, in targets' worth of nats."
@@ -151,3 +159,10 @@ class FuseConfig(Section):
         description="Most boosted trees that order anew the first 100 that the weights say; as many are kept as help "
         "users of valid that they have not seen. 0: the weights alone.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_depth(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "depth" in values:
+            raise ValueError("there is no depth any more; take it out, and set recommend.n_candidates instead")
+        return values

@@ -133,6 +133,14 @@ def _variants_are_no_bases(config: "Config") -> str | None:
     return "members.llms: the name 'base' is taken: it marks what a refresh extends; choose another"
 
 
+def _variants_keep_the_rules_for_all(config: "Config") -> str | None:
+    for variant in config.members.llms:
+        for setting in variant.set:
+            if setting.strip().startswith("recommend"):
+                return f"members.llms, {variant.name}: {setting} holds for all members alike; set it for the whole run"
+    return None
+
+
 _RULES: tuple[Rule, ...] = (
     _lists_are_long_enough,
     _beams_fill_the_lists,
@@ -146,4 +154,5 @@ _RULES: tuple[Rule, ...] = (
     _tokens_are_described_once,
     _nothing_stands_twice,
     _variants_are_no_bases,
+    _variants_keep_the_rules_for_all,
 )

@@ -26,6 +26,13 @@ class Wish(Section):
     deny: Annotated[str | None, LOCAL_PATH] = Field(
         None, description="Text file of item ids, one a line: none of these is recommended."
     )
+    max_unknown: float = runtime(  # whether a call stops, not what it makes
+        0.5,
+        ge=0,
+        le=1,
+        description="Stop where a larger share of a list's ids is not known. 1: a list of new users, who get what is "
+        "popular, is meant.",
+    )
     no_repeats: bool = Field(
         False, description="Leave out what a user already has; else the model's own rule holds (recommend.repeats)."
     )

@@ -26,8 +26,9 @@ from tsrec.config import ALL_USERS, Wish, canonical
 from tsrec.errors import ConfigError, DataError
 from tsrec.progress import progress
 from tsrec.recommenders.explain import Explainer
+from tsrec.recommenders.id_lists import SAMPLE, check_known, likely_header, read_lines, say_header
 from tsrec.recommenders.recommender import Recommendation, Recommender
-from tsrec.recommenders.users import User, all_users, chosen_users, read_ids
+from tsrec.recommenders.users import User, all_users, chosen_users
 from tsrec.store import Artifact, Lineage, canonical_json, file_sha256, locks
 from tsrec.store.refusals import in_words
 from tsrec.store.work_files import kept_table, write_text_whole
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "_manifest.json"  # what begins with _ or . is no data to readers of Parquet folders
 
-_VERSION = 1  # raised when the same job gives other rows
+_VERSION = 2  # raised when the same job gives other rows
 _WORK = ".shards"
 _PART = re.compile(r"part-\d+\.parquet")
 _SCHEMA = pa.schema(
@@ -92,25 +93,39 @@ def _write(lineage: Lineage, fuse: Artifact, wish: Wish, folder: Path, job: dict
         return _put_in_place(shards, folder, job)
 
 
-def allowed_items(recommender: Recommender, allow: str | None, deny: str | None) -> list[str] | None:
-    """The items that two lists of ids leave of the catalogue; None: all of it. Unknown ids are said in the log.
+def allowed_items(recommender: Recommender, wish: Wish) -> list[str] | None:
+    """The items that the two lists of a wish leave of the catalogue; None: all of it.
 
     Raises:
-        DataError: a list cannot be read, or nothing is left.
+        DataError: a list cannot be read, more than `max_unknown` of it is not known, or nothing is left.
     """
-    if not allow and not deny:
+    if not wish.allow and not wish.deny:
         return None
-    lists = {name: read_ids(Path(file)) for name, file in (("allow", allow), ("deny", deny)) if file}
-    for name, ids in lists.items():
-        if unknown := recommender.unknown(ids):
-            logger.warning(
-                "%s: %d of %d ids are not in the catalogue, e.g. %r", name, len(unknown), len(ids), unknown[0]
-            )
-    denied, wanted = set(lists.get("deny", ())), set(lists.get("allow", recommender.catalogue.item_ids))
-    left = [item for item in recommender.catalogue.item_ids if item in wanted and item not in denied]
+    catalogue = recommender.catalogue.item_ids
+    wanted = _items_of(recommender, "allow", wish.allow, wish.max_unknown) if wish.allow else set(catalogue)
+    denied = _items_of(recommender, "deny", wish.deny, wish.max_unknown) if wish.deny else set()
+    left = [item for item in catalogue if item in wanted and item not in denied]
     if not left:
-        raise DataError(f"{allow or deny}: leaves no item of the catalogue to recommend; are these its item ids?")
+        raise DataError(
+            f"{wish.allow or wish.deny}: leaves no item of the catalogue to recommend; are these its item ids?"
+        )
     return left
+
+
+def _items_of(recommender: Recommender, what: str, file: str, max_unknown: float) -> set[str]:
+    """The ids of a list; what is wrong with it is said in the log, or raised where it is much."""
+    path = Path(file)
+    ids = list(read_lines(path))
+    header = likely_header(path)
+    if header is not None and recommender.unknown([header]):
+        say_header(what, path, header)
+        ids = [item for item in ids if item != header]
+    if not ids:
+        raise DataError(f"{what}: {file}: holds no id; expected one a line")
+    unknown = recommender.unknown(ids)
+    known = recommender.catalogue.item_ids.tolist()
+    check_known(what, path, unknown[:SAMPLE], len(unknown), len(ids), known, max_unknown)
+    return set(ids)
 
 
 def _job(fuse: Artifact, wish: Wish) -> dict[str, Any]:
@@ -151,8 +166,10 @@ def _make_shards(lineage: Lineage, fuse: Artifact, wish: Wish, work: Path) -> li
     ingest = lineage.parent(fuse, "ingest")
     recommender = Recommender.of(lineage, fuse, wish.method, repeats="forbidden" if wish.no_repeats else None)
     explainer = Explainer(lineage, fuse)
-    allowed = allowed_items(recommender, wish.allow, wish.deny)
-    users = all_users(ingest) if wish.users == ALL_USERS else chosen_users(ingest, Path(wish.users), work)
+    allowed = allowed_items(recommender, wish)
+    users = all_users(ingest)
+    if wish.users != ALL_USERS:
+        users = chosen_users(ingest, Path(wish.users), work, wish.max_unknown)
     recommend = partial(recommender.recommend, k=wish.k, allowed=allowed)
     shards = []
     with progress(desc="recommending", unit="user") as bar:
@@ -161,8 +178,6 @@ def _make_shards(lineage: Lineage, fuse: Artifact, wish: Wish, work: Path) -> li
             kept_table(path, partial(_rows, some, recommend, explainer))
             shards.append(path)
             bar.update(len(some))
-    if not shards:
-        raise DataError(f"users: {wish.users}: holds no id; expected one a line")
     return shards
 
 

@@ -167,7 +167,7 @@ class Fusion:
 
     def new_gate(self, members: tuple[str, ...], rows: np.ndarray) -> Gate:
         """A gate that is not fitted, with temperatures of the targets `rows`."""
-        return new_gate({name: self.lists[name].of(rows) for name in members}, self.config.own.depth)
+        return new_gate({name: self.lists[name].of(rows) for name in members}, self.config.rules.n_candidates)
 
     def rank(self, gate: Gate, wanted: np.ndarray, into: _Lists) -> None:
         """Fuse the lists of the targets where `wanted` is true."""
@@ -256,7 +256,7 @@ def _parents(config: Config) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="fuse",
-    version=4,
+    version=5,
     config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
     parents=_parents,
     run=run,

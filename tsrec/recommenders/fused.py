@@ -12,11 +12,13 @@ from tsrec.recommenders.ranking import Filter, Ranked
 
 @dataclass(frozen=True)
 class Fused:
-    """`members` by name, the gate over them, and (N, 2) the popularity of every item."""
+    """`members` by name, the gate over them, (N, 2) the popularity of every item, and how many items each member is
+    asked for: as many as when the gate was fitted."""
 
     members: Mapping[str, Member]
     gate: Gate
     popularity: np.ndarray
+    n_candidates: int
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """The best of what any member proposes."""
@@ -24,5 +26,5 @@ class Fused:
 
     def rank_with_members(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> tuple[Ranked, np.ndarray]:
         """The same, and (B, k, M) int32: the rank that each member gave each item, 0 where it did not propose it."""
-        lists = {name: self.members[name].rank(pasts, self.gate.depth, allow) for name in self.gate.members}
+        lists = {name: self.members[name].rank(pasts, self.n_candidates, allow) for name in self.gate.members}
         return self.gate.rank(self.gate.pool(lists, pasts, self.popularity), k)

@@ -31,7 +31,7 @@ _PRIOR = {"listed": 0.3, "share": 1.0, "log_share": 0.5, "reciprocal_rank": 1.0,
 @dataclass(frozen=True)
 class Gate:
     """`members` in order; `temperatures` of their scores; `weights` (5 M + 5,) float64, see `tsrec.recommenders.pool`;
-    the first `depth` proposals of each count. `trees` order the first 100 of what the weights say anew; None: the
+    `depth` is how many proposals of each count. `trees` order the first 100 of what the weights say anew; None: the
     weights' order stands."""
 
     members: tuple[str, ...]
@@ -48,17 +48,22 @@ class Gate:
     def rank(self, pool: Pool, k: int) -> tuple[Ranked, np.ndarray]:
         """Order a pool of this gate's members.
 
+        An empty history gets an empty list, which whoever asks fills with what is popular: the gate was fitted on
+        histories with events alone, and knows nothing of the others.
+
         Returns:
             lists of at most `k` items, with log-probabilities within the pool as scores (with trees: within the first
-            100 of it, or `k`); and (B, k, M) int32: the rank that each member gave the item, 0 where it did not propose
-            it.
+            100 of it; what stands behind is as far below the last of these as the weights say); and (B, k, M) int32:
+            the rank that each member gave the item, 0 where it did not propose it.
         """
+        pool = pool.of_rows(pool.n_events > 0)
         scores = self._scores(pool)
         if self.trees:
-            first = _first(pool, scores, max(k, _FIRST))
-            pool, scores = pool.of_entries(first), scores[first]
-            scores = scores + self.trees.scores(pool)
-        scores = log_softmax(scores, pool.rows)
+            seen = _first(pool, scores, max(k, _FIRST))
+            pool = pool.of_entries(seen)
+            scores = _first_anew(pool, scores[seen], self.trees)
+        else:
+            scores = log_softmax(scores, pool.rows)
         order = _best_first(pool, scores)
         rows, ranks = pool.rows[order], pool.ranks[order]
         fused = lists_of(rows, pool.items[order], scores[order], pool.n_rows, k)
@@ -222,6 +227,20 @@ class _Loss:
 def _best_first(pool: Pool, scores: np.ndarray) -> np.ndarray:
     """(E,) the entries row by row, the best score first; ties go to the lower item number."""
     return np.lexsort((pool.items, -scores, pool.rows))
+
+
+def _first_anew(pool: Pool, scores: np.ndarray, trees: Trees) -> np.ndarray:
+    """(E,) scores by which trees order the first 100 of each row, however long the lists are to be. The others stand
+    behind those, in the order of their own `scores` (E,)."""
+    first = _first(pool, scores, _FIRST)
+    head = pool.of_entries(first)
+    chances = log_softmax(scores[first] + trees.scores(head), head.rows)
+    last, least = np.full(pool.n_rows, np.inf), np.full(pool.n_rows, np.inf)
+    np.minimum.at(last, head.rows, chances)
+    np.minimum.at(least, head.rows, scores[first])
+    anew = last[pool.rows] + (scores - least[pool.rows])
+    anew[first] = chances
+    return anew
 
 
 def _first(pool: Pool, scores: np.ndarray, n: int) -> np.ndarray:

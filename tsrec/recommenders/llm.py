@@ -45,18 +45,23 @@ class Llm:
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items of the best SIDs, whose log-probabilities are the scores; at most as many as there are beams.
 
+        Nothing for an empty history: the model was trained on none.
         Items that share a SID share its score; the more popular comes first, then the lower number.
         """
         beams = self._beams_over(allow.allowed)
-        if not len(beams.numbers):
-            return empty(len(pasts), k)
-        prompts = [self.tokens.prompt(past[-self.config.max_history :]) for past in pasts]
+        ranked = empty(len(pasts), k)
+        known = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
+        if not len(beams.numbers) or not len(known):
+            return ranked
+        prompts = [self.tokens.prompt(pasts[row][-self.config.max_history :]) for row in known]
+        allow = allow.rows(known)
         blocked = None
         if allow.blocked is not None:
             placed = [beams.place[np.asarray(taken, dtype=np.int64)] for taken in allow.blocked]
             blocked = [places[places >= 0] for places in placed]
         found = beams.search.search_all(prompts, self.config.beams, self.config.batch_users, blocked)
-        return _items_of(beams, found.leaves, found.scores, k, allow)
+        ranked.items[known], ranked.scores[known] = _items_of(beams, found.leaves, found.scores, k, allow)
+        return ranked
 
     def _beams_over(self, allowed: np.ndarray | None) -> _Beams:
         """The search over all allowed items; the last one made is kept, for callers that ask block by block."""

@@ -98,7 +98,8 @@ class MemberKind:
     inputs changes; `section` picks its settings; `parents` names the stages that it is fitted on; `fit` learns and
     writes files (Parquet, JSON or safetensors) into a folder; `load` makes the member of that folder and its settings.
     A member that a refresh need not fit anew has `extending`: the settings of going on from its own artifact, with a
-    field `whole` that holds its `section`.
+    field `whole` that holds its `section`. `stops_early` says whether, by its settings, valid ends the fit. A fit that
+    must not look at valid is then handed the member that was measured, in the role `name`, to take as long as it did.
     """
 
     name: str
@@ -109,6 +110,7 @@ class MemberKind:
     load: Callable[[Path, Any], Member]
     parents: tuple[str, ...] = ("ingest",)
     extending: Callable[[Config], Section] | None = None
+    stops_early: Callable[[Any], bool] = lambda _: False
 
 
 def read_catalogue(ingest: Artifact) -> tuple[Catalogue, Histories]:

@@ -41,6 +41,7 @@ MEMBERS: dict[str, MemberKind] = {
             sasrec.load,
             parents=("ingest", "embed"),
             extending=lambda c: ContinuedSasRec(whole=c.members.sasrec, go_on=c.refresh.sasrec),
+            stops_early=lambda settings: settings.patience is not None,
         ),
     )
 }

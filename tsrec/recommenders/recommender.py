@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from tsrec.columns import FUSED, Split
-from tsrec.config import Repeats
+from tsrec.config import DecodeConfig, Repeats
 from tsrec.errors import ArtifactError, DataError
-from tsrec.recommenders.fuse import FuseSettings, gate_of, llm_name, proposers
+from tsrec.recommenders.fuse import gate_of, llm_name, proposers
 from tsrec.recommenders.fused import Fused
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import Catalogue, Member, open_catalogue
@@ -23,7 +23,6 @@ from tsrec.recommenders.members import open_member
 from tsrec.recommenders.models import find_model
 from tsrec.recommenders.ranking import Filter, fill
 from tsrec.recommenders.served import EVERYTHING, open_served, served_of
-from tsrec.recommenders.stages import DecodeSettings
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.trained_llm import trained_in
 
@@ -87,9 +86,9 @@ class Recommender:
             raise ArtifactError(f"no method {method!r}; there are {', '.join([FUSED, *gate.members])}")
         wanted = gate.members if method == FUSED else (method,)
         members = {name: _open(name, lineage, fuse, catalogue, served) for name in wanted}
-        member = Fused(members, gate, catalogue.popularity()) if method == FUSED else members[method]
-        own = FuseSettings.model_validate(fuse.manifest.key.config).rules.repeats
-        return cls(method, member, catalogue, repeats or own)
+        rules = fuse.manifest.key.config["rules"]  # as written: older settings must go on serving
+        fused = Fused(members, gate, catalogue.popularity(), rules["n_candidates"])
+        return cls(method, fused if method == FUSED else members[method], catalogue, repeats or rules["repeats"])
 
     def recommend(
         self, histories: Sequence[Sequence[str]], k: int = 10, allowed: Collection[str] | None = None
@@ -97,7 +96,8 @@ class Recommender:
         """The K best distinct items for each history, best first, or all that may be shown.
 
         Args:
-            histories: item ids, oldest first; may be empty. Ids that the catalogue lacks tell nothing and are skipped.
+            histories: item ids, oldest first. Ids that the catalogue lacks tell nothing and are skipped; where none is
+                left, the most popular items are the list.
             k: how many items.
             allowed: the item ids that may be recommended; None: all.
 
@@ -158,7 +158,7 @@ def _open(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue, ser
         if llm_name(role) == name:
             decode = lineage.parent(fuse, role)
             trained, sids = (lineage.parent(decode, own) for own in (trained_in(decode.manifest.key.parents), "sids"))
-            return load_llm(trained, sids, catalogue, DecodeSettings.model_validate(decode.manifest.key.config).own)
+            return load_llm(trained, sids, catalogue, DecodeConfig.model_validate(decode.manifest.key.config["own"]))
     if served:
         return open_served(served, name)
     return open_member(lineage.parent(lineage.parent(fuse, "candidates"), name))

@@ -1,7 +1,8 @@
 """The refit stage: the members fitted once more on train *and* valid, as a nightly refresh has them, ranked on test.
 
 The settings and the gate stay those that were found with train alone; what changes is how much the members have seen.
-The LLM is not trained again here. Its row in the table, `fused refit`, says what recent events are worth.
+Where valid ended a training (`members.sasrec.patience`), the number of epochs stays too. The LLM is not trained again
+here. Its row in the table, `fused refit`, says what recent events are worth.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from tsrec.stage import Parents, Stage
 from tsrec.store import Artifact, ArtifactWriter
 from tsrec.store.work_files import kept_table
 
-WITH_VALID = (Split.TRAIN, Split.VALID)
+WITH_VALID = (Split.TRAIN, Split.VALID, Split.HISTORY)
 
 
 class RefitSettings(Section):
@@ -50,9 +51,16 @@ def run(config: RefitSettings, parents: Parents, out: ArtifactWriter) -> None:
 
 
 def seen_as_train(ingest: Artifact, seen: Sequence[Split]) -> tuple[Catalogue, Histories]:
-    """The catalogue and histories of an `ingest` artifact, events of the splits `seen` taken for train."""
+    """The catalogue and histories of an `ingest` artifact, events of the splits `seen` taken for train.
+
+    What is context only (`Split.HISTORY`) stays so where it comes after an event of its user that is not seen: learning
+    from it would tell of that one.
+    """
     catalogue, histories = read_catalogue(ingest)
     is_seen = np.isin(histories.splits, [split.value for split in seen])
+    n_before: np.ndarray = np.cumsum(~is_seen) - ~is_seen  # not seen, of all users
+    is_after: np.ndarray = n_before > n_before[histories.offsets[histories.users()]]
+    is_seen &= ~((histories.splits == Split.HISTORY.value) & is_after)
     known = replace(histories, splits=np.where(is_seen, Split.TRAIN.value, histories.splits))
     return catalogue.seeing(known), known
 
@@ -81,9 +89,11 @@ def fit_and_rank(
 
 
 def members_parents(config: Config) -> tuple[str, ...]:
-    """The stages that the members are fitted on."""
-    roles = [role for name in config.members.methods for role in MEMBERS[name].parents]
-    return tuple(dict.fromkeys(["ingest", *roles]))
+    """The stages that the members are fitted on without valid, those measured that say how long among them."""
+    kinds = [MEMBERS[name] for name in config.members.methods]
+    roles = [role for kind in kinds for role in kind.parents]
+    measured = [kind.name for kind in kinds if kind.stops_early(kind.section(config))]
+    return tuple(dict.fromkeys(["ingest", *roles, *measured]))
 
 
 def _settings(config: Config) -> RefitSettings:
@@ -96,7 +106,7 @@ def _settings(config: Config) -> RefitSettings:
 
 STAGE = Stage(
     name="refit",
-    version=1,
+    version=2,
     config=_settings,
     parents=members_parents,
     run=run,

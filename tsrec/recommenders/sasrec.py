@@ -4,6 +4,8 @@ Trained with cross-entropy over all items, which is stronger than the original's
 to SID tokens, a start at the texts is to its item vectors: most items have too few events to find their place alone.
 """
 
+import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,10 @@ from tsrec.store import Artifact, base_role
 from tsrec.training import IGNORED, Example, Mixture, Recipe, chunked_cross_entropy, packed_attention_mask, train
 from tsrec.unit_rows import unit_rows
 
+logger = logging.getLogger(__name__)
+
 _WEIGHTS = "sasrec.safetensors"
+_STOPPED = "stopped"
 _ITEM_ROWS = "decoder.embed_tokens.weight"
 _NEIGHBOURS = 5  # known items that a new one starts amid
 _START_DEVIATION = 0.05  # of item vectors that start at the texts; chosen on valid, random rows have 0.02
@@ -106,6 +111,7 @@ def fit(inputs: FitInputs) -> None:
     """Train on all train events; `valid` only where the settings ask for early stopping.
 
     With a base, training goes on from its weights; items that it did not have start amid those that read like them.
+    With the member that was measured, its number of epochs takes the place of early stopping.
 
     Raises:
         ConfigError: the base is of another size.
@@ -113,6 +119,8 @@ def fit(inputs: FitInputs) -> None:
     histories, continued = inputs.histories, inputs.config
     base = inputs.parents.get(base_role("sasrec"))
     config = continued.shortened() if base else continued
+    if measured := inputs.parents.get("sasrec"):
+        config = _as_long_as(measured, config)
     torch.manual_seed(config.seed)
     model = SasRec(inputs.catalogue.n_items, config)
     if base:
@@ -121,16 +129,42 @@ def fit(inputs: FitInputs) -> None:
         texts = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING)
         with torch.no_grad():
             model.item_vectors.copy_(torch.from_numpy(main_components(texts, config.hidden, config.seed)))
-    train(
+    valid = _examples(histories, Split.VALID, config.window) if config.patience else []  # else nothing looks at it
+    if config.patience and not valid:
+        logger.warning(
+            "sasrec: members.sasrec.patience has no target of valid to look at here; trained for all %d epochs",
+            config.epochs,
+        )
+    log = train(
         model,
         Mixture({0: (_examples(histories, Split.TRAIN, config.window), 1.0)}, config.epochs, config.seed),
-        _examples(histories, Split.VALID, config.window) if config.patience else [],  # else nothing would look at it
+        valid,
         _recipe(config),
         inputs.work / "sasrec",
         ["next_item"],
         pad_id=0,
     )
     save_file(model.state_dict(), inputs.folder / _WEIGHTS)
+    if valid and not base:
+        best = log[log["split"] == "valid"]["loss"].idxmin()  # whose weights are kept
+        stopped = {"epochs": max(1, round(float(log["epoch"][best])))}
+        (inputs.folder / f"{_STOPPED}.json").write_text(json.dumps(stopped), encoding="utf-8")
+
+
+def _as_long_as(measured: Artifact, config: SasRecConfig) -> SasRecConfig:
+    """The settings without early stopping, for as many epochs as it left `measured`, or for all where that is unknown:
+    it went on from another model, or was made before this was written down."""
+    epochs = config.epochs
+    if measured.has(f"{_STOPPED}.json"):
+        epochs = int(measured.json(_STOPPED)["epochs"])
+        logger.info("sasrec: trained for %d epochs, as many as early stopping left the one that is measured", epochs)
+    else:
+        logger.warning(
+            "sasrec: %s does not say when members.sasrec.patience ended it; trained for all %d epochs",
+            measured.path,
+            epochs,
+        )
+    return config.model_copy(update={"epochs": epochs, "patience": None})
 
 
 def _go_on(model: SasRec, base: Artifact, inputs: FitInputs) -> None:

@@ -18,9 +18,9 @@ from tsrec.recommenders.refit import seen_as_train
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.champions import SERVED
 
-EVERYTHING = (Split.TRAIN, Split.VALID, Split.TEST)
+EVERYTHING = tuple(Split)
 
-_VERSION = 1
+_VERSION = 2
 
 
 class ServedSettings(Section):

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError, DataError
+from tsrec.recommenders.id_lists import SAMPLE, check_known, likely_header, read_lines, say_header
 from tsrec.store import Artifact
 
 User = tuple[str, list[str]]
@@ -41,35 +42,52 @@ def all_users(ingest: Artifact) -> Iterator[User]:
         yield open_user, history
 
 
-def chosen_users(ingest: Artifact, file: Path, work: Path) -> Iterator[User]:
+def chosen_users(ingest: Artifact, file: Path, work: Path, max_unknown: float) -> Iterator[User]:
     """The users of a text file (one id a line), each once, in order of their ids; those without events too.
 
     Args:
         ingest: whose interactions are the histories.
-        file: UTF-8; empty lines do not count.
+        file: UTF-8; empty lines do not count, nor does a header.
         work: a folder for the sorted ids, which may be too many for the memory.
+        max_unknown: the largest share of ids without events.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, holds no id, or more than `max_unknown` of them are not known.
     """
-    there = all_users(ingest)
-    user, history = next(there, (None, []))
-    for wanted in _sorted_ids(file, work / "users.sqlite"):
-        while user is not None and user < wanted:
-            user, history = next(there, (None, []))
-        yield wanted, history if user == wanted else []
+    path = work / "users.sqlite"
+    path.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        _sort_ids(database, ingest, file, max_unknown)
+        there = all_users(ingest)
+        user, history = next(there, (None, []))
+        # SQLite compares UTF-8 byte by byte, which is the order of Python's strings.
+        for (wanted,) in database.execute("SELECT id FROM users ORDER BY id"):
+            while user is not None and user < wanted:
+                user, history = next(there, (None, []))
+            yield wanted, history if user == wanted else []
+    path.unlink()
 
 
-def read_ids(file: Path) -> list[str]:
-    """The ids of a text file, one a line.
+def _sort_ids(database: sqlite3.Connection, ingest: Artifact, file: Path, max_unknown: float) -> None:
+    """Fill the table `users` on the disk; says in the log what is wrong with the list, or raises where that is much."""
+    database.execute("CREATE TABLE users (id TEXT PRIMARY KEY, known INTEGER DEFAULT 0) WITHOUT ROWID")
+    database.executemany("INSERT OR IGNORE INTO users (id) VALUES (?)", ((line,) for line in read_lines(file)))
+    database.executemany("UPDATE users SET known = 1 WHERE id = ?", ((user,) for user in _user_ids(ingest)))
+    header = likely_header(file, (ingest.manifest.key.config.get("interaction_columns") or {}).get(C.USER))
+    if database.execute("DELETE FROM users WHERE id = ? AND NOT known", (header,)).rowcount:
+        say_header("users", file, str(header))
+    database.commit()
+    ((n_ids, n_known),) = database.execute("SELECT COUNT(*), TOTAL(known) FROM users")
+    if not n_ids:
+        raise DataError(f"users: {file}: holds no id; expected one a line")
+    some = [user for (user,) in database.execute(f"SELECT id FROM users WHERE NOT known ORDER BY id LIMIT {SAMPLE}")]
+    check_known("users", file, some, n_ids - int(n_known), n_ids, _user_ids(ingest), max_unknown)
 
-    Raises:
-        DataError: the file cannot be read, or holds none.
-    """
-    ids = list(_lines(file))
-    if not ids:
-        raise DataError(f"{file}: holds no id; expected one a line")
-    return ids
+
+def _user_ids(ingest: Artifact) -> Iterator[str]:
+    """The id of every user with an event; some may come twice."""
+    for batch in pq.ParquetFile(ingest.file("interactions.parquet")).iter_batches(_ROWS, columns=[C.USER]):
+        yield from batch[C.USER].unique().to_pylist()
 
 
 def _batches(ingest: Artifact) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -77,25 +95,3 @@ def _batches(ingest: Artifact) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for batch in parquet.iter_batches(_ROWS, columns=[C.USER, C.ITEM]):
         if batch.num_rows:
             yield batch[C.USER].to_numpy(zero_copy_only=False), batch[C.ITEM].to_numpy(zero_copy_only=False)
-
-
-def _sorted_ids(file: Path, path: Path) -> Iterator[str]:
-    """Sorted on the disk; SQLite compares UTF-8 byte by byte, which is the order of Python's strings."""
-    path.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("CREATE TABLE users (id TEXT PRIMARY KEY) WITHOUT ROWID")
-        database.executemany("INSERT OR IGNORE INTO users VALUES (?)", ((line,) for line in _lines(file)))
-        database.commit()
-        for (user,) in database.execute("SELECT id FROM users ORDER BY id"):
-            yield user
-    path.unlink()
-
-
-def _lines(file: Path) -> Iterator[str]:
-    try:
-        with file.open(encoding="utf-8-sig") as stream:
-            for line in stream:
-                if text := line.strip():
-                    yield text
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: not readable as a text file with one id a line: {error}") from None
