@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.section import LOCAL_PATH, Section, runtime
+from tsrec.config.section import LOCAL_PATH, AddedLater, Section, runtime
 
 _KNOWN_LAYOUTS = ("movielens-100k", "movielens")  # nothing of these files is left to be set
 
@@ -139,6 +139,9 @@ class IngestConfig(Section):
         ge=16,
         le=100_000,
         description="Characters of `text` kept per item; the rest is cut and counted.",
+    )
+    drop_users: Annotated[tuple[str, ...], AddedLater(())] = Field(
+        (), description="Ids that are no person's, such as guest or -1: their interactions are left out."
     )
     min_rating: float | None = Field(None, description="Drop interactions rated lower, where there are ratings.")
     min_user_events: int = Field(1, ge=1, description="k-core: repeatedly drop users with fewer events.")

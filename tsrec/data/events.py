@@ -14,10 +14,12 @@ from tsrec.data.files import Batch
 from tsrec.data.guesses import likely_time_formats
 from tsrec.data.half_written import LastRow
 from tsrec.data.ids import as_ids, no_ids
+from tsrec.data.missing import missing
 from tsrec.data.times import Clock, RawTimes, parse_times, settle
 from tsrec.errors import DataError
 
 SPLITS = tuple(split.value for split in Split)
+_NEEDED = {C.USER: "user", C.ITEM: "item", C.TIMESTAMP: "time"}
 _EXAMPLES = 1000  # unknown ids that are kept, to see why they are unknown
 
 
@@ -54,6 +56,8 @@ class EventReader:
         self.needs_rating, self.needs_split = needs_rating, needs_split
         self.user_codes: dict[str, int] = {}
         self.n_rows = 0
+        self.n_incomplete = dict.fromkeys(_NEEDED.values(), 0)  # rows that lack it, and nothing before it
+        self._incomplete_examples: dict[str, str] = {}
         self.n_unknown_items = 0
         self.n_ids_escaped = 0
         self.unknown_items = pd.Index([], dtype="str")  # the first different ones
@@ -62,14 +66,16 @@ class EventReader:
         self._last_row = LastRow()
 
     def read(self, raw: Batch) -> None:
-        """Take in one batch; events of unknown items are skipped and counted.
+        """Take in one batch; rows without a user, item or time and events of unknown items are skipped and counted.
 
         Raises:
             DataError: a needed column is missing, or a value cannot be read; names its row and field.
         """
         if raw.first_row == 1:
             self._last_row = LastRow()
-        batch, self.path, self.first_row = raw.rows, raw.path, raw.first_row
+        self.path, self.first_row = raw.path, raw.first_row
+        self.n_rows += len(raw.rows)
+        batch = self._complete(raw.rows)
         ids = self._ids(batch, C.ITEM)
         items = self.item_ids.get_indexer(ids).astype(np.int32)
         codes, users = pd.factorize(self._ids(batch, C.USER))
@@ -84,7 +90,6 @@ class EventReader:
             "rating": self._ratings(batch),
             "split": self._splits(batch),
         }
-        self.n_rows += len(batch)
         known = items >= 0
         if not known.all():
             self.n_unknown_items += int((~known).sum())
@@ -112,6 +117,26 @@ class EventReader:
         """(U,) object: user ids by code."""
         return np.array(list(self.user_codes), dtype=object)
 
+    def incomplete(self) -> str:
+        """What rows lacked, how often, and an example of each."""
+        return ", ".join(
+            f"{self.n_incomplete[what]:,} have no {what}, e.g. {example}"
+            for what, example in self._incomplete_examples.items()
+        )
+
+    def _complete(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that have a user, an item and a time."""
+        lacks = np.zeros(len(rows), dtype=bool)
+        for field, what in _NEEDED.items():
+            found = missing(rows[field]) & ~lacks
+            if found.any():
+                first = rows[field][found].iloc[:1]
+                example = f"{first.iloc[0]!r} in row {self.first_row + int(first.index[0])} of {self.path.name}"
+                self._incomplete_examples.setdefault(what, example)
+                self.n_incomplete[what] += int(found.sum())
+                lacks |= found
+        return rows[~lacks] if lacks.any() else rows
+
     def _ids(self, batch: pd.DataFrame, field: str) -> pd.Series:
         values = batch[field]
         self._refuse(values, no_ids(values), "an id", hint=_list_hint)
@@ -124,7 +149,7 @@ class EventReader:
             return np.full(len(batch), np.nan, dtype=np.float32)
         values = self._column(batch, C.RATING, "ingest.min_rating")
         ratings = pd.to_numeric(values, errors="coerce")
-        self._refuse(values, (ratings.isna() & values.notna() & (values != "")).to_numpy(), "a number")
+        self._refuse(values, ratings.isna().to_numpy() & ~missing(values), "a number")
         return ratings.to_numpy().astype(np.float32)
 
     def _splits(self, batch: pd.DataFrame) -> np.ndarray:
@@ -145,7 +170,7 @@ class EventReader:
     ) -> None:
         if bad.any():
             place = int(np.argmax(bad))
-            row = self.first_row + place
+            row = self.first_row + int(values.index[place])
             raise DataError(
                 f"{self.path}: row {row}, field {values.name}: {values.iloc[place]!r} is not {expected}{hint(values)}"
             )

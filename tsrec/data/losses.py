@@ -1,4 +1,5 @@
-"""What of the raw data did not make it, in sentences: warned of above 1 %, an error above `ingest.max_loss`."""
+"""What of the raw data did not make it, or looks wrong, in sentences: warned of above 1 %, some of it an error above
+`ingest.max_loss`."""
 
 import logging
 from dataclasses import asdict, dataclass

@@ -11,6 +11,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
 from tsrec.data.files import Batch, is_separated, named_columns, read_batches
 from tsrec.data.finding import RawFile, Role, find_files
+from tsrec.data.missing import missing
 from tsrec.errors import DataError
 
 Names = Mapping[str, tuple[str, ...]]  # ours -> theirs, the preferred one first
@@ -92,7 +93,7 @@ def _mapped(
 
 def _moments(values: pd.Series, time_format: str, batch: Batch) -> pd.Series:
     moments = pd.to_datetime(values, format=time_format, utc=True, errors="coerce")
-    bad = moments.isna().to_numpy()
+    bad = moments.isna().to_numpy() & ~missing(values)
     if bad.any():
         place = int(np.argmax(bad))
         raise DataError(
