@@ -36,6 +36,12 @@ class InteractionColumns(_ColumnNames):
     timestamp: str | None = Field(
         None, min_length=1, description="Their name of the time, or of a column of numbers that orders a user's events."
     )
+    order: Annotated[str | None, AddedLater(None)] = Field(
+        None,
+        min_length=1,
+        description="Their name of a column that orders events of one user and time: numbers, dates or times of day "
+        "(milliseconds within a session, the place in a basket).",
+    )
     rating: str | None = Field(None, min_length=1, description="Their name of the rating (for min_rating).")
     split: str | None = Field(None, min_length=1, description="Their name of the split (for split: column).")
 
@@ -154,8 +160,8 @@ class IngestConfig(Section):
     )
     duplicates: Literal["drop", "keep"] = Field(
         "drop",
-        description="Events of the same user, item and time, and files of interactions with the same bytes: drop all "
-        "but the first, or keep them.",
+        description="Events of the same user, item, time and order, and files of interactions with the same bytes: "
+        "drop all but the first, or keep them.",
     )
     max_loss: float = runtime(  # whether a run stops, not what it makes
         0.3,
@@ -202,4 +208,9 @@ class IngestConfig(Section):
                     )
         if self.order == "rows" and (self.since or self.until or self.time_format):
             raise ValueError("ingest.order=rows reads no times: take ingest.since, until and time_format out")
+        if self.order == "rows" and self.interaction_columns.order:
+            raise ValueError(
+                "ingest.order=rows needs no interaction_columns.order: take one out, or map that column as timestamp "
+                "and leave ingest.order at timestamp"
+            )
         return self

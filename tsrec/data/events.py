@@ -15,24 +15,25 @@ from tsrec.data.guesses import likely_time_formats
 from tsrec.data.half_written import LastRow
 from tsrec.data.ids import as_ids, no_ids
 from tsrec.data.missing import missing
-from tsrec.data.times import Clock, RawTimes, parse_times, settle
+from tsrec.data.times import Clock, RawTimes, parse_order, parse_times, settle
 from tsrec.errors import DataError
 
 SPLITS = tuple(split.value for split in Split)
-_NEEDED = {C.USER: "user", C.ITEM: "item", C.TIMESTAMP: "time"}
+_NEEDED = {C.USER: "user", C.ITEM: "item", C.TIMESTAMP: "time", C.ORDER: "order"}  # the last where it is mapped
 _EXAMPLES = 1000  # unknown ids that are kept, to see why they are unknown
 
 
 @dataclass(frozen=True)
 class Events:
     """(E,) arrays: user and item codes int32, timestamp int64, rating float32 (NaN where none), split int8 (an index
-    into `SPLITS`, -1 where none)."""
+    into `SPLITS`, -1 where none); order int64, of a user's events of one time, None where no column gives it."""
 
     user: np.ndarray
     item: np.ndarray
     timestamp: np.ndarray
     rating: np.ndarray
     split: np.ndarray
+    order: np.ndarray | None = None
 
     def __len__(self) -> int:
         """E, the number of events."""
@@ -42,7 +43,8 @@ class Events:
         """The given rows (indices or a mask); no copy where a mask takes all."""
         if rows.dtype == bool and rows.all():
             return self
-        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+        columns = (getattr(self, field.name) for field in fields(self))
+        return type(self)(*(column if column is None else column[rows] for column in columns))
 
 
 class EventReader:
@@ -63,6 +65,7 @@ class EventReader:
         self.unknown_items = pd.Index([], dtype="str")  # the first different ones
         self._columns: dict[str, list[np.ndarray]] = {"user": [], "item": [], "rating": [], "split": []}
         self._times: list[RawTimes] = []
+        self._orders: list[RawTimes] = []
         self._last_row = LastRow()
 
     def read(self, raw: Batch) -> None:
@@ -97,6 +100,10 @@ class EventReader:
         for name, values in columns.items():
             self._columns[name].append(values[known])
         self._times.append(times.take(known))
+        if C.ORDER in batch:
+            order, bad = parse_order(batch[C.ORDER])
+            self._refuse(batch[C.ORDER], bad, "a number, an ISO date or a time of day")
+            self._orders.append(order.take(known))
 
     def events(self) -> tuple[Events, Clock, dict[str, int | str]]:
         """All events, in raw order, with their times in one unit; what that unit is, and what was counted. Asked for
@@ -105,13 +112,17 @@ class EventReader:
         Raises:
             DataError: times of different units stand side by side.
         """
-        try:
-            timestamp, clock, counts = settle(RawTimes.concatenate(self._times))
-        except DataError as error:
-            raise DataError(f"{self.path}: {error}") from None
+        timestamp, clock, counts = self._settled(C.TIMESTAMP, self._times)
+        order = self._settled(C.ORDER, self._orders)[0] if self._orders else None
         # Column by column, so that no more than one of them is held twice.
         columns = {name: np.concatenate(self._columns.pop(name)) for name in list(self._columns)}
-        return Events(timestamp=timestamp, **columns), clock, counts
+        return Events(timestamp=timestamp, order=order, **columns), clock, counts
+
+    def _settled(self, field: str, times: list[RawTimes]) -> tuple[np.ndarray, Clock, dict[str, int | str]]:
+        try:
+            return settle(RawTimes.concatenate(times))
+        except DataError as error:
+            raise DataError(f"{self.path}: field {field}: {error}") from None
 
     def user_ids(self) -> np.ndarray:
         """(U,) object: user ids by code."""
@@ -128,6 +139,8 @@ class EventReader:
         """The rows that have a user, an item and a time."""
         lacks = np.zeros(len(rows), dtype=bool)
         for field, what in _NEEDED.items():
+            if field not in rows and field == C.ORDER:
+                continue
             found = missing(rows[field]) & ~lacks
             if found.any():
                 first = rows[field][found].iloc[:1]

@@ -22,12 +22,14 @@ from tsrec.data.missing import missing
 from tsrec.data.ordering import find_duplicates, in_order, ties
 from tsrec.data.sources import SOURCES
 from tsrec.data.splitting import SPLITTERS, check_targets, count_targets
+from tsrec.data.times import ORDER, Clock
 from tsrec.errors import DataError
 from tsrec.progress import progress
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 
 _ROWS = 1_000_000
+_WARN_OF_TIES_ABOVE = 0.1  # of all interactions; in days, some fall together in any log
 _SCHEMA = pa.schema(
     [
         (C.USER, pa.string()),
@@ -192,14 +194,35 @@ def _select(
     n_before, n_users = len(events), np.count_nonzero(np.bincount(events.user))
     events = k_core(events, config.min_user_events, config.min_item_events)
     present, user = renumber(events.user)
+    n_ties = int(ties(events).sum())
     out.count(
         n_dropped_by_k_core=n_before - len(events),
         n_users_dropped_by_k_core=int(n_users - len(present)),
-        n_ties=int(ties(events).sum()),
+        n_ties=n_ties,
     )
+    what = "interactions have the same user and time as another before them, so that the order of the rows counts"
+    hint = "where a column tells which came first, name it in ingest.interaction_columns.order"
+    losses.add(n_ties, len(events), what, hint=hint, warn_above=_WARN_OF_TIES_ABOVE)
+    if config.split == "time" and clock.unit == ORDER:
+        what, hint = _question(config, events, clock)
+        losses.add(len(events), len(events), what, hint=hint)
     what = "interactions go by ingest.min_user_events, min_item_events"
     losses.add(n_before - len(events), n_before, what, wanted=True)
     return replace(events, user=user), user_ids[present]
+
+
+def _question(config: IngestConfig, events: Events, clock: Clock) -> tuple[str, str]:
+    """What is odd about a split by time of numbers that are no clock times, and what to do if they are not one order
+    of all users' events."""
+    if config.order == "rows":
+        hint = "are they in order of time? where they stand user by user, set ingest.split=leave-one-out"
+        return "interactions are split by the number of their row", hint
+    hint = (
+        "is it one clock for all users? where it starts anew with each user or session, set "
+        "ingest.split=leave-one-out, or map a date as timestamp and this column as order in ingest.interaction_columns"
+    )
+    example = events.timestamp[0] / clock.steps_per_number
+    return f"interactions are split by numbers that are no clock times, such as {example:g}", hint
 
 
 def _split(
