@@ -53,7 +53,7 @@ class TableFormat(Section):
         None,
         min_length=1,
         description="What stands between fields, one character or more (`;` `|` `::` `\\t`); by default a comma in "
-        ".csv, a tab in .tsv, .inter, .item.",
+        ".csv, a tab in .tsv, .inter, .item, or what a first line `sep=;` says.",
     )
     encoding: str = Field(
         "utf-8", description="Text encoding, as Python names it: latin-1, cp1252, utf-16, gb18030 ..."
@@ -68,6 +68,11 @@ class TableFormat(Section):
     )
     escape: str | None = Field(
         None, min_length=1, max_length=1, description="Character before a quotation mark inside a field (Spark: `\\`)."
+    )
+
+    decimal: Annotated[Literal[".", ","], AddedLater(".")] = Field(
+        ".",
+        description="Decimal mark of numbers (times, ratings); where it is a comma, points stand between thousands.",
     )
 
     @field_validator("separator")

@@ -84,7 +84,7 @@ class EventReader:
         codes, users = pd.factorize(self._ids(batch, C.USER))
         numbers = np.array([self.user_codes.setdefault(user, len(self.user_codes)) for user in users], dtype=np.int32)
         times, bad = parse_times(batch[C.TIMESTAMP])
-        self._refuse(batch[C.TIMESTAMP], bad, "a number or an ISO date", hint=_time_format_hint)
+        self._refuse(batch[C.TIMESTAMP], bad, "a number or an ISO date", hint=_time_hint)
         if self._last_row.is_cut(batch[C.TIMESTAMP]):
             self._refuse(batch[C.TIMESTAMP], np.arange(len(batch)) == len(batch) - 1, "as long as all others: cut off")
         columns = {
@@ -102,7 +102,7 @@ class EventReader:
         self._times.append(times.take(known))
         if C.ORDER in batch:
             order, bad = parse_order(batch[C.ORDER])
-            self._refuse(batch[C.ORDER], bad, "a number, an ISO date or a time of day")
+            self._refuse(batch[C.ORDER], bad, "a number, an ISO date or a time of day", hint=_decimal_hint)
             self._orders.append(order.take(known))
 
     def events(self) -> tuple[Events, Clock, dict[str, int | str]]:
@@ -162,7 +162,7 @@ class EventReader:
             return np.full(len(batch), np.nan, dtype=np.float32)
         values = self._column(batch, C.RATING, "ingest.min_rating")
         ratings = pd.to_numeric(values, errors="coerce")
-        self._refuse(values, ratings.isna().to_numpy() & ~missing(values), "a number")
+        self._refuse(values, ratings.isna().to_numpy() & ~missing(values), "a number", hint=_decimal_hint)
         return ratings.to_numpy().astype(np.float32)
 
     def _splits(self, batch: pd.DataFrame) -> np.ndarray:
@@ -194,6 +194,13 @@ def _list_hint(ids: pd.Series) -> str:
     return "; write a row for each event" if has_list else ""
 
 
-def _time_format_hint(times: pd.Series) -> str:
+def _decimal_hint(numbers: pd.Series) -> str:
+    has_commas = numbers.astype(str).str.fullmatch(r"\s*[+-]?\d*(\.\d{3})*,\d+([eE][+-]?\d+)?\s*").any()
+    return "; set ingest.interactions_format.decimal=',' where a comma is the decimal mark" if has_commas else ""
+
+
+def _time_hint(times: pd.Series) -> str:
+    if hint := _decimal_hint(times):
+        return hint
     formats = likely_time_formats(times)
     return f"; set ingest.time_format={' or '.join(map(repr, formats))}" if formats else ""
