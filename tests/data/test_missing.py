@@ -13,7 +13,24 @@ from tsrec.data.missing import missing
 from tsrec.data.texts import clean_text
 from tsrec.errors import DataError
 
-WORDS = ["", "  ", "NULL", "null", "NA", "N/A", "n/a", "#N/A", "nan", "NaN", "None", "NaT", "<NA>", r"\N", " NA "]
+WORDS = [
+    "",
+    "  ",
+    "NULL",
+    "null",
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "nan",
+    "NaN",
+    "None",
+    "NaT",
+    "<NA>",
+    r"\N",
+    " NA ",
+    "0000-00-00",
+]
 VALUES = ["0", "-1", "guest", "Nan", "Nancy", "nana", "NANA", "-"]  # somebody's
 COLUMNS = ("user_id", "item_id", "timestamp")
 
@@ -47,12 +64,12 @@ def test_rows_that_lack_something_are_left_out_and_told_of(ingest: Ingest, colum
     assert artifact.counts[f"n_interactions_without_{what}"] == 1
     (line,) = loss_lines(artifact)
     assert line.startswith("warning: 1 of 5 interactions (20.0%) lack a user, item or time, and are left out; ")
-    assert f"1 have no {what}, e.g. {word!r} in row 3 of interactions.csv" in line
+    assert f"1 without {what}, e.g. {word!r} in row 3 of interactions.csv" in line
 
 
 def test_more_of_them_than_the_bound_are_an_error(ingest: Ingest) -> None:
     log = EVENTS + "NA,a,1\nNULL,b,2\nu,\\N,3\n"
-    with pytest.raises(DataError, match=r"3 of 7 interactions \(42\.9%\) lack .* 2 have no user, e\.g\. .NA. in row 5"):
+    with pytest.raises(DataError, match=r"3 of 7 interactions \(42\.9%\) lack .* 2 without user, e\.g\. .NA. in row 5"):
         ingest({"items.csv": ITEMS, "interactions.csv": log})
     artifact = ingest({"items.csv": ITEMS, "interactions.csv": log}, max_loss=0.5)
     assert artifact.counts["n_interactions_without_user"] == 2
@@ -63,6 +80,11 @@ def test_nothing_but_such_rows(ingest: Ingest) -> None:
     files = {"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\nNA,a,1\nNA,b,2\n"}
     with pytest.raises(DataError, match=r"2 of 2 interactions \(100\.0%\) lack a user"):
         ingest(files)
+    timeless = {**files, "interactions.csv": "user_id,item_id,timestamp\nu,a,\nu,b,\n"}
+    with pytest.raises(
+        DataError, match=r"2 without time, e\.g\. '' in row 1 .*; where there are no times, set ingest\.order"
+    ):
+        ingest(timeless)
     with pytest.raises(DataError, match="no interaction is left"):
         ingest(files, max_loss=1)
 
@@ -105,7 +127,8 @@ def test_items_without_an_id_are_left_out_and_told_of(ingest: Ingest, word: str 
     artifact = ingest({"items.jsonl": items, "interactions.csv": EVENTS})
     assert artifact.frame("items")["item_id"].tolist() == ["a", "b", "c"]
     (line,) = loss_lines(artifact)
-    expected = f"1 of 4 items (25.0%) have no id, and are left out; e.g. {word!r} in row 2 of items.jsonl"
+    shown = "nothing" if word is None else repr(word)
+    expected = f"1 of 4 items (25.0%) have no id, and are left out; e.g. {shown} in row 2 of items.jsonl"
     assert line == f"warning: {expected}"
     with pytest.raises(DataError, match=r"1 of 4 items .* ingest\.max_loss=0\.2 is an error"):
         ingest({"items.jsonl": items, "interactions.csv": EVENTS}, max_loss=0.2)

@@ -1,7 +1,7 @@
 """Interactions as integer arrays: ten million of them fit in a few hundred megabytes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
@@ -43,8 +43,8 @@ class Events:
         """The given rows (indices or a mask); no copy where a mask takes all."""
         if rows.dtype == bool and rows.all():
             return self
-        columns = (getattr(self, field.name) for field in fields(self))
-        return type(self)(*(column if column is None else column[rows] for column in columns))
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
 
 
 class EventReader:
@@ -131,7 +131,7 @@ class EventReader:
     def incomplete(self) -> str:
         """What rows lacked, how often, and an example of each."""
         return ", ".join(
-            f"{self.n_incomplete[what]:,} have no {what}, e.g. {example}"
+            f"{self.n_incomplete[what]:,} without {what}, e.g. {example}"
             for what, example in self._incomplete_examples.items()
         )
 
@@ -144,7 +144,8 @@ class EventReader:
             found = missing(rows[field]) & ~lacks
             if found.any():
                 first = rows[field][found].iloc[:1]
-                example = f"{first.iloc[0]!r} in row {self.first_row + int(first.index[0])} of {self.path.name}"
+                shown = repr(first.iloc[0]) if isinstance(first.iloc[0], str) else "nothing"
+                example = f"{shown} in row {self.first_row + int(first.index[0])} of {self.path.name}"
                 self._incomplete_examples.setdefault(what, example)
                 self.n_incomplete[what] += int(found.sum())
                 lacks |= found

@@ -9,7 +9,7 @@ from tsrec.data.events import Events
 from tsrec.data.times import Clock, moment
 
 _LARGE_SHARE = 0.05  # of all events, for one user
-_TIMES_THE_MEDIAN = 10  # so that one of few users, or a busy one, is nothing odd
+_TIMES_THE_MEDIAN = 5  # so that one of few users, or a busy one, is nothing odd
 
 
 def without_users(events: Events, user_ids: np.ndarray, dropped: Sequence[str]) -> Events:

@@ -3,8 +3,13 @@
 import numpy as np
 import pandas as pd
 
-# How libraries, databases and spreadsheets write no value.
-_WORDS = frozenset(("None", "nan", "NaN", "NaT", "<NA>", "null", "NULL", "NA", "N/A", "n/a", "#N/A", "\\N"))
+# How libraries, databases and spreadsheets write no value; the last two are MySQL's.
+_WORDS = frozenset(
+    (
+        *("None", "nan", "NaN", "NaT", "<NA>", "null", "NULL", "NA", "N/A", "n/a", "#N/A", "\\N"),
+        *("0000-00-00", "0000-00-00 00:00:00"),
+    )
+)
 
 
 def is_missing_word(text: str) -> bool:

@@ -97,7 +97,9 @@ def _read_items(
         nameless = missing(batch.rows[C.ITEM])
         if nameless.any() and not no_id:
             place = int(np.argmax(nameless))
-            no_id = f"e.g. {batch.rows[C.ITEM].iloc[place]!r} in row {batch.first_row + place} of {batch.path.name}"
+            value = batch.rows[C.ITEM].iloc[place]
+            shown = repr(value) if isinstance(value, str) else "nothing"
+            no_id = f"e.g. {shown} in row {batch.first_row + place} of {batch.path.name}"
         rows = batch.rows[~nameless]
         odd = no_ids(rows[C.ITEM])
         if odd.any():
@@ -151,6 +153,8 @@ def _read_events(
     )
     what = "interactions lack a user, item or time, and are left out"
     hint = f"{reader.incomplete()}; ingest.interaction_columns may name other columns"
+    if 2 * reader.n_incomplete["time"] > reader.n_rows:
+        hint += "; where there are no times, set ingest.order=rows"
     losses.add(sum(reader.n_incomplete.values()), reader.n_rows, what, hint=hint, stops=True)
     if reader.n_unknown_items:
         what = "interactions name items that the catalogue lacks"
@@ -187,9 +191,9 @@ def _select(
         what = "interactions repeat user, item and time of another, and go"
         losses.add(int(twice.sum()), len(events), what, hint="ingest.duplicates=keep keeps them")
         events = events.take(~twice)
-    for user, n_events, times_the_median in crowds(events):
-        what = f"interactions are of one user, {user_ids[user]!r}, {times_the_median:,.0f} times the median's"
-        hint = f"if it is nobody's id (guests, a default), ingest.drop_users=[{user_ids[user]!r}] leaves it out"
+    for code, n_events, times_the_median in crowds(events):
+        what = f"interactions are of one user, {user_ids[code]!r}, {times_the_median:,.0f} times the median's"
+        hint = f"if it is nobody's id (guests, a default), ingest.drop_users=[{user_ids[code]!r}] leaves it out"
         losses.add(n_events, len(events), what, hint=hint)
     n_before, n_users = len(events), np.count_nonzero(np.bincount(events.user))
     events = k_core(events, config.min_user_events, config.min_item_events)
