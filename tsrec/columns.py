@@ -22,6 +22,7 @@ class Columns:
     POSITION = "position"
     SPLIT = "split"
     RATING = "rating"  # raw interactions only
+    ORDER = "order"  # raw interactions only
     # keywords and token semantics
     KEYWORDS = "keywords"
     SOURCE = "source"

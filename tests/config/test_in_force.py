@@ -105,7 +105,7 @@ def _other(value: Any, field: Any) -> list[Any]:
     if isinstance(value, dict):
         return [{**value, "title": "name"}]
     if value == ():
-        return [({"name": "other", "set": ("sids.seed=2",)},)]
+        return [({"name": "other", "set": ("sids.seed=2",)},), ("other",)]
     if isinstance(value, tuple):
         return [value[:-1], (*value, *value), (*value[:-1], value[-1] + 1 if isinstance(value[-1], int) else "x")]
     return [

@@ -114,8 +114,8 @@ def test_an_empty_folder_and_a_pattern_without_a_match(ingest: Ingest) -> None:
 
 
 def test_rows_are_counted_in_each_file(ingest: Ingest) -> None:
-    files = {"items.csv": ITEMS, "interactions/1.csv": _log("a", "b"), "interactions/2.csv": _log("a") + ",b,5\n"}
-    with pytest.raises(DataError, match=r"2\.csv: row 2, field user_id: '' is not an id"):
+    files = {"items.csv": ITEMS, "interactions/1.csv": _log("a", "b"), "interactions/2.csv": _log("a") + "u,b,x\n"}
+    with pytest.raises(DataError, match=r"2\.csv: row 2, field timestamp: 'x' is not a number"):
         ingest(files)
 
 

@@ -232,6 +232,15 @@ def test_times_that_are_written_in_another_way(ingest: Ingest) -> None:
         (["31/12/2019 10:00"], "'%d/%m/%Y %H:%M'"),
         (["11/10/2019"], "'%m/%d/%Y' or '%d/%m/%Y'"),
         (["Sun Jun 22 05:55:22 -0700 2014"], "'%a %b %d %H:%M:%S %z %Y'"),
+        (["12.03.2024 19:00"], "'%d.%m.%Y %H:%M'"),
+        (["12.03.24, 19:00:05"], "'%d.%m.%y, %H:%M:%S'"),
+        (["12.03.2024 19:00 UTC"], "'%d.%m.%Y %H:%M UTC'"),
+        (["2024-03-12 19:00:00,123"], "'%Y-%m-%d %H:%M:%S,%f'"),
+        (["Tue Mar 12 19:00:00 UTC 2024"], "'%a %b %d %H:%M:%S UTC %Y'"),
+        (["12-03-2024"], "'%m-%d-%Y' or '%d-%m-%Y'"),
+        (["2024/13/12 19:00Z"], None),
+        (["13.12.2024 19:00Z"], "'%d.%m.%Y %H:%M%z'"),
+        (["12/Mar/2024:19:00:00 +0000"], "'%d/%b/%Y:%H:%M:%S %z'"),
         (["Posted November 5, 2011"], None),
     ],
 )
@@ -264,3 +273,104 @@ def test_a_mapping_in_yaml_names_only_what_differs() -> None:
     assert config.ingest.item_columns.given() == {"item_id": "sku"}
     settings = ["ingest.source=tables", r"ingest.items_format.separator='\t'"]
     assert load_config(None, settings).ingest.items_format.separator == "\t"
+
+
+SHEET_ITEMS = "sku;name\na;Kleber für Öl\nb;Draht\nc;Öl\n"
+SHEET = "kunde;sku;zeit;note\n" + "".join(
+    f"u;{item};{day}.03.2024 19:00;{note}\n"
+    for item, day, note in zip("cabcaa", (9, 10, 11, 12, 13, 8), "543215", strict=True)
+).replace(";5\n", ";5,0\n").replace(";4\n", ";1.004,5\n").replace(";1\n", ";2,4\n")
+SHEET_COLUMNS = {
+    "item_columns": {"item_id": "sku", "title": "name"},
+    "interaction_columns": {"user_id": "kunde", "item_id": "sku", "timestamp": "zeit", "rating": "note"},
+}
+
+
+def test_each_failure_of_a_spreadsheets_file_names_the_next_setting_until_it_reads(ingest: Ingest) -> None:
+    files = {"items.csv": f"\ufeffsep=;\n{SHEET_ITEMS}", "interactions.csv": f"\ufeffsep=;\n{SHEET}"}
+    settings: dict[str, object] = {**SHEET_COLUMNS, "min_rating": 2.5}
+    with pytest.raises(DataError, match=r"row 1, field timestamp: .*; set ingest\.time_format='%d\.%m\.%Y %H:%M'$"):
+        ingest(files, **settings)
+    settings["time_format"] = "%d.%m.%Y %H:%M"
+    with pytest.raises(
+        DataError, match=r"row 1, field rating: '5,0' is not a number; set ingest\.interactions_format\."
+    ):
+        ingest(files, **settings)
+    settings["interactions_format"] = {"decimal": ","}
+    artifact = ingest(files, **settings)
+    assert artifact.frame("interactions")["item_id"].tolist() == ["a", "c", "a", "b"]
+    assert artifact.counts["n_dropped_by_rating"] == 2
+    assert artifact.frame("items")["title"].tolist() == ["Kleber für Öl", "Draht", "Öl"]
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;;;", "sep=|", "sep=\t", "sep=,"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_first_line_that_names_the_separator(ingest: Ingest, line: str, end: str, encoding: str) -> None:
+    separator = line.strip('"')[4]
+    files = {
+        name: f"{line}\n{text}".replace(";" if "sku" in text else ",", separator).replace("\n", end).encode(encoding)
+        for name, text in {"items.csv": ITEMS, "interactions.csv": EVENTS}.items()
+    }
+    form = {"encoding": encoding}
+    artifact = ingest(files, items_format=form, interactions_format=form)
+    assert artifact.frame("items")["title"].tolist() == ["Glue", "Wire", "Oil"]
+    assert artifact.counts["n_interactions_read"] == 4
+
+
+def test_rows_behind_such_a_line_are_counted_from_the_header(ingest: Ingest) -> None:
+    log = "sep=;\n" + EVENTS.replace(",", ";")
+    for bad, message in (
+        ("u;a;9;9\n", r"row 5 has 4 fields, expected 3"),
+        ('u;"a;9\n', r"row 5 \(line 7\): a mark"),
+        ("u;a;never\n", r"row 5, field timestamp: 'never'"),
+    ):
+        with pytest.raises(DataError, match=message):
+            ingest({"items.csv": ITEMS, "interactions.csv": log + bad})
+    form = {"column_names": ["user_id", "item_id", "timestamp"]}
+    headerless = {"items.csv": ITEMS, "interactions.csv": log.replace("user_id;item_id;timestamp\n", "")}
+    assert ingest(headerless, interactions_format=form).counts["n_interactions"] == 4
+
+
+def test_an_item_of_such_a_name(ingest: Ingest) -> None:
+    files = {"items.csv": ITEMS.replace("\na", "\nsep=;"), "interactions.csv": EVENTS.replace(",a", ",sep=;")}
+    assert ingest(files).frame("interactions")["item_id"].tolist() == ["sep=;", "b", "c", "sep=;"]
+
+
+@pytest.mark.parametrize(
+    ("number", "rating"),
+    [("2,5", 2.5), ("-2,5", -2.5), (",5", 0.5), ("1.234,5", 1234.5), ("1.234", 1234), ("4.5", 4.5), ("2,5E+01", 25)],
+)
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_decimal_commas(ingest: Ingest, number: str, rating: float, suffix: str) -> None:
+    rows = [{"user_id": "u", "item_id": "a", "timestamp": str(time), "rating": number} for time in range(4)]
+    log = "".join(json.dumps(row) + "\n" for row in rows)
+    if suffix == "csv":
+        log = pd.DataFrame(rows).to_csv(index=False, sep=";")
+    files = {"items.csv": ITEMS, f"interactions-{number}.{suffix}": log}
+    form = {"decimal": ",", "separator": ";"}
+    for bound, n in ((rating, 4), (rating + 0.01, 0)):
+        settings = {"interactions_file": f"interactions-{number}.{suffix}", "interactions_format": form}
+        if n:
+            assert ingest(files, min_rating=bound, **settings).counts["n_interactions"] == n
+        else:
+            with pytest.raises(DataError, match="no interaction is left"):
+                ingest(files, min_rating=bound, **settings)
+
+
+def test_decimal_commas_of_times_are_named_and_read(ingest: Ingest) -> None:
+    log = "user_id;item_id;timestamp\n" + "".join(
+        f"u;{item};4536{9 - time},{time}\n" for time, item in enumerate("abca")
+    )
+    files = {"items.csv": ITEMS, "interactions.csv": log}
+    with pytest.raises(
+        DataError, match=r"'45369,0' is not a number or an ISO date; set ingest\.interactions_format\.decimal"
+    ):
+        ingest(files, interactions_format={"separator": ";"})
+    artifact = ingest(files, interactions_format={"separator": ";", "decimal": ","})
+    assert artifact.frame("interactions")["timestamp"].tolist() == [45366300, 45367200, 45368100, 45369000]
+
+
+def test_empty_rows_of_a_spreadsheet_are_left_out(ingest: Ingest) -> None:
+    files = {"items.csv": ITEMS + ",\n", "interactions.csv": EVENTS + ",,\n"}
+    assert ingest(files).counts["n_interactions"] == 4

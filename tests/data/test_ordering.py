@@ -1,13 +1,20 @@
 """Ties, exports that run from new to old, duplicates."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.conftest import ITEMS, Ingest
+from tsrec.config import IngestConfig
+from tsrec.config.ingest import InteractionColumns
+from tsrec.data import loss_lines
 from tsrec.data.events import Events
-from tsrec.data.ordering import find_duplicates, in_order
+from tsrec.data.ordering import find_duplicates, in_order, ties
+from tsrec.errors import DataError
 
 HEADER = "user_id,item_id,timestamp\n"
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=30)  # user, time
@@ -76,3 +83,105 @@ def test_exact_duplicates_are_counted_and_dropped_or_kept(ingest: Ingest, duplic
     assert "".join(artifact.frame("interactions")["item_id"]) == items
     assert artifact.counts["n_duplicates"] == 1
     assert artifact.counts["n_ties"] == len(items) - 3
+
+
+CLOCKS = "session,item_id,day,frame\n"
+
+
+def _two_clocks(rows: list[tuple[str, str, object]]) -> str:
+    """Events of one day, as (session, item, frame)."""
+    return CLOCKS + "".join(f"{session},{item},2024-03-08,{frame}\n" for session, item, frame in rows)
+
+
+MAPPED = {"user_id": "session", "timestamp": "day", "order": "frame"}
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (719522, 100, 2_000, 30_000),
+        ("1.5", "-2", "1", "1.25"),
+        ("19:04:11", "7:04", "07:04:00.5", "10:00"),
+        ("2024-03-08 19:00 UTC", "2024-03-08", "2024-03-08T00:00:01Z", "2024-03-08 01:00:00+00:00"),
+    ],
+)
+def test_a_second_column_orders_events_of_one_time(ingest: Ingest, frames: tuple[object, ...]) -> None:
+    rows = [("u", item, frame) for item, frame in zip("cabb", frames, strict=True)]
+    for log in (rows, rows[::-1]):
+        artifact = ingest({"items.csv": ITEMS, "interactions.csv": _two_clocks(log)}, interaction_columns=MAPPED)
+        assert artifact.frame("interactions")["item_id"].tolist() == ["a", "b", "b", "c"]
+        assert (artifact.counts["n_ties"], artifact.counts["n_duplicates"]) == (0, 0)
+        assert loss_lines(artifact) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=20))
+def test_order_within_a_time_equals_a_plain_sort(rows: list[tuple[int, int, int]]) -> None:
+    orders = np.array([order for _, _, order in rows])
+    events = replace(_events([row[:2] for row in rows]), order=orders)
+    ordered, _ = in_order(events, np.array(["a", "b"], dtype=object))
+    keys = [rows[item] for item in ordered.item]
+    assert keys == sorted(rows)
+    assert ties(ordered).tolist() == [False, *(one == other for one, other in pairwise(keys))]
+
+
+def test_rows_newest_first_are_known_by_the_second_column(ingest: Ingest) -> None:
+    rows: list[tuple[str, str, object]] = [("u", "a", 9), ("u", "b", 5), ("u", "c", 5), ("u", "a", 1)]
+    artifact = ingest({"items.csv": ITEMS, "interactions.csv": _two_clocks(rows)}, interaction_columns=MAPPED)
+    assert artifact.frame("interactions")["item_id"].tolist() == ["a", "c", "b", "a"]
+
+
+def test_rows_without_an_order_are_left_out_and_odd_ones_refused(ingest: Ingest) -> None:
+    rows: list[tuple[str, str, object]] = [("u", item, frame) for frame, item in enumerate("abcab")]
+    files = {"items.csv": ITEMS, "interactions.csv": _two_clocks([("u", "a", "NA"), *rows])}
+    assert ingest(files, interaction_columns=MAPPED).counts["n_interactions_without_order"] == 1
+    files = {"items.csv": ITEMS, "interactions.csv": _two_clocks([*rows, ("u", "a", "late")])}
+    with pytest.raises(DataError, match=r"row 6, field order: 'late' is not a number, an ISO date or a time of day"):
+        ingest(files, interaction_columns=MAPPED)
+
+
+def test_an_order_column_beside_the_order_of_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"ingest\.order=rows needs no interaction_columns\.order"):
+        IngestConfig(source="tables", order="rows", interaction_columns=InteractionColumns(order="frame"))
+
+
+def test_many_ties_are_told_of_loudly(ingest: Ingest) -> None:
+    rows: list[tuple[str, str, object]] = [("u", item, 0) for item in "abc"]
+    mapped = {name: MAPPED[name] for name in ("user_id", "timestamp")}
+    (line, *_) = loss_lines(
+        ingest(
+            {"items.csv": ITEMS, "interactions.csv": _two_clocks(rows) + "u,a,2024-03-09,0\n"},
+            interaction_columns=mapped,
+        )
+    )
+    assert line.startswith("warning: 2 of 4 interactions (50.0%) have the same user and time as another before them")
+    assert "ingest.interaction_columns.order" in line
+
+
+def test_a_few_ties_are_no_warning(ingest: Ingest) -> None:
+    times = [*range(19), 18]
+    log = HEADER + "".join(f"u,{'abc'[place % 3]},{time}\n" for place, time in enumerate(times))
+    (line,) = loss_lines(ingest({"items.csv": ITEMS, "interactions.csv": log}))
+    assert line.startswith("1 of 20 interactions (5.0%) have the same user and time as another")
+
+
+@pytest.mark.parametrize(
+    ("config", "question"),
+    [
+        ({}, "split by numbers that are no clock times, such as 0; is it one clock for all users?"),
+        ({"order": "rows"}, "split by the number of their row; are they in order of time?"),
+    ],
+)
+def test_a_split_by_time_of_numbers_that_are_no_clock_times_is_questioned(
+    ingest: Ingest, config: dict[str, str], question: str
+) -> None:
+    log = HEADER + "".join(f"{'uv'[place % 2]},{'abc'[place % 3]},{place}\n" for place in range(40))
+    files = {"items.csv": ITEMS, "interactions.csv": log}
+    (line,) = loss_lines(ingest(files, split="time", **config))
+    assert line.startswith("warning: 40 of 40 interactions (100.0%) are ")
+    assert question in line
+    assert loss_lines(ingest(files, **config)) == []
+
+
+def test_a_split_by_clock_times_is_not_questioned(ingest: Ingest) -> None:
+    log = HEADER + "".join(f"{'uv'[place % 2]},{'abc'[place % 3]},{1_580_000_000 + place}\n" for place in range(40))
+    assert loss_lines(ingest({"items.csv": ITEMS, "interactions.csv": log}, split="time")) == []

@@ -70,6 +70,10 @@ def test_floats_keep_their_order_and_what_is_written_of_them(seconds: list[float
         ([BASE * 1000 + 7, BASE * 1000], [BASE * 1000 + 7, BASE * 1000], "ms"),
         ([BASE * 10**6 + 7, BASE * 10**6], [BASE * 10**6 + 7, BASE * 10**6], "us"),
         ([BASE * 10**9 + 7, BASE * 10**9], [BASE * 10**9 + 7, BASE * 10**9], "ns"),
+        (["2020-01-01 00:00:01 UTC", "2020-01-01T00:00:00Z"], [BASE + 1, BASE], "s"),
+        (["2020-01-01 00:00:01GMT", "2020-01-01T02:00:00 +02:00", "2020-01-01z"], [BASE + 1, BASE, BASE], "s"),
+        (["2020-01-01 00:00:00 +0000 UTC", "2020-01-01", "1577836801"], [BASE, BASE, BASE + 1], "s"),
+        (["2020-01-01 00:00:00.000000007 UTC", "2020-01-01 00:00:00 UTC"], [BASE * 10**9 + 7, BASE * 10**9], "ns"),
         (["1577836800000", "2020-01-01T00:00:00.007"], [BASE * 1000, BASE * 1000 + 7], "ms"),
         (["1577836800000.5", "2020-01-01"], [BASE * 10**6 + 500, BASE * 10**6], "us"),
         ([20200101, 20200102], [BASE, BASE + 86_400], "s"),
@@ -110,6 +114,7 @@ def test_times_that_are_no_times_like_the_others_are_counted() -> None:
         ("20140720", "ns", 1_405_814_400 * 10**9),
         ("2014-07-20", "us", 1_405_814_400 * 10**6),
         ("2014-07-20T12:00:00.0005+02:00", "ms", 1_405_850_400_001),  # the first step not before it
+        ("2014-07-20 00:00:00 UTC", "s", 1_405_814_400),
         ("1405814400", "s", 1_405_814_400),
         ("1405814400", "ms", 1_405_814_400_000),  # nobody means the year 1970
         ("1405814400000", "s", 1_405_814_400),
@@ -146,7 +151,7 @@ def test_years_never_are_seconds(ingest: Ingest, year: object) -> None:
     assert artifact.frame("interactions")["item_id"].tolist() == ["c", "a", "b", "c"]
 
 
-@pytest.mark.parametrize("text", ["now", "today"])
+@pytest.mark.parametrize("text", ["now", "today", "now UTC", "todayZ", "UTC", "2020-01-01 PST"])
 def test_times_that_move_are_none(text: str) -> None:
     assert parse_times(pd.Series(["2020-01-01", text]))[1].tolist() == [False, True]
 
@@ -187,6 +192,7 @@ def test_a_last_row_cut_in_its_time_is_refused(ingest: Ingest, times: list[str],
         ["1003", "1001", "1000", "999"],  # places in an order
         ["2020-01-01T00:00:00.25", "2020-01-01T00:00:01.25", "2020-01-01T00:00:02.25", "2020-01-01T00:00:03"],
         ["1577836800.25", "1577836801.25", "1577836802.25", "1577836803"],
+        [*(f"2020-01-01 00:00:0{second}.25 UTC" for second in range(3)), "2020-01-01 00:00:03 UTC"],
     ],
 )
 def test_a_last_row_that_is_whole_is_read(ingest: Ingest, times: list[str]) -> None:

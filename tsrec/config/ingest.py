@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tsrec.addresses import place_problem
-from tsrec.config.section import OnDisk, Section, runtime
+from tsrec.config.section import AddedLater, OnDisk, Section, runtime
 
 _KNOWN_LAYOUTS = ("movielens-100k", "movielens")  # nothing of these files is left to be set
 
@@ -37,6 +37,12 @@ class InteractionColumns(_ColumnNames):
     timestamp: str | None = Field(
         None, min_length=1, description="Their name of the time, or of a column of numbers that orders a user's events."
     )
+    order: Annotated[str | None, AddedLater(None)] = Field(
+        None,
+        min_length=1,
+        description="Their name of a column that orders events of one user and time: numbers, dates or times of day "
+        "(milliseconds within a session, the place in a basket).",
+    )
     rating: str | None = Field(None, min_length=1, description="Their name of the rating (for min_rating).")
     split: str | None = Field(None, min_length=1, description="Their name of the split (for split: column).")
 
@@ -48,7 +54,7 @@ class TableFormat(Section):
         None,
         min_length=1,
         description="What stands between fields, one character or more (`;` `|` `::` `\\t`); by default a comma in "
-        ".csv, a tab in .tsv, .inter, .item.",
+        ".csv, a tab in .tsv, .inter, .item, or what a first line `sep=;` says.",
     )
     encoding: str = Field(
         "utf-8", description="Text encoding, as Python names it: latin-1, cp1252, utf-16, gb18030 ..."
@@ -63,6 +69,11 @@ class TableFormat(Section):
     )
     escape: str | None = Field(
         None, min_length=1, max_length=1, description="Character before a quotation mark inside a field (Spark: `\\`)."
+    )
+
+    decimal: Annotated[Literal[".", ","], AddedLater(".")] = Field(
+        ".",
+        description="Decimal mark of numbers (times, ratings); where it is a comma, points stand between thousands.",
     )
 
     @field_validator("separator")
@@ -141,6 +152,9 @@ class IngestConfig(Section):
         le=100_000,
         description="Characters of `text` kept per item; the rest is cut and counted.",
     )
+    drop_users: Annotated[tuple[str, ...], AddedLater(())] = Field(
+        (), description="Ids that are no person's, such as guest or -1: their interactions are left out."
+    )
     min_rating: float | None = Field(None, description="Drop interactions rated lower, where there are ratings.")
     min_user_events: int = Field(1, ge=1, description="k-core: repeatedly drop users with fewer events.")
     min_item_events: int = Field(1, ge=1, description="k-core: repeatedly drop items with fewer events.")
@@ -152,8 +166,8 @@ class IngestConfig(Section):
     )
     duplicates: Literal["drop", "keep"] = Field(
         "drop",
-        description="Events of the same user, item and time, and files of interactions with the same bytes: drop all "
-        "but the first, or keep them.",
+        description="Events of the same user, item, time and order, and files of interactions with the same bytes: "
+        "drop all but the first, or keep them.",
     )
     max_loss: float = runtime(  # whether a run stops, not what it makes
         0.3,
@@ -207,4 +221,9 @@ class IngestConfig(Section):
                     )
         if self.order == "rows" and (self.since or self.until or self.time_format):
             raise ValueError("ingest.order=rows reads no times: take ingest.since, until and time_format out")
+        if self.order == "rows" and self.interaction_columns.order:
+            raise ValueError(
+                "ingest.order=rows needs no interaction_columns.order: take one out, or map that column as timestamp "
+                "and leave ingest.order at timestamp"
+            )
         return self

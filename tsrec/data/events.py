@@ -1,7 +1,7 @@
 """Interactions as integer arrays: ten million of them fit in a few hundred megabytes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
@@ -14,23 +14,26 @@ from tsrec.data.files import Batch
 from tsrec.data.guesses import likely_time_formats
 from tsrec.data.half_written import LastRow
 from tsrec.data.ids import as_ids, no_ids
-from tsrec.data.times import Clock, RawTimes, parse_times, settle
+from tsrec.data.missing import missing
+from tsrec.data.times import Clock, RawTimes, parse_order, parse_times, settle
 from tsrec.errors import DataError
 
 SPLITS = tuple(split.value for split in Split)
+_NEEDED = {C.USER: "user", C.ITEM: "item", C.TIMESTAMP: "time", C.ORDER: "order"}  # the last where it is mapped
 _EXAMPLES = 1000  # unknown ids that are kept, to see why they are unknown
 
 
 @dataclass(frozen=True)
 class Events:
     """(E,) arrays: user and item codes int32, timestamp int64, rating float32 (NaN where none), split int8 (an index
-    into `SPLITS`, -1 where none)."""
+    into `SPLITS`, -1 where none); order int64, of a user's events of one time, None where no column gives it."""
 
     user: np.ndarray
     item: np.ndarray
     timestamp: np.ndarray
     rating: np.ndarray
     split: np.ndarray
+    order: np.ndarray | None = None
 
     def __len__(self) -> int:
         """E, the number of events."""
@@ -40,7 +43,8 @@ class Events:
         """The given rows (indices or a mask); no copy where a mask takes all."""
         if rows.dtype == bool and rows.all():
             return self
-        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
 
 
 class EventReader:
@@ -54,28 +58,33 @@ class EventReader:
         self.needs_rating, self.needs_split = needs_rating, needs_split
         self.user_codes: dict[str, int] = {}
         self.n_rows = 0
+        self.n_incomplete = dict.fromkeys(_NEEDED.values(), 0)  # rows that lack it, and nothing before it
+        self._incomplete_examples: dict[str, str] = {}
         self.n_unknown_items = 0
         self.n_ids_escaped = 0
         self.unknown_items = pd.Index([], dtype="str")  # the first different ones
         self._columns: dict[str, list[np.ndarray]] = {"user": [], "item": [], "rating": [], "split": []}
         self._times: list[RawTimes] = []
+        self._orders: list[RawTimes] = []
         self._last_row = LastRow()
 
     def read(self, raw: Batch) -> None:
-        """Take in one batch; events of unknown items are skipped and counted.
+        """Take in one batch; rows without a user, item or time and events of unknown items are skipped and counted.
 
         Raises:
             DataError: a needed column is missing, or a value cannot be read; names its row and field.
         """
         if raw.first_row == 1:
             self._last_row = LastRow()
-        batch, self.path, self.first_row = raw.rows, raw.path, raw.first_row
+        self.path, self.first_row = raw.path, raw.first_row
+        self.n_rows += len(raw.rows)
+        batch = self._complete(raw.rows)
         ids = self._ids(batch, C.ITEM)
         items = self.item_ids.get_indexer(ids).astype(np.int32)
         codes, users = pd.factorize(self._ids(batch, C.USER))
         numbers = np.array([self.user_codes.setdefault(user, len(self.user_codes)) for user in users], dtype=np.int32)
         times, bad = parse_times(batch[C.TIMESTAMP])
-        self._refuse(batch[C.TIMESTAMP], bad, "a number or an ISO date", hint=_time_format_hint)
+        self._refuse(batch[C.TIMESTAMP], bad, "a number or an ISO date", hint=_time_hint)
         if self._last_row.is_cut(batch[C.TIMESTAMP]):
             self._refuse(batch[C.TIMESTAMP], np.arange(len(batch)) == len(batch) - 1, "as long as all others: cut off")
         columns = {
@@ -84,7 +93,6 @@ class EventReader:
             "rating": self._ratings(batch),
             "split": self._splits(batch),
         }
-        self.n_rows += len(batch)
         known = items >= 0
         if not known.all():
             self.n_unknown_items += int((~known).sum())
@@ -92,6 +100,10 @@ class EventReader:
         for name, values in columns.items():
             self._columns[name].append(values[known])
         self._times.append(times.take(known))
+        if C.ORDER in batch:
+            order, bad = parse_order(batch[C.ORDER])
+            self._refuse(batch[C.ORDER], bad, "a number, an ISO date or a time of day", hint=_decimal_hint)
+            self._orders.append(order.take(known))
 
     def events(self) -> tuple[Events, Clock, dict[str, int | str]]:
         """All events, in raw order, with their times in one unit; what that unit is, and what was counted. Asked for
@@ -100,17 +112,44 @@ class EventReader:
         Raises:
             DataError: times of different units stand side by side.
         """
-        try:
-            timestamp, clock, counts = settle(RawTimes.concatenate(self._times))
-        except DataError as error:
-            raise DataError(f"{self.path}: {error}") from None
+        timestamp, clock, counts = self._settled(C.TIMESTAMP, self._times)
+        order = self._settled(C.ORDER, self._orders)[0] if self._orders else None
         # Column by column, so that no more than one of them is held twice.
         columns = {name: np.concatenate(self._columns.pop(name)) for name in list(self._columns)}
-        return Events(timestamp=timestamp, **columns), clock, counts
+        return Events(timestamp=timestamp, order=order, **columns), clock, counts
+
+    def _settled(self, field: str, times: list[RawTimes]) -> tuple[np.ndarray, Clock, dict[str, int | str]]:
+        try:
+            return settle(RawTimes.concatenate(times))
+        except DataError as error:
+            raise DataError(f"{self.path}: field {field}: {error}") from None
 
     def user_ids(self) -> np.ndarray:
         """(U,) object: user ids by code."""
         return np.array(list(self.user_codes), dtype=object)
+
+    def incomplete(self) -> str:
+        """What rows lacked, how often, and an example of each."""
+        return ", ".join(
+            f"{self.n_incomplete[what]:,} without {what}, e.g. {example}"
+            for what, example in self._incomplete_examples.items()
+        )
+
+    def _complete(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that have a user, an item and a time."""
+        lacks = np.zeros(len(rows), dtype=bool)
+        for field, what in _NEEDED.items():
+            if field not in rows and field == C.ORDER:
+                continue
+            found = missing(rows[field]) & ~lacks
+            if found.any():
+                first = rows[field][found].iloc[:1]
+                shown = repr(first.iloc[0]) if isinstance(first.iloc[0], str) else "nothing"
+                example = f"{shown} in row {self.first_row + int(first.index[0])} of {self.path.name}"
+                self._incomplete_examples.setdefault(what, example)
+                self.n_incomplete[what] += int(found.sum())
+                lacks |= found
+        return rows[~lacks] if lacks.any() else rows
 
     def _ids(self, batch: pd.DataFrame, field: str) -> pd.Series:
         values = batch[field]
@@ -124,7 +163,7 @@ class EventReader:
             return np.full(len(batch), np.nan, dtype=np.float32)
         values = self._column(batch, C.RATING, "ingest.min_rating")
         ratings = pd.to_numeric(values, errors="coerce")
-        self._refuse(values, (ratings.isna() & values.notna() & (values != "")).to_numpy(), "a number")
+        self._refuse(values, ratings.isna().to_numpy() & ~missing(values), "a number", hint=_decimal_hint)
         return ratings.to_numpy().astype(np.float32)
 
     def _splits(self, batch: pd.DataFrame) -> np.ndarray:
@@ -145,7 +184,7 @@ class EventReader:
     ) -> None:
         if bad.any():
             place = int(np.argmax(bad))
-            row = self.first_row + place
+            row = self.first_row + int(values.index[place])
             raise DataError(
                 f"{self.path}: row {row}, field {values.name}: {values.iloc[place]!r} is not {expected}{hint(values)}"
             )
@@ -156,6 +195,13 @@ def _list_hint(ids: pd.Series) -> str:
     return "; write a row for each event" if has_list else ""
 
 
-def _time_format_hint(times: pd.Series) -> str:
+def _decimal_hint(numbers: pd.Series) -> str:
+    has_commas = numbers.astype(str).str.fullmatch(r"\s*[+-]?\d*(\.\d{3})*,\d+([eE][+-]?\d+)?\s*").any()
+    return "; set ingest.interactions_format.decimal=',' where a comma is the decimal mark" if has_commas else ""
+
+
+def _time_hint(times: pd.Series) -> str:
+    if hint := _decimal_hint(times):
+        return hint
     formats = likely_time_formats(times)
     return f"; set ingest.time_format={' or '.join(map(repr, formats))}" if formats else ""

@@ -36,7 +36,8 @@ class _File(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one file: the wanted columns of them, the number of the first one, all columns that the file has."""
+    """Rows of one file: the wanted columns of them, the number of the first one, all columns that the file has. The
+    index of `rows` says how many rows after the first one each stands."""
 
     rows: pd.DataFrame
     path: Path

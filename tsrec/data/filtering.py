@@ -1,10 +1,28 @@
-"""Which interactions stay: time window, rating, k-core."""
+"""Which interactions stay: users, time window, rating, k-core."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from tsrec.config import IngestConfig
 from tsrec.data.events import Events
 from tsrec.data.times import Clock, moment
+
+_LARGE_SHARE = 0.05  # of all events, for one user
+_TIMES_THE_MEDIAN = 5  # so that one of few users, or a busy one, is nothing odd
+
+
+def without_users(events: Events, user_ids: np.ndarray, dropped: Sequence[str]) -> Events:
+    """The events of all users but the `dropped` ones, by their ids; `user_ids` (U,) are those of the users' codes."""
+    return events.take(~np.isin(user_ids, list(dropped))[events.user]) if dropped else events
+
+
+def crowds(events: Events) -> list[tuple[int, int, float]]:
+    """Users with so many events that they may be no person (guests, a default): code, events, times the median's."""
+    n_events = np.bincount(events.user)
+    median = float(np.median(n_events[n_events > 0])) if len(events) else 0.0
+    large = (n_events > _LARGE_SHARE * len(events)) & (n_events > _TIMES_THE_MEDIAN * median)
+    return [(int(user), int(n_events[user]), n_events[user] / median) for user in np.flatnonzero(large)]
 
 
 def filter_events(events: Events, clock: Clock, config: IngestConfig) -> tuple[Events, dict[str, int]]:

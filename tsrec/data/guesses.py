@@ -2,6 +2,7 @@
 nothing is read by it."""
 
 import codecs
+import re
 from collections.abc import Sequence
 from itertools import islice, product
 from pathlib import Path
@@ -26,10 +27,23 @@ _USUAL = (
     "cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 iso8859_2 koi8_r cp932 euc_jp gb18030 big5 cp949 cp874"
 )
 _SAMPLE_LINES, _SAMPLE_BYTES = 50, 1 << 16
-_DAYS = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%m-%d-%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y.%m.%d", "%m/%d/%y", "%d/%m/%y")
+_DAYS = (
+    *("%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%m-%d-%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y.%m.%d"),
+    *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y"),
+)
 _NAMED_DAYS = ("%d %b %Y", "%d %b, %Y", "%b %d, %Y", "%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y", "%d %B %Y", "%B %d, %Y")
-_HOURS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", ":%H:%M:%S %z")
-_WHOLE = ("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S GMT")
+_HOURS = (
+    *("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %H:%M:%S,%f", " %I:%M %p", " %I:%M:%S %p"),
+    *(", %H:%M", ", %H:%M:%S", ":%H:%M:%S"),
+)
+_ZONES = {" UTC": " UTC", " GMT": " GMT", r" ([+-]\d\d:?\d\d|Z)": " %z", r":\d\d(\.\d+)?([+-]\d\d:?\d\d|Z)": "%z"}
+_WHOLE = (
+    "%a %b %d %H:%M:%S %z %Y",
+    "%a %b %d %H:%M:%S UTC %Y",
+    "%a %b %d %H:%M:%S %Y",
+    "%a, %d %b %Y %H:%M:%S %z",
+    "%a, %d %b %Y %H:%M:%S GMT",
+)
 _SAMPLE_TIMES = 1000
 
 
@@ -94,7 +108,8 @@ def undecodable_line(path: Path, encoding: str) -> int:
 def likely_time_formats(times: pd.Series) -> list[str]:
     """The formats, at most two, that read all of the first times: often two, as 11/10/2019 is a day in two orders."""
     sample = times[:_SAMPLE_TIMES].astype(str)
-    layouts = (*_WHOLE, *("".join(parts) for parts in product((*_DAYS, *_NAMED_DAYS), _HOURS)))
+    zones = [zone for end, zone in _ZONES.items() if len(sample) and re.search(f"{end}$", sample.iloc[0])] or [""]
+    layouts = (*_WHOLE, *("".join(parts) for parts in product((*_DAYS, *_NAMED_DAYS), _HOURS, zones)))
     fitting = (layout for layout in layouts if _fits(sample[:1], layout) and _fits(sample, layout))
     return list(islice(fitting, 2))
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 _MANY_CHARACTERS = 8  # a time as text has as many; places in an order may have fewer
 _WITHOUT_FRACTION = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(Z|[+-]\d\d:?\d\d)?"
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d( ?(Z|UTC|GMT|[+-]\d\d:?\d\d))*"
 )  # many programs leave a zero out
 
 

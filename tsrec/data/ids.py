@@ -17,12 +17,10 @@ _EXACT = 2.0**53  # above it a float skips whole numbers: digits of the id are l
 
 
 def no_ids(values: pd.Series) -> np.ndarray:
-    """(E,) bool: which values can be nobody's id: missing, blank, a list, an object, true or false."""
-    if isinstance(values.dtype, pd.StringDtype):
-        return (values.isna() | (values.str.strip() == "")).to_numpy(dtype=bool)
+    """(E,) bool: which values can be nobody's id: a list, an object, true or false. Missing ones are not asked for."""
     if values.dtype == object:
-        return np.array([_is_no_id(value) for value in values], dtype=bool)
-    return values.isna().to_numpy() if values.dtype != bool else np.ones(len(values), dtype=bool)
+        return np.array([isinstance(value, bool | list | tuple | dict | set) for value in values], dtype=bool)
+    return np.full(len(values), values.dtype == bool)
 
 
 def as_ids(values: pd.Series, path: Path) -> tuple[pd.Series, int]:
@@ -47,12 +45,6 @@ def as_ids(values: pd.Series, path: Path) -> tuple[pd.Series, int]:
         values = values.copy()
         values[odd] = values[odd].map(_escaped)
     return values, n_broken + int(odd.sum())
-
-
-def _is_no_id(value: object) -> bool:
-    if isinstance(value, str | bytes):
-        return not value.strip()
-    return isinstance(value, bool | list | tuple | dict | set) or bool(pd.isna(value))
 
 
 def _refuse_rounded(values: pd.Series, path: Path) -> None:

@@ -1,4 +1,5 @@
-"""What of the raw data did not make it, in sentences: warned of above 1 %, an error above `ingest.max_loss`."""
+"""What of the raw data did not make it, or looks wrong, in sentences: warned of above 1 %, some of it an error above
+`ingest.max_loss`."""
 
 import logging
 from dataclasses import asdict, dataclass
@@ -34,7 +35,17 @@ class LossReport:
         self.max_loss = max_loss
         self._losses: list[Loss] = []
 
-    def add(self, n: int, total: int, what: str, *, hint: str = "", wanted: bool = False, stops: bool = False) -> None:
+    def add(
+        self,
+        n: int,
+        total: int,
+        what: str,
+        *,
+        hint: str = "",
+        wanted: bool = False,
+        stops: bool = False,
+        warn_above: float = _WARN_ABOVE,
+    ) -> None:
         """Note that `n` of `total` were lost, unless none was.
 
         Args:
@@ -44,6 +55,7 @@ class LossReport:
             hint: the cause, an example, what to do.
             wanted: a setting asked for it, so it is no reason to warn.
             stops: it is an error above the bound.
+            warn_above: the share of the total above which it is a warning.
 
         Raises:
             DataError: more than `max_loss` of the total, and `stops`.
@@ -55,7 +67,7 @@ class LossReport:
         text = f"{n:,} of {total:,} {noun} ({share:.1%}) {verb}{f'; {hint}' if hint else ''}"
         if stops and share > self.max_loss:
             raise DataError(f"{text}. More than ingest.max_loss={self.max_loss:g} is an error")
-        loss = Loss(n, total, text, is_warning=share > _WARN_ABOVE and not wanted)
+        loss = Loss(n, total, text, is_warning=share > warn_above and not wanted)
         if loss.is_warning:
             logger.warning("%s", text)
         self._losses.append(loss)

@@ -1,14 +1,17 @@
 """Fields between separators, in batches: CSV, TSV, and what is written `1::Toy Story::Comedy`.
 
-A row of too few or too many fields is refused: whatever filled the gap would be a guess.
+A row of too few or too many fields is refused: whatever filled the gap would be a guess. A first line `sep=;`, as
+spreadsheets write it, names the separator and is no row.
 """
 
 import csv
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -25,6 +28,7 @@ _ROWS = 200_000
 _BLOCK_BYTES = 1 << 24  # a row has to fit
 _SHOWN_CHARS = 120
 _SAMPLE_LINES = 20
+_LONGEST_DECLARATION = 1000  # characters: a spreadsheet may fill the line up with empty fields
 
 Batches = Iterator[tuple[pd.DataFrame, tuple[str, ...]]]
 
@@ -42,7 +46,7 @@ class SeparatedFile:
     @property
     def separator(self) -> str | None:
         """What stands between fields, where that is known."""
-        return self.form.separator or _SEPARATORS.get(self.kind)
+        return self.form.separator or self._declared or _SEPARATORS.get(self.kind)
 
     def read(self, wanted: Collection[str]) -> Batches:
         """Yield batches of the wanted columns as strings, and the names of all.
@@ -64,7 +68,7 @@ class SeparatedFile:
     def hint(self) -> str:
         """What to set where lines look as if something else than is known stood between fields; else nothing."""
         with open_text(self.path, self.form.encoding, errors="replace") as stream:
-            likely = likely_separator(list(islice(stream, _SAMPLE_LINES)))
+            likely = likely_separator(list(islice(stream, self._n_declaring, _SAMPLE_LINES)))
         if likely is None or likely == self.separator:
             return ""
         return f"; the file looks separated by {likely!r}: set {self.section}.separator={likely!r}"
@@ -98,7 +102,7 @@ class SeparatedFile:
 
     def _rows(self, separator: str, quoted: bool) -> Iterator[list[str]]:
         """Rows by plain Python; blank lines are empty lists."""
-        with open_text(self.path, self.form.encoding, newline="") as stream:
+        with self._open() as stream:
             if len(separator) > 1:
                 for line in stream:
                     yield line.rstrip("\r\n").split(separator) if line.strip() else []
@@ -116,6 +120,7 @@ class SeparatedFile:
                     stream,
                     arrow_csv.ReadOptions(
                         column_names=list(names),
+                        skip_rows=self._n_declaring,
                         skip_rows_after_names=self._n_header,
                         encoding=self.form.encoding,
                         block_size=_BLOCK_BYTES,
@@ -144,7 +149,9 @@ class SeparatedFile:
         if not found:
             problem = f"unparsable: {message}"
         else:
-            problem = _wrong_number(int(found[1]) - self._n_header, int(found[2]), n_columns, found[3] or "")
+            problem = _wrong_number(
+                int(found[1]) - self._n_declaring - self._n_header, int(found[2]), n_columns, found[3] or ""
+            )
         if '"' in message or "straddl" in message:
             return problem + self._cure(escaped=self.form.escape is None and '\\"' in message)
         return problem + (self.hint() or "; mend the row")
@@ -189,7 +196,7 @@ class SeparatedFile:
         """What is wrong with the file where its marks are notation; whether fields go over lines; its columns."""
         n_rows, n_lines, n_columns, has_long_fields = 0, 0, 0, False
         csv.field_size_limit(_BLOCK_BYTES)
-        with open_text(self.path, self.form.encoding, newline="") as stream:
+        with self._open() as stream:
             reader = csv.reader(stream, delimiter=separator, strict=True, escapechar=self.form.escape)
             try:
                 for row in reader:
@@ -201,7 +208,8 @@ class SeparatedFile:
                     n_lines = reader.line_num
             except csv.Error:
                 row_number = n_rows + 1 - self._n_header
-                fault = f'row {row_number} (line {n_lines + 1}): a mark " is not closed, or has text behind it'
+                line = n_lines + 1 + self._n_declaring
+                fault = f'row {row_number} (line {line}): a mark " is not closed, or has text behind it'
                 return fault, has_long_fields, n_columns
         return "", has_long_fields, n_columns
 
@@ -210,6 +218,24 @@ class SeparatedFile:
         if escaped:
             text += f"; where a backslash stands before those that are, {self.section}.escape='\\'"
         return text
+
+    def _open(self) -> TextIO:
+        """The text, line ends as they are, behind a line that only declares the separator."""
+        stream = open_text(self.path, self.form.encoding, newline="")
+        for _ in range(self._n_declaring):
+            stream.readline()
+        return stream
+
+    @cached_property
+    def _declared(self) -> str | None:
+        """The separator that a first line `sep=;` names."""
+        with open_text(self.path, self.form.encoding, errors="replace") as stream:
+            found = re.fullmatch(r'"?sep=([^\w\s"]|\t)"?\1*\n?', stream.readline(_LONGEST_DECLARATION), re.IGNORECASE)
+        return found[1] if found else None
+
+    @property
+    def _n_declaring(self) -> int:
+        return 0 if self._declared is None else 1
 
     @property
     def _n_header(self) -> int:

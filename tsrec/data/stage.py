@@ -15,20 +15,23 @@ from tsrec.config import IngestConfig
 from tsrec.data.arrival import lacks_line_end, once_each
 from tsrec.data.cleaning import clean_items
 from tsrec.data.events import SPLITS, EventReader, Events
-from tsrec.data.filtering import filter_events, k_core, renumber
+from tsrec.data.filtering import crowds, filter_events, k_core, renumber, without_users
 from tsrec.data.finding import RawFile
 from tsrec.data.held_out import without_known
 from tsrec.data.ids import as_ids, no_ids
 from tsrec.data.losses import LossReport, failed_join
+from tsrec.data.missing import missing
 from tsrec.data.ordering import find_duplicates, in_order, ties
 from tsrec.data.sources import SOURCES
 from tsrec.data.splitting import SPLITTERS, check_targets, count_targets
+from tsrec.data.times import ORDER, Clock
 from tsrec.errors import DataError
 from tsrec.progress import progress
 from tsrec.stage import Parents, Stage
 from tsrec.store import Artifact, ArtifactWriter, base_role
 
 _ROWS = 1_000_000
+_WARN_OF_TIES_ABOVE = 0.1  # of all interactions; in days, some fall together in any log
 _SCHEMA = pa.schema(
     [
         (C.USER, pa.string()),
@@ -53,8 +56,9 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
     events, user_ids = _select(config, reader, out, losses)
     if not len(events):
         raise DataError(
-            f"{_place(event_files)}: no interaction is left; see ingest.since, until, min_rating, min_user_events, "
-            f"min_item_events, and the {out.counts['n_interactions_with_unknown_items']} of unknown items"
+            f"{_place(event_files)}: no interaction is left; see ingest.drop_users, since, until, min_rating, "
+            f"min_user_events, min_item_events, and the {out.counts['n_interactions_with_unknown_items']} of unknown "
+            "items"
         )
     if config.min_item_events > 1:
         n_before = len(items)
@@ -92,24 +96,32 @@ def _read_items(
 ) -> pd.DataFrame:
     source = SOURCES[config.source]
     frames: list[pd.DataFrame] = []
-    totals, seen = Counter[str](), set[str]()  # `seen` in the file that is read
+    totals, seen, no_id = Counter[str](), set[str](), ""  # `seen` in the file that is read
     for batch in progress(source.items(config, files), desc="reading items", unit="batch"):
         if batch.first_row == 1:
             seen.clear()
-        nameless = no_ids(batch.rows[C.ITEM])
-        if nameless.any():
-            row = batch.first_row + int(np.argmax(nameless))
+        nameless = missing(batch.rows[C.ITEM])
+        if nameless.any() and not no_id:
+            place = int(np.argmax(nameless))
+            value = batch.rows[C.ITEM].iloc[place]
+            shown = repr(value) if isinstance(value, str) else "nothing"
+            no_id = f"e.g. {shown} in row {batch.first_row + place} of {batch.path.name}"
+        rows = batch.rows[~nameless]
+        odd = no_ids(rows[C.ITEM])
+        if odd.any():
+            row = batch.first_row + int(rows.index[np.argmax(odd)])
             raise DataError(f"{batch.path}: row {row}, field item_id: the item has no id")
-        ids, n_escaped = as_ids(batch.rows[C.ITEM], batch.path)
-        frame, counts = clean_items(batch.rows.assign(**{C.ITEM: ids}), config.text_fields, config.max_text_chars)
+        ids, n_escaped = as_ids(rows[C.ITEM], batch.path)
+        frame, counts = clean_items(rows.assign(**{C.ITEM: ids}), config.text_fields, config.max_text_chars)
         repeated = (frame[C.ITEM].duplicated() | frame[C.ITEM].isin(seen)).to_numpy()
         if repeated.any() and not source.repeats_items:
             place = int(np.argmax(repeated))
-            row, item = batch.first_row + place, frame[C.ITEM][place]
+            row, item = batch.first_row + int(frame.index[place]), frame[C.ITEM].iloc[place]
             raise DataError(f"{batch.path}: row {row}, field item_id: {item!r} stands there twice; keep one row of it")
         frames.append(frame[~repeated])
         seen.update(frame[C.ITEM])
-        totals.update(counts, n_items=len(frame), n_repeated_items=int(repeated.sum()), n_item_ids_escaped=n_escaped)
+        totals.update(counts, n_items=len(batch.rows), n_items_without_id=int(nameless.sum()))
+        totals.update(n_repeated_items=int(repeated.sum()), n_item_ids_escaped=n_escaped)
     n_rows = totals.pop("n_items", 0)
     if not n_rows:
         raise DataError(f"{_place(files)}: the table holds no items")
@@ -117,6 +129,7 @@ def _read_items(
     older = items[C.ITEM].duplicated(keep="first" if source.repeats_items else "last").to_numpy()
     totals["n_repeated_items"] += int(older.sum())
     out.count(**totals)
+    losses.add(totals["n_items_without_id"], n_rows, "items have no id, and are left out", hint=no_id, stops=True)
     fields = ", ".join(config.text_fields)
     hint = f"their id stands for it; see ingest.text_fields ({fields}) and item_columns"
     losses.add(totals["n_items_without_text"], n_rows, "items have no text", hint=hint, stops=True)
@@ -139,10 +152,16 @@ def _read_events(
     if not reader.n_rows:
         raise DataError(f"{_place(files)}: the table holds no interactions")
     out.count(
+        **{f"n_interactions_without_{what}": n for what, n in reader.n_incomplete.items()},
         n_interactions_read=reader.n_rows,
         n_interactions_with_unknown_items=reader.n_unknown_items,
         n_interaction_ids_escaped=reader.n_ids_escaped,
     )
+    what = "interactions lack a user, item or time, and are left out"
+    hint = f"{reader.incomplete()}; ingest.interaction_columns may name other columns"
+    if 2 * reader.n_incomplete["time"] > reader.n_rows:
+        hint += "; where there are no times, set ingest.order=rows"
+    losses.add(sum(reader.n_incomplete.values()), reader.n_rows, what, hint=hint, stops=True)
     if reader.n_unknown_items:
         what = "interactions name items that the catalogue lacks"
         hint = failed_join(reader.unknown_items, files[0].path, item_ids, item_files[0].path)
@@ -157,6 +176,14 @@ def _select(
     events, clock, facts = reader.events()
     out.count(**facts)
     n_before = len(events)
+    events = without_users(events, reader.user_ids(), config.drop_users)
+    out.count(n_dropped_by_user=n_before - len(events))
+    losses.add(n_before - len(events), n_before, "interactions go by ingest.drop_users", wanted=True)
+    absent = [user for user in config.drop_users if user not in reader.user_codes]
+    if absent:
+        what = "ids in ingest.drop_users are no user's"
+        losses.add(len(absent), len(config.drop_users), what, hint=f"e.g. {absent[0]!r}")
+    n_before = len(events)
     odd = int(facts["n_times_outside_1990_to_2100"])
     losses.add(odd, n_before, f"timestamps (in {clock.unit}) lie outside 1990 to 2100", hint="missing ones?")
     events, counts = filter_events(events, clock, config)
@@ -170,17 +197,42 @@ def _select(
         what = "interactions repeat user, item and time of another, and go"
         losses.add(int(twice.sum()), len(events), what, hint="ingest.duplicates=keep keeps them")
         events = events.take(~twice)
+    for code, n_events, times_the_median in crowds(events):
+        what = f"interactions are of one user, {user_ids[code]!r}, {times_the_median:,.0f} times the median's"
+        hint = f"if it is nobody's id (guests, a default), ingest.drop_users=[{user_ids[code]!r}] leaves it out"
+        losses.add(n_events, len(events), what, hint=hint)
     n_before, n_users = len(events), np.count_nonzero(np.bincount(events.user))
     events = k_core(events, config.min_user_events, config.min_item_events)
     present, user = renumber(events.user)
+    n_ties = int(ties(events).sum())
     out.count(
         n_dropped_by_k_core=n_before - len(events),
         n_users_dropped_by_k_core=int(n_users - len(present)),
-        n_ties=int(ties(events).sum()),
+        n_ties=n_ties,
     )
+    what = "interactions have the same user and time as another before them, so that the order of the rows counts"
+    hint = "where a column tells which came first, name it in ingest.interaction_columns.order"
+    losses.add(n_ties, len(events), what, hint=hint, warn_above=_WARN_OF_TIES_ABOVE)
+    if config.split == "time" and clock.unit == ORDER:
+        what, hint = _question(config, events, clock)
+        losses.add(len(events), len(events), what, hint=hint)
     what = "interactions go by ingest.min_user_events, min_item_events"
     losses.add(n_before - len(events), n_before, what, wanted=True)
     return replace(events, user=user), user_ids[present]
+
+
+def _question(config: IngestConfig, events: Events, clock: Clock) -> tuple[str, str]:
+    """What is odd about a split by time of numbers that are no clock times, and what to do if they are not one order
+    of all users' events."""
+    if config.order == "rows":
+        hint = "are they in order of time? where they stand user by user, set ingest.split=leave-one-out"
+        return "interactions are split by the number of their row", hint
+    hint = (
+        "is it one clock for all users? where it starts anew with each user or session, set "
+        "ingest.split=leave-one-out, or map a date as timestamp and this column as order in ingest.interaction_columns"
+    )
+    example = events.timestamp[0] / clock.steps_per_number
+    return f"interactions are split by numbers that are no clock times, such as {example:g}", hint
 
 
 def _split(
@@ -279,7 +331,7 @@ def _raw_inputs(config: IngestConfig) -> dict[str, Path]:
 
 STAGE = Stage(
     name="ingest",
-    version=2,
+    version=3,
     config=lambda config: config.ingest,
     parents=lambda _: (),
     run=run,

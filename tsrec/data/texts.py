@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from tsrec.data.markup import is_code, without_markup
+from tsrec.data.missing import is_missing_word
 
 COUNTED = (
     "n_values_from_lists_or_objects",
@@ -25,7 +26,6 @@ COUNTED = (
     "n_texts_with_broken_characters",
     "n_words_for_missing_dropped",
 )
-_MISSING = frozenset(("None", "nan", "NaN", "NaT", "<NA>", "null", "NULL"))  # how libraries write no value
 _FLAGS = ("True", "False", "None")  # Yelp's objects hold Python's spelling of everything
 _PYTHON_2 = re.compile(r"""u(['"])(.*)\1""", re.DOTALL)
 _NAMES = ("name", "title", "label", "text", "value", "description")  # of an object, what is meant to be read
@@ -69,7 +69,7 @@ def _clean(value: object, joiner: str, counts: Counter[str]) -> str:
             inner = joiner
         return joiner.join(filter(None, (_clean(part, inner, counts) for part in parts)))
     text = _spelled(value)
-    if text in _MISSING:
+    if is_missing_word(text):
         counts["n_words_for_missing_dropped"] += 1
         return ""
     return _printable(_plain(text, counts), counts)

@@ -24,6 +24,8 @@ _CLOCK = (631_152_000, 4_102_444_800)  # the years 1990 and 2100 in seconds sinc
 _CALENDAR = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # digits -> how people write dates
 _NUMBER = r"^\s*(?P<whole>[+-]?\d*)(?:\.(?P<part>\d*))?\s*$"
 _MOVING = ("now", "today")  # pandas reads them as dates
+_UTC = re.compile(r"(?<=\d)\s*(?:UTC|GMT|Z)\s*$", re.IGNORECASE)  # behind a date or an offset of zero
+_OF_DAY = r"\d\d?:\d\d:\d\d(\.\d+)?"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Clock:
 
 
 def parse_times(values: pd.Series) -> tuple[RawTimes, np.ndarray]:
-    """Read numbers (also as text) and ISO dates; without a zone they are UTC.
+    """Read numbers (also as text) and ISO dates, whose zone may be called UTC, GMT or Z; without one they are UTC.
 
     Returns:
         The times, and an (E,) bool array of those that are neither.
@@ -87,8 +89,29 @@ def parse_times(values: pd.Series) -> tuple[RawTimes, np.ndarray]:
     if not is_number.all():
         others = values[~is_number]
         others = others.mask(others.isin(_MOVING))
-        dates, bad[~is_number] = _dates(pd.to_datetime(others, errors="coerce", utc=True, format="ISO8601"))
+        moments = pd.to_datetime(others, errors="coerce", utc=True, format="ISO8601")
+        if moments.isna().any():  # 2024-03-12 19:00:00 UTC
+            others = others.mask(moments.isna(), others.astype(str).str.replace(_UTC, "", regex=True))
+            moments = pd.to_datetime(others, errors="coerce", utc=True, format="ISO8601")
+        dates, bad[~is_number] = _dates(moments)
         times.whole[~is_number], times.nanos[~is_number] = dates.whole, dates.nanos
+    return times, bad
+
+
+def parse_order(values: pd.Series) -> tuple[RawTimes, np.ndarray]:
+    """Read what orders events within one time: as `parse_times` does, and times of day (19:04:11).
+
+    Returns:
+        What orders, and an (E,) bool array of values that are none of these.
+    """
+    times, bad = parse_times(values)
+    if bad.any():
+        texts = values[bad].astype(str).str.strip()
+        texts = texts.where(~texts.str.fullmatch(r"\d\d?:\d\d"), texts + ":00")
+        of_day = pd.to_timedelta(texts.where(texts.str.fullmatch(_OF_DAY)), errors="coerce")
+        nanos = of_day.fillna(pd.Timedelta(0)).dt.as_unit("ns").astype(np.int64).to_numpy()
+        times.whole[bad], times.nanos[bad], times.is_date[bad] = nanos // 10**9, nanos % 10**9, False
+        bad[bad] = of_day.isna().to_numpy()
     return times, bad
 
 
@@ -139,7 +162,7 @@ def moment(text: str, field: str, clock: Clock) -> int:
     Raises:
         ConfigError: neither a number nor an ISO date, or a date where times are no clock times.
     """
-    stripped = text.strip()
+    stripped = _UTC.sub("", text.strip())
     date = _calendar_date(stripped)
     if date is None and re.fullmatch(r"[+-]?\d+(\.\d*)?", stripped):
         number = Decimal(stripped)
@@ -194,7 +217,7 @@ def _unit_of(numbers: np.ndarray) -> str:
         examples = " and ".join(
             f"{numbers[np.argmax(found[unit])]} ({unit}, {found[unit].sum():,})" for unit in present
         )
-        raise DataError(f"field timestamp: different units stand side by side: {examples}; convert them to one")
+        raise DataError(f"different units stand side by side: {examples}; convert them to one")
     if present and 2 * int(found[present[0]].sum()) >= len(numbers):
         return present[0]
     return ORDER
@@ -236,7 +259,7 @@ def _scaled(values: np.ndarray, factor: int) -> np.ndarray:
     outside = (values > limit) | (values < -limit)
     if outside.any():
         raise DataError(
-            f"field timestamp: {values[np.argmax(outside)]} (in its own unit) is too far from the others' fine times "
+            f"{values[np.argmax(outside)]} (in its own unit) is too far from the others' fine times "
             "for 64 bits; drop that row, or round the times"
         )
     return values * factor

@@ -11,12 +11,14 @@ from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
 from tsrec.data.files import Batch, is_separated, named_columns, read_batches
 from tsrec.data.finding import RawFile, Role, find_files
+from tsrec.data.missing import missing
 from tsrec.errors import DataError
 
 Names = Mapping[str, tuple[str, ...]]  # ours -> theirs, the preferred one first
 
 _ITEM_COLUMNS = {name: (name,) for name in (C.ITEM, C.TITLE, C.DESCRIPTION, C.BRAND, C.CATEGORIES)}
 _EVENT_COLUMNS = {name: (name,) for name in (C.USER, C.ITEM, C.TIMESTAMP, C.RATING, C.SPLIT)}
+_WITH_COMMAS = r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*)(,\d*)?([eE][+-]?\d+)?\s*"  # 1.234,5; 1234,5; 1,5E+09
 _SPLIT_FILES = tuple(f"{word}{rest}" for word in ("train", "valid*", "val", "dev", "test") for rest in (".*", "[_-]*"))
 
 
@@ -52,9 +54,12 @@ def read_interactions(config: IngestConfig, files: Sequence[RawFile], known: Nam
     """
     needed = (C.USER, C.ITEM) if config.order == "rows" else (C.USER, C.ITEM, C.TIMESTAMP)
     splits = {file.path: file.split for file in files}
+    has_decimal_commas = config.interactions_format.decimal == ","
     n_rows = 0
     for batch in _mapped(config, "interactions", files, known, config.interaction_columns.given(), needed):
         rows = batch.rows
+        for column in {C.TIMESTAMP, C.ORDER, C.RATING} & set(rows) if has_decimal_commas else ():
+            rows[column] = _with_decimal_points(rows[column])
         if config.order == "rows":
             rows[C.TIMESTAMP] = np.arange(n_rows, n_rows + len(rows))
         elif config.time_format:
@@ -90,9 +95,19 @@ def _mapped(
         expected = needed
 
 
+def _with_decimal_points(values: pd.Series) -> pd.Series:
+    """Numbers that are written 1.234,5 as 1234.5; whatever else stands as it is."""
+    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
+        return values
+    texts = values.astype("str")
+    found = texts.str.fullmatch(_WITH_COMMAS, na=False)
+    points = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    return values.where(~found, points)
+
+
 def _moments(values: pd.Series, time_format: str, batch: Batch) -> pd.Series:
     moments = pd.to_datetime(values, format=time_format, utc=True, errors="coerce")
-    bad = moments.isna().to_numpy()
+    bad = moments.isna().to_numpy() & ~missing(values)
     if bad.any():
         place = int(np.argmax(bad))
         raise DataError(
