@@ -25,7 +25,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flows.patience import with_patience
-from flows.server import AUTH, STORES
+from flows.server import STORES, server_password
 from flows.submission import with_checked_parameters
 from tsrec.errors import ArtifactError
 from tsrec.store import Artifact, ArtifactStore, Manifest
@@ -41,14 +41,14 @@ _REPORT_POLICY = (
 
 
 def create_app() -> ASGIApp:
-    """The application that uvicorn runs; its settings are in the environment."""
+    """The application that uvicorn runs; its settings are Prefect's, and in the environment."""
     from prefect.server.api.server import create_app as create_prefect
     from prefect.settings import PREFECT_UI_API_URL
 
     return with_reports(
         with_checked_parameters(with_patience(create_prefect(final=True))),
         json.loads(os.environ.get(STORES, "[]")),
-        os.environ.get(AUTH, ""),
+        server_password(),
         str(PREFECT_UI_API_URL.value() or ""),
     )
 
