@@ -23,6 +23,7 @@ from flows.masking import masked
 from tsrec.errors import ConfigError, TsrecError
 
 STORES = "TSREC_REPORT_STORES"
+HOST = "TSREC_SERVER_HOST"  # what the server listens on
 AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 _STARTUP_S = 180
 _AGAIN_S = 10.0
@@ -176,7 +177,7 @@ class Server:
         settings = get_current_settings().server
         print(f"no Prefect server answers; starting one on {self.host}:{self.port}", flush=True)
         self._started = time.monotonic()
-        ours = {STORES: json.dumps(list(self.stores))}
+        ours = {STORES: json.dumps(list(self.stores)), HOST: self.host}
         if "api_url" not in settings.ui.model_fields_set:
             ours["PREFECT_SERVER_UI_API_URL"] = "/api"  # browsers elsewhere have no 127.0.0.1
         if "cors_allowed_origins" not in settings.api.model_fields_set:
