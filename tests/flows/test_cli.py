@@ -11,9 +11,14 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli import main
+from flows.commands import _known
 from flows.terminal import CLOSED_PIPE, print_json
 from tests.keys import key_of
+from tests.recommenders.conftest import catalogue_of, fitted, histories_of
 from tsrec import __version__
+from tsrec.config import load_config
+from tsrec.errors import ConfigError
+from tsrec.recommenders import Recommender
 from tsrec.store import Artifact, ArtifactStore
 
 
@@ -159,3 +164,15 @@ def test_k_beyond_its_bounds_is_one_line(k: str, message: str, capsys: pytest.Ca
     error = capsys.readouterr().err
     assert error.startswith("tsrec: recommend, k: ") and message in error
     assert len(error.splitlines()) == 1
+
+
+def test_unknown_items_of_a_history_are_named_and_the_others_count(capsys: pytest.CaptureFixture[str]) -> None:
+    histories = histories_of({"u": [(0, "train"), (1, "train")]}, 3)
+    recommender = Recommender("popular", fitted("popular", histories, 3), catalogue_of(histories, 3), "allowed")
+    config = load_config(None, ["dataset=shop"])
+    assert _known(["i01", "x", "i00", "y", "x"], recommender, config) == ["i01", "i00"]
+    assert "the catalogue of shop lacks 2 of 4 items of the history: 'x', 'y'; the others" in capsys.readouterr().err
+    assert _known(["i01"], recommender, config) == ["i01"] and _known([], recommender, config) == []
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ConfigError, match=r"lacks 7 of 7 .*'a', 'b', 'c', 'd', 'e' \.\.\.; ids are .* e\.g\. i00"):
+        _known(list("abcdefg"), recommender, config)
