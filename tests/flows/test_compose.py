@@ -21,7 +21,7 @@ pytest.importorskip("compose_spec", reason="pip install -e '.[dev]'")
 pytest.importorskip("s3fs", reason="pip install -e '.[dev]'")
 pytest.importorskip("moto", reason="pip install -e '.[dev]'")
 
-import boto3
+import boto3  # type: ignore[import-untyped]
 import compose_spec
 
 from tests.store.s3_server import serve_s3
