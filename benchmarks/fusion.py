@@ -28,7 +28,7 @@ from tsrec.columns import ALL, FUSED, Split
 from tsrec.config import Config, load_config
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.summary import metrics_table, worth
-from tsrec.recommenders import FUSE
+from tsrec.recommenders import CANDIDATES, FUSE
 from tsrec.recommenders.candidates import Targets, ranked_targets
 from tsrec.recommenders.fuse import FuseSettings, Fusion, without
 from tsrec.recommenders.gate import Gate, learnable
@@ -38,7 +38,6 @@ from tsrec.recommenders.ranking import Ranked, lists_of
 from tsrec.store import Artifact, ArtifactStore
 
 STARTS = 4
-LLM_STAGES = ("keywords", "sids", "backbone", "sa_init", "finetune", "rl", "decode")
 
 
 class Mixture:
@@ -170,18 +169,18 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=1, help="ways to part the users in two; figures are their means")
     arguments = parser.parse_args()
     config = load_config(arguments.profile, arguments.set)
-    store, planned = ArtifactStore(config.store), pipeline.plan(config)
-    artifacts: dict[str, Artifact] = {}
+    store, planned = ArtifactStore(config.store), pipeline.plan(config, goal=FUSE)
+    parents = planned.pop(FUSE.name).parents
+    if arguments.without_llm:  # nor what only an LLM is made from
+        planned = pipeline.plan(config, goal=CANDIDATES)
+    built: dict[str, Artifact] = {}
     for name, stage in planned.items():
-        if stage.stage is FUSE:
-            break
-        if not (arguments.without_llm and stage.stage.name in LLM_STAGES):
-            artifacts[name] = pipeline.build(stage, store, artifacts)
-    parents = {role: artifacts[name] for role, name in planned[FUSE.name].parents.items() if name in artifacts}
-    catalogue, histories = read_catalogue(parents["ingest"])
+        built[name] = pipeline.build(stage, store, built)
+    fused = {role: built[name] for role, name in parents.items() if name in built}
+    catalogue, histories = read_catalogue(fused["ingest"])
     settings = FUSE.config(config)
     assert isinstance(settings, FuseSettings)
-    fusion = Fusion.of(parents, ranked_targets(histories, config.recommend), catalogue, settings)
+    fusion = Fusion.of(fused, ranked_targets(histories, config.recommend), catalogue, settings)
     members = tuple(name for name in fusion.lists if name not in arguments.without)
     targets: Targets = fusion.targets
     if arguments.test:

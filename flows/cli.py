@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from flows import commands, model_commands
+from flows import commands, model_commands, terminal
 from tsrec import __version__
 from tsrec.config import Wish
 from tsrec.config.profiles import refusal
@@ -64,6 +64,11 @@ _SET_HELP = "override one field of the configuration, e.g. finetune.epochs=2; va
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status. Deliberate errors print without a traceback and give 1."""
+    terminal.replace_unshowable()
+    return terminal.quiet_without_reader(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     # Before any library is imported: loading bars and load reports are not ours to show.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -174,7 +179,7 @@ def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         help="stop where a larger share of a list's ids is not known (default 0.5; 1: a list of new users is meant)",
     )
     recommend.add_argument("--no-repeats", action="store_true", help="leave out what a user already has")
-    recommend.add_argument("-k", type=_positive, default=10, help="how many items (default 10)")
+    recommend.add_argument("-k", type=int, default=10, help="how many items (default 10)")
     recommend.add_argument("--method", default="fused", help="fused (default), or one member: tsrec, transitions, ...")
     recommend.add_argument("--model", metavar="FINGERPRINT", help=_MODEL_HELP)
     recommend.add_argument("--json", action="store_true", help="one JSON object instead of text")
@@ -189,7 +194,7 @@ def _recommend(parser: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     try:
         wish = Wish(k=o.k, method=o.method, no_repeats=o.no_repeats, max_unknown=o.max_unknown, **given)
     except ValidationError as error:
-        raise refusal(error, "--") from None
+        raise refusal(error, "recommend, ") from None
     if o.users:
         commands.recommend_users(o.profile, o.set, wish, as_json=o.json)
     else:

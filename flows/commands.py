@@ -1,19 +1,25 @@
 """What the commands of `tsrec` do and print. Heavy imports wait inside the functions, so that --help is quick."""
 
-import json
 import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from flows.terminal import print_json
 from tsrec.addresses import is_url, place_problem
 from tsrec.columns import Columns as C
 from tsrec.config import Config, Wish, load_config, load_grid
 from tsrec.errors import ArtifactError, ConfigError, LostRunsError
 from tsrec.store import Artifact, ArtifactStore
 from tsrec.store.champions import champion_of
+
+if TYPE_CHECKING:
+    from tsrec.recommenders import Recommender
+
+_NAMED = 5  # unknown items of a history
 
 
 def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool, force_from: str | None = None) -> None:
@@ -127,17 +133,12 @@ def recommend(
     recommender = Recommender.of(lineage, fuse, wish.method, "forbidden" if wish.no_repeats else None)
     explainer = Explainer(lineage, fuse)
     past = explainer.history_of(user) if user is not None else list(history or ())
-    unknown = recommender.unknown(past)
-    if unknown:
-        raise ConfigError(
-            f"no item {unknown[0]!r} in the catalogue of {config.dataset}; ids are those of the raw data, e.g. "
-            f"{', '.join(recommender.catalogue.item_ids[:3])}"
-        )
+    past = _known(past, recommender, config)
     (found,) = recommender.recommend([past], wish.k, allowed_items(recommender, wish))
     if as_json:
         rows = [{"rank": rank, **asdict(item), **explainer.of(item.item_id)} for rank, item in enumerate(found, 1)]
         shown = {"model": fuse.fingerprint, "user": user, "history": past, "recommendations": rows}
-        print(json.dumps(shown, ensure_ascii=False))
+        print_json(shown)
         return
     print("history (the newest last):")
     for item in past[-5:]:
@@ -151,6 +152,21 @@ def recommend(
             print(f"      {token:>8}  {', '.join(words[:4]) or '(no keywords)'}")
 
 
+def _known(past: Sequence[str], recommender: "Recommender", config: Config) -> list[str]:
+    """The items of a history that the catalogue has; says which it lacks. Raises ConfigError where it has none."""
+    unknown = list(dict.fromkeys(recommender.unknown(past)))
+    if not unknown:
+        return list(past)
+    known = [item for item in past if item not in unknown]
+    named = f"{', '.join(map(repr, unknown[:_NAMED]))}{' ...' if len(unknown) > _NAMED else ''}"
+    lacks = f"the catalogue of {config.dataset} lacks {len(unknown)} of {len(set(past))} items of the history: {named}"
+    if not known:
+        examples = ", ".join(recommender.catalogue.item_ids[:3])
+        raise ConfigError(f"{lacks}; ids are those of the raw data, e.g. {examples}")
+    print(f"tsrec: {lacks}; the others count", file=sys.stderr)
+    return known
+
+
 def recommend_users(profile: str | None, overrides: Sequence[str], wish: Wish, *, as_json: bool) -> None:
     """Write the lists of many users as Parquet parts, and print what was counted."""
     from tsrec import pipeline
@@ -159,7 +175,7 @@ def recommend_users(profile: str | None, overrides: Sequence[str], wish: Wish, *
     lineage, fuse = pipeline.model_of(load_config(profile, overrides), wish.model)
     batch = write(lineage, fuse, wish)
     if as_json:
-        print(json.dumps({"model": fuse.fingerprint, "folder": str(batch.folder), **batch.counts}))
+        print_json({"model": fuse.fingerprint, "folder": str(batch.folder), **batch.counts})
         return
     print(f"{batch.folder}: {len(batch.parts)} parts by model {fuse.fingerprint}")
     for name, count in batch.counts.items():

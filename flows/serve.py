@@ -8,7 +8,7 @@ from types import FrameType
 from typing import NoReturn
 from uuid import UUID
 
-from flows.server import AUTH, Server, check_exposure
+from flows.server import Server, check_exposure, check_home, share_password
 from tsrec.config import Config
 
 
@@ -26,7 +26,7 @@ def serve(
     Args:
         configs: one a profile: each gets a deployment of every flow, whose form starts from it.
         host: address that a new server listens on; 0.0.0.0 for all.
-        port: its port. The server that PREFECT_API_URL names is used instead where it answers.
+        port: its port. A server that PREFECT_API_URL or Prefect's profile names is used instead, and waited for.
         limit: runs of a data set at a time; further ones are shown as Queued.
         schedule: cron expression (UTC) by which refreshes run from now on; None: as the UI has it, off at first.
         without_auth: let a new server listen to other machines without asking for a password.
@@ -34,15 +34,18 @@ def serve(
     Raises:
         ConfigError: two profiles have one name, the schedule cannot be read, or a server would listen to others and
             ask nobody.
-        TsrecError: no server can be reached or started.
+        TsrecError: no server can be started, or what answers is none, or Prefect's home cannot be written.
     """
+    check_home()
     signal.signal(signal.SIGTERM, _exit)  # so that `finally` runs while nothing is served yet
+    from prefect.context import refresh_global_settings_context
+
     server = Server(host, port, list(dict.fromkeys(config.store for config in configs)))
     if server.may_start:
         check_exposure(host, without_auth)
-    if auth := os.environ.get(AUTH):
-        os.environ.setdefault("PREFECT_API_AUTH_STRING", auth)  # runs ask the server too
-    os.environ["PREFECT_API_URL"] = server.url  # before Prefect is imported: it reads its environment then
+    share_password()
+    os.environ["PREFECT_API_URL"] = server.url
+    refresh_global_settings_context()  # Prefect has read its environment
     try:
         server.start()
         _run(server, configs, limit, schedule)

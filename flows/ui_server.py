@@ -25,7 +25,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flows.patience import with_patience
-from flows.server import AUTH, STORES
+from flows.request_checks import with_bounded_bodies, with_known_hosts
+from flows.server import HOST, STORES, server_password
 from flows.submission import with_checked_parameters
 from tsrec.errors import ArtifactError
 from tsrec.store import Artifact, ArtifactStore, Manifest
@@ -41,16 +42,18 @@ _REPORT_POLICY = (
 
 
 def create_app() -> ASGIApp:
-    """The application that uvicorn runs; its settings are in the environment."""
+    """The application that uvicorn runs; its settings are Prefect's, and in the environment."""
     from prefect.server.api.server import create_app as create_prefect
     from prefect.settings import PREFECT_UI_API_URL
 
-    return with_reports(
-        with_checked_parameters(with_patience(create_prefect(final=True))),
+    password = server_password()
+    app = with_reports(
+        with_bounded_bodies(with_checked_parameters(with_patience(create_prefect(final=True)))),
         json.loads(os.environ.get(STORES, "[]")),
-        os.environ.get(AUTH, ""),
+        password,
         str(PREFECT_UI_API_URL.value() or ""),
     )
+    return app if password else with_known_hosts(app, os.environ.get(HOST, ""))
 
 
 def with_reports(prefect: ASGIApp, stores: Sequence[str], auth: str, api_url: str = "/api") -> ASGIApp:

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from tsrec.huge_pages import use_huge_pages
-from tsrec.threads import spin_briefly
+from tsrec.threads import one_thread_after_fork, spin_briefly
 
 if TYPE_CHECKING:
     from tsrec.config import Config, load_config
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Before any module here imports torch.
 spin_briefly()
 use_huge_pages()
+one_thread_after_fork()
 
 try:
     __version__ = version("tsrec")

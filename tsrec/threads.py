@@ -7,9 +7,11 @@ processor; a fine-tuning step twice and four times (`benchmarks/busy_cores.py`).
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_WITH_OPENMP = frozenset({"torch", "faiss", "lightgbm", "sklearn"})
 _SPINS = "1000"  # some microseconds; libgomp's own 300,000 may be longer than a scheduler's turn
 
 
@@ -20,6 +22,24 @@ def spin_briefly() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+
+
+def one_thread_after_fork() -> None:
+    """Have a forked child (a server that loads its model first and then forks its workers) work in one thread.
+
+    OpenMP's threads do not come along, and the first work that is shared among them waits for ever. With one there is
+    nothing to wait for. Also before: a child that replaces itself by another program (`subprocess`) never gets here.
+    """
+    os.register_at_fork(after_in_child=_use_one_openmp_thread)
+
+
+def _use_one_openmp_thread() -> None:
+    if not _WITH_OPENMP.isdisjoint(sys.modules):
+        from threadpoolctl import ThreadpoolController
+
+        ThreadpoolController().limit(limits=1, user_api="openmp")  # of every library: each may bring its own
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # its MKL has a number of its own once somebody has set it
 
 
 @contextmanager

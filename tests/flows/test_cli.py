@@ -1,14 +1,24 @@
 """The command line: what it prints, and its exit status."""
 
+import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli import main
+from flows.commands import _known
+from flows.terminal import CLOSED_PIPE, print_json
 from tests.keys import key_of
+from tests.recommenders.conftest import catalogue_of, fitted, histories_of
 from tsrec import __version__
+from tsrec.config import load_config
+from tsrec.errors import ConfigError
+from tsrec.recommenders import Recommender
 from tsrec.store import Artifact, ArtifactStore
 
 
@@ -95,3 +105,74 @@ def test_a_prefect_server_that_does_not_answer_is_one_line(capsys: pytest.Captur
 def test_recommending_before_a_run_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recommend", "--history", "1", "--set", f"store={tmp_path}"]) == 1
     assert "`tsrec run` first" in capsys.readouterr().err
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [
+        (["artifacts", "list", "--store", "."], ""),
+        (["artifacts", "show", "abc", "--store", "."], "1"),
+        (["--help"], ""),
+    ],
+)
+def test_output_that_nobody_reads_ends_quietly(
+    arguments: list[str], unbuffered: str, artifact: Artifact, tmp_path: Path
+) -> None:
+    assert artifact.path.is_relative_to(tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)  # as `| head` does once it has its lines
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (CLOSED_PIPE, b"")
+
+
+def test_what_a_terminal_cannot_show_is_replaced(tmp_path: Path) -> None:
+    store = tmp_path / "größe"
+    ArtifactStore(store).build(key_of("ingest", "abc123", "shop"), lambda writer: writer.write_json("content", [1]))
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "artifacts", "show", "abc", "--store", str(store)],
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"/gr??e/shop/ingest/abc123" in done.stdout
+
+
+def test_json_is_escaped_where_it_would_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding, written in (("ascii", b'["gr\\u00f6\\u00dfe"]\n'), ("utf-8", '["größe"]\n'.encode())):
+        stdout = io.TextIOWrapper(buffer := io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", stdout)
+        print_json(["größe"])
+        stdout.flush()
+        assert buffer.getvalue() == written
+
+
+@pytest.mark.parametrize(("k", "message"), [("0", "than or equal to 1"), ("10001", "than or equal to 10000")])
+def test_k_beyond_its_bounds_is_one_line(k: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommend", "--history", "1", "-k", k]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("tsrec: recommend, k: ") and message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_unknown_items_of_a_history_are_named_and_the_others_count(capsys: pytest.CaptureFixture[str]) -> None:
+    histories = histories_of({"u": [(0, "train"), (1, "train")]}, 3)
+    recommender = Recommender("popular", fitted("popular", histories, 3), catalogue_of(histories, 3), "allowed")
+    config = load_config(None, ["dataset=shop"])
+    assert _known(["i01", "x", "i00", "y", "x"], recommender, config) == ["i01", "i00"]
+    assert "the catalogue of shop lacks 2 of 4 items of the history: 'x', 'y'; the others" in capsys.readouterr().err
+    assert _known(["i01"], recommender, config) == ["i01"] and _known([], recommender, config) == []
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ConfigError, match=r"lacks 7 of 7 .*'a', 'b', 'c', 'd', 'e' \.\.\.; ids are .* e\.g\. i00"):
+        _known(list("abcdefg"), recommender, config)

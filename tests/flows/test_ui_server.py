@@ -1,15 +1,17 @@
 """The server's pages stay at home, reports are the only part of a store that is served, and nobody is asked in vain."""
 
+import json
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from flows.server import AUTH, check_exposure
-from flows.ui_server import with_reports
+from flows.server import AUTH, STORES, check_exposure
+from flows.ui_server import create_app, with_reports
 from tests.keys import key_of
 from tsrec.errors import ConfigError
 from tsrec.store import Artifact, ArtifactStore
@@ -85,17 +87,26 @@ def test_reports_are_behind_the_servers_password(report: Artifact, tmp_path: Pat
     assert client.get("/reports/shop/abcdef12", auth=("ops", "pass:word")).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "shop.example"])
-def test_listening_to_others_needs_a_password(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_is_prefects_setting_wherever_that_comes_from(
+    report: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(AUTH, raising=False)
+    monkeypatch.setenv(STORES, json.dumps([str(tmp_path)]))
+    with temporary_settings({PREFECT_SERVER_API_AUTH_STRING: "ops:secret"}):
+        client = TestClient(create_app())
+    assert client.get("/reports/shop/abcdef12").status_code == 401
+    assert client.get("/reports/shop/abcdef12", auth=("ops", "secret")).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "shop.example"])
+def test_listening_to_others_needs_a_password(host: str) -> None:
     with pytest.raises(ConfigError, match=rf"{AUTH}=USER:PASSWORD.*--without-auth"):
         check_exposure(host, without_auth=False)
     check_exposure(host, without_auth=True)
-    monkeypatch.setenv(AUTH, "ops:secret")
-    check_exposure(host, without_auth=False)
+    with temporary_settings({PREFECT_SERVER_API_AUTH_STRING: "ops:secret"}):
+        check_exposure(host, without_auth=False)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_this_machine_alone_needs_none(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(AUTH, raising=False)
+def test_this_machine_alone_needs_none(host: str) -> None:
     check_exposure(host, without_auth=False)

@@ -1,5 +1,11 @@
 """What every recommender promises: the same lists from artifacts alone, exactly K, what may be shown."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -129,3 +135,31 @@ def test_what_was_never_built_is_said(artifacts: dict[str, Artifact], config: Co
         Recommender.open(config.store, "shop", "bpr")
     with pytest.raises(ArtifactError, match="no finished recommender"):
         pipeline.finished(with_overrides(config, ["sids.seed=9"]))
+
+
+_FORK = """
+import os, sys, tsrec, torch
+torch.set_num_threads(2)
+recommender = tsrec.Recommender.open(sys.argv[1], "shop")
+histories = [["i1", "i7"], ["i3"], []] * 40
+before = recommender.recommend(histories, 5)
+child = os.fork()
+if child == 0:
+    os._exit(0 if recommender.recommend(histories, 5) == before else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_child_forked_after_its_parent_has_recommended_gives_the_same_lists(
+    artifacts: dict[str, Artifact], config: Config
+) -> None:
+    """As servers do that load before they fork; without care it waits for threads that did not come along."""
+    assert artifacts["fuse"]
+    with subprocess.Popen(
+        [sys.executable, "-c", _FORK, config.store], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert process.communicate(timeout=180)[0].strip() == "0"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the child too, which waits for ever where this fails

@@ -1,0 +1,121 @@
+"""A server without a password answers to its own names alone, and no server reads a body that fills its memory."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
+
+from flows.patience import with_patience
+from flows.request_checks import MAX_BODY_BYTES, with_bounded_bodies, with_known_hosts
+from flows.server import AUTH, HOST, STORES
+from flows.submission import with_checked_parameters
+from flows.ui_server import create_app
+
+ID = "00000000-0000-0000-0000-000000000000"
+SMALL = 1000
+
+
+async def _socket(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.close()
+
+
+PAGES = Starlette(routes=[Route("/", lambda _: HTMLResponse("the UI")), WebSocketRoute("/events", _socket)])
+
+
+@pytest.mark.parametrize(
+    ("listens_on", "host", "known"),
+    [
+        ("127.0.0.1", "127.0.0.1:4200", True),
+        ("127.0.0.1", "localhost:4200", True),
+        ("127.0.0.1", "LOCALHOST", True),
+        ("127.0.0.1", "tsrec.localhost:4200", True),
+        ("127.0.0.1", "[::1]:4200", True),
+        ("::1", "127.0.0.1", True),
+        ("192.168.1.5", "192.168.1.5:4200", True),
+        ("shop.example", "Shop.example:4200", True),
+        ("0.0.0.0", "192.168.1.5:4200", True),
+        ("::", "[fd00::5]:4200", True),
+        ("127.0.0.1", "evil.example:4200", False),
+        ("127.0.0.1", "127.0.0.1.evil.example", False),
+        ("127.0.0.1", "localhost.evil.example", False),
+        ("127.0.0.1", "127.0.0.1@evil.example", False),
+        ("127.0.0.1", "192.168.1.5", False),
+        ("192.168.1.5", "192.168.1.6", False),
+        ("shop.example", "evil.shop.example", False),
+        ("0.0.0.0", "evil.example", False),
+        ("", "evil.example", False),
+        ("", "", False),
+        ("127.0.0.1", "[::1", False),
+    ],
+)
+def test_only_names_of_this_machine_are_answered(listens_on: str, host: str, known: bool) -> None:
+    client = TestClient(with_known_hosts(PAGES, listens_on))
+    answer = client.get("/", headers={"Host": host})
+    assert answer.status_code == (200 if known else 421)
+    assert ("the UI" if known else AUTH) in answer.text
+    if known:
+        with client.websocket_connect("/events", headers={"Host": host}):
+            pass
+    else:
+        with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/events", headers={"Host": host}):
+            pass
+
+
+def test_the_server_checks_names_where_it_asks_for_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STORES, json.dumps([str(tmp_path)]))
+    monkeypatch.setenv(HOST, "shop.example")
+    client = TestClient(create_app())
+    for path in ("/api/health", "/reports/shop/abcdef12"):
+        assert client.get(path, headers={"Host": "evil.example"}).status_code == 421
+        assert client.get(path, headers={"Host": "shop.example:4200"}).status_code in (200, 404)
+
+
+async def _echo(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+@pytest.fixture
+def served() -> ASGIApp:
+    """The middlewares as the server has them, with a small bound."""
+    echo = Starlette(routes=[Route("/{path:path}", _echo, methods=["GET", "POST"])])
+    return with_bounded_bodies(with_checked_parameters(with_patience(echo)), SMALL)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/api/deployments/{ID}/create_flow_run",
+        f"/api/flow_runs/{ID}/set_state",
+        "/api/ui/schemas/validate",
+        "/api/logs/",
+    ],
+)
+def test_a_body_beyond_the_bound_is_refused(served: ASGIApp, path: str) -> None:
+    client = TestClient(served)
+
+    def chunks() -> Iterator[bytes]:  # no Content-Length
+        yield from [b"x" * SMALL] * 10
+
+    for body in (b"x" * (SMALL + 1), chunks()):
+        answer = client.post(path, content=body)
+        assert (answer.status_code, answer.text) == (
+            httpx.codes.REQUEST_ENTITY_TOO_LARGE,
+            "a request has at most 1,000 bytes\n",
+        )
+
+
+def test_a_body_within_the_bound_arrives_whole(served: ASGIApp) -> None:
+    answer = TestClient(served).post("/api/logs/", content=iter([b"x" * (SMALL - 1), b"x"]))
+    assert (answer.status_code, answer.text) == (200, str(SMALL))
+    assert TestClient(served).get("/").status_code == 200
+    assert MAX_BODY_BYTES > 2 * 4_000_000, "Prefect sends logs in batches of four million bytes"
