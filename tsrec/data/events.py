@@ -14,10 +14,13 @@ from tsrec.data.files import Batch
 from tsrec.data.guesses import likely_time_formats
 from tsrec.data.half_written import LastRow
 from tsrec.data.ids import as_ids, no_ids
+from tsrec.data.kinds import KindFilter, as_numbers
+from tsrec.data.nested import dotted_names
 from tsrec.data.times import Clock, RawTimes, parse_times, settle
 from tsrec.errors import DataError
 
 SPLITS = tuple(split.value for split in Split)
+_SHOWN_CHARS = 120
 _EXAMPLES = 1000  # unknown ids that are kept, to see why they are unknown
 
 
@@ -53,7 +56,9 @@ class EventReader:
         self.item_ids = item_ids
         self.needs_rating, self.needs_split = needs_rating, needs_split
         self.user_codes: dict[str, int] = {}
-        self.n_rows = 0
+        self.n_rows = 0  # but for those that were left out
+        self.kinds: KindFilter | None = None
+        self.n_left_out = 0  # by `ingest.keep`
         self.n_unknown_items = 0
         self.n_ids_escaped = 0
         self.unknown_items = pd.Index([], dtype="str")  # the first different ones
@@ -70,6 +75,9 @@ class EventReader:
         if raw.first_row == 1:
             self._last_row = LastRow()
         batch, self.path, self.first_row = raw.rows, raw.path, raw.first_row
+        self.kinds, self.n_left_out = raw.kinds, self.n_left_out + raw.n_left_out
+        if batch.empty:
+            return
         ids = self._ids(batch, C.ITEM)
         items = self.item_ids.get_indexer(ids).astype(np.int32)
         codes, users = pd.factorize(self._ids(batch, C.USER))
@@ -123,7 +131,7 @@ class EventReader:
         if not self.needs_rating:
             return np.full(len(batch), np.nan, dtype=np.float32)
         values = self._column(batch, C.RATING, "ingest.min_rating")
-        ratings = pd.to_numeric(values, errors="coerce")
+        ratings = as_numbers(values)
         self._refuse(values, (ratings.isna() & values.notna() & (values != "")).to_numpy(), "a number")
         return ratings.to_numpy().astype(np.float32)
 
@@ -145,15 +153,17 @@ class EventReader:
     ) -> None:
         if bad.any():
             place = int(np.argmax(bad))
-            row = self.first_row + place
-            raise DataError(
-                f"{self.path}: row {row}, field {values.name}: {values.iloc[place]!r} is not {expected}{hint(values)}"
-            )
+            row = self.first_row + int(values.index[place])
+            value = repr(values.iloc[place])
+            shown = value if len(value) <= _SHOWN_CHARS else value[:_SHOWN_CHARS] + "..."
+            raise DataError(f"{self.path}: row {row}, field {values.name}: {shown} is not {expected}{hint(values)}")
 
 
 def _list_hint(ids: pd.Series) -> str:
-    has_list = any(isinstance(value, list) for value in ids[:1])
-    return "; write a row for each event" if has_list else ""
+    names = ", ".join(dotted_names(ids[:1].to_frame("COLUMN")))
+    if names:
+        return f"; map what that column holds by dotted names: {names}"
+    return "; write a row for each event" if any(isinstance(value, list) for value in ids[:1]) else ""
 
 
 def _time_format_hint(times: pd.Series) -> str:

@@ -16,6 +16,7 @@ import pandas as pd
 from tsrec.config import TableFormat
 from tsrec.data import json_lines, parquet
 from tsrec.data.guesses import likely_encoding, packed_as, undecodable_line
+from tsrec.data.kinds import KindFilter
 from tsrec.data.separated import SeparatedFile
 from tsrec.errors import DataError
 
@@ -24,6 +25,7 @@ _JSON = (".jsonl", ".json", ".ndjson")
 _PARQUET = (".parquet", ".pq")
 _SUFFIXES = (*_SEPARATED, *_JSON, *_PARQUET)
 _SHOWN_CHARS = 40
+_SAMPLE_ROWS = 100
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -36,12 +38,17 @@ class _File(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one file: the wanted columns of them, the number of the first one, all columns that the file has."""
+    """Rows of one file: the wanted columns of them, the number of the first one, all columns that the file has. The
+    index of `rows` says how many rows after the first one each stands.
+
+    Where `ingest.keep` chose among them: what chose, and how many it left out."""
 
     rows: pd.DataFrame
     path: Path
     first_row: int
     columns: tuple[str, ...]
+    kinds: KindFilter | None = None
+    n_left_out: int = 0
 
 
 def file_format(path: Path) -> str:
@@ -83,6 +90,13 @@ def read_batches(files: Sequence[_File], form: TableFormat, wanted: Collection[s
                     rows[name] = value
             yield Batch(rows, file.path, first_row, (*columns, *partition))
             first_row += len(rows)
+
+
+def first_rows(batch: Batch, form: TableFormat, section: str) -> pd.DataFrame:
+    """The first rows of the batch's file with all columns that have a name of their own, for messages."""
+    named = {name for name in batch.columns if batch.columns.count(name) == 1}
+    rows, _ = next(_read(batch.path, form, named, section))
+    return rows[:_SAMPLE_ROWS]
 
 
 def named_columns(

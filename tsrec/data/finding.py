@@ -40,11 +40,34 @@ _SPLIT_ORDER = {split.value: number for number, split in enumerate(Split)}
 @dataclass(frozen=True)
 class RawFile:
     """A file to read: its place, its name within the data (the same on every machine), and the split that its name
-    gives to all its rows, if any."""
+    gives to all its rows, if any. `is_log` where items are taken out of a file of interactions."""
 
     path: Path
     name: str
     split: str | None = None
+    is_log: bool = False
+
+
+def find_both(
+    config: IngestConfig, item_patterns: Sequence[tuple[str, ...]], event_patterns: Sequence[tuple[str, ...]]
+) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
+    """The files of items and of interactions, as `find_files` finds each.
+
+    Items are taken out of the interactions where both settings name the same, or where there is no file of items and
+    `ingest.item_columns` says how they are called.
+    """
+    if config.items_file is not None and config.items_file == config.interactions_file:
+        items: tuple[RawFile, ...] = ()
+    else:
+        items = find_files(
+            config,
+            "items",
+            item_patterns,
+            optional=bool(config.item_columns.given()),
+            hint="; where the interactions carry the titles, map ingest.item_columns onto them",
+        )
+    events = find_files(config, "interactions", event_patterns, taken=items)
+    return items or tuple(replace(file, is_log=True) for file in events), events
 
 
 def find_files(
@@ -52,6 +75,8 @@ def find_files(
     role: Role,
     patterns: Sequence[tuple[str, ...]],
     taken: Sequence[RawFile] = (),
+    optional: bool = False,
+    hint: str = "",
 ) -> tuple[RawFile, ...]:
     """The files that `ingest.<role>_file` names within `ingest.path`, or else those that fit the patterns.
 
@@ -61,9 +86,11 @@ def find_files(
         patterns: groups of shell patterns in lower case for the names in the folder; the first group with a match
             counts.
         taken: files that serve the other role; a pattern does not mean them.
+        optional: it is no error where no file in the folder fits the patterns.
+        hint: what else can be done then.
 
     Returns:
-        At least one file, in the order in which they are read.
+        The files in the order in which they are read; at least one, unless `optional`.
 
     Raises:
         ConfigError: `ingest.path` is not set, or a URL is named that the operator does not allow.
@@ -74,6 +101,8 @@ def find_files(
         copies = [RawFile(path, name) for path, name in fetch(named, f"ingest.{role}_file")]
         return _in_order(_with_splits(copies, config, role, given=True))
     if config.path is None:
+        if optional:
+            return ()
         raise ConfigError(f"ingest.path: source {config.source!r} needs the folder of the raw files")
     folder = Path(config.path).expanduser()
     used = {file.path for file in taken}
@@ -81,6 +110,10 @@ def find_files(
         found = _named(folder, named, role, used)
     elif folder.is_dir():
         found = _fitting(folder, config, role, patterns, used)
+        if not found and optional:
+            return ()
+        if not found:
+            raise DataError(_none_fits(folder, role, patterns) + hint)
     else:
         problem = "a file, not a folder" if folder.is_file() else "no such folder"
         raise DataError(f"{folder}: {problem}; set ingest.path to the folder that holds the raw files")
@@ -123,12 +156,14 @@ def _fitting(
             f"{folder}: expected one file of {role}, found {', '.join(path.name for path in found)}; set "
             f"ingest.{role}_file to the one that is meant, or to a pattern such as '{_pattern_of(found)}' to read all"
         )
+    return []
+
+
+def _none_fits(folder: Path, role: Role, patterns: Sequence[tuple[str, ...]]) -> str:
     wanted = " or ".join(group[0] for group in patterns)
     there = sorted(path.name for path in folder.iterdir() if not _is_hidden(path.name))
     holds = ", ".join(there[:_SHOWN_NAMES]) + (" ..." if len(there) > _SHOWN_NAMES else "")
-    raise DataError(
-        f"{folder}: expected one file {wanted}, found none; set ingest.{role}_file (there is {holds or 'nothing'})"
-    )
+    return f"{folder}: expected one file {wanted}, found none; set ingest.{role}_file (there is {holds or 'nothing'})"
 
 
 def _are_parts(found: list[Path]) -> bool:
