@@ -3,8 +3,6 @@
 Rows are counted from 1 in every file, a header not among them; lines from 1, a header among them.
 """
 
-import gzip
-import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,8 +13,9 @@ import pandas as pd
 
 from tsrec.config import TableFormat
 from tsrec.data import json_lines, parquet
-from tsrec.data.guesses import likely_encoding, packed_as, undecodable_line
+from tsrec.data.guesses import likely_encoding, undecodable_line
 from tsrec.data.kinds import KindFilter
+from tsrec.data.opening import PACKED, inner_name, is_packed, no_rows, unpacking
 from tsrec.data.separated import SeparatedFile
 from tsrec.errors import DataError
 
@@ -52,14 +51,11 @@ class Batch:
 
 
 def file_format(path: Path) -> str:
-    """`.csv`, `.jsonl` ...: the suffix that says how to read a file, gzipped or not; empty where unknown. A part file
+    """`.csv`, `.jsonl` ...: the suffix that says how to read a file, packed or not; empty where unknown. A part file
     without any takes its folder's (`items.csv/part-00000`)."""
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    if not suffixes:
-        suffixes = [path.parent.suffix.lower()]
-    return suffixes[-1] if suffixes[-1] in _SUFFIXES else ""
+    inner = inner_name(path) if is_packed(path) else path
+    suffix = (inner.suffix or path.parent.suffix).lower()
+    return suffix if suffix in _SUFFIXES else ""
 
 
 def is_separated(path: Path) -> bool:
@@ -71,7 +67,7 @@ def read_batches(files: Sequence[_File], form: TableFormat, wanted: Collection[s
     """Yield the rows of CSV, TSV, JSON, Parquet or RecBole atomic files, file by file, in batches.
 
     Args:
-        files: the files in order, gzipped or not.
+        files: the files in order, packed or not.
         form: how separated text and JSON are written.
         wanted: columns that are kept, where a file has them.
         section: the setting that holds `form`, for messages.
@@ -127,10 +123,19 @@ def named_columns(
 def _read(
     path: Path, form: TableFormat, wanted: Collection[str], section: str
 ) -> Iterator[tuple[pd.DataFrame, tuple[str, ...]]]:
-    kind = file_format(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    with unpacking(path):
+        yield from _read_unpacked(path, form, wanted, section)
+
+
+def _read_unpacked(
+    path: Path, form: TableFormat, wanted: Collection[str], section: str
+) -> Iterator[tuple[pd.DataFrame, tuple[str, ...]]]:
+    kind = file_format(path)
     try:
+        if (kind not in _PARQUET or is_packed(path)) and (what := no_rows(path)):
+            raise DataError(f"{path}: {what}")
         if kind in _PARQUET:
             yield from parquet.read(path, wanted)
         elif kind in _JSON:
@@ -139,17 +144,10 @@ def _read(
             yield from SeparatedFile(path, kind, form, section).read(wanted)
         else:
             raise DataError(
-                f"{path}: unknown format; expected one of {', '.join(_SUFFIXES)}, gzipped or not; a file of separated "
-                f"fields is read whatever its name where {section}.separator is set"
+                f"{path}: unknown format; expected one of {', '.join(_SUFFIXES)}, packed ({', '.join(PACKED)}) or not; "
+                f"a file of separated fields is read whatever its name where {section}.separator is set"
             )
-    except EOFError:
-        raise DataError(f"{path}: the gzip stream ends too early; the file is cut off, fetch it again") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: not a readable gzip file: {error}; fetch it again") from None
     except UnicodeError:
-        packed = packed_as(path) if path.suffix.lower() != ".gz" else None
-        if packed:
-            raise DataError(f"{path}: no text but {packed}; unpack it, or give it the suffix that says so") from None
         more = SeparatedFile(path, kind, form, section).hint() if kind in _SEPARATED else ""
         raise DataError(
             f"{path}: line {undecodable_line(path, form.encoding)}: not {form.encoding.upper()}; set {section}.encoding"

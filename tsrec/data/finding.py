@@ -17,6 +17,7 @@ from tsrec.columns import Split
 from tsrec.config import IngestConfig
 from tsrec.data.fetching import fetch, is_url
 from tsrec.data.files import file_format
+from tsrec.data.opening import is_archive, is_packed
 from tsrec.errors import ConfigError, DataError
 
 Role = Literal["items", "interactions"]
@@ -116,6 +117,7 @@ def find_files(
             raise DataError(_none_fits(folder, role, patterns) + hint)
     else:
         problem = "a file, not a folder" if folder.is_file() else "no such folder"
+        problem = "an archive; unpack it" if folder.is_file() and is_archive(folder) else problem
         raise DataError(f"{folder}: {problem}; set ingest.path to the folder that holds the raw files")
     files = [file for path in found for file in _files_in(path)]
     if not files:
@@ -148,6 +150,7 @@ def _fitting(
             and not taken.intersection((path, *_files_in(path)))
             and (path.is_dir() or any_suffix or file_format(path))
         ]
+        found = [path for path in found if not _lies_unpacked(path, found)]
         if len(found) <= 1 or _are_parts(found):
             if found:
                 return found
@@ -163,7 +166,16 @@ def _none_fits(folder: Path, role: Role, patterns: Sequence[tuple[str, ...]]) ->
     wanted = " or ".join(group[0] for group in patterns)
     there = sorted(path.name for path in folder.iterdir() if not _is_hidden(path.name))
     holds = ", ".join(there[:_SHOWN_NAMES]) + (" ..." if len(there) > _SHOWN_NAMES else "")
-    return f"{folder}: expected one file {wanted}, found none; set ingest.{role}_file (there is {holds or 'nothing'})"
+    archive = next((name for name in there if is_archive(Path(name))), None)
+    return (
+        f"{folder}: expected one file {wanted}, found none; set ingest.{role}_file (there is {holds or 'nothing'})"
+        + (f"; {archive} is an archive: unpack it" if archive else "")
+    )
+
+
+def _lies_unpacked(path: Path, found: list[Path]) -> bool:
+    """Is it a packed file that somebody has unpacked beside it?"""
+    return is_packed(path) and any(path.stem in (other.name, other.stem) for other in found if not is_packed(other))
 
 
 def _are_parts(found: list[Path]) -> bool:

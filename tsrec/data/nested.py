@@ -80,8 +80,8 @@ def _entries(value: Any, tree: _Tree) -> tuple[list[dict[str, Any]], bool]:
         return [entry for part in structure for entry in _entries(part, tree)[0]], True
     entries: list[dict[str, Any]] = [{}]
     list_in: str | None = None
-    for field, branch in tree.items() if structure is not None else ():
-        if field not in structure:
+    for field, branch in tree.items():
+        if structure is None or field not in structure:
             continue
         if isinstance(branch, str):
             entries = [entry | {branch: structure[field]} for entry in entries]
