@@ -97,6 +97,16 @@ def test_lists_beside_each_other_are_refused(ingest: Ingest) -> None:
         ingest({"items.csv": ITEMS, "interactions.jsonl": log}, interaction_columns=columns)
 
 
+def test_lists_of_an_item_stay_its_own(ingest: Ingest) -> None:
+    shelves = [{"count": 3, "name": "Toys"}, {"count": 1, "name": "Craft"}]
+    items = _lines([{"item_id": item, "title": item, "shelves": shelves, "by": [{"name": "X"}]} for item in "abc"])
+    log = "user_id,item_id,timestamp\n" + "".join(f"u,{item},{time}\n" for time, item in enumerate("abca"))
+    files = {"items.jsonl": items, "interactions.csv": log}
+    artifact = ingest(files, item_columns={"categories": "shelves.name", "brand": "by.name"})
+    assert artifact.frame("items")["brand"].tolist() == ["X"] * 3
+    assert artifact.frame("items")["categories"].tolist() == ["Toys, Craft"] * 3
+
+
 def test_a_list_that_a_name_ends_at_stays_a_value(ingest: Ingest) -> None:
     items = _lines([{"item_id": item, "title": item, "about": {"genres": ["Toys", "Craft"]}} for item in "abc"])
     artifact = ingest(

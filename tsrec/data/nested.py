@@ -23,14 +23,22 @@ def with_parents(names: Collection[str]) -> set[str]:
     return {".".join(part[:depth]) for part in parts for depth in range(1, len(part) + 1)}
 
 
-def unfolded(batch: Batch, names: Collection[str]) -> Batch:
-    """The batch with a column for each dotted name that is found in it: lists become a row for each entry, with the
-    other columns and the number of their row repeated. A list that such a name ends at stays a value.
+def unfolded(batch: Batch, names: Collection[str], item: Collection[str]) -> Batch:
+    """The batch with a column for each dotted name that is found in it.
+
+    Where the item's id (`item`: the names it may have) is such a name, lists become a row for each entry, with the
+    other columns and the number of their row repeated. Else rows stay rows, and what a list holds becomes a list. A
+    list that a name ends at stays a value.
 
     Raises:
         DataError: two lists stand beside each other in one row; names them.
     """
     rows, tree = batch.rows, _Tree()
+    into_rows = any(name not in rows and _column_of(name, rows) for name in item)
+    if not into_rows and len(names) > 1:
+        for name in sorted(names):  # each by itself: lists beside each other need not belong together
+            batch = unfolded(batch, [name], item)
+        return batch
     for name in sorted(names):
         column = None if name in rows else _column_of(name, rows)
         if column is not None:
@@ -45,16 +53,18 @@ def unfolded(batch: Batch, names: Collection[str]) -> Batch:
     n_each = np.zeros(len(rows), dtype=np.int64)
     for place, values in enumerate(zip(*(rows[column] for column in tree), strict=True)):
         try:
-            entries, _ = _entries(dict(zip(tree, values, strict=True)), tree)
+            entries, is_list = _entries(dict(zip(tree, values, strict=True)), tree)
         except ValueError as error:
             raise DataError(f"{batch.path}: row {batch.first_row + place}: {error}") from None
+        if is_list and not into_rows:
+            present = dict.fromkeys(name for entry in entries for name in entry)
+            entries = [{name: [entry[name] for entry in entries if name in entry] for name in present}]
         n_each[place] = len(entries)
         found += entries
-    whole = rows.drop(columns=[column for column in tree if column not in names])
-    unfolded = whole.take(np.repeat(np.arange(len(rows)), n_each))
+    result = rows.take(np.repeat(np.arange(len(rows)), n_each))
     for name in dict.fromkeys(name for entry in found for name in entry):
-        unfolded[name] = pd.Series([entry.get(name) for entry in found], dtype=object).to_numpy()
-    return replace(batch, rows=unfolded)
+        result[name] = pd.Series([entry.get(name) for entry in found], dtype=object).to_numpy()
+    return replace(batch, rows=result)
 
 
 def dotted_names(rows: pd.DataFrame) -> list[str]:

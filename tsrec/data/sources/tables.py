@@ -103,7 +103,7 @@ def _mapped(
     expected: tuple[str, ...] = (*needed, *mapping)  # a mapped column has to exist, but JSON may leave it out later on
     n_kept = 0
     for raw in read_batches(files, form, with_parents(wanted), section):
-        batch = unfolded(raw, wanted)
+        batch = unfolded(raw, wanted, names[C.ITEM])
         try:
             if kinds:
                 batch = _chosen(batch, kinds, needed=expected is not needed)
