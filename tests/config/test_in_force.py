@@ -120,6 +120,7 @@ def _other(value: Any, field: Any) -> list[Any]:
         "http://localhost/v1",
         ("a", "b"),
         "popular",
+        {"kind": ["click"]},
     ]
 
 

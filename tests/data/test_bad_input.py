@@ -168,9 +168,21 @@ def test_nothing_left_after_filtering(ingest: Ingest) -> None:
     _refused(ingest, files, "interactions.csv: no interaction is left; see ingest.drop_users", since="4")
 
 
-def test_duplicate_item_ids(ingest: Ingest) -> None:
-    files: dict[str, str | bytes] = {"items.csv": ITEMS + "a,More glue\n", "interactions.csv": EVENTS}
-    _refused(ingest, files, "items.csv: row 4, field item_id: 'a' stands there twice")
+def test_of_an_item_that_stands_twice_in_a_file_the_last_row_counts(ingest: Ingest) -> None:
+    twice = ingest({"items.csv": ITEMS + "a,More glue\n", "interactions.csv": EVENTS})
+    assert twice.frame("items").set_index("item_id")["title"].to_dict() == {"a": "More glue", "b": "Wire", "c": "Oil"}
+    assert twice.counts["n_repeated_items"] == 1
+    (loss,) = [loss for loss in twice.json("losses") if "repeat an item" in loss["text"]]
+    assert loss["is_warning"]
+    assert "1 of 4 rows (25.0%)" in loss["text"]
+    assert "the last row counts; e.g. 'a' in row 4 of items.csv" in loss["text"]
+
+
+def test_a_file_of_items_that_is_in_fact_a_log_is_refused(ingest: Ingest) -> None:
+    """Else a column of the wrong ids would leave a catalogue of a few items, with exit code 0."""
+    log = ITEMS + "".join(f"{item},Again\n" for item in "abcabc")
+    files: dict[str, str | bytes] = {"items.csv": log, "interactions.csv": EVENTS}
+    _refused(ingest, files, "6 of 9 rows (66.7%) repeat an item", "name it in ingest.items_file and in")
 
 
 @pytest.mark.parametrize("value", ["yesterday", "inf", "1e30", "2020-13-01"])

@@ -1,6 +1,7 @@
 """Raw files by URL, from a real server on loopback: fetched once, again where they changed, and nothing the operator
 does not allow."""
 
+import bz2
 import gzip
 import tempfile
 import threading
@@ -78,6 +79,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Files]:
 
 def _named(server: Files, events: str = "/log/events.csv") -> dict[str, str]:
     return {"items_file": f"{server.url}/log/items.csv", "interactions_file": server.url + events}
+
+
+def test_packed_files_by_url(ingest: Ingest, server: Files) -> None:
+    server.files["/log/events.csv.bz2"] = bz2.compress(EVENTS.encode())
+    there = ingest({}, path=None, **_named(server, "/log/events.csv.bz2"))
+    assert there.table("interactions").equals(ingest().table("interactions"))
 
 
 def test_files_by_url_are_read_as_files_are(ingest: Ingest, server: Files) -> None:

@@ -1,7 +1,7 @@
 """What the ingest stage reads: where the raw files are and how they become items and interactions."""
 
 import codecs
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,7 +20,8 @@ class _ColumnNames(Section):
 
 
 class ItemColumns(_ColumnNames):
-    """What the raw files call the columns of items."""
+    """What the raw files call the columns of items; where there is no file of items, what the interactions call them.
+    A field of a list or object is named with a dot: `items.name`."""
 
     item_id: str | None = Field(None, min_length=1, description="Their name of the item's id.")
     title: str | None = Field(None, min_length=1, description="Their name of the title.")
@@ -30,7 +31,8 @@ class ItemColumns(_ColumnNames):
 
 
 class InteractionColumns(_ColumnNames):
-    """What the raw files call the columns of interactions."""
+    """What the raw files call the columns of interactions. Where a row holds a list of them, as a session a line,
+    `events.ts` is the field `ts` of each."""
 
     user_id: str | None = Field(None, min_length=1, description="Their name of the user's or session's id.")
     item_id: str | None = Field(None, min_length=1, description="Their name of the item's id.")
@@ -113,7 +115,8 @@ class IngestConfig(Section):
         None,
         min_length=1,
         description="Items within `path`: a file, a folder of part files, or a pattern (`items/*.parquet`); or a URL "
-        "(`https://...`, `s3://bucket/items/*.parquet`) that the operator allows; by default what fits the source.",
+        "(`https://...`, `s3://bucket/items/*.parquet`) that the operator allows; by default what fits the source, or, "
+        "where nothing does and `item_columns` are given, the interactions.",
     )
     interactions_file: str | None = Field(
         None,
@@ -155,7 +158,15 @@ class IngestConfig(Section):
     drop_users: Annotated[tuple[str, ...], AddedLater(())] = Field(
         (), description="Ids that are no person's, such as guest or -1: their interactions are left out."
     )
-    min_rating: float | None = Field(None, description="Drop interactions rated lower, where there are ratings.")
+    keep: Annotated[dict[str, tuple[str | None, ...]] | None, AddedLater(None)] = Field(
+        None,
+        min_length=1,
+        description="Kinds of interactions to keep: column in the raw files -> its values, e.g. {type: [clicks, "
+        "orders]}; of several columns all have to fit. 1, 1.0, '1' and true are the same value.",
+    )
+    min_rating: float | None = Field(
+        None, description="Drop interactions rated lower, where there are ratings; true counts as 1, false as 0."
+    )
     min_user_events: int = Field(1, ge=1, description="k-core: repeatedly drop users with fewer events.")
     min_item_events: int = Field(1, ge=1, description="k-core: repeatedly drop items with fewer events.")
     since: str | None = Field(
@@ -191,6 +202,27 @@ class IngestConfig(Section):
             raise ValueError(f"the value {problem}")
         return value
 
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _lists_of_values(cls, values: Any) -> Any:
+        """A value alone is a list of one; all values are texts, or None for missing ones."""
+        if not isinstance(values, dict):
+            return values
+        lists = {}
+        for column, given in values.items():
+            if isinstance(given, dict):
+                raise ValueError(f"{column}: expected a list of values; a dotted column is written {{a.b: [values]}}")
+            kept = given if isinstance(given, list | tuple) else [given]
+            if not kept:
+                raise ValueError(f"{column}: no value given, so that no interaction would stay")
+            lists[column] = [str(value).lower() if isinstance(value, bool) else value for value in kept]
+        return lists
+
+    @field_validator("min_rating", mode="before")
+    @classmethod
+    def _true_is_one(cls, value: Any) -> Any:
+        return {"true": 1, "false": 0}.get(value.strip().lower(), value) if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _no_source_by_accident(self) -> "IngestConfig":
         defaults = {
@@ -211,7 +243,14 @@ class IngestConfig(Section):
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> "IngestConfig":
         if self.source in _KNOWN_LAYOUTS:
-            fields = ["item_columns", "interaction_columns", "items_format", "interactions_format", "time_format"]
+            fields = [
+                "item_columns",
+                "interaction_columns",
+                "items_format",
+                "interactions_format",
+                "time_format",
+                "keep",
+            ]
             fields += ["items_file", "interactions_file"] if self.source == "movielens-100k" else []
             for field in fields:
                 if getattr(self, field) != type(self).model_fields[field].default:

@@ -1,6 +1,6 @@
 """Raw files as they arrive: one that comes twice is read once, and one that stops within a line is told of.
 
-Only text of separated fields can lose its end unnoticed: gzip, Parquet and JSON are refused by their readers.
+Only text of separated fields can lose its end unnoticed: packed files, Parquet and JSON are refused by their readers.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from tsrec.data.files import is_separated
 from tsrec.data.finding import RawFile
+from tsrec.data.opening import is_packed
 from tsrec.store import known_sha256
 
 _LONGEST_END = 4  # bytes of a line's end, in any encoding
@@ -15,7 +16,7 @@ _LONGEST_END = 4  # bytes of a line's end, in any encoding
 
 def lacks_line_end(path: Path) -> bool:
     """Whether a plain file of separated fields stops within a line, so that its last row may be cut."""
-    if not is_separated(path) or path.suffix.lower() == ".gz":
+    if not is_separated(path) or is_packed(path):
         return False
     with path.open("rb") as stream:
         n_bytes = stream.seek(0, 2)

@@ -14,11 +14,14 @@ from tsrec.data.files import Batch
 from tsrec.data.guesses import likely_time_formats
 from tsrec.data.half_written import LastRow
 from tsrec.data.ids import as_ids, no_ids
+from tsrec.data.kinds import KindFilter, as_numbers
 from tsrec.data.missing import missing
+from tsrec.data.nested import dotted_names
 from tsrec.data.times import Clock, RawTimes, parse_order, parse_times, settle
 from tsrec.errors import DataError
 
 SPLITS = tuple(split.value for split in Split)
+_SHOWN_CHARS = 120
 _NEEDED = {C.USER: "user", C.ITEM: "item", C.TIMESTAMP: "time", C.ORDER: "order"}  # the last where it is mapped
 _EXAMPLES = 1000  # unknown ids that are kept, to see why they are unknown
 
@@ -57,7 +60,9 @@ class EventReader:
         self.item_ids = item_ids
         self.needs_rating, self.needs_split = needs_rating, needs_split
         self.user_codes: dict[str, int] = {}
-        self.n_rows = 0
+        self.n_rows = 0  # but for those that were left out
+        self.kinds: KindFilter | None = None
+        self.n_left_out = 0  # by `ingest.keep`
         self.n_incomplete = dict.fromkeys(_NEEDED.values(), 0)  # rows that lack it, and nothing before it
         self._incomplete_examples: dict[str, str] = {}
         self.n_unknown_items = 0
@@ -77,6 +82,9 @@ class EventReader:
         if raw.first_row == 1:
             self._last_row = LastRow()
         self.path, self.first_row = raw.path, raw.first_row
+        self.kinds, self.n_left_out = raw.kinds, self.n_left_out + raw.n_left_out
+        if raw.rows.empty:
+            return
         self.n_rows += len(raw.rows)
         batch = self._complete(raw.rows)
         ids = self._ids(batch, C.ITEM)
@@ -162,7 +170,7 @@ class EventReader:
         if not self.needs_rating:
             return np.full(len(batch), np.nan, dtype=np.float32)
         values = self._column(batch, C.RATING, "ingest.min_rating")
-        ratings = pd.to_numeric(values, errors="coerce")
+        ratings = as_numbers(values)
         self._refuse(values, ratings.isna().to_numpy() & ~missing(values), "a number", hint=_decimal_hint)
         return ratings.to_numpy().astype(np.float32)
 
@@ -185,14 +193,16 @@ class EventReader:
         if bad.any():
             place = int(np.argmax(bad))
             row = self.first_row + int(values.index[place])
-            raise DataError(
-                f"{self.path}: row {row}, field {values.name}: {values.iloc[place]!r} is not {expected}{hint(values)}"
-            )
+            value = repr(values.iloc[place])
+            shown = value if len(value) <= _SHOWN_CHARS else value[:_SHOWN_CHARS] + "..."
+            raise DataError(f"{self.path}: row {row}, field {values.name}: {shown} is not {expected}{hint(values)}")
 
 
 def _list_hint(ids: pd.Series) -> str:
-    has_list = any(isinstance(value, list) for value in ids[:1])
-    return "; write a row for each event" if has_list else ""
+    names = ", ".join(dotted_names(ids[:1].to_frame("COLUMN")))
+    if names:
+        return f"; map what that column holds by dotted names: {names}"
+    return "; write a row for each event" if any(isinstance(value, list) for value in ids[:1]) else ""
 
 
 def _decimal_hint(numbers: pd.Series) -> str:

@@ -3,8 +3,6 @@
 Rows are counted from 1 in every file, a header not among them; lines from 1, a header among them.
 """
 
-import gzip
-import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,7 +13,9 @@ import pandas as pd
 
 from tsrec.config import TableFormat
 from tsrec.data import json_lines, parquet
-from tsrec.data.guesses import likely_encoding, packed_as, undecodable_line
+from tsrec.data.guesses import likely_encoding, undecodable_line
+from tsrec.data.kinds import KindFilter
+from tsrec.data.opening import PACKED, inner_name, is_packed, no_rows, unpacking
 from tsrec.data.separated import SeparatedFile
 from tsrec.errors import DataError
 
@@ -24,6 +24,7 @@ _JSON = (".jsonl", ".json", ".ndjson")
 _PARQUET = (".parquet", ".pq")
 _SUFFIXES = (*_SEPARATED, *_JSON, *_PARQUET)
 _SHOWN_CHARS = 40
+_SAMPLE_ROWS = 100
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -37,23 +38,24 @@ class _File(Protocol):
 @dataclass(frozen=True)
 class Batch:
     """Rows of one file: the wanted columns of them, the number of the first one, all columns that the file has. The
-    index of `rows` says how many rows after the first one each stands."""
+    index of `rows` says how many rows after the first one each stands.
+
+    Where `ingest.keep` chose among them: what chose, and how many it left out."""
 
     rows: pd.DataFrame
     path: Path
     first_row: int
     columns: tuple[str, ...]
+    kinds: KindFilter | None = None
+    n_left_out: int = 0
 
 
 def file_format(path: Path) -> str:
-    """`.csv`, `.jsonl` ...: the suffix that says how to read a file, gzipped or not; empty where unknown. A part file
+    """`.csv`, `.jsonl` ...: the suffix that says how to read a file, packed or not; empty where unknown. A part file
     without any takes its folder's (`items.csv/part-00000`)."""
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    if not suffixes:
-        suffixes = [path.parent.suffix.lower()]
-    return suffixes[-1] if suffixes[-1] in _SUFFIXES else ""
+    inner = inner_name(path) if is_packed(path) else path
+    suffix = (inner.suffix or path.parent.suffix).lower()
+    return suffix if suffix in _SUFFIXES else ""
 
 
 def is_separated(path: Path) -> bool:
@@ -65,7 +67,7 @@ def read_batches(files: Sequence[_File], form: TableFormat, wanted: Collection[s
     """Yield the rows of CSV, TSV, JSON, Parquet or RecBole atomic files, file by file, in batches.
 
     Args:
-        files: the files in order, gzipped or not.
+        files: the files in order, packed or not.
         form: how separated text and JSON are written.
         wanted: columns that are kept, where a file has them.
         section: the setting that holds `form`, for messages.
@@ -84,6 +86,13 @@ def read_batches(files: Sequence[_File], form: TableFormat, wanted: Collection[s
                     rows[name] = value
             yield Batch(rows, file.path, first_row, (*columns, *partition))
             first_row += len(rows)
+
+
+def first_rows(batch: Batch, form: TableFormat, section: str) -> pd.DataFrame:
+    """The first rows of the batch's file with all columns that have a name of their own, for messages."""
+    named = {name for name in batch.columns if batch.columns.count(name) == 1}
+    rows, _ = next(_read(batch.path, form, named, section))
+    return rows[:_SAMPLE_ROWS]
 
 
 def named_columns(
@@ -114,10 +123,19 @@ def named_columns(
 def _read(
     path: Path, form: TableFormat, wanted: Collection[str], section: str
 ) -> Iterator[tuple[pd.DataFrame, tuple[str, ...]]]:
-    kind = file_format(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    with unpacking(path):
+        yield from _read_unpacked(path, form, wanted, section)
+
+
+def _read_unpacked(
+    path: Path, form: TableFormat, wanted: Collection[str], section: str
+) -> Iterator[tuple[pd.DataFrame, tuple[str, ...]]]:
+    kind = file_format(path)
     try:
+        if (kind not in _PARQUET or is_packed(path)) and (what := no_rows(path)):
+            raise DataError(f"{path}: {what}")
         if kind in _PARQUET:
             yield from parquet.read(path, wanted)
         elif kind in _JSON:
@@ -126,17 +144,10 @@ def _read(
             yield from SeparatedFile(path, kind, form, section).read(wanted)
         else:
             raise DataError(
-                f"{path}: unknown format; expected one of {', '.join(_SUFFIXES)}, gzipped or not; a file of separated "
-                f"fields is read whatever its name where {section}.separator is set"
+                f"{path}: unknown format; expected one of {', '.join(_SUFFIXES)}, packed ({', '.join(PACKED)}) or not; "
+                f"a file of separated fields is read whatever its name where {section}.separator is set"
             )
-    except EOFError:
-        raise DataError(f"{path}: the gzip stream ends too early; the file is cut off, fetch it again") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: not a readable gzip file: {error}; fetch it again") from None
     except UnicodeError:
-        packed = packed_as(path) if path.suffix.lower() != ".gz" else None
-        if packed:
-            raise DataError(f"{path}: no text but {packed}; unpack it, or give it the suffix that says so") from None
         more = SeparatedFile(path, kind, form, section).hint() if kind in _SEPARATED else ""
         raise DataError(
             f"{path}: line {undecodable_line(path, form.encoding)}: not {form.encoding.upper()}; set {section}.encoding"

@@ -18,6 +18,7 @@ from tsrec.columns import Split
 from tsrec.config import IngestConfig
 from tsrec.data.fetching import fetch
 from tsrec.data.files import file_format
+from tsrec.data.opening import is_archive, is_packed
 from tsrec.errors import ConfigError, DataError
 
 Role = Literal["items", "interactions"]
@@ -41,12 +42,36 @@ _SPLIT_ORDER = {split.value: number for number, split in enumerate(Split)}
 @dataclass(frozen=True)
 class RawFile:
     """A file to read: its place, its name within the data (the same on every machine), and the split that its name
-    gives to all its rows, if any. `fetched`: a copy of what a URL names, in the machine's own cache."""
+    gives to all its rows, if any. `fetched`: a copy of what a URL names, in the machine's own cache. `is_log` where
+    items are taken out of a file of interactions."""
 
     path: Path
     name: str
     split: str | None = None
     fetched: bool = False
+    is_log: bool = False
+
+
+def find_both(
+    config: IngestConfig, item_patterns: Sequence[tuple[str, ...]], event_patterns: Sequence[tuple[str, ...]]
+) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
+    """The files of items and of interactions, as `find_files` finds each.
+
+    Items are taken out of the interactions where both settings name the same, or where there is no file of items and
+    `ingest.item_columns` says how they are called.
+    """
+    if config.items_file is not None and config.items_file == config.interactions_file:
+        items: tuple[RawFile, ...] = ()
+    else:
+        items = find_files(
+            config,
+            "items",
+            item_patterns,
+            optional=bool(config.item_columns.given()),
+            hint="; where the interactions carry the titles, map ingest.item_columns onto them",
+        )
+    events = find_files(config, "interactions", event_patterns, taken=items)
+    return items or tuple(replace(file, is_log=True) for file in events), events
 
 
 def find_files(
@@ -54,6 +79,8 @@ def find_files(
     role: Role,
     patterns: Sequence[tuple[str, ...]],
     taken: Sequence[RawFile] = (),
+    optional: bool = False,
+    hint: str = "",
 ) -> tuple[RawFile, ...]:
     """The files that `ingest.<role>_file` names within `ingest.path`, or else those that fit the patterns.
 
@@ -63,9 +90,11 @@ def find_files(
         patterns: groups of shell patterns in lower case for the names in the folder; the first group with a match
             counts.
         taken: files that serve the other role; a pattern does not mean them.
+        optional: it is no error where no file in the folder fits the patterns.
+        hint: what else can be done then.
 
     Returns:
-        At least one file, in the order in which they are read.
+        The files in the order in which they are read; at least one, unless `optional`.
 
     Raises:
         ConfigError: `ingest.path` is not set, or a URL is named that the operator does not allow.
@@ -76,6 +105,8 @@ def find_files(
         copies = [RawFile(path, name, fetched=True) for path, name in fetch(named, f"ingest.{role}_file")]
         return _in_order(_with_splits(copies, config, role, given=True))
     if config.path is None:
+        if optional:
+            return ()
         raise ConfigError(f"ingest.path: source {config.source!r} needs the folder of the raw files")
     folder = Path(config.path).expanduser()
     used = {file.path for file in taken}
@@ -83,8 +114,13 @@ def find_files(
         found = _named(folder, named, role, used)
     elif folder.is_dir():
         found = _fitting(folder, config, role, patterns, used)
+        if not found and optional:
+            return ()
+        if not found:
+            raise DataError(_none_fits(folder, role, patterns) + hint)
     else:
         problem = "a file, not a folder" if folder.is_file() else "no such folder"
+        problem = "an archive; unpack it" if folder.is_file() and is_archive(folder) else problem
         raise DataError(f"{folder}: {problem}; set ingest.path to the folder that holds the raw files")
     files = [file for path in found for file in _files_in(path)]
     if not files:
@@ -117,6 +153,7 @@ def _fitting(
             and not taken.intersection((path, *_files_in(path)))
             and (path.is_dir() or any_suffix or file_format(path))
         ]
+        found = [path for path in found if not _lies_unpacked(path, found)]
         if len(found) <= 1 or _are_parts(found):
             if found:
                 return found
@@ -125,12 +162,23 @@ def _fitting(
             f"{folder}: expected one file of {role}, found {', '.join(path.name for path in found)}; set "
             f"ingest.{role}_file to the one that is meant, or to a pattern such as '{_pattern_of(found)}' to read all"
         )
+    return []
+
+
+def _none_fits(folder: Path, role: Role, patterns: Sequence[tuple[str, ...]]) -> str:
     wanted = " or ".join(group[0] for group in patterns)
     there = sorted(path.name for path in folder.iterdir() if not _is_hidden(path.name))
     holds = ", ".join(there[:_SHOWN_NAMES]) + (" ..." if len(there) > _SHOWN_NAMES else "")
-    raise DataError(
+    archive = next((name for name in there if is_archive(Path(name))), None)
+    return (
         f"{folder}: expected one file {wanted}, found none; set ingest.{role}_file (there is {holds or 'nothing'})"
+        + (f"; {archive} is an archive: unpack it" if archive else "")
     )
+
+
+def _lies_unpacked(path: Path, found: list[Path]) -> bool:
+    """Is it a packed file that somebody has unpacked beside it?"""
+    return is_packed(path) and any(path.stem in (other.name, other.stem) for other in found if not is_packed(other))
 
 
 def _are_parts(found: list[Path]) -> bool:

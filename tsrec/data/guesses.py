@@ -14,14 +14,6 @@ from tsrec.data.opening import open_bytes
 
 _SEPARATORS = ("::", "\t", ";", "|", ",", "\x01")
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8"}
-_PACKED = {
-    b"\x1f\x8b": "gzip (.gz)",
-    b"PK\x03\x04": "a ZIP archive or an Excel file",
-    b"PAR1": "Parquet (.parquet)",
-    b"BZh": "bzip2",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"\xfd7zXZ": "xz",
-}
 # What text is in fact written in, of all that could be read by chance.
 _USUAL = (
     "cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 iso8859_2 koi8_r cp932 euc_jp gb18030 big5 cp949 cp874"
@@ -67,20 +59,13 @@ def likely_encoding(path: Path) -> str:
                 return name
         if b"\0" in start:
             return "utf-16-le" if start[1:2] == b"\0" else "utf-16-be"
-        stream.seek(0)
+    with open_bytes(path) as stream:  # not every packing goes back
         sample = b"".join(islice((line for line in stream if not line.isascii()), _SAMPLE_LINES))[:_SAMPLE_BYTES]
     western = _western(sample)
     if western:
         return western
     best = from_bytes(sample, cp_isolation=_USUAL.split()).best()
     return codecs.lookup(best.encoding).name if best is not None else "latin-1"
-
-
-def packed_as(path: Path) -> str | None:
-    """What the file is by its first bytes, where it is no text at all."""
-    with path.open("rb") as stream:
-        start = stream.read(8)
-    return next((what for mark, what in _PACKED.items() if start.startswith(mark)), None)
 
 
 def _western(sample: bytes) -> str | None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from tsrec.errors import DataError
 
-_ROWS = 200_000
+_ROWS, _NESTED_ROWS = 200_000, 20_000  # a row may hold a list of a whole session
 
 
 def read(path: Path, wanted: Collection[str]) -> Iterator[tuple[pd.DataFrame, tuple[str, ...]]]:
@@ -24,7 +24,9 @@ def read(path: Path, wanted: Collection[str]) -> Iterator[tuple[pd.DataFrame, tu
             for name in wanted:
                 if names.count(name) > 1:
                     raise DataError(f"{path}: two columns are called {name!r}; rename one")
-            for batch in parquet.iter_batches(_ROWS, columns=[name for name in names if name in wanted]):
+            nested = any(field.name in wanted and pa.types.is_nested(field.type) for field in parquet.schema_arrow)
+            n_rows = _NESTED_ROWS if nested else _ROWS
+            for batch in parquet.iter_batches(n_rows, columns=[name for name in names if name in wanted]):
                 columns = {name: _column(batch.column(name)) for name in batch.schema.names}
                 yield pd.DataFrame(columns, index=pd.RangeIndex(batch.num_rows)), names
     except (pa.ArrowException, OSError) as error:

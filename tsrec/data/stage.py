@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ from tsrec.store import Artifact, ArtifactWriter, base_role
 
 _ROWS = 1_000_000
 _WARN_OF_TIES_ABOVE = 0.1  # of all interactions; in days, some fall together in any log
+_IS_LOG = "; where this is the log of interactions, name it in ingest.items_file and in ingest.interactions_file"
 _SCHEMA = pa.schema(
     [
         (C.USER, pa.string()),
@@ -80,7 +82,7 @@ def _arrived(
     losses: LossReport,
 ) -> Sequence[RawFile]:
     """The files of interactions that are read; of what comes twice, and of what may be cut, word is given."""
-    files = [*item_files, *event_files]
+    files = [*(file for file in item_files if not file.is_log), *event_files]
     cut = [file.path for file in files if lacks_line_end(file.path)]
     read = once_each(event_files) if config.duplicates == "drop" else event_files
     n_repeated = len(event_files) - len(read)
@@ -97,6 +99,7 @@ def _read_items(
     source = SOURCES[config.source]
     frames: list[pd.DataFrame] = []
     totals, seen, no_id = Counter[str](), set[str](), ""  # `seen` in the file that is read
+    n_twice, twice = 0, ""
     for batch in progress(source.items(config, files), desc="reading items", unit="batch"):
         if batch.first_row == 1:
             seen.clear()
@@ -105,7 +108,7 @@ def _read_items(
             place = int(np.argmax(nameless))
             value = batch.rows[C.ITEM].iloc[place]
             shown = repr(value) if isinstance(value, str) else "nothing"
-            no_id = f"e.g. {shown} in row {batch.first_row + place} of {batch.path.name}"
+            no_id = f"e.g. {shown} in row {batch.first_row + int(batch.rows.index[place])} of {batch.path.name}"
         rows = batch.rows[~nameless]
         odd = no_ids(rows[C.ITEM])
         if odd.any():
@@ -114,22 +117,26 @@ def _read_items(
         ids, n_escaped = as_ids(rows[C.ITEM], batch.path)
         frame, counts = clean_items(rows.assign(**{C.ITEM: ids}), config.text_fields, config.max_text_chars)
         repeated = (frame[C.ITEM].duplicated() | frame[C.ITEM].isin(seen)).to_numpy()
-        if repeated.any() and not source.repeats_items:
+        if repeated.any() and not twice:
             place = int(np.argmax(repeated))
-            row, item = batch.first_row + int(frame.index[place]), frame[C.ITEM].iloc[place]
-            raise DataError(f"{batch.path}: row {row}, field item_id: {item!r} stands there twice; keep one row of it")
-        frames.append(frame[~repeated])
+            row = batch.first_row + int(frame.index[place])
+            twice = f"e.g. {frame[C.ITEM].iloc[place]!r} in row {row} of {batch.path.name}"
+        n_twice += int(repeated.sum())
+        frames.append(frame)
         seen.update(frame[C.ITEM])
         totals.update(counts, n_items=len(batch.rows), n_items_without_id=int(nameless.sum()))
-        totals.update(n_repeated_items=int(repeated.sum()), n_item_ids_escaped=n_escaped)
+        totals.update(n_item_ids_escaped=n_escaped)
     n_rows = totals.pop("n_items", 0)
     if not n_rows:
         raise DataError(f"{_place(files)}: the table holds no items")
     items = pd.concat(frames)
-    older = items[C.ITEM].duplicated(keep="first" if source.repeats_items else "last").to_numpy()
-    totals["n_repeated_items"] += int(older.sum())
-    out.count(**totals)
+    counts_row: Literal["first", "last"] = "first" if source.repeats_items else "last"
+    older = items[C.ITEM].duplicated(keep=counts_row).to_numpy()
+    out.count(**totals, n_repeated_items=int(older.sum()))
     losses.add(totals["n_items_without_id"], n_rows, "items have no id, and are left out", hint=no_id, stops=True)
+    what = f"rows repeat an item of their file; of each item the {counts_row} row counts"
+    hint = twice + _IS_LOG * (2 * n_twice > n_rows)
+    losses.add(n_twice, n_rows, what, hint=hint, stops=not source.repeats_items)
     fields = ", ".join(config.text_fields)
     hint = f"their id stands for it; see ingest.text_fields ({fields}) and item_columns"
     losses.add(totals["n_items_without_text"], n_rows, "items have no text", hint=hint, stops=True)
@@ -149,11 +156,17 @@ def _read_events(
     batches = SOURCES[config.source].interactions(config, files)
     for batch in progress(batches, desc="reading interactions", unit="batch"):
         reader.read(batch)
-    if not reader.n_rows:
+    n_read = reader.n_rows + reader.n_left_out
+    if not n_read:
         raise DataError(f"{_place(files)}: the table holds no interactions")
+    if reader.kinds:
+        never = reader.kinds.never_found()
+        out.count(n_dropped_by_keep=reader.n_left_out)
+        losses.add(reader.n_left_out, n_read, "interactions go by ingest.keep", wanted=True)
+        losses.add(len(never), reader.kinds.n_values(), "values of ingest.keep stand nowhere", hint="; ".join(never))
     out.count(
         **{f"n_interactions_without_{what}": n for what, n in reader.n_incomplete.items()},
-        n_interactions_read=reader.n_rows,
+        n_interactions_read=n_read,
         n_interactions_with_unknown_items=reader.n_unknown_items,
         n_interaction_ids_escaped=reader.n_ids_escaped,
     )

@@ -54,13 +54,13 @@ def clean_text(value: object, joiner: str = ", ", counts: Counter[str] | None = 
         counts: what was done is added to it, under the names of `COUNTED`.
     """
     counts = Counter() if counts is None else counts
-    if _structure(value) is not None:
+    if structure_of(value) is not None:
         counts["n_values_from_lists_or_objects"] += 1
     return _clean(value, joiner, counts)
 
 
 def _clean(value: object, joiner: str, counts: Counter[str]) -> str:
-    structure = _structure(value)
+    structure = structure_of(value)
     if structure is not None:
         parts = _parts(structure)
         if isinstance(structure, list) and any(isinstance(part, list) for part in parts):
@@ -97,7 +97,8 @@ def _spelled(value: object) -> str:
     return str(value) if isinstance(value, Number) else ""
 
 
-def _structure(value: object) -> list[Any] | Mapping[str, Any] | None:
+def structure_of(value: object) -> list[Any] | Mapping[str, Any] | None:
+    """The list or object that a value is, or that is written in its text; None where it is neither."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, list | tuple | np.ndarray):

@@ -16,8 +16,8 @@ from tsrec.data.sources import amazon, grouplens, movielens, recbole, tables
 @dataclass(frozen=True)
 class Source:
     """`files` says which raw files are read (items, interactions), all of them and in order; the other two read them.
-    An item that stands in several files has the row of the last one; twice in one file is an error. Where
-    `repeats_items`, the raw data is known to list items more than once: the first row counts, instead."""
+    Of an item that stands there more than once the last row counts. Where `repeats_items`, the raw data is known to
+    list items so, and the first row counts."""
 
     files: Callable[[IngestConfig], tuple[tuple[RawFile, ...], tuple[RawFile, ...]]]
     items: Callable[[IngestConfig, Sequence[RawFile]], Iterator[Batch]]

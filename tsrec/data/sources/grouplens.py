@@ -12,7 +12,7 @@ from tsrec.config import IngestConfig, TableFormat
 from tsrec.data.files import Batch, named_columns, read_batches
 from tsrec.data.finding import RawFile, find_files
 from tsrec.data.guesses import likely_encoding
-from tsrec.data.opening import open_bytes
+from tsrec.data.opening import PACKED, open_bytes, unpacking
 from tsrec.errors import DataError
 
 # The columns of files without a header, by their separator.
@@ -34,9 +34,13 @@ _HINT = "is this MovieLens' file?"
 def files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
     """The films and the ratings within the folder, or as configured."""
     return (
-        find_files(config, "items", [("movies.dat", "movies.csv", "movies.*.gz"), ("u.item",)]),
-        find_files(config, "interactions", [("ratings.dat", "ratings.csv", "ratings.*.gz"), ("u.data",)]),
+        find_files(config, "items", [_called("movies"), ("u.item",)]),
+        find_files(config, "interactions", [_called("ratings"), ("u.data",)]),
     )
+
+
+def _called(name: str) -> tuple[str, ...]:
+    return (f"{name}.dat", f"{name}.csv", *(f"{name}.*{suffix}" for suffix in PACKED), f"{name}.zip")
 
 
 def items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
@@ -65,7 +69,7 @@ def _categories(films: pd.DataFrame) -> pd.Series:
 
 
 def _format(path: Path, headerless: dict[str, tuple[str, ...]]) -> TableFormat:
-    with open_bytes(path) as stream:
+    with unpacking(path), open_bytes(path) as stream:
         first = stream.readline().decode("latin-1")
     encoding = _encoding(path)
     separator = max((*headerless, ","), key=first.count)
@@ -78,7 +82,7 @@ def _format(path: Path, headerless: dict[str, tuple[str, ...]]) -> TableFormat:
 
 def _encoding(path: Path) -> str:
     """UTF-8 from 10M on, Latin-1 before; a file of films is small enough to try."""
-    with open_bytes(path) as stream:
+    with unpacking(path), open_bytes(path) as stream:
         try:
             for line in stream:
                 line.decode()

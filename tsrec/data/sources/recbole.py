@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
 from tsrec.data.files import Batch
-from tsrec.data.finding import RawFile, find_files
+from tsrec.data.finding import RawFile, find_both
+from tsrec.data.opening import PACKED
 from tsrec.data.sources.tables import read_interactions, read_items
 
 _ITEM_COLUMNS = {
@@ -20,10 +21,11 @@ _EVENT_COLUMNS = {name: (name,) for name in (C.USER, C.ITEM, C.TIMESTAMP, C.RATI
 
 def files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
     """The `.item` and `.inter` files within the folder (`.train.inter` ... are given splits), or as configured."""
-    return (
-        find_files(config, "items", [("*.item", "*.item.gz")]),
-        find_files(config, "interactions", [("*.inter", "*.inter.gz")]),
-    )
+    return find_both(config, [_ending(".item")], [_ending(".inter")])
+
+
+def _ending(suffix: str) -> tuple[str, ...]:
+    return (f"*{suffix}", *(f"*{suffix}{packed}" for packed in PACKED))
 
 
 def items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:

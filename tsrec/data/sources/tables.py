@@ -9,9 +9,12 @@ import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
-from tsrec.data.files import Batch, is_separated, named_columns, read_batches
-from tsrec.data.finding import RawFile, Role, find_files
+from tsrec.data.files import Batch, first_rows, is_separated, named_columns, read_batches
+from tsrec.data.finding import RawFile, Role, find_both
+from tsrec.data.kinds import KindFilter
+from tsrec.data.log_items import last_texts
 from tsrec.data.missing import missing
+from tsrec.data.nested import dotted_names, unfolded, with_parents
 from tsrec.errors import DataError
 
 Names = Mapping[str, tuple[str, ...]]  # ours -> theirs, the preferred one first
@@ -24,8 +27,7 @@ _SPLIT_FILES = tuple(f"{word}{rest}" for word in ("train", "valid*", "val", "dev
 
 def files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
     """`items` and `interactions` within the folder, as files, part files or folders, or as configured."""
-    found = find_files(config, "items", [_called("items")])
-    return found, find_files(config, "interactions", [_called("interactions"), _SPLIT_FILES], taken=found)
+    return find_both(config, [_called("items")], [_called("interactions"), _SPLIT_FILES])
 
 
 def items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
@@ -39,8 +41,16 @@ def interactions(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Bat
 
 
 def read_items(config: IngestConfig, files: Sequence[RawFile], known: Names) -> Iterator[Batch]:
-    """Batches of items under our column names; `ingest.item_columns` goes before the `known` names."""
-    return _mapped(config, "items", files, known, config.item_columns.given(), (C.ITEM, C.TITLE))
+    """Batches of items under our column names; `ingest.item_columns` goes before the `known` names. Where the files are
+    the log of interactions, one batch of what it says of each item."""
+    mapping = config.item_columns.given()
+    if not files[0].is_log:
+        yield from _mapped(config, "items", files, known, mapping, (C.ITEM, C.TITLE))
+        return
+    mapping = {C.ITEM: config.interaction_columns.item_id or C.ITEM, **mapping}
+    items = last_texts(_mapped(config, "interactions", files, known, mapping, (C.ITEM, C.TITLE), of_items=True))
+    if items is not None:
+        yield items
 
 
 def read_interactions(config: IngestConfig, files: Sequence[RawFile], known: Names) -> Iterator[Batch]:
@@ -81,18 +91,45 @@ def _mapped(
     known: Names,
     mapping: Mapping[str, str],
     needed: tuple[str, ...],
+    of_items: bool = False,
 ) -> Iterator[Batch]:
+    """Batches under our names, of files of the role: `of_items` what interactions say of items."""
+    kinds = KindFilter(config.keep) if config.keep and role == "interactions" else None
     names = {**known, **{ours: (theirs,) for ours, theirs in mapping.items()}}
     wanted = {theirs for candidates in names.values() for theirs in candidates}
-    section = f"ingest.{role}_format"
-    hint = f"map it in ingest.{'item' if role == 'items' else 'interaction'}_columns"
+    wanted.update(kinds.columns if kinds else ())
+    section, form = f"ingest.{role}_format", config.items_format if role == "items" else config.interactions_format
+    hint = f"map it in ingest.{'item' if role == 'items' or of_items else 'interaction'}_columns"
+    if of_items:
+        hint += ", or name a file of items in ingest.items_file: without one, items are taken out of the interactions"
     if C.TIMESTAMP in needed:
         hint += "; where there are no times, set ingest.order=rows"
     no_header = f"; where the file has no header line, name its columns in {section}.column_names"
     expected: tuple[str, ...] = (*needed, *mapping)  # a mapped column has to exist, but JSON may leave it out later on
-    for batch in read_batches(files, getattr(config, f"{role}_format"), wanted, section):
-        yield replace(batch, rows=named_columns(batch, names, expected, hint + no_header * is_separated(batch.path)))
+    n_kept = 0
+    for raw in read_batches(files, form, with_parents(wanted), section):
+        batch = unfolded(raw, wanted, names[C.ITEM])
+        try:
+            if kinds:
+                batch = _chosen(batch, kinds, needed=expected is not needed)
+            rows = named_columns(batch, names, expected, hint + no_header * is_separated(batch.path))
+        except DataError as error:
+            inside = ", ".join(dotted_names(first_rows(batch, form, section)))
+            raise DataError(f"{error}{f'; its lists and objects hold {inside}' if inside else ''}") from None
+        n_kept += len(rows)
+        yield replace(batch, rows=rows)
         expected = needed
+    if kinds and not n_kept and expected is needed:
+        why = "; ".join(kinds.never_found()) or "no row has one of the values of every column"
+        raise DataError(f"{files[0].path}: ingest.keep leaves no interaction: {why}")
+
+
+def _chosen(batch: Batch, kinds: KindFilter, needed: bool) -> Batch:
+    """The rows of the kinds that are kept; a column that is not `needed` may be missing."""
+    columns = {f"ingest.keep.{column}": (column,) for column in kinds.columns}
+    named_columns(batch, columns, columns if needed else (), "name one of these in ingest.keep")
+    kept = kinds.keeps(batch.rows.reindex(columns=list(kinds.columns)))
+    return replace(batch, rows=batch.rows[kept], kinds=kinds, n_left_out=int((~kept).sum()))
 
 
 def _with_decimal_points(values: pd.Series) -> pd.Series:
@@ -110,8 +147,9 @@ def _moments(values: pd.Series, time_format: str, batch: Batch) -> pd.Series:
     bad = moments.isna().to_numpy() & ~missing(values)
     if bad.any():
         place = int(np.argmax(bad))
+        row = batch.first_row + int(values.index[place])
         raise DataError(
-            f"{batch.path}: row {batch.first_row + place}, field {C.TIMESTAMP}: {values.iloc[place]!r} is not written "
-            f"as ingest.time_format={time_format!r} says"
+            f"{batch.path}: row {row}, field {C.TIMESTAMP}: {values.iloc[place]!r} is not written as "
+            f"ingest.time_format={time_format!r} says"
         )
     return moments
