@@ -123,9 +123,10 @@ def _register(
     known = _find(client, full_name)
     if known is None:
         flow_id = client.create_flow_from_name(flow.name)
-        made = client.create_deployment(flow_id=flow_id, name=deployment_name(config), **form)
-        if served.nightly:
-            _schedule(client, made, schedule or parse_cron(NIGHTLY), active=schedule is not None)
+        # In the one call: a death between two would leave a deployment that never gets its schedule. Only for a new
+        # one: Prefect removes all schedules of a deployment that is made again, those of the UI too.
+        schedules = [_scheduled(schedule or parse_cron(NIGHTLY), schedule is not None)] if served.nightly else []
+        made = client.create_deployment(flow_id=flow_id, name=deployment_name(config), schedules=schedules, **form)
         return made, full_name
     other = (known.parameters.get("config") or {}).get("profile", "")
     if other != config.profile:
@@ -145,12 +146,11 @@ def _switch_on(client: SyncPrefectClient, deployment: DeploymentResponse, schedu
         if mine.slug == _SLUG:
             client.update_deployment_schedule(deployment.id, mine.id, active=True, schedule=schedule)
             return
-    _schedule(client, deployment.id, schedule, active=True)
+    client.create_deployment_schedules(deployment.id, [_scheduled(schedule, active=True)])
 
 
-def _schedule(client: SyncPrefectClient, deployment: UUID, schedule: CronSchedule, active: bool) -> None:
-    made = DeploymentScheduleCreate(schedule=schedule, active=active, slug=_SLUG)
-    client.create_deployment_schedules(deployment, [made])
+def _scheduled(schedule: CronSchedule, active: bool) -> DeploymentScheduleCreate:
+    return DeploymentScheduleCreate(schedule=schedule, active=active, slug=_SLUG)
 
 
 def _find(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None:

@@ -8,8 +8,10 @@ from types import FrameType
 from typing import NoReturn
 from uuid import UUID
 
+from flows.masking import in_one_line, masked
 from flows.server import AUTH, Server, check_exposure
 from tsrec.config import Config
+from tsrec.errors import TsrecError
 
 
 def serve(
@@ -34,7 +36,7 @@ def serve(
     Raises:
         ConfigError: two profiles have one name, the schedule cannot be read, or a server would listen to others and
             ask nobody.
-        TsrecError: no server can be reached or started.
+        TsrecError: no server can be reached or started, or it refuses the deployments.
     """
     signal.signal(signal.SIGTERM, _exit)  # so that `finally` runs while nothing is served yet
     server = Server(host, port, list(dict.fromkeys(config.store for config in configs)))
@@ -53,7 +55,9 @@ def serve(
 def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | None) -> None:
     import flows.settings  # noqa: F401, I001  (before prefect)
 
+    import httpx
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectException
 
     from flows import deployments
     from flows.runner import Runner
@@ -61,9 +65,14 @@ def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | 
     deployments.check_names(configs)
     cron = deployments.parse_cron(schedule) if schedule else None
     names: dict[UUID, str] = {}
-    with get_client(sync_client=True) as client:
-        for config in configs:
-            names |= deployments.register(client, config, cron)
+    try:
+        with get_client(sync_client=True) as client:
+            for config in configs:
+                names |= deployments.register(client, config, cron)
+    except (httpx.HTTPError, PrefectException) as error:
+        raise TsrecError(
+            f"the Prefect server at {masked(server.url)} did not take the deployments: {in_one_line(error)}"
+        ) from error
     runner = Runner(names, limit, server.revive)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: runner.stopping.set())

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +220,29 @@ def test_a_refresh_has_a_schedule_that_is_off_until_it_is_switched_on(
     wrong = serve(profiles[0], "--schedule", "at night")
     assert wrong.process.wait(120) == 1
     assert "no cron expression" in wrong.printed and "Traceback" not in wrong.printed
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A Prefect server that answers, and lets nobody in."""
+
+    def do_GET(self) -> None:
+        healthy = self.path == "/api/health"
+        self.send_response(200 if healthy else 403)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_refuses_is_told_in_one_line(profiles: list[Path], tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        serving = Serving(tmp_path, free_port(), [str(profiles[0])], PREFECT_API_URL=url)
+        assert serving.process.wait(120) == 1
+        server.shutdown()
+    (line,) = serving.printed.splitlines()
+    assert line.startswith(f"tsrec: the Prefect server at {url} did not take the deployments: Client error '403")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
