@@ -11,7 +11,7 @@ from uuid import UUID
 from flows.masking import in_one_line, masked
 from flows.server import AUTH, Server, check_exposure
 from tsrec.config import Config
-from tsrec.errors import TsrecError
+from tsrec.errors import ConfigError, TsrecError
 
 
 def serve(
@@ -21,6 +21,7 @@ def serve(
     *,
     limit: int = 1,
     schedule: str | None = None,
+    timezone: str | None = None,
     without_auth: bool = False,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; what was started here (server, runs) ends with it, within seconds.
@@ -30,14 +31,17 @@ def serve(
         host: address that a new server listens on; 0.0.0.0 for all.
         port: its port. The server that PREFECT_API_URL names is used instead where it answers.
         limit: runs of a data set at a time; further ones are shown as Queued.
-        schedule: cron expression (UTC) by which refreshes run from now on; None: as the UI has it, off at first.
+        schedule: cron expression by which refreshes run from now on; None: as the UI has it, off at first.
+        timezone: of `schedule`, by its IANA name; None: UTC.
         without_auth: let a new server listen to other machines without asking for a password.
 
     Raises:
-        ConfigError: two profiles have one name, the schedule cannot be read, or a server would listen to others and
-            ask nobody.
+        ConfigError: two profiles have one name, the schedule or its time zone cannot be read, or a server would listen
+            to others and ask nobody.
         TsrecError: no server can be reached or started, or it refuses the deployments.
     """
+    if timezone and not schedule:
+        raise ConfigError("--timezone says where the times of --schedule are meant; give both")
     signal.signal(signal.SIGTERM, _exit)  # so that `finally` runs while nothing is served yet
     server = Server(host, port, list(dict.fromkeys(config.store for config in configs)))
     if server.may_start:
@@ -47,12 +51,12 @@ def serve(
     os.environ["PREFECT_API_URL"] = server.url  # before Prefect is imported: it reads its environment then
     try:
         server.start()
-        _run(server, configs, limit, schedule)
+        _run(server, configs, limit, schedule, timezone or "UTC")
     finally:
         server.stop()
 
 
-def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | None) -> None:
+def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | None, timezone: str) -> None:
     import flows.settings  # noqa: F401, I001  (before prefect)
 
     import httpx
@@ -63,7 +67,7 @@ def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | 
     from flows.runner import Runner
 
     deployments.check_names(configs)
-    cron = deployments.parse_cron(schedule) if schedule else None
+    cron = deployments.parse_cron(schedule, timezone) if schedule else None
     names: dict[UUID, str] = {}
     try:
         with get_client(sync_client=True) as client:
@@ -77,6 +81,8 @@ def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: runner.stopping.set())
     listed = "".join(f"  {name}\n" for name in names.values())
+    if cron:
+        listed += f"Refreshes run next: {', '.join(deployments.next_moments(cron))}\n"
     print(
         f"\nPrefect UI: {server.ui_url}\n{listed}Open Deployments, one of them, Run: its form is the configuration. "
         "Ctrl-C ends.\n",
