@@ -1,14 +1,8 @@
-"""Addresses for messages and logs, without the secrets that people write into them."""
+"""Words for terminals, without the secrets in addresses."""
 
-import re
+from tasks.masking import masked
 
-_SECRET_BEFORE_HOST = re.compile(r"(\w+://)[^\s'\"/@]+@")
-_SECRET_QUERY = re.compile(r"(\w+://[^\s'\"?#]*[?#])[^\s'\"]+")
-
-
-def masked(text: str) -> str:
-    """The text, with stars for user names, passwords and queries of addresses."""
-    return _SECRET_QUERY.sub(r"\1***", _SECRET_BEFORE_HOST.sub(r"\1***@", text))
+__all__ = ["in_one_line", "masked"]
 
 
 def in_one_line(error: Exception) -> str:
