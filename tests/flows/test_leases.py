@@ -4,15 +4,20 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prefect.client.orchestration import SyncPrefectClient
 
+import flows.settings  # noqa: F401  (before anything asks Prefect)
 from flows import leases
-from flows.leases import LEASE_S, Watch
+from flows.leases import LEASE_S, Turn, Watch
 from tests.flows import prefect_process
+from tests.flows.postgres import USER, postgres_programs, serve_postgres
 from tests.flows.prefect_api import ENDED, PrefectApi
 from tests.flows.served import Serving, free_port, is_alive
 from tsrec.config import load_config
@@ -50,22 +55,35 @@ def test_a_worker_that_cannot_renew_stops_before_others_take_it_for_dead() -> No
 class Server(PrefectApi):
     """A Prefect server that no worker owns, in a process group of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         super().__init__(f"http://127.0.0.1:{(port := free_port())}", (log := folder / "server.log").read_text)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         own = {"PREFECT_HOME": str(folder / "home"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        self.process = prefect_process.start(arguments, inherited | own, log, folder)
+        self.process = prefect_process.start(arguments, inherited | own | environment, log, folder)
 
 
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
+@contextmanager
+def _served(server: Server) -> Iterator[Server]:
     try:
         server.wait(lambda: server.get("health"), "the server")
         yield server
     finally:
         prefect_process.stop(server.process)
+
+
+@contextmanager
+def _served_from_postgres(folder: Path) -> Iterator[Server]:
+    with serve_postgres(free_port(), "password") as database:
+        url = f"postgresql+asyncpg://{USER}:password@{database.host}:{database.port}/{database.name}"
+        with _served(Server(folder, PREFECT_API_DATABASE_CONNECTION_URL=url)) as server:
+            yield server
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with _served(Server(tmp_path_factory.mktemp("server"))) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +138,53 @@ def _owner(workers: list[Serving], pid: int) -> Serving:
     parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     (owner,) = [worker for worker in workers if worker.process.pid == parent]
     return owner
+
+
+def _compete_for_turns(url: str) -> None:
+    """Four workers, ten turns each; nobody has his while another has."""
+    at_turn: list[str] = []
+
+    def compete(name: str) -> int:
+        turn, n_turns = Turn(name), 0
+        with SyncPrefectClient(f"{url}/api") as client:
+            while n_turns < 10:
+                if turn.take(client):
+                    at_turn.append(name)
+                    time.sleep(0.02)
+                    assert at_turn == [name]
+                    at_turn.clear()
+                    turn.give_back(client)
+                    n_turns += 1
+                time.sleep(0.01)
+        return n_turns
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(compete, "abcd")) == 40
+
+
+@pytest.mark.slow
+def test_one_worker_at_a_time_has_its_turn_on_sqlite(api: Server) -> None:
+    _compete_for_turns(api.url)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(postgres_programs() is None, reason="no initdb: apt-get install postgresql")
+def test_one_worker_at_a_time_has_its_turn_on_postgres(tmp_path: Path) -> None:
+    with _served_from_postgres(tmp_path) as server:
+        _compete_for_turns(server.url)
+
+
+@pytest.mark.slow
+def test_a_turn_of_a_dead_worker_is_taken_over(api: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "LEASE_S", 1.0)
+    with SyncPrefectClient(f"{api.url}/api") as client:
+        dead, alive = Turn("dead"), Turn("alive")
+        assert dead.take(client)
+        assert not alive.take(client)
+        api.wait(lambda: alive.take(client), "the turn", 20)
+        dead.give_back(client)  # were it alive after all: the turn of another is left alone
+        assert not Turn("third").take(client)
+        alive.give_back(client)
 
 
 @pytest.mark.slow
