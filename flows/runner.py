@@ -105,8 +105,8 @@ class Runner:
             self._lost_since = time.monotonic()
             why = f" ({in_one_line(error)})" if error else ""
             _say(
-                f"the Prefect server does not answer{why}; runs go on for {HOLD_S:.0f} s, and after that when it does; "
-                "nothing new starts until then"
+                f"the Prefect server does not answer{why}; nothing new starts until it does. Runs go on for "
+                f"{HOLD_S:.0f} s; then they stop, and go on when it answers"
             )
 
     def _read_present(self, client: SyncPrefectClient) -> dict[UUID, FlowRun]:
@@ -135,11 +135,8 @@ class Runner:
             answer = error.response if isinstance(error, httpx.HTTPStatusError) else None
             if isinstance(error, httpx.HTTPError) and (answer is None or answer.is_server_error):
                 raise  # the server is lost, to all of them
-            what = (
-                in_one_line(error)
-                if isinstance(error, ConfigError)
-                else f"{type(error).__name__}: {in_one_line(error)}"
-            )
+            kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
+            what = kind + in_one_line(error)
             if due:
                 with contextlib.suppress(ObjectNotFound):
                     client.set_flow_run_state(run, Failed(message=f"it cannot be started: {what}"), force=True)
@@ -150,9 +147,8 @@ class Runner:
     def _settle_late_tasks(self, client: SyncPrefectClient, present: Mapping[UUID, FlowRun]) -> None:
         """What a killed process sent last may still be on its way when its run has ended."""
         for run_id, (state, until) in list(self._settling.items()):
-            if time.monotonic() > until or (
-                run_id in present and _is_active(present[run_id])
-            ):  # a retry: others' tasks
+            retried = run_id in present and _is_active(present[run_id])  # its tasks are alive
+            if retried or time.monotonic() > until:
                 del self._settling[run_id]
                 continue
             with self._apart(client, run_id):
@@ -227,6 +223,8 @@ class Runner:
         due = self._read_due(client)
         newest = {_made_by(run): run.id for run in due if run.auto_scheduled}
         for run in due:
+            if self._turn.is_over:
+                return
             with self._apart(client, run.id, due=True):
                 if run.auto_scheduled and newest[_made_by(run)] != run.id:
                     client.set_flow_run_state(run.id, Cancelled(message="missed; a later run of its schedule is due"))
@@ -259,7 +257,9 @@ class Runner:
             return False  # it was cancelled
         self._heartbeat.take(client, run.id)
         if self._turn.is_over:
-            return False  # the server was slow: another worker may have filled the place. This one is Crashed by and by
+            return (
+                False  # another worker may have filled the place meanwhile; this run says Crashed when its lease ends
+            )
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.child", str(os.getpid()), "run"],
             env={**os.environ, "PREFECT__FLOW_RUN_ID": str(run.id)},
