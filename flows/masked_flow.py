@@ -5,7 +5,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow
 
-from tasks.masking import masked_errors
+from tasks.masking import masked_errors, masking_errors
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,6 +21,6 @@ def masked_flow(**options: Any) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Prefect's decorator `flow`, with its options, for functions whose errors are masked."""
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
-        return _MaskedFlow(masked_errors()(function), **options)
+        return _MaskedFlow(masking_errors(function), **options)
 
     return decorate

@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from tasks.masking import masked_errors
+from tasks.masking import masking_errors
 from tsrec.errors import ConfigError, MissingDependencyError, TsrecError
 from tsrec.pipeline import PlannedStage, Spread, make_shards
 from tsrec.store import Artifact
@@ -25,7 +25,7 @@ DASK = "TSREC_DASK"
 logger = logging.getLogger("tsrec.dask")
 
 
-@masked_errors()
+@masking_errors
 def _make_share(planned: PlannedStage, parents: Mapping[str, Artifact], folder: Path, share: int, n_shares: int) -> int:
     return make_shards(planned, parents, folder, share, n_shares)
 

@@ -3,6 +3,7 @@
 import traceback
 from typing import Any
 
+import cloudpickle
 import pytest
 from prefect.exceptions import ParameterTypeError
 from pydantic import BaseModel, ValidationError, field_validator
@@ -57,6 +58,10 @@ def test_one_whose_words_cannot_be_changed_is_told_in_others() -> None:
     assert "secret" not in str(raised.value)
     with pytest.raises(ValidationError, match="secret"):  # as it is without
         Place(address=ADDRESS)
+
+
+def test_a_flow_can_be_sent_to_the_workers_of_a_cluster() -> None:
+    assert cloudpickle.loads(cloudpickle.dumps(tiny)).name == "tiny"
 
 
 def test_a_flow_that_refuses_its_parameters_and_one_that_fails_keep_no_secret() -> None:
