@@ -4,9 +4,10 @@ import flows.settings  # noqa: F401, I001  (before anything imports prefect)
 
 from collections.abc import Mapping
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 
 from flows import run_logging
+from flows.masked_flow import masked_flow
 from flows.train import run_stage
 from tasks.ablation import TASK
 from tasks.sharing import chosen_task_runner
@@ -18,7 +19,7 @@ from tsrec.store import Artifact, ArtifactStore
 run_logging.install()
 
 
-@flow(
+@masked_flow(
     name="ablation",
     flow_run_name="ablation-{ablation.name}",
     persist_result=False,

@@ -251,14 +251,22 @@ def _add_serve(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     serve.add_argument(
         "--schedule",
         metavar="CRON",
-        help="refresh by this schedule, e.g. '0 3 * * *' (UTC); without, as the UI has it, which is off at first",
+        help="refresh by this schedule, e.g. '0 3 * * *'; without, as the UI has it, which is off at first",
     )
+    serve.add_argument("--timezone", metavar="NAME", help="of --schedule, e.g. Europe/Berlin (default UTC)")
     serve.add_argument(
         "--without-auth", action="store_true", help="let a new server listen to other machines and ask for no password"
     )
     serve.set_defaults(
         command=lambda o: commands.serve(
-            o.profiles, o.set, o.host, o.port, limit=o.limit, schedule=o.schedule, without_auth=o.without_auth
+            o.profiles,
+            o.set,
+            o.host,
+            o.port,
+            limit=o.limit,
+            schedule=o.schedule,
+            timezone=o.timezone,
+            without_auth=o.without_auth,
         )
     )
 

@@ -249,13 +249,14 @@ def serve(
     *,
     limit: int,
     schedule: str | None,
+    timezone: str | None,
     without_auth: bool,
 ) -> None:
     """Serve the deployments of all profiles; each form starts from its profile and the overrides."""
     from flows import serve as serving
 
     configs = [load_config(profile, overrides) for profile in profiles] or [load_config(None, overrides)]
-    serving.serve(configs, host, port, limit=limit, schedule=schedule, without_auth=without_auth)
+    serving.serve(configs, host, port, limit=limit, schedule=schedule, timezone=timezone, without_auth=without_auth)
 
 
 def _finished(config: Config, *stages: str) -> list[Artifact]:

@@ -5,6 +5,7 @@ changes the form, and leaves schedules and pauses alone: those are made in the U
 (a refresh) comes with one that is off.
 """
 
+import asyncio
 import contextlib
 import importlib
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from tsrec.config import Config
 from tsrec.errors import ConfigError
 
 NIGHTLY = "0 3 * * *"
+_EXAMPLE = f"e.g. {NIGHTLY!r}: every day at three"
 _SLUG = "nightly"  # by it the schedule is known again, whatever the UI made of it
 
 
@@ -81,14 +83,36 @@ def check_names(configs: Sequence[Config]) -> None:
             raise ConfigError(f"two profiles are called {name!r}; give one of them another name in its field `profile`")
 
 
-def parse_cron(cron: str) -> CronSchedule:
-    """The schedule that a cron expression means, in UTC. Raises ConfigError."""
+def parse_cron(cron: str, timezone: str = "UTC") -> CronSchedule:
+    """The schedule that a cron expression means in a time zone (its IANA name). Raises ConfigError."""
+    check_cron(cron)
     try:
-        return CronSchedule(cron=cron, timezone="UTC")
-    except ValidationError:
-        raise ConfigError(
-            f"--schedule {cron!r}: no cron expression; it has five parts, e.g. {NIGHTLY!r}: every day at three (UTC)"
-        ) from None
+        return CronSchedule(cron=cron, timezone=timezone)
+    except ValidationError as error:
+        if error.errors()[0]["loc"] == ("timezone",):
+            raise ConfigError(
+                f"--timezone {timezone!r}: no such time zone; give its IANA name, e.g. Europe/Berlin"
+            ) from None
+        raise ConfigError(f"--schedule {cron!r}: no cron expression; it has five fields, {_EXAMPLE}") from None
+
+
+def check_cron(cron: str) -> None:
+    """Raise ConfigError where a cron expression has not five fields.
+
+    Prefect takes a sixth one for seconds at the end. Quartz and others have seconds at the beginning: of their daily at
+    three, `0 0 3 * * *`, Prefect makes every second of a minute on the third of each month.
+    """
+    n = len(cron.split())
+    if n != len(NIGHTLY.split()) and not cron.startswith("@"):  # @daily
+        raise ConfigError(f"the schedule {cron!r} has {n} fields; write five, without seconds, {_EXAMPLE}")
+
+
+def next_moments(schedule: CronSchedule, n: int = 3) -> list[str]:
+    """When a schedule is due next, as its time zone has it."""
+    from prefect.server.schemas.schedules import CronSchedule as ServersSchedule
+
+    dates = asyncio.run(ServersSchedule(cron=schedule.cron, timezone=schedule.timezone).get_dates(n))
+    return [f"{date:%a %Y-%m-%d %H:%M %Z}" for date in dates]
 
 
 def register(client: SyncPrefectClient, config: Config, schedule: CronSchedule | None = None) -> dict[UUID, str]:
@@ -123,9 +147,10 @@ def _register(
     known = _find(client, full_name)
     if known is None:
         flow_id = client.create_flow_from_name(flow.name)
-        made = client.create_deployment(flow_id=flow_id, name=deployment_name(config), **form)
-        if served.nightly:
-            _schedule(client, made, schedule or parse_cron(NIGHTLY), active=schedule is not None)
+        # In the one call: a death between two would leave a deployment that never gets its schedule. Only for a new
+        # one: Prefect removes all schedules of a deployment that is made again, those of the UI too.
+        schedules = [_scheduled(schedule or parse_cron(NIGHTLY), schedule is not None)] if served.nightly else []
+        made = client.create_deployment(flow_id=flow_id, name=deployment_name(config), schedules=schedules, **form)
         return made, full_name
     other = (known.parameters.get("config") or {}).get("profile", "")
     if other != config.profile:
@@ -145,12 +170,11 @@ def _switch_on(client: SyncPrefectClient, deployment: DeploymentResponse, schedu
         if mine.slug == _SLUG:
             client.update_deployment_schedule(deployment.id, mine.id, active=True, schedule=schedule)
             return
-    _schedule(client, deployment.id, schedule, active=True)
+    client.create_deployment_schedules(deployment.id, [_scheduled(schedule, active=True)])
 
 
-def _schedule(client: SyncPrefectClient, deployment: UUID, schedule: CronSchedule, active: bool) -> None:
-    made = DeploymentScheduleCreate(schedule=schedule, active=active, slug=_SLUG)
-    client.create_deployment_schedules(deployment, [made])
+def _scheduled(schedule: CronSchedule, active: bool) -> DeploymentScheduleCreate:
+    return DeploymentScheduleCreate(schedule=schedule, active=active, slug=_SLUG)
 
 
 def _find(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None:

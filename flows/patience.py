@@ -26,12 +26,18 @@ def with_patience(prefect: ASGIApp) -> ASGIApp:
         body = await Request(scope, receive).body()
         for attempt in range(_ATTEMPTS):
             answer: list[Message] = []
-            await prefect(dict(scope), again(body, receive), _collecting(answer))
+            raised: Exception | None = None
+            try:
+                await prefect(dict(scope), again(body, receive), _collecting(answer))
+            except Exception as error:  # Prefect answers 503 or 500, and then raises what it was about
+                raised = error
             if not (answer and answer[0].get("status") == 503):
                 break
             await asyncio.sleep(_FIRST_PAUSE_S * 2**attempt if attempt < _ATTEMPTS - 1 else 0)
         for message in answer:
             await send(message)
+        if raised:
+            raise raised  # as Prefect does: the server logs it
 
     return app
 

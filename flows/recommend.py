@@ -2,9 +2,9 @@
 
 import flows.settings  # noqa: F401, I001  (before anything imports prefect)
 
-from prefect import flow
 
 from flows import run_logging
+from flows.masked_flow import masked_flow
 from tasks.recommend import TASK
 from tsrec import permissions, pipeline
 from tsrec.config import Config, Wish
@@ -12,7 +12,7 @@ from tsrec.config import Config, Wish
 run_logging.install()
 
 
-@flow(
+@masked_flow(
     name="recommend",
     flow_run_name="recommend-{config.dataset}",
     persist_result=False,

@@ -2,11 +2,12 @@
 
 import flows.settings  # noqa: F401, I001  (before anything imports prefect)
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import run_logging
+from flows.masked_flow import masked_flow
 from flows.train import run_stages
 from tasks.refresh import TASK
 from tasks.sharing import chosen_task_runner
@@ -16,7 +17,7 @@ from tsrec.config import Config
 run_logging.install()
 
 
-@flow(
+@masked_flow(
     name="refresh",
     flow_run_name="refresh-{config.dataset}",
     persist_result=False,

@@ -2,10 +2,11 @@
 
 Prefect's own runner waits half a minute before it kills, ends with its server, and pauses deployments when it stops.
 Here a run is a process group that is killed at once, because every stage resumes from what it has sealed; a server that
-is lost is waited for; and a run whose process is gone says Crashed, with its tasks, whoever started it.
+is lost is waited for; and a run whose process or worker is gone says Crashed, with its tasks, whoever started it.
 """
 
 import contextlib
+import json
 import os
 import platform
 import signal
@@ -13,39 +14,42 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import httpx
-import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterId,
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
+    FlowRunFilterTags,
     TaskRunFilter,
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import FlowRunResponse, SetStateStatus
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Cancelled, Crashed, Pending, Scheduled
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.states import AwaitingRetry, Cancelled, Crashed, Failed, Pending, Scheduled
 from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 
+from flows.deployments import check_cron
 from flows.form import completed
+from flows.leases import BEAT, HOLD_S, LEASE_S, WORKER, Heartbeat, Turn, Watch
+from flows.masking import in_one_line
+from flows.submission import TAG
 from tsrec.config import Config
+from tsrec.errors import ConfigError
 
 LOOK_EVERY_S = 1.5
 QUEUED = "Queued"  # not Prefect's "Late": nothing is wrong
 RESUMES = "Retry, or a new run of the same parameters, goes on where it was."
-_UNSTARTED = timedelta(minutes=2)
-_STARTING = timedelta(minutes=1)
 _SETTLING_S = 60.0
 _ACTIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 _Run = FlowRun | FlowRunResponse
@@ -55,7 +59,7 @@ class Runner:
     """Runs the deployments of one `tsrec serve` until it is stopped."""
 
     def __init__(self, deployments: Mapping[UUID, str], limit: int, server_answers: Callable[[], bool]) -> None:
-        """Of `deployments` (id -> name), at most `limit` runs of a data set at a time.
+        """Of `deployments` (id -> name), at most `limit` runs of a data set at a time, those of all workers counted.
 
         `server_answers` is asked before every look, and may bring a lost server back.
         """
@@ -64,16 +68,20 @@ class Runner:
         self.server_answers = server_answers
         self.stopping = threading.Event()
         self.processes: dict[UUID, subprocess.Popen[bytes]] = {}
-        self.datasets: dict[UUID, str] = {}
+        self._heartbeat = Heartbeat(self.processes)
+        self._turn = Turn(self._heartbeat.worker)
+        self._watch = Watch()
         self._settling: dict[UUID, tuple[State[Any], float]] = {}
+        self._said: set[str] = set()
         self._lost_since: float | None = None
 
     def run(self) -> None:
         """Look for work until `stopping` is set; then end what runs, and say so in its state."""
         with get_client(sync_client=True) as client:
-            while not self.stopping.is_set():
-                self._look(client)
-                self.stopping.wait(LOOK_EVERY_S)
+            with self._heartbeat.beating():
+                while not self.stopping.is_set():
+                    self._look(client)
+                    self.stopping.wait(LOOK_EVERY_S)
             self._stop(client)
 
     def _look(self, client: SyncPrefectClient) -> None:
@@ -81,10 +89,11 @@ class Runner:
             self._say_lost()
             return
         try:
-            self._settle_ended(client)
-            self._settle_active(client)
-            self._start_due(client)
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            present = self._read_present(client)
+            self._settle_late_tasks(client, present)
+            self._settle_own(client, present)
+            self._start_and_bury(client, present)
+        except httpx.HTTPError as error:
             self._say_lost(error)
         else:
             if self._lost_since is not None:
@@ -94,102 +103,187 @@ class Runner:
     def _say_lost(self, error: Exception | None = None) -> None:
         if self._lost_since is None:
             self._lost_since = time.monotonic()
-            why = f" ({error})" if error else ""
-            _say(f"the Prefect server does not answer{why}; runs go on, nothing new starts until it does")
+            why = f" ({in_one_line(error)})" if error else ""
+            _say(
+                f"the Prefect server does not answer{why}; nothing new starts until it does. Runs go on for "
+                f"{HOLD_S:.0f} s; then they stop, and go on when it answers"
+            )
 
-    def _start_due(self, client: SyncPrefectClient) -> None:
-        due = client.get_scheduled_flow_runs_for_deployments(list(self.deployments), datetime.now(UTC))
-        newest = {run.deployment_id: run.id for run in due if run.auto_scheduled}  # oldest first
+    def _read_present(self, client: SyncPrefectClient) -> dict[UUID, FlowRun]:
+        """Runs of all workers that are at work, and those that this one has a process of, whatever their state; those
+        that were due first come first."""
+        active = FlowRunFilter(tags=FlowRunFilterTags(all_=[TAG]), state=_of_types(_ACTIVE))
+        filters = [active]
+        if self.processes:
+            filters.append(FlowRunFilter(id=FlowRunFilterId(any_=list(self.processes))))
+        found = [
+            run
+            for which in filters
+            for run in client.read_flow_runs(flow_run_filter=which, sort=FlowRunSort.EXPECTED_START_TIME_ASC)
+            if run.deployment_id and not run.work_pool_name  # other runs are those of Prefect's own workers
+        ]
+        return {run.id: run for run in found}
+
+    @contextlib.contextmanager
+    def _apart(self, client: SyncPrefectClient, run: UUID, *, due: bool = False) -> Iterator[None]:
+        """What goes wrong with one run is no other's matter: it is said, and one that is `due` becomes Failed."""
+        try:
+            yield
+        except ObjectNotFound:  # deleted in the UI
+            pass
+        except Exception as error:
+            answer = error.response if isinstance(error, httpx.HTTPStatusError) else None
+            if isinstance(error, httpx.HTTPError) and (answer is None or answer.is_server_error):
+                raise  # the server is lost, to all of them
+            kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
+            what = kind + in_one_line(error)
+            if due:
+                with contextlib.suppress(ObjectNotFound):
+                    client.set_flow_run_state(run, Failed(message=f"it cannot be started: {what}"), force=True)
+            if (line := f"run {run}: {what}") not in self._said:
+                _say(line)
+            self._said.add(line)
+
+    def _settle_late_tasks(self, client: SyncPrefectClient, present: Mapping[UUID, FlowRun]) -> None:
+        """What a killed process sent last may still be on its way when its run has ended."""
+        for run_id, (state, until) in list(self._settling.items()):
+            retried = run_id in present and _is_active(present[run_id])  # its tasks are alive
+            if retried or time.monotonic() > until:
+                del self._settling[run_id]
+                continue
+            with self._apart(client, run_id):
+                _settle_tasks(client, run_id, state)
+
+    def _settle_own(self, client: SyncPrefectClient, present: Mapping[UUID, FlowRun]) -> None:
+        """Own runs that are to end, and those whose process has ended without saying so."""
+        for run_id, process in list(self.processes.items()):
+            with self._apart(client, run_id):
+                run = present.get(run_id)
+                if run is None:
+                    self._kill(run_id)
+                    _say(f"run {run_id} was deleted; its process was ended")
+                elif run.labels.get(WORKER) != self._heartbeat.worker:
+                    self._kill(run_id)
+                    _say(f"run {run.name} was taken for dead by another worker; its process was ended")
+                elif run.state and run.state.type in (StateType.CANCELLING, StateType.CANCELLED):
+                    self._kill(run_id)
+                    self._settle(client, run_id, Cancelled(message=f"cancelled; what was built stays. {RESUMES}"))
+                elif (code := process.poll()) is None:
+                    continue
+                elif run_id in self._heartbeat.lapsed:
+                    why = f"the Prefect server did not hear of its worker for {HOLD_S:.0f} s"
+                    if self._settle(client, run_id, Crashed(message=f"{why}. {RESUMES}")):
+                        again: State[Any] = AwaitingRetry(
+                            message=f"{why}; it goes on where it was", scheduled_time=datetime.now(UTC)
+                        )
+                        client.set_flow_run_state(run_id, again, force=True)
+                else:
+                    how = f"ended by signal {-code}" if code < 0 else f"ended with status {code}"
+                    self._settle(client, run_id, Crashed(message=f"its process {how}. {RESUMES}"))
+            self.processes.pop(run_id)
+
+    def _start_and_bury(self, client: SyncPrefectClient, present: Mapping[UUID, FlowRun]) -> None:
+        """Start what is due where there is room for it, and end the runs of workers that are dead."""
+        leases = {run.id: _lease(run) for run in present.values() if run.id not in self.processes}
+        dead = {run_id: leases[run_id] for run_id in self._watch.lapsed(leases)}
+        if not dead and all(self._waits(run, present) for run in self._read_due(client)):
+            return
+        if not self._turn.take(client):
+            return
+        try:
+            now = self._read_present(client)
+            for run_id, lease in dead.items():
+                if run_id in now and _lease(now[run_id]) == lease:
+                    with self._apart(client, run_id):
+                        self._bury(client, now.pop(run_id))
+            self._start_due(client, now)
+        finally:
+            self._turn.give_back(client)
+
+    def _bury(self, client: SyncPrefectClient, run: FlowRun) -> None:
+        """End the run of a worker that is dead; were it not, it would see that the run is not its own any more."""
+        cancelled = run.state and run.state.type == StateType.CANCELLING
+        worker = run.labels.get(WORKER, "none")
+        why = f"nothing was heard of its worker ({worker}) for {LEASE_S:.0f} s. {RESUMES}"
+        client.update_flow_run_labels(run.id, {WORKER: ""})
+        self._settle(client, run.id, Cancelled(message=why) if cancelled else Crashed(message=why))
+
+    def _read_due(self, client: SyncPrefectClient) -> list[FlowRunResponse]:
+        due = client.get_scheduled_flow_runs_for_deployments(list(self.deployments), datetime.now(UTC))  # oldest first
+        return [run for run in due if run.id not in self.processes]
+
+    def _waits(self, run: _Run, present: Mapping[UUID, FlowRun]) -> bool:
+        """Whether a run that is due waits already, for one that is still there."""
+        if run.state is None or run.state.name != QUEUED:
+            return False
+        others = _of_same_data_set(run, present)
+        return len(others) >= self.limit and (run.state.message or "").startswith(_waiting_for(others[0]))
+
+    def _start_due(self, client: SyncPrefectClient, present: dict[UUID, FlowRun]) -> None:
+        due = self._read_due(client)
+        newest = {_made_by(run): run.id for run in due if run.auto_scheduled}
         for run in due:
-            dataset = _dataset(self._completed(client, run))
-            running = [other for other in self.processes if self.datasets[other] == dataset]
-            if run.auto_scheduled and newest[run.deployment_id] != run.id:
-                client.set_flow_run_state(run.id, Cancelled(message="missed; a later run of its schedule is due"))
-            elif len(running) < self.limit:
-                self._start(client, run, dataset)
-            else:
-                _queue(client, run, client.read_flow_run(running[0]).name, self.limit)
+            if self._turn.is_over:
+                return
+            with self._apart(client, run.id, due=True):
+                if run.auto_scheduled and newest[_made_by(run)] != run.id:
+                    client.set_flow_run_state(run.id, Cancelled(message="missed; a later run of its schedule is due"))
+                    continue
+                run.parameters = self._completed(client, run)
+                _dataset(run.parameters)
+                others = _of_same_data_set(run, present)
+                if len(others) >= self.limit:
+                    if not self._waits(run, present):
+                        _queue(client, run, others[0], self.limit)
+                elif self._start(client, run):
+                    present[run.id] = client.read_flow_run(run.id)
 
     def _completed(self, client: SyncPrefectClient, run: _Run) -> dict[str, Any]:
         """The parameters of a run; a schedule's may be single fields, which stand for themselves."""
         if not (run.auto_scheduled and run.deployment_id):
             return run.parameters
-        given = hydrate(run.parameters, HydrationContext())  # what was written as JSON
-        parameters = completed(given, client.read_deployment(run.deployment_id).parameters)
+        deployment = client.read_deployment(run.deployment_id)
+        for made in deployment.schedules:
+            if isinstance(made.schedule, CronSchedule) and run.created_by and made.id == run.created_by.id:
+                check_cron(made.schedule.cron)  # the UI takes others
+        given = hydrate(run.parameters, HydrationContext(raise_on_error=True))  # what was written as JSON
+        parameters = completed(given, deployment.parameters)
         if parameters != run.parameters:
             client.update_flow_run(run.id, parameters=parameters)
         return parameters
 
-    def _start(self, client: SyncPrefectClient, run: _Run, dataset: str) -> None:
+    def _start(self, client: SyncPrefectClient, run: _Run) -> bool:
         if client.set_flow_run_state(run.id, Pending()).status != SetStateStatus.ACCEPT:
-            return  # somebody else has it, or it was cancelled
+            return False  # it was cancelled
+        self._heartbeat.take(client, run.id)
+        if self._turn.is_over:
+            return (
+                False  # another worker may have filled the place meanwhile; this run says Crashed when its lease ends
+            )
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.child", str(os.getpid()), "run"],
             env={**os.environ, "PREFECT__FLOW_RUN_ID": str(run.id)},
             start_new_session=True,  # a group to kill as one
         )
-        self.processes[run.id], self.datasets[run.id] = process, dataset
+        self.processes[run.id] = process
         self._settling.pop(run.id, None)  # a retry: its tasks are alive again
         client.update_flow_run(run.id, infrastructure_pid=f"{platform.node()}:{process.pid}")
+        return True
 
-    def _settle_ended(self, client: SyncPrefectClient) -> None:
-        """Runs whose process has ended without saying so."""
-        for run_id, process in list(self.processes.items()):
-            if (code := process.poll()) is None:
-                continue
-            how = f"ended by signal {-code}" if code < 0 else f"ended with status {code}"
-            self._settle(client, run_id, Crashed(message=f"its process {how}. {RESUMES}"))
-            self._forget(run_id)
-        for run_id, (state, until) in list(self._settling.items()):
-            _settle_tasks(client, run_id, state)  # what a killed process sent last may still be on its way
-            if time.monotonic() > until:
-                del self._settling[run_id]
-
-    def _settle_active(self, client: SyncPrefectClient) -> None:
-        """Runs to be cancelled, and runs of processes that are gone."""
-        for run in self._read_active(client):
-            wanted = run.state and run.state.type
-            if run.id in self.processes:
-                if wanted in (StateType.CANCELLING, StateType.CANCELLED):
-                    self._kill(run.id)
-                    self._settle(client, run.id, Cancelled(message=f"cancelled; what was built stays. {RESUMES}"))
-                    self._forget(run.id)
-            elif wanted != StateType.CANCELLED and _is_gone(run):
-                what = f"its process is gone ({run.infrastructure_pid or 'it never started'}). {RESUMES}"
-                cancelled = wanted == StateType.CANCELLING
-                self._settle(client, run.id, Cancelled(message=what) if cancelled else Crashed(message=what))
-
-    def _read_active(self, client: SyncPrefectClient) -> Iterable[FlowRun]:
-        yield from client.read_flow_runs(
-            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=list(self.deployments))),
-            flow_run_filter=FlowRunFilter(state=_of_types(_ACTIVE)),
-        )
-        if self.processes:  # cancelled before the server knew that there was a process
-            yield from client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(
-                    id=FlowRunFilterId(any_=list(self.processes)), state=_of_types([StateType.CANCELLED])
-                )
-            )
-
-    def _settle(self, client: SyncPrefectClient, run_id: UUID, state: State[Any]) -> None:
-        """Give a run, and its unfinished tasks, their last state, unless it has one or is scheduled anew."""
-        try:
-            now = client.read_flow_run(run_id).state
-        except ObjectNotFound:  # deleted in the UI
-            return
-        if now and now.type in _ACTIVE:
+    def _settle(self, client: SyncPrefectClient, run_id: UUID, state: State[Any]) -> bool:
+        """Give a run, and its unfinished tasks, their last state, unless it has one or is scheduled anew; whether it
+        had none. Raises ObjectNotFound where it was deleted."""
+        if unfinished := _is_active(client.read_flow_run(run_id)):
             client.set_flow_run_state(run_id, state, force=True)
         self._settling[run_id] = (state, time.monotonic() + _SETTLING_S)
         _settle_tasks(client, run_id, state)
+        return unfinished
 
     def _kill(self, run_id: UUID) -> None:
         process = self.processes[run_id]
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-    def _forget(self, run_id: UUID) -> None:
-        del self.processes[run_id], self.datasets[run_id]
 
     def _stop(self, client: SyncPrefectClient) -> None:
         if self.processes:
@@ -199,18 +293,22 @@ class Runner:
         try:
             for run_id in list(self.processes):
                 if self.server_answers():
-                    self._settle(client, run_id, Crashed(message=f"tsrec serve was stopped. {RESUMES}"))
-                self._forget(run_id)
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-            _say(f"the Prefect server does not answer ({error}); the next `tsrec serve` sets the states of these runs")
+                    with self._apart(client, run_id):
+                        self._settle(client, run_id, Crashed(message=f"tsrec serve was stopped. {RESUMES}"))
+                self.processes.pop(run_id)
+        except httpx.HTTPError as error:
+            why = in_one_line(error)
+            _say(f"the Prefect server does not answer ({why}); any other `tsrec serve` sets the states of these runs")
 
 
-def _queue(client: SyncPrefectClient, run: _Run, other: str, limit: int) -> None:
+def _queue(client: SyncPrefectClient, run: _Run, other: FlowRun, limit: int) -> None:
     due = run.next_scheduled_start_time or run.expected_start_time
-    message = f"waits for {other}: {limit} run(s) of a data set at a time"
-    if run.state and (run.state.name, run.state.message) == (QUEUED, message):
-        return  # else it is new, or the other has got its name from its flow meanwhile
+    message = f"{_waiting_for(other)} {limit} run(s) of a data set at a time"
     client.set_flow_run_state(run.id, Scheduled(name=QUEUED, message=message, scheduled_time=due), force=True)
+
+
+def _waiting_for(other: FlowRun) -> str:
+    return f"waits for {other.name}:"  # it gets its name from its flow when it starts
 
 
 def _settle_tasks(client: SyncPrefectClient, run_id: UUID, state: State[Any]) -> None:
@@ -224,30 +322,36 @@ def _settle_tasks(client: SyncPrefectClient, run_id: UUID, state: State[Any]) ->
         client.set_task_run_state(task.id, state.model_copy(update={"message": "its flow run ended"}), force=True)
 
 
-def _is_gone(run: FlowRun) -> bool:
-    """Whether the process of an active run is known to be gone. Other hosts' processes cannot be seen from here."""
-    if run.state is None:
-        return False
-    since, pending = run.state.timestamp, run.state.type == StateType.PENDING
-    if pending and datetime.now(UTC) - since < _UNSTARTED:
-        return False  # somebody is just starting it; the number noted may be of the attempt before
-    host, _, pid = (run.infrastructure_pid or "").rpartition(":")
-    if not pid:
-        return pending
-    if host != platform.node() or not pid.isdigit():
-        return False
-    try:
-        process = psutil.Process(int(pid))
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return True
-        # The number may be another process's by now: one that began after the run did.
-        return datetime.fromtimestamp(process.create_time(), UTC) > since + _STARTING
-    except psutil.NoSuchProcess:
-        return True
+def _is_active(run: FlowRun) -> bool:
+    return run.state is not None and run.state.type in _ACTIVE
+
+
+def _lease(run: FlowRun) -> tuple[object, ...]:
+    """What changes as long as somebody has the run: its state while it is starting, then its worker's number."""
+    return run.state_id, run.labels.get(WORKER), run.labels.get(BEAT)
+
+
+def _made_by(run: _Run) -> tuple[UUID | None, UUID | None]:
+    """The schedule that a run comes from: a deployment may have several."""
+    return run.deployment_id, run.created_by.id if run.created_by else None
 
 
 def _dataset(parameters: Mapping[str, Any]) -> str:
-    return str((parameters.get("config") or {}).get("dataset", Config.model_fields["dataset"].default))
+    """The data set that a run is of. Raises ConfigError where its parameters cannot be understood."""
+    config = parameters.get("config") or {}
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"config is {json.dumps(config)[:100]}, which is no section; give its fields by name")
+    return str(config.get("dataset", Config.model_fields["dataset"].default))
+
+
+def _of_same_data_set(run: _Run, present: Mapping[UUID, FlowRun]) -> list[FlowRun]:
+    """Other runs of a run's data set; none where it cannot be told."""
+    same: list[FlowRun] = []
+    for other in present.values():
+        with contextlib.suppress(ConfigError):
+            if other.id != run.id and _dataset(other.parameters) == _dataset(run.parameters):
+                same.append(other)
+    return same
 
 
 def _of_types(types: list[StateType]) -> FlowRunFilterState:

@@ -8,8 +8,10 @@ from types import FrameType
 from typing import NoReturn
 from uuid import UUID
 
+from flows.masking import in_one_line, masked
 from flows.server import Server, check_exposure, check_home, share_password
 from tsrec.config import Config
+from tsrec.errors import ConfigError, TsrecError
 
 
 def serve(
@@ -19,6 +21,7 @@ def serve(
     *,
     limit: int = 1,
     schedule: str | None = None,
+    timezone: str | None = None,
     without_auth: bool = False,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; what was started here (server, runs) ends with it, within seconds.
@@ -28,14 +31,18 @@ def serve(
         host: address that a new server listens on; 0.0.0.0 for all.
         port: its port. A server that PREFECT_API_URL or Prefect's profile names is used instead, and waited for.
         limit: runs of a data set at a time; further ones are shown as Queued.
-        schedule: cron expression (UTC) by which refreshes run from now on; None: as the UI has it, off at first.
+        schedule: cron expression by which refreshes run from now on; None: as the UI has it, off at first.
+        timezone: of `schedule`, by its IANA name; None: UTC.
         without_auth: let a new server listen to other machines without asking for a password.
 
     Raises:
-        ConfigError: two profiles have one name, the schedule cannot be read, or a server would listen to others and
-            ask nobody.
-        TsrecError: no server can be started, or what answers is none, or Prefect's home cannot be written.
+        ConfigError: two profiles have one name, the schedule or its time zone cannot be read, or a server would listen
+            to others and ask nobody.
+        TsrecError: no server can be reached or started, or it refuses the deployments, or what answers is none, or
+            Prefect's home cannot be written.
     """
+    if timezone and not schedule:
+        raise ConfigError("--timezone says where the times of --schedule are meant; give both")
     check_home()
     signal.signal(signal.SIGTERM, _exit)  # so that `finally` runs while nothing is served yet
     from prefect.context import refresh_global_settings_context
@@ -48,29 +55,38 @@ def serve(
     refresh_global_settings_context()  # Prefect has read its environment
     try:
         server.start()
-        _run(server, configs, limit, schedule)
+        _run(server, configs, limit, schedule, timezone or "UTC")
     finally:
         server.stop()
 
 
-def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | None) -> None:
+def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | None, timezone: str) -> None:
     import flows.settings  # noqa: F401, I001  (before prefect)
 
+    import httpx
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectException
 
     from flows import deployments
     from flows.runner import Runner
 
     deployments.check_names(configs)
-    cron = deployments.parse_cron(schedule) if schedule else None
+    cron = deployments.parse_cron(schedule, timezone) if schedule else None
     names: dict[UUID, str] = {}
-    with get_client(sync_client=True) as client:
-        for config in configs:
-            names |= deployments.register(client, config, cron)
+    try:
+        with get_client(sync_client=True) as client:
+            for config in configs:
+                names |= deployments.register(client, config, cron)
+    except (httpx.HTTPError, PrefectException) as error:
+        raise TsrecError(
+            f"the Prefect server at {masked(server.url)} did not take the deployments: {in_one_line(error)}"
+        ) from error
     runner = Runner(names, limit, server.revive)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: runner.stopping.set())
     listed = "".join(f"  {name}\n" for name in names.values())
+    if cron:
+        listed += f"Refreshes run next: {', '.join(deployments.next_moments(cron))}\n"
     print(
         f"\nPrefect UI: {server.ui_url}\n{listed}Open Deployments, one of them, Run: its form is the configuration. "
         "Ctrl-C ends.\n",

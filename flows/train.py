@@ -5,10 +5,11 @@ import flows.settings  # noqa: F401, I001  (before anything imports prefect)
 from collections.abc import Mapping
 from typing import Annotated
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from pydantic import Field
 
 from flows import run_logging
+from flows.masked_flow import masked_flow
 from tasks import (
     backbone,
     candidates,
@@ -64,7 +65,7 @@ ForceFrom = Annotated[str, Field(json_schema_extra={"enum": [stage.name for stag
 run_logging.install()
 
 
-@flow(
+@masked_flow(
     name="train",
     flow_run_name="train-{config.dataset}",
     persist_result=False,

@@ -6,11 +6,13 @@ from prefect import Task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from tasks.masking import masking_errors
 from tasks.showing import show
 from tasks.stage_task import artifact_key
 from tsrec.ablation import Built, Results, write_results
 
 
+@masking_errors
 def write(built: Built) -> Results:
     """Compare what was measured, and write it."""
     results = write_results(built)

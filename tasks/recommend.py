@@ -4,6 +4,7 @@ from prefect import Task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from tasks.masking import masking_errors
 from tasks.showing import show
 from tasks.stage_task import artifact_key
 from tsrec.config import Wish
@@ -11,6 +12,7 @@ from tsrec.recommenders.batch import Batch, recommend_users
 from tsrec.store import Artifact, Lineage
 
 
+@masking_errors
 def recommend(lineage: Lineage, fuse: Artifact, wish: Wish) -> Batch:
     """Make the parts, or find them; a run started again goes on at the part that it was at."""
     batch = recommend_users(lineage, fuse, wish)

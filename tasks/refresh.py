@@ -6,12 +6,14 @@ from prefect import Task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from tasks.masking import masking_errors
 from tasks.showing import show
 from tasks.stage_task import artifact_key
 from tsrec.refresh import Outcome, Started, finish
 from tsrec.store import Artifact, ArtifactStore
 
 
+@masking_errors
 def judge(store: ArtifactStore, started: Started, artifacts: Mapping[str, Artifact]) -> Outcome:
     """Compare with the champion, and promote where the rule says so."""
     outcome = finish(store, started, artifacts)

@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from tasks.masking import masking_errors
 from tsrec.addresses import is_url
 from tsrec.errors import ConfigError, MissingDependencyError, TsrecError
 from tsrec.pipeline import PlannedStage, Spread, make_shards
@@ -24,7 +25,13 @@ DASK = "TSREC_DASK"
 
 logger = logging.getLogger("tsrec.dask")
 
-_SHARE: Task[..., int] = Task(make_shards, name="shards", cache_policy=NO_CACHE, persist_result=False)
+
+@masking_errors
+def _make_share(planned: PlannedStage, parents: Mapping[str, Artifact], folder: Path, share: int, n_shares: int) -> int:
+    return make_shards(planned, parents, folder, share, n_shares)
+
+
+_SHARE: Task[..., int] = Task(_make_share, name="shards", cache_policy=NO_CACHE, persist_result=False)
 
 
 def chosen_task_runner() -> TaskRunner[Any]:

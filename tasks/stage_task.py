@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from tasks.masking import masking_errors
 from tasks.progress_artifacts import shown_progress
 from tasks.sharing import spread_of_this_run
 from tasks.showing import show
@@ -42,6 +43,7 @@ def stage_task(
     """
 
     # Any: with `return_state=True` Prefect unwraps the State that names the artifact Cached.
+    @masking_errors
     def find_or_build(planned: PlannedStage, store: ArtifactStore, parents: Parents) -> Any:
         found = planned.found_in(store)
         if (artifact := found) is None:

@@ -12,18 +12,30 @@ from flows.patience import with_patience
 ID = "00000000-0000-0000-0000-000000000000"
 
 
+class LockedError(Exception):
+    """The database is."""
+
+
 class Busy:
-    """A server whose database is locked for the first requests; it keeps the bodies that it was sent."""
+    """A server whose database is locked for the first requests; it keeps the bodies that it was sent.
+
+    As Prefect's, it answers 503 by Starlette's handler of errors, which answers and then raises the error again.
+    """
 
     def __init__(self, n_busy: int) -> None:
         self.n_busy, self.bodies = n_busy, list[bytes]()
         route = Route("/{path:path}", self.answer, methods=["GET", "POST", "PATCH", "DELETE"])
-        self.client = TestClient(with_patience(Starlette(routes=[route])))
+        prefect = Starlette(routes=[route], exception_handlers={Exception: self.refuse})
+        self.client = TestClient(with_patience(prefect), raise_server_exceptions=False)
 
     async def answer(self, request: Request) -> JSONResponse:
         self.bodies.append(await request.body())
-        busy = len(self.bodies) <= self.n_busy
-        return JSONResponse({"busy": busy}, 503 if busy else 201, {"X-Kept": "yes"})
+        if len(self.bodies) <= self.n_busy:
+            raise LockedError
+        return JSONResponse({"busy": False}, 201, {"X-Kept": "yes"})
+
+    async def refuse(self, request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"busy": True}, 503, {"X-Kept": "no"})
 
 
 @pytest.mark.parametrize("path", [f"deployments/{ID}/create_flow_run", f"flow_runs/{ID}/set_state"])
@@ -41,8 +53,11 @@ def test_a_schedule_is_removed_and_a_deployment_paused_in_the_end() -> None:
 
 def test_a_server_that_stays_busy_says_so_in_the_end() -> None:
     server = Busy(100)
-    assert server.client.post(f"/api/flow_runs/{ID}/set_state").status_code == 503
+    answer = server.client.post(f"/api/flow_runs/{ID}/set_state")
+    assert (answer.status_code, answer.json()) == (503, {"busy": True})
     assert len(server.bodies) == 6
+    with pytest.raises(LockedError):  # so that the server logs what it was about
+        TestClient(server.client.app).post(f"/api/flow_runs/{ID}/set_state")
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", f"/api/deployments/{ID}"), ("POST", "/api/logs/")])

@@ -2,14 +2,17 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from flows.leases import LEASE_S
 from tests.flows.served import Serving, free_port, is_alive
 
 pytestmark = pytest.mark.slow
@@ -204,8 +207,10 @@ def test_a_refresh_has_a_schedule_that_is_off_until_it_is_switched_on(
     assert nightly(first) == [("0 3 * * *", False)]
     assert first.deployments()["shop"]["schedules"] == []
     assert first.stop() == 0
-    second = serve(profiles[0], "--schedule", "30 5 * * 1-5").started()
+    second = serve(profiles[0], "--schedule", "30 5 * * 1-5", "--timezone", "Europe/Berlin").started()
     assert nightly(second) == [("30 5 * * 1-5", True)]
+    assert second.deployments("refresh")["shop"]["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
+    assert second.printed.partition("Refreshes run next: ")[2].splitlines()[0].count(" 05:30 CE") == 3
     assert second.stop() == 0
     third = serve(profiles[0]).started()
     assert nightly(third) == [("30 5 * * 1-5", True)]
@@ -215,9 +220,32 @@ def test_a_refresh_has_a_schedule_that_is_off_until_it_is_switched_on(
     fourth = serve(profiles[0]).started()
     assert nightly(fourth) == []  # removed in the UI: it stays so
     assert fourth.stop() == 0
-    wrong = serve(profiles[0], "--schedule", "at night")
+    wrong = serve(profiles[0], "--schedule", "0 0 3 * * ?")
     assert wrong.process.wait(120) == 1
-    assert "no cron expression" in wrong.printed and "Traceback" not in wrong.printed
+    assert "has 6 fields; write five" in wrong.printed and "Traceback" not in wrong.printed
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A Prefect server that answers, and lets nobody in."""
+
+    def do_GET(self) -> None:
+        healthy = self.path == "/api/health"
+        self.send_response(200 if healthy else 403)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_refuses_is_told_in_one_line(profiles: list[Path], tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        serving = Serving(tmp_path, free_port(), [str(profiles[0])], PREFECT_API_URL=url)
+        assert serving.process.wait(120) == 1
+        server.shutdown()
+    (line,) = serving.printed.splitlines()
+    assert line.startswith(f"tsrec: the Prefect server at {url} did not take the deployments: Client error '403")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -232,7 +260,7 @@ def test_nothing_runs_on_after_serve_has_ended(
     assert time.monotonic() - asked < 20
     assert "Traceback" not in serving.printed or number == signal.SIGKILL
     again = serve(profiles[0]).started()
-    ended = again.wait_state(run, "Crashed", patience_s=30)
+    ended = again.wait_state(run, "Crashed", patience_s=30 if number == signal.SIGTERM else LEASE_S + 60)
     assert "goes on where it was" in ended["state"]["message"] or number == signal.SIGKILL
     again.wait(lambda: "Running" not in again.tasks(run).values(), "the tasks' states", 30)
     again.stop()
