@@ -3,8 +3,8 @@
     python -m benchmarks.busy_cores --busy 1
 
 Times, in turns, alone and beside processes that never rest: steps that train two layers of SmolLM2's width, with one
-thread and with all, which wait as libgomp has them wait or as `tsrec.threads.spin_briefly` has; and what the fusion and
-SASRec ask of NumPy, a product of tall matrices and a decomposition, with all threads of its BLAS and under
+thread and with all, which wait as libgomp has them wait or as `tsrec.machine.threads.spin_briefly` has; and what the
+fusion and SASRec ask of NumPy, a product of tall matrices and a decomposition, with all threads of its BLAS and under
 `one_blas_thread`. Prints medians in seconds.
 """
 
@@ -20,7 +20,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from tsrec.threads import one_blas_thread
+from tsrec.machine.threads import one_blas_thread
 
 _STEPS = 5
 _LIBGOMP = "300000"  # GOMP_SPINCOUNT where nothing is said

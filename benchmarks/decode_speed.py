@@ -23,8 +23,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.decode.reference import N_TEXT, generated
 from tsrec.decode import BeamSearch, ExportedModel, Trie
-from tsrec.devices import resolve_device
-from tsrec.sid import SidSpace
+from tsrec.machine.devices import resolve_device
+from tsrec.sid.space import SidSpace
 
 SPACE = SidSpace((256, 256, 256))
 N_BEST = 10

@@ -3,8 +3,8 @@
     python -m benchmarks.huge_pages
 
 Times, in turns and in processes of their own, steps of the demo's SASRec and of two layers of SmolLM2's width, with
-torch's large tensors in usual pages and in huge ones (`tsrec.huge_pages`). Prints medians: seconds of a step, and how
-many of them the system spent, over all threads.
+torch's large tensors in usual pages and in huge ones (`tsrec.machine.huge_pages`). Prints medians: seconds of a step,
+and how many of them the system spent, over all threads.
 """
 
 import argparse

@@ -22,8 +22,8 @@ from tsrec.histories import Histories
 from tsrec.recommenders.member import Catalogue, FitInputs, Member
 from tsrec.recommenders.members import MEMBERS
 from tsrec.recommenders.ranking import Filter, fill
-from tsrec.sid import SidSpace
-from tsrec.sid_tokens import HistoryTokens, sid_token_ids
+from tsrec.sid.space import SidSpace
+from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 
 LLM = "tsrec"
 

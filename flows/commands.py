@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.terminal import print_json
-from tsrec.addresses import is_url, place_problem
 from tsrec.columns import Columns as C
 from tsrec.config import Config, Wish, load_config, load_grid
 from tsrec.errors import ArtifactError, ConfigError, LostRunsError
+from tsrec.machine.addresses import is_url, place_problem
 from tsrec.store import Artifact, ArtifactStore
 from tsrec.store.champions import champion_of
 

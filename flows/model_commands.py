@@ -9,7 +9,7 @@ from tsrec.store.champions import Move, champion_of, moves_of, roll_back
 
 def list_models(profile: str | None, overrides: Sequence[str]) -> None:
     """One line per finished model of the profile's data set, oldest first; the champion has a star."""
-    from tsrec.promotion import metrics_of
+    from tsrec.pipeline.promotion import metrics_of
     from tsrec.recommenders.models import models_of
 
     store, dataset = _place(profile, overrides)
@@ -35,7 +35,7 @@ def show_models(profile: str | None, overrides: Sequence[str]) -> None:
 
 def promote(profile: str | None, overrides: Sequence[str], model: str | None, why: str) -> None:
     """Make a model the champion."""
-    from tsrec.promotion import promote_model
+    from tsrec.pipeline.promotion import promote_model
 
     store, dataset = _place(profile, overrides)
     print(_words(promote_model(store, dataset, model, why)))

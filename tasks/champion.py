@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from prefect.artifacts import create_table_artifact
 
 from tasks.stage_task import artifact_key
-from tsrec.promotion import beside_champion
+from tsrec.pipeline.promotion import beside_champion
 from tsrec.store import Artifact, ArtifactStore
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from tasks.showing import show
-from tsrec.progress import observed_by
+from tsrec.machine.progress import observed_by
 
 _SEND_EVERY_S = 2.0
 

@@ -16,8 +16,8 @@ from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks.masking import masking_errors
-from tsrec.addresses import is_url
 from tsrec.errors import ConfigError, MissingDependencyError, TsrecError
+from tsrec.machine.addresses import is_url
 from tsrec.pipeline import PlannedStage, Spread, make_shards
 from tsrec.store import Artifact
 

@@ -22,11 +22,13 @@ RECORD = Path(__file__).with_suffix(".json")
 COMMAND = "python -m tests.stage_code"
 _NO_RESULTS = (
     "tsrec.config.root",
+    "tsrec.config.sections",
     "tsrec.config.rules",
     "tsrec.errors",
     "tsrec.permissions",
-    "tsrec.progress",
-    "tsrec.quiet",
+    "tsrec.machine.addresses",
+    "tsrec.machine.progress",
+    "tsrec.machine.quiet",
     "tsrec.store",
 )
 

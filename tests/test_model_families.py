@@ -16,8 +16,8 @@ from tsrec.decode import BeamSearch, ExportedModel, Trie
 from tsrec.errors import TrainingError
 from tsrec.finetune.export_check import check_export
 from tsrec.finetune.model import SidModel
-from tsrec.sid import SidSpace
-from tsrec.sid_tokens import add_sid_tokens
+from tsrec.sid.space import SidSpace
+from tsrec.sid.tokens import add_sid_tokens
 from tsrec.training import IGNORED, Example, pack
 
 SPACE = SidSpace((3, 4, 5))

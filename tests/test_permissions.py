@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsrec import pipeline
-from tsrec.addresses import address_problem
 from tsrec.config import Config, OpenAIConfig, load_config
 from tsrec.errors import ConfigError, TeacherError
+from tsrec.machine.addresses import address_problem
 from tsrec.permissions import check_readable, check_url, check_writable, teacher_endpoint
 
 SECRET = "tok-0123456789"

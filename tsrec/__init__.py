@@ -14,8 +14,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from tsrec.huge_pages import use_huge_pages
-from tsrec.threads import one_thread_after_fork, spin_briefly
+from tsrec.machine.huge_pages import use_huge_pages
+from tsrec.machine.threads import one_thread_after_fork, spin_briefly
 
 if TYPE_CHECKING:
     from tsrec.config import Config, load_config

@@ -23,10 +23,10 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel
 
-from tsrec.addresses import address_problem, is_url, location, place_problem
 from tsrec.config import Config
 from tsrec.config.section import OnDisk
 from tsrec.errors import ConfigError, TeacherError
+from tsrec.machine.addresses import address_problem, is_url, location, place_problem
 
 TEACHER_URLS = "TSREC_TEACHER_URLS"
 TEACHER_KEY_ENV = "TSREC_TEACHER_KEY_ENV"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tsrec.config import Config, Section
-from tsrec.shards import Shard
 from tsrec.store import Artifact, ArtifactWriter
+from tsrec.store.shards import Shard
 
 Parents = Mapping[str, Artifact]
 

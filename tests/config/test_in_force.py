@@ -8,9 +8,9 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from tsrec import devices
 from tsrec.config import Config, EmbedConfig, FinetuneConfig, RqVaeConfig, SidsConfig, TaskWeights, canonical
 from tsrec.config.section import ResolvesTo
+from tsrec.machine import devices
 
 ALIGNED = {"finetune": {"tasks": {"token_to_meaning": 0.1}}}
 OF_PREFIXES = {"finetune": {"semantics": "prefix", "tasks": {"token_to_meaning": 0.1}}}

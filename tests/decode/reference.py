@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from tsrec.sid import SidSpace
+from tsrec.sid.space import SidSpace
 
 N_TEXT = 20  # text tokens of the random models; SID tokens follow
 

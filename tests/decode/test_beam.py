@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.decode.reference import N_TEXT, enumerated, generated, random_model
 from tsrec.decode import BeamSearch, ExportedModel, Trie
 from tsrec.errors import ConfigError
-from tsrec.sid import SidSpace
+from tsrec.sid.space import SidSpace
 
 
 def _prompts(space: SidSpace, seed: int, n_users: int = 6) -> list[np.ndarray]:

@@ -15,9 +15,9 @@ from tests.keys import key_of
 from tsrec.columns import Columns as C
 from tsrec.config import FinetuneConfig, RlConfig, RlSettings
 from tsrec.finetune import RL, STAGE
-from tsrec.sid import SidSpace
-from tsrec.sparse_file import save_sparse
+from tsrec.sid.space import SidSpace
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
+from tsrec.store.sparse_file import save_sparse
 
 SPACE = SidSpace((3, 3, 4))
 N_ITEMS = 30

@@ -17,7 +17,7 @@ from tsrec.finetune.neighbours import NO_ITEM
 from tsrec.finetune.soft_targets import SoftTargets
 from tsrec.finetune.tasks import DISTILLED, TASK_NAMES
 from tsrec.histories import Histories, build_histories
-from tsrec.sid_tokens import add_sid_tokens
+from tsrec.sid.tokens import add_sid_tokens
 from tsrec.store import Artifact, ArtifactStore
 from tsrec.training import IGNORED, Example
 

@@ -13,8 +13,8 @@ from tsrec.finetune import examples
 from tsrec.finetune.examples import RunExamples, build_examples
 from tsrec.finetune.meanings import groups_of
 from tsrec.finetune.tasks import TASK_NAMES
-from tsrec.sid import format_sid
-from tsrec.sid_tokens import add_sid_tokens
+from tsrec.sid.space import format_sid
+from tsrec.sid.tokens import add_sid_tokens
 from tsrec.store import Artifact, ArtifactStore
 
 

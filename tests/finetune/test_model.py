@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from tsrec.config import FinetuneConfig
 from tsrec.finetune import model as model_module
 from tsrec.finetune.model import SidModel
-from tsrec.sid import SidSpace
+from tsrec.sid.space import SidSpace
 from tsrec.training import IGNORED, Example, pack
 
 SPACE = SidSpace((4, 6, 5))

@@ -10,7 +10,7 @@ from tests.model_families import FAMILIES, save_model
 from tsrec.config import FinetuneConfig
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.rates import own_rates
-from tsrec.sid import SidSpace
+from tsrec.sid.space import SidSpace
 
 SPACE = SidSpace((2, 3))
 

@@ -16,8 +16,8 @@ from tsrec.finetune.model import SidModel
 from tsrec.finetune.rewards import advantages
 from tsrec.finetune.rollouts import Groups, Policy, Targets, branched
 from tsrec.histories import build_histories
-from tsrec.sid import SidSpace
-from tsrec.sid_tokens import HistoryTokens, sid_token_ids
+from tsrec.sid.space import SidSpace
+from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 from tsrec.training import IGNORED, pack
 
 SPACE = SidSpace((3, 4, 5))

@@ -15,7 +15,7 @@ from tsrec.finetune import STAGE
 from tsrec.recommenders.llm import Llm, load_llm
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter
-from tsrec.sid_tokens import SEPARATOR
+from tsrec.sid.tokens import SEPARATOR
 from tsrec.store import Artifact, ArtifactStore, base_role
 
 

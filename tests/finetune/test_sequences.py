@@ -9,7 +9,7 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.finetune.sequences import HistoryExamples, windows
 from tsrec.histories import Histories, build_histories
-from tsrec.sid_tokens import HistoryTokens
+from tsrec.sid.tokens import HistoryTokens
 from tsrec.training import IGNORED, Example
 
 BOS = 7

@@ -16,8 +16,8 @@ from tsrec.config import TaskWeights, load_config
 from tsrec.finetune.tasks import DISTILLED, TASK_NAMES, TASKS, TaskData, TaskExamples
 from tsrec.finetune.texts import cut_texts
 from tsrec.histories import build_histories
-from tsrec.item_clusters import ItemCluster
-from tsrec.sid import SidSpace
+from tsrec.sid.clusters import ItemCluster
+from tsrec.sid.space import SidSpace
 from tsrec.training import IGNORED, Example
 
 PROFILES = Path(__file__).parents[2] / "configs"

@@ -8,8 +8,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tsrec import finetune
 from tsrec.config import load_config
 from tsrec.pipeline import build_all, check
-from tsrec.sid import SidSpace
-from tsrec.sid_tokens import first_sid_id
+from tsrec.sid.space import SidSpace
+from tsrec.sid.tokens import first_sid_id
 from tsrec.store import Artifact, ArtifactStore
 
 

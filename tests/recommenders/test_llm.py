@@ -7,8 +7,8 @@ from tsrec.config import DecodeConfig
 from tsrec.recommenders.llm import Llm
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter
-from tsrec.sid import SidSpace
-from tsrec.sid_tokens import HistoryTokens, sid_token_ids
+from tsrec.sid.space import SidSpace
+from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 
 SPACE = SidSpace((4, 5, 6))
 N_ITEMS = 60

@@ -10,7 +10,7 @@ import pytest
 
 from tsrec.errors import DataError
 from tsrec.sa_init.imported import import_semantics
-from tsrec.sid import SidSpace
+from tsrec.sid.space import SidSpace
 
 SPACE = SidSpace((2, 1))
 IN_USE = np.array([3, 0, 3])

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from tsrec.config import SaInitConfig
 from tsrec.sa_init.initializers import INITIALIZERS, initialize, whitened
 from tsrec.sa_init.pretrained_rows import read_input_embeddings
-from tsrec.token_meaning import TokenMeaning
+from tsrec.sid.meaning import TokenMeaning
 
 MEANINGS = [
     TokenMeaning("<a_0>", 2, ("strong glue", "epoxy"), ""),

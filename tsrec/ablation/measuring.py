@@ -10,12 +10,12 @@ from tsrec.ablation.planning import Run
 from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.errors import DataError
 from tsrec.evaluate.scoring import METRICS, target_values
+from tsrec.llm.trained_llm import TRAINING_STAGES, trained_in
 from tsrec.recommenders import DECODE, FUSE
 from tsrec.recommenders.candidates import ranked_targets, read_candidates
 from tsrec.recommenders.fuse import without
 from tsrec.recommenders.member import read_catalogue
 from tsrec.store import Artifact
-from tsrec.trained_llm import TRAINING_STAGES, trained_in
 
 SHOWN = ("hr", "ndcg")
 _STAGE_OF = {LLM: DECODE.name, FUSED: FUSE.name}

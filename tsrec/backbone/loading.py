@@ -19,8 +19,8 @@ from transformers import (
 
 from tsrec.backbone import wheel
 from tsrec.errors import ConfigError
-from tsrec.pretrained import cached_commit, local_folder, why_not_loaded
-from tsrec.quiet import without_bars
+from tsrec.llm.pretrained import cached_commit, local_folder, why_not_loaded
+from tsrec.machine.quiet import without_bars
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from tsrec.causal_lm import OutputHead
 from tsrec.errors import ConfigError
-from tsrec.sid_tokens import opening_token
+from tsrec.llm.causal_lm import OutputHead
+from tsrec.sid.tokens import opening_token
 from tsrec.training import packed_attention_mask
 
 _N_TRIAL = 12  # tokens of the trial: a sequence of 5, and one of 7

@@ -8,8 +8,8 @@ from tsrec.backbone import wheel
 from tsrec.backbone.loading import load_backbone
 from tsrec.backbone.requirements import check_backbone
 from tsrec.config import BackboneConfig, Config
-from tsrec.pretrained import commit_of, files_of, local_folder
-from tsrec.sid_tokens import without_sid_tokens
+from tsrec.llm.pretrained import commit_of, files_of, local_folder
+from tsrec.sid.tokens import without_sid_tokens
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter
 

@@ -16,10 +16,10 @@ from urllib.parse import unquote
 import httpx
 
 from tsrec import permissions
-from tsrec.addresses import address_problem, location, open_filesystem, scheme_of
 from tsrec.errors import ConfigError, DataError, TsrecError, in_one_line
-from tsrec.local_cache import local_cache
-from tsrec.progress import progress
+from tsrec.machine.addresses import address_problem, location, open_filesystem, scheme_of
+from tsrec.machine.local_cache import local_cache
+from tsrec.machine.progress import progress
 from tsrec.store import locks
 from tsrec.store.work_files import write_text_whole, write_whole
 

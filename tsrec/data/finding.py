@@ -13,13 +13,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
-from tsrec.addresses import is_url
 from tsrec.columns import Split
 from tsrec.config import IngestConfig
 from tsrec.data.fetching import fetch
 from tsrec.data.files import file_format
 from tsrec.data.opening import is_archive, is_packed
 from tsrec.errors import ConfigError, DataError
+from tsrec.machine.addresses import is_url
 
 Role = Literal["items", "interactions"]
 _SPLIT_WORDS = {

@@ -27,7 +27,7 @@ from tsrec.data.sources import SOURCES
 from tsrec.data.splitting import SPLITTERS, check_targets, count_targets
 from tsrec.data.times import ORDER, Clock
 from tsrec.errors import DataError
-from tsrec.progress import progress
+from tsrec.machine.progress import progress
 from tsrec.stage import Parents, Stage
 from tsrec.store import Artifact, ArtifactWriter, base_role
 

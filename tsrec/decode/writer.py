@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from tsrec.causal_lm import OutputHead, max_tokens
 from tsrec.errors import ConfigError
-from tsrec.sid import SidSpace
+from tsrec.llm.causal_lm import OutputHead, max_tokens
+from tsrec.sid.space import SidSpace
 
 
 class SidWriter(Protocol):

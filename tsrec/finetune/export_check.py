@@ -8,8 +8,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tsrec.errors import TrainingError
-from tsrec.sid import SidSpace
-from tsrec.sid_tokens import first_sid_id
+from tsrec.sid.space import SidSpace
+from tsrec.sid.tokens import first_sid_id
 
 _TOLERANCE = 1e-3  # of the largest logit; float32 on a CPU, LoRA merged
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from tsrec.columns import Columns as C
 from tsrec.config import FinetuneConfig, Semantics
-from tsrec.item_clusters import ItemCluster, prefix_clusters, token_clusters
-from tsrec.sid import parse_token
+from tsrec.sid.clusters import ItemCluster, prefix_clusters, token_clusters
+from tsrec.sid.space import parse_token
 from tsrec.stage import Parents
 from tsrec.store import Artifact
 

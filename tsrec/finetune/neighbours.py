@@ -8,8 +8,8 @@ import numpy as np
 
 from tsrec.columns import Columns as C
 from tsrec.config import AugmentConfig
-from tsrec.sparse_file import load_sparse
 from tsrec.stage import Parents
+from tsrec.store.sparse_file import load_sparse
 
 NO_ITEM = -1
 

@@ -17,15 +17,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from tsrec.causal_lm import max_tokens
 from tsrec.config import FinetuneConfig
 from tsrec.errors import ConfigError
 from tsrec.finetune.examples import RunExamples, build_examples
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.rates import own_rates
 from tsrec.finetune.tasks import TASK_NAMES
-from tsrec.sid import SidSpace
-from tsrec.sid_tokens import add_sid_tokens, closing_token
+from tsrec.llm.causal_lm import max_tokens
+from tsrec.sid.space import SidSpace
+from tsrec.sid.tokens import add_sid_tokens, closing_token
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.training import Recipe, resolve_device, train

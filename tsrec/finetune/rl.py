@@ -21,8 +21,8 @@ from tsrec.finetune.model import SidModel
 from tsrec.finetune.preparing import recipe_of
 from tsrec.finetune.rollouts import MEASURES, Policy, Targets
 from tsrec.histories import build_histories
-from tsrec.sid import SidSpace
-from tsrec.sid_tokens import HistoryTokens, first_sid_id
+from tsrec.sid.space import SidSpace
+from tsrec.sid.tokens import HistoryTokens, first_sid_id
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
 from tsrec.training import Mixture, resolve_device, resolve_precision, train

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from tsrec.causal_lm import max_tokens
 from tsrec.decode import BeamSearch, Trie, cached_hidden
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.rewards import advantages, rewards
 from tsrec.histories import Histories
-from tsrec.sid_tokens import HistoryTokens, sid_token_ids
+from tsrec.llm.causal_lm import max_tokens
+from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 from tsrec.training import IGNORED, SAME_PLACE, Example, pack
 
 MEASURES = ("reward", "hit", "kl")  # what the training log holds in place of tasks

@@ -15,7 +15,7 @@ import numpy as np
 
 from tsrec.columns import Split
 from tsrec.histories import Histories
-from tsrec.sid_tokens import HistoryTokens
+from tsrec.sid.tokens import HistoryTokens
 from tsrec.training import IGNORED, Example
 
 

@@ -13,7 +13,7 @@ from tsrec.finetune.continuing import newly_used, trained_rows
 from tsrec.finetune.exporting import write_trained
 from tsrec.finetune.neighbours import source_of
 from tsrec.finetune.preparing import fit, prepare
-from tsrec.sid_tokens import opening_token
+from tsrec.sid.tokens import opening_token
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter, base_role
 

@@ -17,8 +17,8 @@ from transformers import PreTrainedTokenizerBase
 from tsrec.columns import Split
 from tsrec.finetune.texts import Texts
 from tsrec.histories import Histories
-from tsrec.item_clusters import ItemCluster
-from tsrec.sid_tokens import closing_token, opening_token
+from tsrec.sid.clusters import ItemCluster
+from tsrec.sid.tokens import closing_token, opening_token
 from tsrec.training import IGNORED, Example
 
 Over = Literal["items", "events", "tokens", "groups"]

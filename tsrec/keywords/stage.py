@@ -14,10 +14,10 @@ from tsrec.keywords.keyless import KeylessTeacher
 from tsrec.keywords.openai_teacher import OpenAITeacher
 from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher
 from tsrec.keywords.usage import cost_usd, usage_of, with_usage
-from tsrec.shards import Shard, tables_of
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter, base_role
-from tsrec.unchanged import unchanged_rows
+from tsrec.store.shards import Shard, tables_of
+from tsrec.store.unchanged import unchanged_rows
 
 _PAID = "answers.sqlite"
 _BASE, _BASE_ITEMS = base_role("keywords"), base_role("ingest")

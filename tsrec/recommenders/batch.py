@@ -24,7 +24,7 @@ from tsrec import permissions
 from tsrec.columns import Columns as C
 from tsrec.config import ALL_USERS, Wish, canonical
 from tsrec.errors import ConfigError, DataError
-from tsrec.progress import progress
+from tsrec.machine.progress import progress
 from tsrec.recommenders.explain import Explainer
 from tsrec.recommenders.id_lists import SAMPLE, check_known, likely_header, read_lines, say_header
 from tsrec.recommenders.recommender import Recommendation, Recommender

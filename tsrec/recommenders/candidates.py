@@ -19,8 +19,8 @@ from tsrec.errors import ArtifactError, DataError
 from tsrec.histories import Histories
 from tsrec.recommenders.member import Catalogue, Member
 from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, fill
-from tsrec.shards import Shard, tables_of
 from tsrec.store import Artifact
+from tsrec.store.shards import Shard, tables_of
 
 
 @dataclass(frozen=True)

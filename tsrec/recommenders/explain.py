@@ -5,7 +5,7 @@ from typing import Any
 
 from tsrec.columns import Columns as C
 from tsrec.errors import DataError
-from tsrec.sid import format_token
+from tsrec.sid.space import format_token
 from tsrec.store import Artifact, Lineage
 
 _READ_BACK = 20  # items of a history that a reason may name

@@ -16,7 +16,7 @@ from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.columns import Columns as C
 from tsrec.config import Config, FuseConfig, RecommendConfig, Section
 from tsrec.errors import ArtifactError
-from tsrec.progress import progress
+from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import (
     Targets,
     allowance,

@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from tsrec.columns import Columns as C
 from tsrec.config import DecodeConfig
 from tsrec.decode import BeamSearch, ExportedModel, Trie
-from tsrec.devices import resolve_device, resolve_precision
+from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
-from tsrec.sid import SidSpace
-from tsrec.sid_tokens import HistoryTokens, first_sid_id
+from tsrec.sid.space import SidSpace
+from tsrec.sid.tokens import HistoryTokens, first_sid_id
 from tsrec.store import Artifact
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from tsrec.columns import FUSED, Split
 from tsrec.config import DecodeConfig, Repeats
 from tsrec.errors import ArtifactError, DataError
+from tsrec.llm.trained_llm import trained_in
 from tsrec.recommenders.fuse import gate_of, llm_name, proposers
 from tsrec.recommenders.fused import Fused
 from tsrec.recommenders.llm import load_llm
@@ -24,7 +25,6 @@ from tsrec.recommenders.models import find_model
 from tsrec.recommenders.ranking import Filter, fill
 from tsrec.recommenders.served import EVERYTHING, open_served, served_of
 from tsrec.store import Artifact, ArtifactStore, Lineage
-from tsrec.trained_llm import trained_in
 
 _BATCH = 256  # histories ranked at once
 

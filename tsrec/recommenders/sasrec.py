@@ -25,9 +25,9 @@ from tsrec.errors import ConfigError
 from tsrec.histories import Histories
 from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+from tsrec.sid.vectors import unit_rows
 from tsrec.store import Artifact, base_role
 from tsrec.training import IGNORED, Example, Mixture, Recipe, chunked_cross_entropy, packed_attention_mask, train
-from tsrec.unit_rows import unit_rows
 
 logger = logging.getLogger(__name__)
 

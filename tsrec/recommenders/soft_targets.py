@@ -19,7 +19,7 @@ from tsrec.config import Config, MembersConfig, RecommendConfig, Repeats, Sectio
 from tsrec.config.section import AddedLater
 from tsrec.errors import DataError
 from tsrec.histories import Histories
-from tsrec.progress import progress
+from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import Targets, drawn, lists_table, ranked_of
 from tsrec.recommenders.gate import Gate, learnable, new_gate
 from tsrec.recommenders.member import Catalogue, read_catalogue

@@ -2,14 +2,14 @@
 
 from tsrec.columns import LLM
 from tsrec.config import Config, DecodeConfig, RecommendConfig, Section
+from tsrec.llm.trained_llm import trained_by, trained_in
 from tsrec.recommenders.candidates import Targets, check_targets, ranked_table, ranked_targets, target_shards
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.members import open_member
-from tsrec.shards import Shard
 from tsrec.stage import Parents, Stage
 from tsrec.store import ArtifactWriter
-from tsrec.trained_llm import trained_by, trained_in
+from tsrec.store.shards import Shard
 
 
 class DecodeSettings(Section):

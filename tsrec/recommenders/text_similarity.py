@@ -17,7 +17,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import TextSimilarityConfig
 from tsrec.recommenders.member import FitInputs, recency_weights
 from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
-from tsrec.unit_rows import unit_rows
+from tsrec.sid.vectors import unit_rows
 
 _FILE = "item_vectors.safetensors"
 

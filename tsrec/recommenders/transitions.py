@@ -16,7 +16,7 @@ from tsrec.config import TransitionsConfig
 from tsrec.histories import Histories
 from tsrec.recommenders.member import FitInputs, recency_weights
 from tsrec.recommenders.ranking import Filter, Ranked, best_of_sparse
-from tsrec.sparse_file import load_sparse, save_sparse
+from tsrec.store.sparse_file import load_sparse, save_sparse
 
 _FILE = "moves.safetensors"
 

@@ -12,14 +12,14 @@ from tsrec.columns import Columns as C
 from tsrec.config import Config, DecodeConfig, EvaluateConfig, RecommendConfig, Section, canonical
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.slices import slices_of
-from tsrec.progress import progress
+from tsrec.llm.trained_llm import trained_in
+from tsrec.machine.progress import progress
 from tsrec.recommenders import Recommender
 from tsrec.recommenders.candidates import Targets, allowance, ranked_targets, read_candidates
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.work_files import kept_table
-from tsrec.trained_llm import trained_in
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 BEST = "best champion"  # since the last rebuild, where it is another than the champion

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tsrec import data, pipeline
+from tsrec import data, permissions, pipeline
 from tsrec.config import Config
 from tsrec.data.fetching import is_copy
 from tsrec.errors import CodebookError
 from tsrec.pipeline import Build, PlannedStage
-from tsrec.promotion import promote_first
+from tsrec.pipeline.promotion import promote_first
 from tsrec.recommenders.models import find_model, models_of
 from tsrec.recommenders.served import fit_served
 from tsrec.refresh.bases import INGEST, bases_of, check_bases, extends
@@ -82,7 +82,7 @@ def run(
         ConfigError: the settings are not those that the champion was made with.
         CodebookError: the space of SIDs is full, and `refresh.rebuild` is `ask`.
     """
-    pipeline.permissions.check_roots(config)  # before the store is opened: it may lie where it must not
+    permissions.check_roots(config)  # before the store is opened: it may lie where it must not
     store, judge = store or ArtifactStore(config.store), judge or finish
     with _one_at_a_time(config, store):
         outcome = _refresh(config, store, build, judge)

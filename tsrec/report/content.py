@@ -10,7 +10,7 @@ from tsrec.columns import ALL, FUSED, Split
 from tsrec.columns import Columns as C
 from tsrec.config import ReportConfig
 from tsrec.evaluate.summary import TOO_FEW, has_interval, is_ablation, with_interval, worth
-from tsrec.sid import format_sid, format_token
+from tsrec.sid.space import format_sid, format_token
 from tsrec.store import Artifact
 
 _GAIN_SHOWN = 8  # features of the trees

@@ -10,10 +10,10 @@ from tsrec.columns import ALL, Split
 from tsrec.columns import Columns as C
 from tsrec.config import Config, ReportConfig
 from tsrec.evaluate.summary import headline
+from tsrec.llm.trained_llm import TRAINING_STAGES, trained_by
 from tsrec.report import content, plots
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter
-from tsrec.trained_llm import TRAINING_STAGES, trained_by
 
 
 def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tsrec.errors import DataError
-from tsrec.json_file import read_json
-from tsrec.sid import SidSpace, parse_token
-from tsrec.token_meaning import TokenMeaning
+from tsrec.sid.meaning import TokenMeaning
+from tsrec.sid.space import SidSpace, parse_token
+from tsrec.store.json_file import read_json
 
 
 def import_semantics(

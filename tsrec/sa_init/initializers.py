@@ -11,8 +11,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tsrec.config import SaInitConfig
-from tsrec.sid import parse_token
-from tsrec.token_meaning import TokenMeaning
+from tsrec.sid.meaning import TokenMeaning
+from tsrec.sid.space import parse_token
 
 Initializer = Callable[[Sequence[TokenMeaning], np.ndarray, PreTrainedTokenizerBase, SaInitConfig], np.ndarray]
 

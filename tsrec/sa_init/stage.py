@@ -12,15 +12,15 @@ from transformers import AutoTokenizer
 from tsrec.columns import Columns as C
 from tsrec.config import Config, SaInitConfig
 from tsrec.errors import DataError
-from tsrec.item_clusters import nearest_first, token_clusters
 from tsrec.sa_init.imported import import_semantics
 from tsrec.sa_init.initializers import initialize
 from tsrec.sa_init.pretrained_rows import read_input_embeddings
-from tsrec.sid import SidSpace
+from tsrec.sid.clusters import nearest_first, token_clusters
+from tsrec.sid.meaning import TokenMeaning, aggregate_keywords, cluster_sizes, to_table
+from tsrec.sid.space import SidSpace
+from tsrec.sid.vectors import unit_rows
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter, base_role
-from tsrec.token_meaning import TokenMeaning, aggregate_keywords, cluster_sizes, to_table
-from tsrec.unit_rows import unit_rows
 
 logger = logging.getLogger(__name__)
 

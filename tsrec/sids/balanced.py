@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
 from tsrec.config import SidsConfig
-from tsrec.progress import progress
+from tsrec.machine.progress import progress
 from tsrec.sids.kmeans import codes_of_level, partition_means
 from tsrec.sids.quantization import Quantization, quantize, without_rounding
 

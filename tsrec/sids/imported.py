@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tsrec.errors import CodebookError, DataError
-from tsrec.json_file import read_json
-from tsrec.sid import parse_token
+from tsrec.sid.space import parse_token
+from tsrec.store.json_file import read_json
 
 logger = logging.getLogger(__name__)
 

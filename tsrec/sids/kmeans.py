@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 
 from tsrec.config import SidsConfig
-from tsrec.progress import progress
+from tsrec.machine.progress import progress
 from tsrec.sids.quantization import Quantization, largest_group, without_rounding
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from tsrec.config import RqVaeConfig, SidsConfig
 from tsrec.errors import TrainingError
-from tsrec.progress import progress
+from tsrec.machine.progress import progress
 from tsrec.sids.kmeans import kmeans, residual_kmeans
 from tsrec.sids.quantization import (
     Codebooks,

@@ -10,7 +10,7 @@ import pyarrow as pa
 from tsrec.columns import Columns as C
 from tsrec.config import Config, SidsConfig
 from tsrec.errors import CodebookError, DataError
-from tsrec.sid import SidSpace
+from tsrec.sid.space import SidSpace
 from tsrec.sids.collisions import count_colliding, make_unique
 from tsrec.sids.cooccurrence import factors_beside
 from tsrec.sids.extension import assign_free

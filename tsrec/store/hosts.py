@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
 
-from tsrec.devices import processor_features
+from tsrec.machine.devices import processor_features
 from tsrec.store.artifact import Artifact
 from tsrec.store.manifest import Manifest
 

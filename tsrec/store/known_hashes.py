@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tsrec.local_cache import local_cache
+from tsrec.machine.local_cache import local_cache
 from tsrec.store.fingerprint import file_sha256
 
 _LARGE = 1 << 20  # bytes; smaller files are hashed faster than they are remembered

@@ -25,9 +25,9 @@ from uuid import uuid4
 
 from pydantic import StringConstraints
 
-from tsrec.addresses import open_filesystem
 from tsrec.errors import ArtifactError, CorruptArtifactError, TsrecError
-from tsrec.local_cache import local_cache
+from tsrec.machine.addresses import open_filesystem
+from tsrec.machine.local_cache import local_cache
 from tsrec.store.fingerprint import file_sha256
 from tsrec.store.manifest import MANIFEST_NAME, Manifest
 from tsrec.store.refusals import in_words

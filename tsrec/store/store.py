@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tsrec.addresses import is_url, place_problem
 from tsrec.errors import ArtifactError, ConfigError, CorruptArtifactError
+from tsrec.machine.addresses import is_url, place_problem
 from tsrec.store import locks
 from tsrec.store.artifact import WORK_NAME, Artifact, ArtifactWriter
 from tsrec.store.hosts import host_facts

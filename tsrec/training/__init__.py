@@ -1,6 +1,6 @@
 """Training shared by the LLM and the SASRec baseline: mixing, packing, and a Trainer that resumes to the same bytes."""
 
-from tsrec.devices import resolve_device, resolve_precision
+from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.training.losses import chunked_cross_entropy
 from tsrec.training.mixture import Mixture, Schedule, Varying
 from tsrec.training.packing import IGNORED, SAME_PLACE, Example, Examples, pack, packed_attention_mask

@@ -28,8 +28,8 @@ from transformers import (
 from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging as transformers_logging
 
-from tsrec.devices import resolve_device, resolve_precision
-from tsrec.progress import progress
+from tsrec.machine.devices import resolve_device, resolve_precision
+from tsrec.machine.progress import progress
 from tsrec.store import work_files
 from tsrec.training.divergence import check_gradient, check_losses, check_weights
 from tsrec.training.mixture import Mixture

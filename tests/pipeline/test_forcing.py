@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.keys import key_of
-from tsrec import forcing, pipeline
+from tsrec import pipeline
 from tsrec.config import Config, Section
 from tsrec.errors import ConfigError
-from tsrec.pipeline import PlannedStage
+from tsrec.pipeline import PlannedStage, forcing
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 

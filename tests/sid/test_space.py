@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsrec.errors import DataError
-from tsrec.sid import SidSpace, format_sid, format_token, parse_token
+from tsrec.sid.space import SidSpace, format_sid, format_token, parse_token
 
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=8).map(tuple)
 

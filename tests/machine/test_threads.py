@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_info
 
 from tsrec import pipeline
 from tsrec.config import load_config
+from tsrec.machine.threads import one_blas_thread
 from tsrec.store import ArtifactStore, ArtifactWriter
-from tsrec.threads import one_blas_thread
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_flows_and_the_command_line_say_how_to_wait_before_torch_is_loaded() -> 
     code = (
         "import flows.cli, flows.train, sys\n"
         "loaded = list(sys.modules)  # in order\n"
-        "print(loaded.index('tsrec.threads') < loaded.index('torch'))"
+        "print(loaded.index('tsrec.machine.threads') < loaded.index('torch'))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tsrec.progress import progress
+from tsrec.machine.progress import progress
 from tsrec.store.work_files import kept_table
 
 

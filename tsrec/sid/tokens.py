@@ -13,7 +13,7 @@ import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tsrec.errors import ArtifactError, ConfigError
-from tsrec.sid import SidSpace, is_token
+from tsrec.sid.space import SidSpace, is_token
 
 SEPARATOR = "<sid_sep>"
 """The token that follows every item of a history, where an LLM was trained with one."""

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsrec.item_clusters import nearest_first, prefix_clusters, token_clusters
-from tsrec.sid import format_sid, format_token
+from tsrec.sid.clusters import nearest_first, prefix_clusters, token_clusters
+from tsrec.sid.space import format_sid, format_token
 
 CODES = st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=20).map(np.array)
 

@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsrec.sid import SidSpace
-from tsrec.token_meaning import aggregate_keywords, cluster_sizes, to_table
+from tsrec.sid.meaning import aggregate_keywords, cluster_sizes, to_table
+from tsrec.sid.space import SidSpace
 
 SPACE = SidSpace((3, 2))
 CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [1, 0]], dtype=np.int16)

@@ -12,7 +12,7 @@ import tsrec
 from tsrec import pipeline
 from tsrec.config import load_config
 from tsrec.errors import ConfigError
-from tsrec.pretrained import cached_commit, commit_of, files_of
+from tsrec.llm.pretrained import cached_commit, commit_of, files_of
 
 COMMITS = ("0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef")
 

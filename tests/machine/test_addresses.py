@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tsrec.addresses import is_url, location, open_filesystem, place_problem
 from tsrec.config import Ablation, IngestConfig, Wish, load_config
 from tsrec.errors import ConfigError
+from tsrec.machine.addresses import is_url, location, open_filesystem, place_problem
 from tsrec.store import ArtifactStore
 
 SCHEMES = st.sampled_from(["s3", "gs", "abfs", "memory", "file", "https", "S3", "a+b-c.d", "github"])

@@ -7,8 +7,8 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tsrec.errors import ArtifactError, ConfigError
-from tsrec.sid import SidSpace
-from tsrec.sid_tokens import (
+from tsrec.sid.space import SidSpace
+from tsrec.sid.tokens import (
     SEPARATOR,
     HistoryTokens,
     add_sid_tokens,

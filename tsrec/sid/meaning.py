@@ -14,8 +14,8 @@ import pyarrow as pa
 from scipy import sparse
 
 from tsrec.columns import Columns as C
-from tsrec.item_clusters import ItemCluster, token_clusters
-from tsrec.sid import SidSpace, parse_token
+from tsrec.sid.clusters import ItemCluster, token_clusters
+from tsrec.sid.space import SidSpace, parse_token
 
 _N_TITLES = 2
 _TITLE_WIDTH = 60

@@ -9,21 +9,18 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from tsrec.errors import ConfigError
+from tsrec.pipeline.planning import PlannedStage
 from tsrec.store import ArtifactStore
 from tsrec.store.notes import read_notes, remove_note, write_note
-
-if TYPE_CHECKING:
-    from tsrec.pipeline import PlannedStage
 
 logger = logging.getLogger(__name__)
 
 _FOLDER = ".forced"
 
 
-def force(stages: Mapping[str, "PlannedStage"], stage: str, store: ArtifactStore) -> dict[str, "PlannedStage"]:
+def force(stages: Mapping[str, PlannedStage], stage: str, store: ArtifactStore) -> dict[str, PlannedStage]:
     """The same plan, in which `stage` (of all LLMs, where there are several) and what follows is to be made again.
 
     Raises:
@@ -40,12 +37,12 @@ def force(stages: Mapping[str, "PlannedStage"], stage: str, store: ArtifactStore
     return {name: replace(one, anew_since=since) if name in again else one for name, one in stages.items()}
 
 
-def finish(stages: Mapping[str, "PlannedStage"], stage: str, store: ArtifactStore) -> None:
+def finish(stages: Mapping[str, PlannedStage], stage: str, store: ArtifactStore) -> None:
     """Say that all is made: who asks again means all of it again."""
     remove_note(store, _note(stages, stage))
 
 
-def _following(stages: Mapping[str, "PlannedStage"], stage: str) -> set[str]:
+def _following(stages: Mapping[str, PlannedStage], stage: str) -> set[str]:
     """Names of the planned stages of that name, and of those made from them."""
     again: set[str] = set()
     for name, planned in stages.items():  # parents stand before what is made from them
@@ -56,6 +53,6 @@ def _following(stages: Mapping[str, "PlannedStage"], stage: str) -> set[str]:
     return again
 
 
-def _note(stages: Mapping[str, "PlannedStage"], stage: str) -> str:
+def _note(stages: Mapping[str, PlannedStage], stage: str) -> str:
     goal = list(stages.values())[-1].key
     return f"{_FOLDER}/{goal.dataset}/{goal.fingerprint}-{stage.replace(':', '-')}.txt"

@@ -1,6 +1,6 @@
 """Bars can be watched, by step, from where a stage is run."""
 
-from tsrec.progress import observed_by, progress
+from tsrec.machine.progress import observed_by, progress
 
 
 def test_a_bar_tells_its_observer_how_far_it_is() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tsrec.sid import format_sid, format_token
+from tsrec.sid.space import format_sid, format_token
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Causal LMs, whatever their family: loading them, asking them, and which artifact holds the trained one."""

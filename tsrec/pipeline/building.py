@@ -1,0 +1,129 @@
+"""Building what is planned, stage by stage, without Prefect: `run(load_config("configs/industrial.yaml"))` from a
+notebook does what the flow does.
+"""
+
+import hashlib
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tsrec.config import Config, canonical
+from tsrec.errors import ArtifactError, ConfigError, DataError
+from tsrec.machine.quiet import quiet_libraries
+from tsrec.machine.threads import one_blas_thread
+from tsrec.pipeline import forcing
+from tsrec.pipeline.planning import PlannedStage, check
+from tsrec.pipeline.promotion import promote_first
+from tsrec.store import Artifact, ArtifactStore, ArtifactWriter, canonical_json, known_sha256, record_run
+from tsrec.store.hosts import tell_differences
+
+logger = logging.getLogger(__name__)
+
+Spread = Callable[[PlannedStage, Mapping[str, Artifact], Path], None]
+Build = Callable[[Config, Mapping[str, PlannedStage], ArtifactStore], dict[str, Artifact]]
+
+
+def build_all(config: Config, stages: Mapping[str, PlannedStage], store: ArtifactStore) -> dict[str, Artifact]:
+    """Record a run, build every planned artifact that does not exist yet, and return all of them by planned name."""
+    artifacts: dict[str, Artifact] = {}
+    record(config, stages, store)
+    for name, planned in stages.items():
+        logger.info("%s: %s", name, planned.key.path)
+        artifacts[name] = build(planned, store, artifacts)
+    return artifacts
+
+
+def run(
+    config: Config,
+    store: ArtifactStore | None = None,
+    force_from: str | None = None,
+    build: Build = build_all,
+) -> dict[str, Artifact]:
+    """Build every artifact of a run that does not exist yet, and return all of them by planned name.
+
+    Its model becomes the champion where the data set has none.
+
+    Args:
+        config: the configuration.
+        store: default: the configuration's.
+        force_from: a stage that is run again, with what follows, though its artifacts exist.
+        build: builds what is planned; the flow has a task a stage.
+    """
+    stages = check(config)  # before the store is opened: it may lie where it must not
+    store = store or ArtifactStore(config.store)
+    if force_from:
+        stages = forcing.force(stages, force_from, store)
+    artifacts = build(config, stages, store)
+    tell_differences(artifacts.values())
+    if force_from:
+        forcing.finish(stages, force_from, store)
+    promote_first(store, config.dataset, artifacts)
+    return artifacts
+
+
+def record(config: Config, planned: Mapping[str, PlannedStage], store: ArtifactStore) -> None:
+    """Write down which artifacts a run that starts now uses, so that garbage collection keeps them.
+
+    A run without a profile counts as one of its own, named by its settings: data may change, they may not.
+    """
+    settings = hashlib.sha256(canonical_json(canonical(config)).encode()).hexdigest()[:8]
+    record_run(store, config.profile or f"settings-{settings}", [stage.key for stage in planned.values()])
+
+
+def build(
+    planned: PlannedStage, store: ArtifactStore, artifacts: Mapping[str, Artifact], spread: Spread | None = None
+) -> Artifact:
+    """Return the stage's artifact, building it where the store has none.
+
+    Args:
+        planned: the stage.
+        store: where it is looked for, and built.
+        artifacts: by planned name; those that are its parents are handed to it.
+        spread: has other processes call `make_shards` first, with what it is given.
+    """
+    wanted = {role: artifacts[name] for role, name in planned.parents.items()}
+
+    def make(writer: ArtifactWriter) -> None:
+        bases = {role: _found(store, base) for role, base in planned.bases.items()}
+        with quiet_libraries(), one_blas_thread():
+            if spread and planned.stage.shards:
+                spread(planned, wanted | bases, writer.path)
+            planned.stage.run(planned.config, wanted | bases, writer)
+        _check_unchanged(planned)
+
+    return store.build(planned.key, make, planned.anew_since)
+
+
+def make_shards(planned: PlannedStage, parents: Mapping[str, Artifact], folder: Path, share: int, n_shares: int) -> int:
+    """Make every `n_shares`-th shard of a stage, from `share` on, for the process that builds the artifact in `folder`
+    and waits; how many there were to make.
+
+    Raises:
+        ConfigError: this process does not see the folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{folder} cannot be seen from {platform.node()}: workers of one run need the same store in the same place"
+        )
+    assert planned.stage.shards is not None
+    with quiet_libraries(), one_blas_thread():
+        mine = planned.stage.shards(planned.config, parents, ArtifactWriter(folder))[share::n_shares]
+        for shard in mine:
+            shard.table()
+    return len(mine)
+
+
+def _check_unchanged(planned: PlannedStage) -> None:
+    """Raise DataError where what was read from outside the store is not what the fingerprint says: files grow."""
+    for name, read in planned.stage.raw_inputs(planned.config).items():
+        if isinstance(read, Path) and read.is_file() and known_sha256(read) != planned.key.raw_inputs.get(name):
+            raise DataError(f"{read}: has changed, or come, since this run began; run again to read it as it is now")
+
+
+def _found(store: ArtifactStore, artifact: Artifact) -> Artifact:
+    """A base with its files checked, and fetched where the store is remote."""
+    found = store.find(artifact.manifest.key)
+    if found is None:
+        raise ArtifactError(f"{artifact.path}: what a refresh extends is gone or damaged; `tsrec run` starts anew")
+    return found
