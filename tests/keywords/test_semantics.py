@@ -10,9 +10,10 @@ import pytest
 
 from tests.keys import key_of
 from tsrec.columns import Columns as C
-from tsrec.config import Config, cluster_semantics, load_config
+from tsrec.config import Config, load_config
 from tsrec.errors import ConfigError, TeacherError
 from tsrec.keywords import SEMANTICS
+from tsrec.keywords.semantics import cluster_semantics
 from tsrec.pipeline import plan
 from tsrec.store import Artifact, ArtifactStore
 

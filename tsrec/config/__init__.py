@@ -46,7 +46,7 @@ from tsrec.config.rl import RlConfig, RlSettings
 from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, canonical, neutral_value
-from tsrec.config.semantics import ClusterSemantics, SemanticsConfig, cluster_semantics
+from tsrec.config.semantics import SemanticsConfig
 from tsrec.config.sids import EmbedConfig, RqVaeConfig, SidsConfig
 from tsrec.config.wish import ALL_USERS, Wish
 
@@ -56,7 +56,6 @@ __all__ = [
     "AblationVariant",
     "AugmentConfig",
     "BackboneConfig",
-    "ClusterSemantics",
     "Config",
     "ContinueConfig",
     "ContinueSasRecConfig",
@@ -103,7 +102,6 @@ __all__ = [
     "TransitionsConfig",
     "Wish",
     "canonical",
-    "cluster_semantics",
     "configs_of",
     "load_config",
     "load_grid",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from tsrec.config.section import MODEL, AddedLater, Device, InForce, Precision, ResolvesTo, Section, runtime
-from tsrec.devices import precision_name
+from tsrec.machine.devices import precision_name
 
 Semantics = Literal["token", "prefix", "both"]
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.addresses import place_problem
 from tsrec.config.section import AddedLater, OnDisk, Section, runtime
+from tsrec.machine.addresses import place_problem
 
 _KNOWN_LAYOUTS = ("movielens-100k", "movielens")  # nothing of these files is left to be set
 

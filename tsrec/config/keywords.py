@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.addresses import address_problem
 from tsrec.config.section import InForce, Section, runtime
+from tsrec.machine.addresses import address_problem
 
 
 class OpenAIConfig(Section):

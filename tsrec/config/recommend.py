@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tsrec.config.section import AddedLater, Device, Precision, ResolvesTo, Section, runtime
-from tsrec.devices import precision_name
+from tsrec.machine.devices import precision_name
 
 MemberName = Literal["popular", "transitions", "item-knn", "text-similarity", "sasrec"]
 Repeats = Literal["forbidden", "learned"]

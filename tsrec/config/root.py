@@ -1,123 +1,18 @@
-"""The whole configuration: one section per stage."""
+"""The whole configuration: every section, and the rules that span them."""
 
-from typing import Annotated
+from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import model_validator
 
-from tsrec.config.evaluate import EvaluateConfig, ReportConfig
-from tsrec.config.finetune import BackboneConfig, FinetuneConfig, TaskWeights
-from tsrec.config.grounding import GroundingConfig
-from tsrec.config.ingest import IngestConfig
-from tsrec.config.keywords import KeywordsConfig
-from tsrec.config.recommend import DecodeConfig, FuseConfig, MembersConfig, RecommendConfig
-from tsrec.config.refresh import RefreshConfig
-from tsrec.config.rl import RlConfig
 from tsrec.config.rules import broken_rules
-from tsrec.config.sa_init import SaInitConfig
-from tsrec.config.section import FOLDER_OR_URL, InForce, Section, runtime
-from tsrec.config.semantics import SemanticsConfig
-from tsrec.config.sids import EmbedConfig, SidsConfig
-from tsrec.store.manifest import DATASET_PATTERN, SHARED
+from tsrec.config.sections import Sections
 
 
-class Config(Section):
+class Config(Sections):
     """One run of the pipeline. The defaults are the demo: MovieLens-100K, no key, no model hub, no GPU."""
 
-    # In the order of the form: what a person changes comes first.
-    dataset: str = Field(
-        "ml-100k",
-        title="Data set",
-        pattern=DATASET_PATTERN,
-        description="Name of the data set: a folder of the artifact store.",
-    )
-    ingest: IngestConfig = Field(
-        IngestConfig(), title="Data (ingest)", description="Raw files -> items and interactions."
-    )
-    keywords: KeywordsConfig = Field(
-        KeywordsConfig(), title="Teacher (keywords)", description="Items -> keywords, which give tokens their meaning."
-    )
-    backbone: BackboneConfig = Field(BackboneConfig(), title="LLM (backbone)", description="The pretrained LLM.")
-    finetune: FinetuneConfig = Field(
-        FinetuneConfig(), title="Training (finetune)", description="Supervised fine-tuning of the LLM."
-    )
-    members: MembersConfig = Field(
-        MembersConfig(), title="Members (members)", description="What the fusion has beside the LLM."
-    )
-    recommend: RecommendConfig = Field(
-        RecommendConfig(), title="Rules (recommend)", description="What holds for everything that recommends."
-    )
-    refresh: RefreshConfig = Field(
-        RefreshConfig(), title="Refreshes (refresh)", description="New data without starting over."
-    )
-    embed: EmbedConfig = Field(EmbedConfig(), title="Text encoder (embed)", description="Items -> text embeddings.")
-    sids: SidsConfig = Field(SidsConfig(), title="Semantic IDs (sids)", description="Embeddings -> semantic IDs.")
-    sa_init: SaInitConfig = Field(
-        SaInitConfig(), title="First token embeddings (sa_init)", description="Keywords -> initial token embeddings."
-    )
-    semantics: Annotated[SemanticsConfig, InForce(lambda config: config.needs_semantics())] = Field(
-        SemanticsConfig(),
-        title="Clusters in words (semantics)",
-        description="What TS-Align teaches beyond single tokens and templates.",
-    )
-    grounding: Annotated[GroundingConfig, InForce(lambda config: config.is_grounded())] = Field(
-        GroundingConfig(),
-        title="Rows trained first (grounding)",
-        description="The SID rows alone, on paired text, before fine-tuning.",
-    )
-    rl: Annotated[RlConfig, InForce(lambda config: config.has_rl())] = Field(
-        RlConfig(), title="RL after training (rl)", description="The LLM learns to list the next item higher."
-    )
-    decode: DecodeConfig = Field(
-        DecodeConfig(), title="The LLM's lists (decode)", description="Constrained beam search."
-    )
-    fuse: FuseConfig = Field(FuseConfig(), title="Fusion (fuse)", description="All members' lists -> one.")
-    evaluate: EvaluateConfig = Field(
-        EvaluateConfig(), title="Metrics (evaluate)", description="What is measured, and against what."
-    )
-    report: ReportConfig = Field(ReportConfig(), title="Report (report)", description="The HTML page.")
-    store: Annotated[str, FOLDER_OR_URL] = runtime(
-        "artifacts",
-        title="Artifact store",
-        min_length=1,
-        description="Artifact store: a folder or an fsspec URL (s3://...).",
-    )
-    profile: str = runtime(
-        "",
-        description="Name of these settings, FOLDER/FILE of the profile unless given: `tsrec artifacts gc` keeps the "
-        "newest runs of every name.",
-    )
-
-    @field_validator("dataset")
-    @classmethod
-    def _is_not_reserved(cls, dataset: str) -> str:
-        if dataset == SHARED:
-            raise ValueError(f"{SHARED!r} is the store's folder for what depends on no data set; choose another name")
-        return dataset
-
-    def of_a_refresh(self) -> "Config":
-        """The same, as a refresh of a champion builds it: no more targets are ranked than it needs."""
-        return self.model_copy(update={"recommend": self.recommend.at_most(self.refresh.max_targets)})
-
-    def has_semantics(self, tasks: TaskWeights) -> bool:
-        """Whether `tasks` teach more than `sa_init` knows: beginnings of SIDs, or an LLM's descriptions."""
-        return tasks.with_meanings() and (self.finetune.semantics != "token" or self.semantics.teacher != "keyless")
-
-    def is_grounded(self) -> bool:
-        """Whether rows are trained alone before fine-tuning."""
-        return self.grounding.epochs > 0
-
-    def has_rl(self) -> bool:
-        """Whether the fine-tuned LLM goes on learning from its own lists."""
-        return self.rl.epochs > 0
-
-    def needs_semantics(self) -> bool:
-        """Whether any training needs the semantics stage."""
-        return self.has_semantics(self.finetune.tasks) or (
-            self.is_grounded() and self.has_semantics(self.grounding.tasks)
-        )
-
     @model_validator(mode="after")
-    def _sections_agree(self) -> "Config":
+    def _sections_agree(self) -> Self:
         if broken := broken_rules(self):
             raise ValueError("\n".join(broken))
         return self

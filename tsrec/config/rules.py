@@ -5,22 +5,19 @@ None. What a section can say by itself (bounds, one of its fields against anothe
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from tsrec.columns import LLM
+from tsrec.config.sections import Sections
 
-if TYPE_CHECKING:
-    from tsrec.config.root import Config
-
-Rule = Callable[["Config"], str | None]
+Rule = Callable[[Sections], str | None]
 
 
-def broken_rules(config: "Config") -> list[str]:
+def broken_rules(config: Sections) -> list[str]:
     """What is wrong with `config`, one message per broken rule."""
     return [message for rule in _RULES if (message := rule(config))]
 
 
-def _lists_are_long_enough(config: "Config") -> str | None:
+def _lists_are_long_enough(config: Sections) -> str | None:
     largest = max(config.evaluate.k)
     for name, length in (
         ("recommend.n_candidates", config.recommend.n_candidates),
@@ -34,7 +31,7 @@ def _lists_are_long_enough(config: "Config") -> str | None:
     return None
 
 
-def _beams_fill_the_lists(config: "Config") -> str | None:
+def _beams_fill_the_lists(config: Sections) -> str | None:
     beams, largest = config.decode.beams, max(config.evaluate.k)
     if beams >= largest:
         return None
@@ -44,14 +41,14 @@ def _beams_fill_the_lists(config: "Config") -> str | None:
     )
 
 
-def _the_baseline_is_a_member(config: "Config") -> str | None:
+def _the_baseline_is_a_member(config: Sections) -> str | None:
     baseline, methods = config.evaluate.baseline, (*config.members.methods, LLM)
     if baseline in methods:
         return None
     return f"evaluate.baseline is {baseline!r}, which is no member of this run; name one of {', '.join(methods)}"
 
 
-def _prompts_fit_a_training_window(config: "Config") -> str | None:
+def _prompts_fit_a_training_window(config: Sections) -> str | None:
     prompt, window = config.decode.max_history, config.finetune.window_items
     if not config.finetune.tasks.history or prompt <= window:
         return None
@@ -61,19 +58,19 @@ def _prompts_fit_a_training_window(config: "Config") -> str | None:
     )
 
 
-def _something_is_trained(config: "Config") -> str | None:
+def _something_is_trained(config: Sections) -> str | None:
     if any(weight for _, weight in config.finetune.tasks):
         return None
     return "finetune.tasks: every weight is 0, so there is nothing to train on; set finetune.tasks.history=1"
 
 
-def _rows_are_grounded_on_something(config: "Config") -> str | None:
+def _rows_are_grounded_on_something(config: Sections) -> str | None:
     if not config.is_grounded() or any(weight for _, weight in config.grounding.tasks):
         return None
     return "grounding.tasks: every weight is 0, so rows have nothing to learn from; set one, or grounding.epochs=0"
 
 
-def _rl_goes_on_from_histories(config: "Config") -> str | None:
+def _rl_goes_on_from_histories(config: Sections) -> str | None:
     if not config.has_rl() or config.finetune.tasks.history:
         return None
     return (
@@ -82,7 +79,7 @@ def _rl_goes_on_from_histories(config: "Config") -> str | None:
     )
 
 
-def _levels_exist(config: "Config") -> str | None:
+def _levels_exist(config: Sections) -> str | None:
     levels, sizes = config.sa_init.levels, config.sids.codes_per_level
     if config.sids.import_file or levels is None or levels <= len(sizes):
         return None
@@ -92,7 +89,7 @@ def _levels_exist(config: "Config") -> str | None:
     )
 
 
-def _weights_are_known(config: "Config") -> str | None:
+def _weights_are_known(config: Sections) -> str | None:
     own = config.sa_init
     if not own.import_file or own.initializer != "keywords" or own.keyword_weights == "uniform":
         return None
@@ -102,7 +99,7 @@ def _weights_are_known(config: "Config") -> str | None:
     )
 
 
-def _tokens_are_described_once(config: "Config") -> str | None:
+def _tokens_are_described_once(config: Sections) -> str | None:
     if not (config.sa_init.import_file and config.semantics.teacher == "openai" and config.needs_semantics()):
         return None
     if config.finetune.semantics != "token":
@@ -113,7 +110,7 @@ def _tokens_are_described_once(config: "Config") -> str | None:
     )
 
 
-def _nothing_stands_twice(config: "Config") -> str | None:
+def _nothing_stands_twice(config: Sections) -> str | None:
     lists = {
         "ingest.text_fields": config.ingest.text_fields,
         "members.methods": config.members.methods,
@@ -127,13 +124,13 @@ def _nothing_stands_twice(config: "Config") -> str | None:
     return None
 
 
-def _variants_are_no_bases(config: "Config") -> str | None:
+def _variants_are_no_bases(config: Sections) -> str | None:
     if all(variant.name != "base" for variant in config.members.llms):
         return None
     return "members.llms: the name 'base' is taken: it marks what a refresh extends; choose another"
 
 
-def _variants_keep_the_rules_for_all(config: "Config") -> str | None:
+def _variants_keep_the_rules_for_all(config: Sections) -> str | None:
     for variant in config.members.llms:
         for setting in variant.set:
             if setting.strip().startswith("recommend"):

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from tsrec.addresses import is_url, place_problem
-from tsrec.devices import DEVICE_PATTERN, device_type
 from tsrec.errors import DataError
+from tsrec.machine.addresses import is_url, place_problem
+from tsrec.machine.devices import DEVICE_PATTERN, device_type
 
 
 @dataclass(frozen=True)
