@@ -97,9 +97,9 @@ def test_an_item_that_comes_back_has_its_sid_again_and_nobody_had_it_meanwhile(
     store, config = ArtifactStore(tmp_path), SidsConfig(codes_per_level=(8, 8, 32), cooccurrence=cooccurrence)
     weeks = {
         "all": np.arange(N_OLD),
-        "some are gone, and what is much like them has come": np.arange(N_NEW + 1, N_OLD + N_NEW),
-        "two weeks later": np.arange(N_NEW + 1, N_OLD + N_NEW - 1),
-        "all are back": np.arange(N_OLD + N_NEW),
+        "some": np.arange(N_NEW + 1, N_OLD + N_NEW),  # the others are gone, and what is much like them has come
+        "later": np.arange(N_NEW + 1, N_OLD + N_NEW - 1),
+        "back": np.arange(N_OLD + N_NEW),
     }
     sids: dict[str, set[tuple[int, ...]]] = {}
     base: dict[str, Artifact] = {}
