@@ -256,10 +256,8 @@ class Runner:
         if client.set_flow_run_state(run.id, Pending()).status != SetStateStatus.ACCEPT:
             return False  # it was cancelled
         self._heartbeat.take(client, run.id)
-        if self._turn.is_over:
-            return (
-                False  # another worker may have filled the place meanwhile; this run says Crashed when its lease ends
-            )
+        if self._turn.is_over:  # another worker may have filled the place; this run says Crashed when its lease ends
+            return False
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.child", str(os.getpid()), "run"],
             env={**os.environ, "PREFECT__FLOW_RUN_ID": str(run.id)},
