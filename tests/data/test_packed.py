@@ -101,8 +101,12 @@ def test_cut_and_garbled_ones_are_refused(ingest: Ingest, suffix: str) -> None:
             gzip.compress(bz2.compress(ITEMS.encode())),
             r"gzip, and within it bzip2 \(\.bz2\); unpack it",
         ),
-        ("items.csv", _tar("items.csv", ITEMS.encode()), "no text but a tar archive; unpack it"),
-        ("items.csv", bz2.compress(ITEMS.encode()), r"no text but bzip2 \(\.bz2\); unpack it, or give it the suffix"),
+        ("items.csv", _tar("items.csv", ITEMS.encode()), "no text of rows but a tar archive; unpack it"),
+        (
+            "items.csv",
+            bz2.compress(ITEMS.encode()),
+            r"no text of rows but bzip2 \(\.bz2\); unpack it, or give it the suffix",
+        ),
         (
             "items.csv.bz2",
             gzip.compress(ITEMS.encode()),
@@ -116,7 +120,7 @@ def test_cut_and_garbled_ones_are_refused(ingest: Ingest, suffix: str) -> None:
         (
             "items.csv",
             _zip({"[Content_Types].xml": b"", "xl/workbook.xml": b""}),
-            "no text but an Excel workbook; save it as CSV",
+            "no text of rows but an Excel workbook; save it as CSV",
         ),
         ("items.parquet.gz", gzip.compress(b"PAR1\x15\x04"), r"gzip, and within it Parquet \(\.parquet\); unpack it"),
     ],

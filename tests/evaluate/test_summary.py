@@ -51,3 +51,11 @@ def test_with_users_enough_they_read_an_interval_and_p() -> None:
     assert headline(differences) == "The LLM adds to the fusion 0.3691 NDCG@2 [+0.3691, +0.3691], p = 0.02."
     assert metrics_table(metrics, differences).loc["tsrec", "fused ahead by (NDCG@2)"] == "+0.3691 [+0.3691, +0.3691]"
     assert worth(differences)["p"].tolist() == worth(differences)["p"].dropna().tolist()
+
+
+def test_a_difference_of_nothing_has_no_sign() -> None:
+    metrics, differences = _scored(4)
+    differences = differences.assign(value=0.0)
+    assert headline(differences) == "The LLM adds to the fusion 0.0000 NDCG@2 (too few users to tell)."
+    table = metrics_table(metrics, differences)
+    assert table.loc["tsrec", "fused ahead by (NDCG@2)"] == "+0.0000 (too few users to tell)"

@@ -41,6 +41,8 @@ def test_a_header_is_told_from_an_id(tmp_path: Path, content: str, header: str |
         ('"500"', "e.g. '\"500\"', which is known as '500': the list has them in quotation marks"),
         ("500,2024-03-01", "which is known as '500': the list has more columns than the id"),
         ('"500";"x"', "which is known as '500': the list has more columns than the id"),
+        ('["500", "AB"]', "which is known as '500': the list is written as JSON"),
+        ('{"user_id": "500"}', "which is known as '500': the list is written as JSON"),
         ("77", "e.g. '77', which is known as '0077': leading zeros are lost on one side"),
         ("00500", "which is known as '500': leading zeros are lost on one side"),
         ("77.0", "e.g. '77.0', which is known as '0077': leading zeros are lost on one side"),

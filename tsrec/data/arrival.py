@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from tsrec.data.files import is_separated
 from tsrec.data.finding import RawFile
-from tsrec.data.opening import is_packed
+from tsrec.data.opening import is_packed, no_rows
 from tsrec.store import known_sha256
 
 _LONGEST_END = 4  # bytes of a line's end, in any encoding
@@ -16,7 +16,7 @@ _LONGEST_END = 4  # bytes of a line's end, in any encoding
 
 def lacks_line_end(path: Path) -> bool:
     """Whether a plain file of separated fields stops within a line, so that its last row may be cut."""
-    if not is_separated(path) or is_packed(path):
+    if not is_separated(path) or is_packed(path) or no_rows(path):
         return False
     with path.open("rb") as stream:
         n_bytes = stream.seek(0, 2)

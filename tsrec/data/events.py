@@ -13,7 +13,7 @@ from tsrec.columns import Split
 from tsrec.data.files import Batch
 from tsrec.data.guesses import likely_time_formats
 from tsrec.data.half_written import LastRow
-from tsrec.data.ids import as_ids, no_ids
+from tsrec.data.ids import as_ids, lost_digits, no_ids
 from tsrec.data.kinds import KindFilter, as_numbers
 from tsrec.data.missing import missing
 from tsrec.data.nested import dotted_names
@@ -23,6 +23,7 @@ from tsrec.errors import DataError
 SPLITS = tuple(split.value for split in Split)
 _SHOWN_CHARS = 120
 _NEEDED = {C.USER: "user", C.ITEM: "item", C.TIMESTAMP: "time", C.ORDER: "order"}  # the last where it is mapped
+_SAMPLE = 1000  # values that are looked through for lists and objects
 _EXAMPLES = 1000  # unknown ids that are kept, to see why they are unknown
 
 
@@ -67,6 +68,8 @@ class EventReader:
         self._incomplete_examples: dict[str, str] = {}
         self.n_unknown_items = 0
         self.n_ids_escaped = 0
+        self.n_rounded = 0  # rows with an id or time whose last digits are lost
+        self.rounded_example = ""
         self.unknown_items = pd.Index([], dtype="str")  # the first different ones
         self._columns: dict[str, list[np.ndarray]] = {"user": [], "item": [], "rating": [], "split": []}
         self._times: list[RawTimes] = []
@@ -89,7 +92,9 @@ class EventReader:
         batch = self._complete(raw.rows)
         ids = self._ids(batch, C.ITEM)
         items = self.item_ids.get_indexer(ids).astype(np.int32)
-        codes, users = pd.factorize(self._ids(batch, C.USER))
+        user_ids = self._ids(batch, C.USER)
+        codes, users = pd.factorize(user_ids)
+        self._count_rounded(ids, user_ids, batch[C.TIMESTAMP])
         numbers = np.array([self.user_codes.setdefault(user, len(self.user_codes)) for user in users], dtype=np.int32)
         times, bad = parse_times(batch[C.TIMESTAMP])
         self._refuse(batch[C.TIMESTAMP], bad, "a number or an ISO date", hint=_time_hint)
@@ -159,6 +164,15 @@ class EventReader:
                 lacks |= found
         return rows[~lacks] if lacks.any() else rows
 
+    def _count_rounded(self, *columns: pd.Series) -> None:
+        found = [lost_digits(values) for values in columns]
+        self.n_rounded += int(np.logical_or.reduce(found).sum())
+        for values, rounded in zip(columns, found, strict=True):
+            if rounded.any() and not self.rounded_example:
+                first = values[rounded].iloc[:1]
+                row = self.first_row + int(first.index[0])
+                self.rounded_example = f"{first.iloc[0]!r} in row {row} of {self.path.name}, field {values.name}"
+
     def _ids(self, batch: pd.DataFrame, field: str) -> pd.Series:
         values = batch[field]
         self._refuse(values, no_ids(values), "an id", hint=_list_hint)
@@ -199,10 +213,10 @@ class EventReader:
 
 
 def _list_hint(ids: pd.Series) -> str:
-    names = ", ".join(dotted_names(ids[:1].to_frame("COLUMN")))
+    names = ", ".join(dotted_names(ids[:_SAMPLE].to_frame("COLUMN")))
     if names:
         return f"; map what that column holds by dotted names: {names}"
-    return "; write a row for each event" if any(isinstance(value, list) for value in ids[:1]) else ""
+    return "; write a row for each event" if any(isinstance(value, list) for value in ids[:_SAMPLE]) else ""
 
 
 def _decimal_hint(numbers: pd.Series) -> str:
@@ -211,7 +225,7 @@ def _decimal_hint(numbers: pd.Series) -> str:
 
 
 def _time_hint(times: pd.Series) -> str:
-    if hint := _decimal_hint(times):
+    if hint := _list_hint(times) or _decimal_hint(times):
         return hint
     formats = likely_time_formats(times)
     return f"; set ingest.time_format={' or '.join(map(repr, formats))}" if formats else ""

@@ -144,8 +144,9 @@ def _read_unpacked(
             yield from SeparatedFile(path, kind, form, section).read(wanted)
         else:
             raise DataError(
-                f"{path}: unknown format; expected one of {', '.join(_SUFFIXES)}, packed ({', '.join(PACKED)}) or not; "
-                f"a file of separated fields is read whatever its name where {section}.separator is set"
+                f"{path}: unknown format; expected a name that ends in one of {', '.join(_SUFFIXES)}, packed "
+                f"({', '.join(PACKED)}) or not; rename it where it is one of these; a file of separated fields is "
+                f"read whatever its name where {section}.separator is set"
             )
     except UnicodeError:
         more = SeparatedFile(path, kind, form, section).hint() if kind in _SEPARATED else ""
@@ -156,7 +157,7 @@ def _read_unpacked(
 
 
 def _shown(name: str) -> str:
-    short = name if len(name) <= _SHOWN_CHARS else name[:_SHOWN_CHARS] + "..."
+    short = name if len(name) <= _SHOWN_CHARS else f"{name[:10]}...{name[10 - _SHOWN_CHARS :]}"  # the ends differ
     return short if short.isprintable() else repr(short)
 
 

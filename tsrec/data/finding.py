@@ -136,6 +136,7 @@ def _named(folder: Path, named: str, role: Role, taken: set[Path]) -> list[Path]
     found = [match for match in map(Path, matches) if not taken.intersection((match, *_files_in(match)))]
     if not found:
         what = "no file fits this pattern" if glob.has_magic(named) else "no such file"
+        what = "only files that are already named for items fit this pattern" if matches else what
         raise DataError(f"{path}: {what}; see ingest.{role}_file and ingest.path")
     return found
 

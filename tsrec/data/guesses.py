@@ -21,7 +21,7 @@ _USUAL = (
 _SAMPLE_LINES, _SAMPLE_BYTES = 50, 1 << 16
 _DAYS = (
     *("%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%m-%d-%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y.%m.%d"),
-    *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y"),
+    *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%Y年%m月%d日"),
 )
 _NAMED_DAYS = ("%d %b %Y", "%d %b, %Y", "%b %d, %Y", "%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y", "%d %B %Y", "%B %d, %Y")
 _HOURS = (
@@ -47,6 +47,8 @@ def likely_separator(lines: Sequence[str]) -> str | None:
         counts = {line.count(separator) for line in lines}
         if len(counts) == 1 and 0 not in counts:
             found[separator] = counts.pop()
+    if not found and len({line.count(" ") for line in lines}) == 1 and " " in lines[0]:
+        return " "  # only where nothing else does, as blanks stand in texts
     return max(found, key=lambda separator: found[separator]) if found else None
 
 

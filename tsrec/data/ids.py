@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ _CONTROL = CONTROL + "|[\u2028\u2029]"
 _HALF = re.compile(SURROGATE)  # of a character: no text can be written with it
 _HIDDEN = re.compile(f"{_CONTROL}|{SURROGATE}")
 _EXACT = 2.0**53  # above it a float skips whole numbers: digits of the id are lost
+_SCIENTIFIC = re.compile(r"\s*[+-]?\d(?:[.,](?P<part>\d*))?[eE]\+(?P<exponent>\d\d+)\s*")
 
 
 def no_ids(values: pd.Series) -> np.ndarray:
@@ -23,10 +25,22 @@ def no_ids(values: pd.Series) -> np.ndarray:
     return np.full(len(values), values.dtype == bool)
 
 
+def lost_digits(values: pd.Series) -> np.ndarray:
+    """(E,) bool: texts such as 4,00638E+12, which spreadsheets make of long numbers: the digits after 4,00638 are lost,
+    and different numbers become one."""
+    found = np.zeros(len(values), dtype=bool)
+    if values.dtype == object:
+        values = values.map(lambda value: value if isinstance(value, str) else "").astype("str")
+    if isinstance(values.dtype, pd.StringDtype):
+        suspects = values.str.contains("E+", case=False, regex=False, na=False).to_numpy(dtype=bool)
+        found[suspects] = [_lacks_digits(value) for value in values[suspects]]
+    return found
+
+
 def as_ids(values: pd.Series, path: Path) -> tuple[pd.Series, int]:
     """Text of every id, and how many were escaped. Ids are joined on, printed and pasted, so they are not cleaned:
     characters that a terminal obeys or does not show are written out (`\\x1b`, `\\u202e`). Libraries keep whole
-    numbers as floats where a value is missing: 5.0 is the id 5.
+    numbers as floats where a value is missing, and databases as decimals: 5.0 is the id 5.
 
     Raises:
         DataError: a float too large to hold all digits of an id.
@@ -57,8 +71,15 @@ def _refuse_rounded(values: pd.Series, path: Path) -> None:
         )
 
 
+def _lacks_digits(text: str) -> bool:
+    number = _SCIENTIFIC.fullmatch(text)
+    return number is not None and len(number["part"] or "") < int(number["exponent"])
+
+
 def _text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         return str(int(value))
     if isinstance(value, bytes):
         try:
@@ -80,14 +101,22 @@ def _without_zeros(ids: pd.Series) -> pd.Series:
     return ids.str.replace(r"^0+(?=.)", "", regex=True)
 
 
-# what happened, and the form in which such ids meet again; the simplest cause first
-_CAUSES: tuple[tuple[str, Callable[[pd.Series], pd.Series]], ...] = (
-    ("blanks stand around the ids of one file", lambda ids: ids.str.strip()),
-    ("letters differ in case", lambda ids: ids.str.lower()),
-    ("the ids of one file were taken for numbers and lost their leading zeros", _without_zeros),
-    ("the ids of one file were taken for floating-point numbers (.0)", _without_point),
+_AS_TEXT = "keep ids as text where the files are made (pandas: dtype=str)"
+_ALIKE = "write them alike in both files"
+# what happened, what to do, and the form in which such ids meet again; the simplest cause first
+_CAUSES: tuple[tuple[str, str, Callable[[pd.Series], pd.Series]], ...] = (
+    ("blanks stand around the ids of one file", _ALIKE, lambda ids: ids.str.strip()),
+    ("letters differ in case", _ALIKE, lambda ids: ids.str.lower()),
+    (
+        'the ids of one file stand in marks ("A1", ="A1")',
+        _ALIKE,
+        lambda ids: ids.str.replace(r"""^=?(["'])(.*)\1$""", r"\2", regex=True),
+    ),
+    ("the ids of one file were taken for numbers and lost their leading zeros", _AS_TEXT, _without_zeros),
+    ("the ids of one file were taken for floating-point numbers (.0)", _AS_TEXT, _without_point),
     (
         "the ids of one file were taken for floating-point numbers (.0) and lost their leading zeros",
+        _AS_TEXT,
         lambda ids: _without_zeros(_without_point(ids.str.strip())),
     ),
 )
@@ -97,15 +126,26 @@ def why_apart(unknown: pd.Index, known: pd.Index) -> tuple[str, str, str] | None
     """Why ids are not among the known ones: the cause that explains most of them, if it explains half.
 
     Returns:
-        The cause in words, an unknown id, and the known id that it stands for; None where no cause is seen.
+        The cause and what to do, in words, an unknown id, and the known id that it stands for; None where no cause is
+        seen.
     """
     best, explained = None, 0
     ours, theirs = unknown.to_series(), known.to_series()
-    for cause, form in _CAUSES:
+    for cause, cure, form in _CAUSES:
         found = pd.Index(form(theirs)).drop_duplicates().get_indexer(form(ours)) >= 0
         if int(found.sum()) > explained:
             explained = int(found.sum())
             first = ours.iloc[[int(np.argmax(found))]]
             meant = theirs[(form(theirs) == form(first).iloc[0]).to_numpy()].iloc[0]
-            best = (cause, str(first.iloc[0]), str(meant))
+            best = (f"{cause}; {cure}", str(first.iloc[0]), str(meant))
     return best if 2 * explained >= len(unknown) else None
+
+
+def holds_several(unknown: pd.Index, known: pd.Index) -> bool:
+    """Whether the first unknown value is a list of ids that are known, written into one field: `N1 N2`, `['N1' 'N2']`,
+    or with a mark behind each, as in `N1-1 N2-0`."""
+    parts = str(unknown[0]).strip("[]{}()").split(" ")
+    parts = parts if len(parts) > 1 else re.split(r"[,;|]", parts[0])
+    bare = [part.strip(" ,;|'\"") for part in parts]
+    both = [bare, [re.sub(r"[-:_]\d+(\.\d+)?$", "", part) for part in bare]]
+    return len(parts) > 1 and any(pd.Index(ids).isin(known).mean() > 1 / 2 for ids in both)

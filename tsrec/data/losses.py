@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tsrec.data.ids import why_apart
+from tsrec.data.ids import holds_several, why_apart
 from tsrec.errors import DataError
 from tsrec.store import Artifact, ArtifactWriter
 
@@ -89,13 +89,11 @@ def failed_join(unknown: pd.Index, events: Path, known: pd.Index, items: Path) -
     found = why_apart(unknown, known)
     if found is not None:
         cause, ours, theirs = found
-        return (
-            f"e.g. {_shown(ours)} in {events.name}, which {items.name} has as {_shown(theirs)}: {cause}; "
-            "keep ids as text where the files are made (pandas: dtype=str)"
-        )
+        return f"e.g. {_shown(ours)} in {events.name}, which {items.name} has as {_shown(theirs)}: {cause}"
+    several = "; one field holds several ids, where every event needs a row" if holds_several(unknown, known) else ""
     return (
         f"e.g. {_shown(unknown[0])} in {events.name}, while {items.name} has ids such as "
-        f"{_shown(known[len(known) // 2])}"
+        f"{_shown(known[len(known) // 2])}{several}"
     )
 
 

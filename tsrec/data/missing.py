@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-# How libraries, databases and spreadsheets write no value; the last two are MySQL's.
+# How libraries, databases and spreadsheets write no value; then Google Analytics', JavaScript's and MySQL's.
 _WORDS = frozenset(
     (
         *("None", "nan", "NaN", "NaT", "<NA>", "null", "NULL", "NA", "N/A", "n/a", "#N/A", "\\N"),
+        *("(not set)", "undefined"),
         *("0000-00-00", "0000-00-00 00:00:00"),
     )
 )

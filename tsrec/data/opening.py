@@ -45,6 +45,8 @@ PACKED = tuple(_PACKINGS)
 """The suffixes of packed files that are read."""
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar")
 _GZIP = b"\x1f\x8b"
+_AS_CSV = "; write its table as CSV"
+_AS_PARQUET = "; write it as Parquet or CSV"
 _SUFFIX = ", or give it the suffix that says so"
 # What a file is by its first bytes; the first that fits.
 _NO_ROWS: tuple[tuple[bytes, str], ...] = (
@@ -52,6 +54,22 @@ _NO_ROWS: tuple[tuple[bytes, str], ...] = (
     (rb"(?s)PK\x03\x04.*(?:xl/|\[Content_Types\])", "an Excel workbook; save it as CSV"),
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook, or another file of Office; save it as CSV"),
     (rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07", "an archive; unpack it"),
+    (rb"SQLite format 3\0", "an SQLite database" + _AS_CSV),
+    (rb"ARROW1\0|FEA1", "a file of Arrow or Feather" + _AS_PARQUET),
+    (rb"ORC", "ORC" + _AS_PARQUET),
+    (rb"Obj\x01", "Avro" + _AS_PARQUET),
+    (rb"\x89HDF\r\n", "HDF5" + _AS_PARQUET),
+    (rb"\x80[\x02-\x05][\x00-\xff]{0,11}[\x8c\]}(\x95cX]", "a pickle of Python" + _AS_PARQUET),
+    (rb"%PDF-", "a PDF" + _AS_CSV),
+    (
+        rb"(?i)(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|\?xml)",
+        "HTML or XML, such as a page that asks to sign in" + _AS_CSV,
+    ),
+    (rb"version https://git-lfs", "a pointer of Git LFS; fetch the file itself: git lfs pull"),
+    (
+        rb"(?is)\s*(?:/\*.{0,99}?\*/\s*)?--.{0,99}?\bdump\b|\s*(?:INSERT INTO|CREATE TABLE|DROP TABLE|COPY \S+ \()",
+        "a dump of a database in SQL" + _AS_CSV,
+    ),
     (rb"PK\x03\x04", "ZIP (.zip); unpack it" + _SUFFIX),
     (rb"\x1f\x8b", "gzip (.gz); unpack it" + _SUFFIX),
     (rb"BZh[1-9]1AY&SY", "bzip2 (.bz2); unpack it" + _SUFFIX),
@@ -124,7 +142,7 @@ def no_rows(path: Path) -> str | None:
     with open_bytes(path) as stream:
         what = _by_first_bytes(stream.read(_SAMPLE_BYTES))
     if what is None or not is_packed(path):
-        return what and f"no text but {what.removesuffix(_SUFFIX) if is_archive(path) else what}"
+        return what and f"no text of rows but {what.removesuffix(_SUFFIX) if is_archive(path) else what}"
     return f"{_PACKINGS[path.suffix.lower()][0]}, and within it {what.removesuffix(_SUFFIX)}"
 
 

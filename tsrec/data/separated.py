@@ -28,6 +28,8 @@ _ROWS = 200_000
 _BLOCK_BYTES = 1 << 24  # a row has to fit
 _SHOWN_CHARS = 120
 _SAMPLE_LINES = 20
+_ABOVE = "; where lines stand above the header, take them out"
+_ROW_NAMES = "; where row names that have no header stand first, write the file without them (R: row.names = FALSE)"
 _LONGEST_DECLARATION = 1000  # characters: a spreadsheet may fill the line up with empty fields
 
 Batches = Iterator[tuple[pd.DataFrame, tuple[str, ...]]]
@@ -57,6 +59,7 @@ class SeparatedFile:
         """
         separator = self.separator
         if separator is None:
+            self._refuse_zeros()
             raise DataError(f"{self.path}: {self.section}.separator is not set{self.hint()}")
         quoted = self._is_quoted(separator)
         names = self._column_names(separator, quoted, wanted)
@@ -77,13 +80,12 @@ class SeparatedFile:
         first = next((row for row in self._rows(separator, quoted) if row), None)
         if first is None:
             raise DataError(f"{self.path}: the file is empty")
-        if any("\0" in name for name in first):
-            raise UnicodeError("every other byte is zero, as in UTF-16")
+        self._refuse_zeros()
         given = self.form.column_names
         if given is None:
             names = tuple(name.split(":")[0] if self.kind in _TYPED else name.strip() for name in first)
             if len(names) == 1:
-                raise DataError(f"{self.path}: the first line has one field, {names[0]!r}{self.hint()}")
+                raise DataError(f"{self.path}: the first line has one field, {names[0]!r}{self.hint() or _ABOVE}")
             for name in wanted:
                 if names.count(name) > 1:
                     raise DataError(
@@ -99,6 +101,11 @@ class SeparatedFile:
                 f"names{self.hint()}"
             )
         return given
+
+    def _refuse_zeros(self) -> None:
+        with open_text(self.path, self.form.encoding, errors="replace") as stream:
+            if "\0" in stream.readline():
+                raise UnicodeError("every other byte is zero, as in UTF-16")
 
     def _rows(self, separator: str, quoted: bool) -> Iterator[list[str]]:
         """Rows by plain Python; blank lines are empty lists."""
@@ -152,9 +159,16 @@ class SeparatedFile:
             problem = _wrong_number(
                 int(found[1]) - self._n_declaring - self._n_header, int(found[2]), n_columns, found[3] or ""
             )
+        if self._has_row_names(n_columns):
+            return problem + _ROW_NAMES
         if '"' in message or "straddl" in message:
             return problem + self._cure(escaped=self.form.escape is None and '\\"' in message)
         return problem + (self.hint() or "; mend the row")
+
+    def _has_row_names(self, n_columns: int) -> bool:
+        """Whether the first rows all have one field more than the header, as `write.table` of R has it."""
+        rows = list(islice(filter(None, self._rows(self.separator or ",", quoted=True)), 1, _SAMPLE_LINES))
+        return not self.form.column_names and len(rows) > 1 and all(len(row) == n_columns + 1 for row in rows)
 
     def _read_lines(self, separator: str, names: tuple[str, ...], wanted: Collection[str]) -> Batches:
         """Separators of several characters: plain splitting, which knows no quotation marks."""

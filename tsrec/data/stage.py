@@ -19,7 +19,7 @@ from tsrec.data.events import SPLITS, EventReader, Events
 from tsrec.data.filtering import crowds, filter_events, k_core, renumber, without_users
 from tsrec.data.finding import RawFile
 from tsrec.data.held_out import without_known
-from tsrec.data.ids import as_ids, no_ids
+from tsrec.data.ids import as_ids, lost_digits, no_ids
 from tsrec.data.losses import LossReport, failed_join
 from tsrec.data.missing import missing
 from tsrec.data.ordering import find_duplicates, in_order, ties
@@ -33,7 +33,11 @@ from tsrec.store import Artifact, ArtifactWriter, base_role
 
 _ROWS = 1_000_000
 _WARN_OF_TIES_ABOVE = 0.1  # of all interactions; in days, some fall together in any log
-_IS_LOG = "; where this is the log of interactions, name it in ingest.items_file and in ingest.interactions_file"
+_KEEP_DIGITS = ", as spreadsheets write long numbers; save the file anew from where it came, its ids and times as text"
+_IS_LOG = (
+    "; where this is the log of interactions, name it in ingest.items_file and in ingest.interactions_file; where each "
+    "row is one property of an item, write a row for each item"
+)
 _SCHEMA = pa.schema(
     [
         (C.USER, pa.string()),
@@ -100,6 +104,7 @@ def _read_items(
     frames: list[pd.DataFrame] = []
     totals, seen, no_id = Counter[str](), set[str](), ""  # `seen` in the file that is read
     n_twice, twice = 0, ""
+    n_rounded, rounded_example = 0, ""
     for batch in progress(source.items(config, files), desc="reading items", unit="batch"):
         if batch.first_row == 1:
             seen.clear()
@@ -115,6 +120,10 @@ def _read_items(
             row = batch.first_row + int(rows.index[np.argmax(odd)])
             raise DataError(f"{batch.path}: row {row}, field item_id: the item has no id")
         ids, n_escaped = as_ids(rows[C.ITEM], batch.path)
+        rounded = lost_digits(ids)
+        if rounded.any() and not n_rounded:
+            rounded_example = f"{ids[rounded].iloc[0]!r} in {batch.path.name}"
+        n_rounded += int(rounded.sum())
         frame, counts = clean_items(rows.assign(**{C.ITEM: ids}), config.text_fields, config.max_text_chars)
         repeated = (frame[C.ITEM].duplicated() | frame[C.ITEM].isin(seen)).to_numpy()
         if repeated.any() and not twice:
@@ -132,8 +141,10 @@ def _read_items(
     items = pd.concat(frames)
     counts_row: Literal["first", "last"] = "first" if source.repeats_items else "last"
     older = items[C.ITEM].duplicated(keep=counts_row).to_numpy()
-    out.count(**totals, n_repeated_items=int(older.sum()))
+    out.count(**totals, n_repeated_items=int(older.sum()), n_item_ids_with_lost_digits=n_rounded)
     losses.add(totals["n_items_without_id"], n_rows, "items have no id, and are left out", hint=no_id, stops=True)
+    hint = f"e.g. {rounded_example}{_KEEP_DIGITS}"
+    losses.add(n_rounded, n_rows, "items have an id whose last digits are lost", hint=hint, stops=True)
     what = f"rows repeat an item of their file; of each item the {counts_row} row counts"
     hint = twice + _IS_LOG * (2 * n_twice > n_rows)
     losses.add(n_twice, n_rows, what, hint=hint, stops=not source.repeats_items)
@@ -169,7 +180,10 @@ def _read_events(
         n_interactions_read=n_read,
         n_interactions_with_unknown_items=reader.n_unknown_items,
         n_interaction_ids_escaped=reader.n_ids_escaped,
+        n_interactions_with_lost_digits=reader.n_rounded,
     )
+    what = "interactions have an id or a time whose last digits are lost"
+    losses.add(reader.n_rounded, reader.n_rows, what, hint=f"e.g. {reader.rounded_example}{_KEEP_DIGITS}", stops=True)
     what = "interactions lack a user, item or time, and are left out"
     hint = f"{reader.incomplete()}; ingest.interaction_columns may name other columns"
     if 2 * reader.n_incomplete["time"] > reader.n_rows:
@@ -344,7 +358,7 @@ def _raw_inputs(config: IngestConfig) -> dict[str, Path]:
 
 STAGE = Stage(
     name="ingest",
-    version=3,
+    version=4,
     config=lambda config: config.ingest,
     parents=lambda _: (),
     run=run,

@@ -21,7 +21,8 @@ from tsrec.errors import ConfigError, DataError
 UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # name -> decimal digits below a second
 ORDER = "order"  # the unit of numbers that are no clock times
 _CLOCK = (631_152_000, 4_102_444_800)  # the years 1990 and 2100 in seconds since 1970
-_CALENDAR = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # digits -> how people write dates
+# digits -> how people write dates
+_CALENDAR = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _NUMBER = r"^\s*(?P<whole>[+-]?\d*)(?:\.(?P<part>\d*))?\s*$"
 _MOVING = ("now", "today")  # pandas reads them as dates
 _UTC = re.compile(r"(?<=\d)\s*(?:UTC|GMT|Z)\s*$", re.IGNORECASE)  # behind a date or an offset of zero
@@ -229,8 +230,9 @@ def _in_clock(values: np.ndarray, exponent: int) -> np.ndarray:
 
 
 def _calendar_seconds(numbers: np.ndarray) -> np.ndarray | None:
-    """Seconds since 1970 of numbers that are all days or moments as 20140720 or 20140720123000; else None."""
-    for digits in (8, 12, 14):
+    """Seconds since 1970 of numbers that are all days, hours or moments as 20140720, 2014072012 or 20140720123000;
+    else None. Ten digits would be seconds of the years 2033 to 2036, whose last six are an hour of a day by chance."""
+    for digits in (8, 10, 12, 14):
         first = 1990 * 10 ** (digits - 4)
         if len(numbers) and numbers.min() >= first and numbers.max() < 2100 * 10 ** (digits - 4):
             distinct, place = np.unique(numbers, return_inverse=True)

@@ -69,7 +69,7 @@ def headline(differences: pd.DataFrame) -> str:
     if LLMS in mine.index:
         method, who, gives, takes = (LLMS, "The LLMs together", "add to", "take from")
     row = mine.loc[method]
-    shown = gives if row[C.VALUE] > 0 else takes
+    shown = takes if round(row[C.VALUE], 4) < 0 else gives
     gain = f"{who} {shown} the fusion {abs(row[C.VALUE]):.4f} NDCG@{row[C.K]}"
     if not has_interval(row[C.P]):
         return f"{gain} ({TOO_FEW})."
@@ -81,4 +81,6 @@ def _of_fusion(differences: pd.DataFrame, k: int, metric: str) -> pd.DataFrame:
     """Rows of `differences` against the fusion, turned round: how much the fusion is ahead of each method."""
     mine = (differences[C.AGAINST] == FUSED) & (differences[C.METRIC] == metric) & (differences[C.K] == k)
     rows = differences[mine]
-    return rows.assign(**{C.VALUE: -rows[C.VALUE], C.CI_LOW: -rows[C.CI_HIGH], C.CI_HIGH: -rows[C.CI_LOW]})
+    return rows.assign(
+        **{C.VALUE: 0 - rows[C.VALUE], C.CI_LOW: -rows[C.CI_HIGH], C.CI_HIGH: -rows[C.CI_LOW]}
+    )  # 0 - 0 has no sign

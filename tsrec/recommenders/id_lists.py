@@ -87,6 +87,11 @@ def _first_column(text: str) -> str:
     return _unquoted(re.split(r"[,;\t|]", text)[0].strip())
 
 
+def _first_of_json(text: str) -> str:
+    found = re.findall(r'"([^"]*)"\s*[,\]}]', text) if text[:1] in "[{" else []
+    return found[0] if found else text
+
+
 def _without_point(text: str) -> str:
     return re.sub(r"\.0+$", "", _unquoted(text))
 
@@ -102,6 +107,7 @@ def _as_it_is(text: str) -> str:
 # what is wrong, and the forms in which a listed and a known id meet; the simplest cause first
 _CAUSES: tuple[tuple[str, Callable[[str], str], Callable[[str], str]], ...] = (
     ("the list has them in quotation marks", _unquoted, _as_it_is),
+    ("the list is written as JSON", _first_of_json, _as_it_is),
     ("the list has more columns than the id", _first_column, _as_it_is),
     ("the list has them as decimal numbers", _without_point, _as_it_is),
     ("letters differ in case", str.lower, str.lower),

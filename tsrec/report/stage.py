@@ -84,4 +84,4 @@ def _parents(config: Config) -> tuple[str, ...]:
     return ("ingest", *teacher, "sids", "sa_init", *trainings, "decode", "candidates", "fuse", "evaluate")
 
 
-STAGE = Stage(name="report", version=8, config=lambda config: config.report, parents=_parents, run=run)
+STAGE = Stage(name="report", version=9, config=lambda config: config.report, parents=_parents, run=run)

@@ -114,14 +114,27 @@ def _mapped(
                 batch = _chosen(batch, kinds, needed=expected is not needed)
             rows = named_columns(batch, names, expected, hint + no_header * is_separated(batch.path))
         except DataError as error:
-            inside = ", ".join(dotted_names(first_rows(batch, form, section)))
-            raise DataError(f"{error}{f'; its lists and objects hold {inside}' if inside else ''}") from None
+            rows = first_rows(batch, form, section)
+            inside = ", ".join(dotted_names(rows))
+            holds = f"; its lists and objects hold {inside}" if inside else ""
+            raise DataError(
+                f"{error}{holds}{_header_below(rows, names, expected) * is_separated(batch.path)}"
+            ) from None
         n_kept += len(rows)
         yield replace(batch, rows=rows)
         expected = needed
     if kinds and not n_kept and expected is needed:
         why = "; ".join(kinds.never_found()) or "no row has one of the values of every column"
         raise DataError(f"{files[0].path}: ingest.keep leaves no interaction: {why}")
+
+
+def _header_below(rows: pd.DataFrame, names: Names, expected: tuple[str, ...]) -> str:
+    """What to do where one of the first rows reads like the header; else nothing."""
+    headers = {name for ours in expected for name in names[ours]}
+    found = rows.isin(headers).sum(axis=1).to_numpy() >= min(2, rows.shape[1])  # those above often name one column
+    if not found.any():
+        return ""
+    return f"; its row {int(np.argmax(found)) + 1} reads like the header: take out what stands above it"
 
 
 def _chosen(batch: Batch, kinds: KindFilter, needed: bool) -> Batch:

@@ -1,0 +1,172 @@
+"""Exports of spreadsheets, databases and analytics, as people have them: read right, or refused with what to do."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.data.conftest import EVENTS, ITEMS, Ingest
+from tsrec.data.ids import as_ids, lost_digits
+from tsrec.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("text", "is_lost"),
+    [
+        ("4,00638E+12", True),
+        ("4.00638E+12", True),
+        ("1.5727e+09", True),
+        ("1E+10", True),
+        ("4.006381333900e+12", False),  # all digits are there
+        ("1e10", False),  # a hash may read so
+        ("1E-05", False),
+        ("SIZE+10", False),
+        ("4006381333900", False),
+    ],
+)
+def test_numbers_that_a_spreadsheet_has_rounded_are_found(text: str, is_lost: bool) -> None:
+    assert lost_digits(pd.Series([text], dtype="str")).tolist() == [is_lost]
+    assert lost_digits(pd.Series([text, 7, None], dtype=object)).tolist() == [is_lost, False, False]
+
+
+def test_ids_and_times_that_lost_their_last_digits_are_an_error(ingest: Ingest) -> None:
+    """Else different items, or moments, would become one without a word."""
+    rounded = "item_id,title\n4.00638E+12,Glue\n4.00639E+12,Wire\n"
+    with pytest.raises(DataError, match=r"2 of 2 items \(100.0%\) have an id whose last digits .* '4.00638E\+12' in"):
+        ingest({"items.csv": rounded, "interactions.csv": EVENTS})
+    times = "".join(f"u,{item},1.57270E+12\n" for item in "abca")
+    message = r"4 of 4 .* a time whose last digits are lost; e\.g\. '1\.57270E\+12' in row 1 of .*, field timestamp"
+    with pytest.raises(DataError, match=message):
+        ingest({"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\n" + times})
+
+
+def test_few_rounded_ids_are_counted(ingest: Ingest) -> None:
+    artifact = ingest({"items.csv": ITEMS, "interactions.csv": EVENTS + "1.2E+06,a,9\n"})
+    assert artifact.manifest.counts["n_interactions_with_lost_digits"] == 1
+
+
+def test_hours_as_analytics_write_them_are_dates(ingest: Ingest) -> None:
+    """2019110316 is no second of 2033; seconds since 1970 stay what they are."""
+    rows = "".join(f"u,{item},20191103{hour}\n" for hour, item in enumerate("abca", start=16))
+    artifact = ingest({"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\n" + rows})
+    moments = pd.to_datetime(artifact.frame("interactions")["timestamp"], unit="s")
+    assert moments.iloc[0] == pd.Timestamp("2019-11-03 16:00")
+    rows = "".join(
+        f"u,{item},{time}\n"
+        for item, time in zip("abca", (2019110316, 2019110317, 2019110375, 2019110400), strict=True)
+    )
+    artifact = ingest({"interactions.csv": "user_id,item_id,timestamp\n" + rows})
+    assert artifact.frame("interactions")["timestamp"].iloc[0] == 2019110316
+
+
+def test_decimals_of_a_database_meet_whole_numbers(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": pa.array([Decimal("8"), Decimal("7.5")], pa.decimal128(38, 10))}), tmp_path / "x")
+    values = pq.read_table(tmp_path / "x").to_pandas()["id"]
+    assert as_ids(values, tmp_path)[0].tolist() == ["8", "7.5000000000"]
+
+
+@pytest.mark.parametrize("word", ["(not set)", "undefined"])
+def test_words_of_analytics_for_none_are_missing(ingest: Ingest, word: str) -> None:
+    artifact = ingest({"items.csv": ITEMS, "interactions.csv": EVENTS + f"{word},a,9\n"})
+    assert artifact.manifest.counts["n_interactions_without_user"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"SQLite format 3\0\x10\x00\xff\xff", "an SQLite database; write its table as CSV"),
+        (b"ARROW1\0\0\xff\xff", "a file of Arrow or Feather; write it as Parquet or CSV"),
+        (b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00]\x94", "a pickle of Python; write it as Parquet or CSV"),
+        (b"<!DOCTYPE html><html><body>Sign in, please</body></html>\n", "HTML or XML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n", "a pointer of Git LFS; fetch the file itself"),
+        (b"-- MySQL dump 10.13  Distrib 8.0\nDROP TABLE IF EXISTS `a`;\n", "a dump of a database in SQL"),
+        (b"--\n-- PostgreSQL database dump\n--\n", "a dump of a database in SQL"),
+        (b"COPY public.orders (user_id, item_id, at) FROM stdin;\n1\t2\t3\n", "a dump of a database in SQL"),
+    ],
+)
+@pytest.mark.parametrize("name", ["log.csv", "log.sqlite"])
+def test_what_is_no_table_is_called_by_its_name(
+    ingest: Ingest, caplog: pytest.LogCaptureFixture, name: str, content: bytes, what: str
+) -> None:
+    with pytest.raises(DataError, match=f"no text of rows but {what}"):
+        ingest({"items.csv": ITEMS, name: content}, interactions_file=name)
+    assert "stop within a line" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("id_text", "cause"),
+    [
+        ('"=""%s"""', r"stand in marks \(\"A1\", =\"A1\"\); write them alike"),
+        (" %s ", "blanks stand around the ids of one file; write them alike"),
+        ("%s b", "one field holds several ids, where every event needs a row"),
+        ("%s-1 b-0", "one field holds several ids"),
+        ("['%s' 'b']", "one field holds several ids"),
+    ],
+)
+def test_ids_that_do_not_meet_are_told_the_cure_that_fits(ingest: Ingest, id_text: str, cause: str) -> None:
+    rows = "".join(f"u,{id_text % item},{time}\n" for time, item in enumerate("abca"))
+    with pytest.raises(DataError, match=cause) as error:
+        ingest({"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\n" + rows})
+    assert "keep ids as text" not in str(error.value)
+
+
+def test_lines_above_the_header_are_named(ingest: Ingest) -> None:
+    with pytest.raises(DataError, match="row 2 reads like the header: take out what stands above it"):
+        ingest({"items.csv": ITEMS, "interactions.csv": "Sales report,,\n,,\n" + EVENTS})
+    with pytest.raises(DataError, match="one field, '# All Web Site Data'; where lines stand above the header"):
+        ingest({"items.csv": ITEMS, "interactions.csv": "# All Web Site Data\n\n" + EVENTS})
+
+
+def test_row_names_without_a_header_are_named(ingest: Ingest) -> None:
+    """As write.table of R has them."""
+    rows = '"user_id" "item_id" "timestamp"\n' + "".join(f'"{n}" "u" "{item}" {n}\n' for n, item in enumerate("abca"))
+    with pytest.raises(DataError, match=r"row 1 has 4 fields, expected 3: .*; where row names .* row\.names = FALSE"):
+        ingest({"items.csv": ITEMS, "interactions.csv": rows}, interactions_format={"separator": " "})
+    with pytest.raises(DataError, match=r"row 1 has 3 fields, expected 2: .*; mend the row"):
+        ingest({"items.csv": ITEMS.replace("Glue", "Glue, strong")})
+
+
+@pytest.mark.parametrize(
+    ("content", "cure"),
+    [
+        (EVENTS.replace(",", "\t").encode("utf-16"), "set ingest.interactions_format.encoding=utf-16"),
+        (EVENTS.replace(",", " ").encode(), "set ingest.interactions_format.separator=' '"),
+    ],
+)
+def test_text_files_without_a_separator_are_told_the_cure(ingest: Ingest, content: bytes, cure: str) -> None:
+    with pytest.raises(DataError, match=cure):
+        ingest({"items.csv": ITEMS, "interactions.txt": content})
+
+
+def test_objects_behind_plain_values_are_named(ingest: Ingest) -> None:
+    """MongoDB writes long numbers as objects, short ones as numbers."""
+    values = ["a", {"$numberLong": "7"}]
+    rows = "".join(json.dumps({"user_id": "u", "item_id": value, "timestamp": 1}) + "\n" for value in values)
+    with pytest.raises(DataError, match=r"row 2, field item_id: .* by dotted names: COLUMN\.\$numberLong"):
+        ingest({"items.csv": ITEMS, "interactions.jsonl": rows})
+    rows = json.dumps({"user_id": "u", "item_id": "a", "timestamp": {"$date": 5}}) + "\n"
+    with pytest.raises(DataError, match=r"field timestamp: .* by dotted names: COLUMN\.\$date"):
+        ingest({"items.csv": ITEMS, "interactions.jsonl": rows})
+
+
+def test_long_names_that_begin_alike_stay_apart(ingest: Ingest) -> None:
+    """Hive puts the table's name before every column's."""
+    table = "recsyschallenge_v2_2017_interactions_final_anonym_training_export."
+    names = ",".join(table + name for name in ("user_id", "item_id", "created_at"))
+    with pytest.raises(DataError, match=r"export\.user_id, .*export\.item_id, .*export\.created_at;"):
+        ingest({"items.csv": ITEMS, "interactions.csv": f"{names}\nu,a,1\n"})
+
+
+def test_chinese_dates_are_told_their_format(ingest: Ingest) -> None:
+    rows = "user_id,item_id,timestamp\nu,a,2019年11月2日 13:21\n"
+    with pytest.raises(DataError, match=r"set ingest\.time_format='%Y年%m月%d日 %H:%M'"):
+        ingest({"items.csv": ITEMS, "interactions.csv": rows})
+
+
+def test_a_pattern_that_only_the_items_fit_says_so(ingest: Ingest) -> None:
+    with pytest.raises(DataError, match=r"t_\*\.csv: only files that are already named for items fit this pattern"):
+        ingest({"t_1.csv": ITEMS}, items_file="t_1.csv", interactions_file="t_*.csv")
