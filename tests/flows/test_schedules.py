@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.deployments import next_moments, parse_cron
+from flows.schedules import next_moments, parse_cron
 from tsrec.errors import ConfigError
 
 
@@ -15,6 +15,8 @@ def test_a_cron_of_other_than_five_fields_is_refused(cron: str) -> None:
 def test_what_is_no_cron_and_no_time_zone_is_said() -> None:
     with pytest.raises(ConfigError, match="no cron expression; it has five fields"):
         parse_cron("at night it should run")
+    with pytest.raises(ConfigError, match=r"'0 3 31 2 \*' is never due"):
+        parse_cron("0 3 31 2 *")
     with pytest.raises(ConfigError, match="--timezone 'Berlin': no such time zone; give its IANA name"):
         parse_cron("0 3 * * *", "Berlin")
 
