@@ -1,6 +1,9 @@
 """Cron expressions: which are taken, on the command line and by the server, and when one is due next."""
 
+import flows.settings  # noqa: F401, I001  (before prefect)
+
 import asyncio
+import contextlib
 
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.server.schemas.schedules import CronSchedule as ServersSchedule
@@ -15,12 +18,10 @@ _EXAMPLE = f"e.g. {NIGHTLY!r}: every day at three"
 def parse_cron(cron: str, timezone: str = "UTC") -> CronSchedule:
     """The schedule that a cron expression means in a time zone (its IANA name). Raises ConfigError."""
     check_cron(cron)
-    try:
-        return CronSchedule(cron=cron, timezone=timezone)
-    except ValidationError:
-        raise ConfigError(
-            f"--timezone {timezone!r}: no such time zone; give its IANA name, e.g. Europe/Berlin"
-        ) from None
+    with contextlib.suppress(ValidationError):
+        if timezone:
+            return CronSchedule(cron=cron, timezone=timezone)
+    raise ConfigError(f"--timezone {timezone!r}: no such time zone; give its IANA name, e.g. Europe/Berlin")
 
 
 def check_cron(cron: str) -> None:
