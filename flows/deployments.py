@@ -5,7 +5,6 @@ changes the form, and leaves schedules and pauses alone: those are made in the U
 (a refresh) comes with one that is off.
 """
 
-import asyncio
 import contextlib
 import importlib
 from collections.abc import Sequence
@@ -20,16 +19,14 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentU
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
-from pydantic import ValidationError
 
 from flows.form import form_of, parameters_of
+from flows.schedules import NIGHTLY, parse_cron
 from flows.submission import TAG
 from tsrec import __version__
 from tsrec.config import Config
 from tsrec.errors import ConfigError
 
-NIGHTLY = "0 3 * * *"
-_EXAMPLE = f"e.g. {NIGHTLY!r}: every day at three"
 _SLUG = "nightly"  # by it the schedule is known again, whatever the UI made of it
 
 
@@ -81,38 +78,6 @@ def check_names(configs: Sequence[Config]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"two profiles are called {name!r}; give one of them another name in its field `profile`")
-
-
-def parse_cron(cron: str, timezone: str = "UTC") -> CronSchedule:
-    """The schedule that a cron expression means in a time zone (its IANA name). Raises ConfigError."""
-    check_cron(cron)
-    try:
-        return CronSchedule(cron=cron, timezone=timezone)
-    except ValidationError as error:
-        if error.errors()[0]["loc"] == ("timezone",):
-            raise ConfigError(
-                f"--timezone {timezone!r}: no such time zone; give its IANA name, e.g. Europe/Berlin"
-            ) from None
-        raise ConfigError(f"--schedule {cron!r}: no cron expression; it has five fields, {_EXAMPLE}") from None
-
-
-def check_cron(cron: str) -> None:
-    """Raise ConfigError where a cron expression has not five fields.
-
-    Prefect takes a sixth one for seconds at the end. Quartz and others have seconds at the beginning: of their daily at
-    three, `0 0 3 * * *`, Prefect makes every second of a minute on the third of each month.
-    """
-    n = len(cron.split())
-    if n != len(NIGHTLY.split()) and not cron.startswith("@"):  # @daily
-        raise ConfigError(f"the schedule {cron!r} has {n} fields; write five, without seconds, {_EXAMPLE}")
-
-
-def next_moments(schedule: CronSchedule, n: int = 3) -> list[str]:
-    """When a schedule is due next, as its time zone has it."""
-    from prefect.server.schemas.schedules import CronSchedule as ServersSchedule
-
-    dates = asyncio.run(ServersSchedule(cron=schedule.cron, timezone=schedule.timezone).get_dates(n))
-    return [f"{date:%a %Y-%m-%d %H:%M %Z}" for date in dates]
 
 
 def register(client: SyncPrefectClient, config: Config, schedule: CronSchedule | None = None) -> dict[UUID, str]:

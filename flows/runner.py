@@ -39,10 +39,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Crashed, Failed, Pending, Scheduled
 from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 
-from flows.deployments import check_cron
 from flows.form import completed
 from flows.leases import BEAT, HOLD_S, LEASE_S, WORKER, Heartbeat, Turn, Watch
 from flows.masking import in_one_line
+from flows.schedules import check_cron
 from flows.submission import TAG
 from tsrec.config import Config
 from tsrec.errors import ConfigError

@@ -5,13 +5,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from uuid import UUID
 
 from flows.masking import in_one_line, masked
 from flows.server import Server, check_exposure, check_home, share_password
 from tsrec.config import Config
 from tsrec.errors import ConfigError, TsrecError
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.schedules import CronSchedule
 
 
 def serve(
@@ -41,9 +44,12 @@ def serve(
         TsrecError: no server can be reached or started, or it refuses the deployments, or what answers is none, or
             Prefect's home cannot be written.
     """
-    if timezone and not schedule:
+    if timezone is not None and schedule is None:
         raise ConfigError("--timezone says where the times of --schedule are meant; give both")
     check_home()
+    from flows.schedules import parse_cron
+
+    cron = None if schedule is None else parse_cron(schedule, "UTC" if timezone is None else timezone)
     signal.signal(signal.SIGTERM, _exit)  # so that `finally` runs while nothing is served yet
     from prefect.context import refresh_global_settings_context
 
@@ -55,12 +61,12 @@ def serve(
     refresh_global_settings_context()  # Prefect has read its environment
     try:
         server.start()
-        _run(server, configs, limit, schedule, timezone or "UTC")
+        _run(server, configs, limit, cron)
     finally:
         server.stop()
 
 
-def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | None, timezone: str) -> None:
+def _run(server: Server, configs: Sequence[Config], limit: int, cron: "CronSchedule | None") -> None:
     import flows.settings  # noqa: F401, I001  (before prefect)
 
     import httpx
@@ -69,9 +75,9 @@ def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | 
 
     from flows import deployments
     from flows.runner import Runner
+    from flows.schedules import next_moments
 
     deployments.check_names(configs)
-    cron = deployments.parse_cron(schedule, timezone) if schedule else None
     names: dict[UUID, str] = {}
     try:
         with get_client(sync_client=True) as client:
@@ -86,7 +92,7 @@ def _run(server: Server, configs: Sequence[Config], limit: int, schedule: str | 
         signal.signal(number, lambda *_: runner.stopping.set())
     listed = "".join(f"  {name}\n" for name in names.values())
     if cron:
-        listed += f"Refreshes run next: {', '.join(deployments.next_moments(cron))}\n"
+        listed += f"Refreshes run next: {', '.join(next_moments(cron))}\n"
     print(
         f"\nPrefect UI: {server.ui_url}\n{listed}Open Deployments, one of them, Run: its form is the configuration. "
         "Ctrl-C ends.\n",

@@ -16,11 +16,15 @@ from tests.data.conftest import EVENTS, ITEMS, Ingest
 from tsrec.errors import DataError
 
 
+def _gzip(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)  # the bytes are in names of tests, which are to be the same in every process
+
+
 def _zip(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content)  # without a date
     return buffer.getvalue()
 
 
@@ -42,7 +46,7 @@ def _zstandard(content: bytes) -> bytes:
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
-    ".csv.gz": gzip.compress,
+    ".csv.gz": _gzip,
     ".csv.bz2": bz2.compress,
     ".csv.xz": lzma.compress,
     ".csv.zst": _zstandard,
@@ -51,8 +55,8 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     ".CSV.BZ2": bz2.compress,
 }
 TWICE: dict[str, Callable[[bytes], bytes]] = {
-    ".csv.gz": lambda content: gzip.compress(gzip.compress(content)),
-    ".zip": lambda content: _zip({"data.csv.gz": gzip.compress(content)}),
+    ".csv.gz": lambda content: _gzip(_gzip(content)),
+    ".zip": lambda content: _zip({"data.csv.gz": _gzip(content)}),
 }
 
 
@@ -92,13 +96,13 @@ def test_cut_and_garbled_ones_are_refused(ingest: Ingest, suffix: str) -> None:
     [
         (
             "items.csv.gz",
-            gzip.compress(_tar("items.csv", ITEMS.encode())),
+            _gzip(_tar("items.csv", ITEMS.encode())),
             "gzip, and within it a tar archive; unpack it",
         ),
-        ("items.jsonl.gz", gzip.compress(_tar("items.jsonl", b"{}")), "gzip, and within it a tar archive; unpack it"),
+        ("items.jsonl.gz", _gzip(_tar("items.jsonl", b"{}")), "gzip, and within it a tar archive; unpack it"),
         (
             "items.csv.gz",
-            gzip.compress(bz2.compress(ITEMS.encode())),
+            _gzip(bz2.compress(ITEMS.encode())),
             r"gzip, and within it bzip2 \(\.bz2\); unpack it",
         ),
         ("items.csv", _tar("items.csv", ITEMS.encode()), "no text of rows but a tar archive; unpack it"),
@@ -109,7 +113,7 @@ def test_cut_and_garbled_ones_are_refused(ingest: Ingest, suffix: str) -> None:
         ),
         (
             "items.csv.bz2",
-            gzip.compress(ITEMS.encode()),
+            _gzip(ITEMS.encode()),
             r"not bzip2 but gzip \(\.gz\); unpack it, or give it the suffix",
         ),
         (
@@ -122,7 +126,7 @@ def test_cut_and_garbled_ones_are_refused(ingest: Ingest, suffix: str) -> None:
             _zip({"[Content_Types].xml": b"", "xl/workbook.xml": b""}),
             "no text of rows but an Excel workbook; save it as CSV",
         ),
-        ("items.parquet.gz", gzip.compress(b"PAR1\x15\x04"), r"gzip, and within it Parquet \(\.parquet\); unpack it"),
+        ("items.parquet.gz", _gzip(b"PAR1\x15\x04"), r"gzip, and within it Parquet \(\.parquet\); unpack it"),
     ],
 )
 def test_what_has_to_be_unpacked_is_told_in_one_sentence(

@@ -1,4 +1,4 @@
-"""A run with wrong settings is refused when it is asked for, by a real Prefect server: it does not come to exist."""
+"""Runs with wrong settings, and wrong schedules, are refused by a real Prefect server: they do not come to exist."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -150,3 +150,43 @@ def test_a_schedule_s_form_may_hold_single_fields(server: TestClient) -> None:
     assert "epochs" in str(ask(form, 0)["errors"])
     theirs = {key: value for key, value in form.items() if key != "$comment"}
     assert ask(theirs, 1)["valid"] is False
+
+
+@pytest.mark.parametrize(
+    ("cron", "message"),
+    [
+        ("0 0 3 * * *", "the schedule '0 0 3 * * *' has 6 fields; write five, without seconds"),
+        ("0 0 3 * * ? 2030", "has 7 fields"),
+        ("0 3 31 2 *", "the schedule '0 3 31 2 *' is never due"),
+        ("at three", "has 2 fields"),
+    ],
+)
+def test_a_wrong_schedule_is_refused_when_it_is_made_or_changed(
+    server: TestClient, deployment: str, cron: str, message: str
+) -> None:
+    mine, wrong = f"/api/deployments/{deployment}", {"schedule": {"cron": cron}, "active": True}
+    (made,) = _post(server, f"{mine}/schedules", [{"schedule": {"cron": "@daily"}, "active": False}]).json()
+    before = server.get(mine).json()["schedules"]
+    new = {"flow_id": server.get(mine).json()["flow_id"], "name": "wrong", "tags": [TAG], "schedules": [wrong]}
+    for method, what, body in (
+        ("POST", f"{mine}/schedules", [{"schedule": {"cron": "0 3 * * *"}}, wrong]),
+        ("PATCH", f"{mine}/schedules/{made['id']}", wrong),
+        ("PATCH", mine.replace("-", ""), {"schedules": [wrong]}),
+        ("POST", "/api/deployments/", new),
+    ):
+        answer = server.request(method, what, json=body)
+        assert answer.status_code == 409 and message in answer.json()["detail"], (method, what)
+    assert server.get(mine).json()["schedules"] == before
+    assert server.get("/api/deployments/name/train/wrong").status_code == 404
+
+
+def test_other_schedules_are_made_and_those_of_other_flows_are_none_of_its_business(
+    server: TestClient, deployment: str
+) -> None:
+    crons = ("@daily", "0 3 * * mon-fri")
+    good = [{"schedule": {"interval": 3600}}, *({"schedule": {"cron": cron}} for cron in crons)]
+    assert _post(server, f"/api/deployments/{deployment}/schedules", good).status_code == 201
+    assert _post(server, f"/api/deployments/{deployment}/schedules", [1]).status_code == 422  # Prefect's own answer
+    every_second = [{"schedule": {"cron": "0 3 * * * 0"}, "active": False}]
+    other = _deploy(server, "theirs too", enforce_parameter_schema=False, schedules=every_second)
+    assert _post(server, f"/api/deployments/{other}/schedules", every_second).status_code == 201
