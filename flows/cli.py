@@ -246,7 +246,7 @@ def _add_serve(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     serve.add_argument("profiles", nargs="*", metavar="profile", help="YAML profiles; without one, the defaults")
     serve.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=_SET_HELP)
     serve.add_argument("--host", default="127.0.0.1", help="address of a new server (default 127.0.0.1)")
-    serve.add_argument("--port", type=_positive, default=4200, help="port of a new server (default 4200)")
+    serve.add_argument("--port", type=_port, default=4200, help="port of a new server (default 4200)")
     serve.add_argument("--limit", type=_positive, default=1, help="runs of a data set at a time (default 1)")
     serve.add_argument(
         "--schedule",
@@ -287,10 +287,15 @@ def _ids(text: str) -> list[str]:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.strip().isdecimal() or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number from 1 to 65535")
+    return int(text)
 
 
 def _share(text: str) -> float:

@@ -19,7 +19,7 @@ import flows.settings  # noqa: F401  (before prefect)
 
 import httpx  # isort: skip
 
-from flows.masking import masked
+from flows.masking import in_one_line, masked
 from tsrec.errors import ConfigError, TsrecError
 
 STORES = "TSREC_REPORT_STORES"
@@ -58,7 +58,8 @@ def check_configured() -> None:
 
 
 def check_home() -> None:
-    """Raise TsrecError where Prefect cannot write to its home, in which a server of ours has its database."""
+    """Raise TsrecError where Prefect cannot read its settings, or not write to its home, in which a server of ours has
+    its database."""
     home, said = None, io.StringIO()
     try:
         with contextlib.redirect_stderr(said):  # Prefect warns of such a home, and says less
@@ -73,6 +74,12 @@ def check_home() -> None:
         raise TsrecError(
             f"Prefect's home cannot be written ({error.strerror}: {home or error.filename}); set PREFECT_HOME to a "
             "folder that this user can write to, in a container to a volume"
+        ) from None
+    except ValueError as error:  # pydantic's and tomllib's are such
+        why = in_one_line(error).split(" [type=")[0]
+        raise TsrecError(
+            f"Prefect's settings cannot be read ({why}); look at the environment variables that begin with PREFECT_, "
+            "and at profiles.toml in Prefect's home"
         ) from None
     print(said.getvalue(), end="", file=sys.stderr)
 

@@ -1,12 +1,14 @@
 """What the command line prints, on terminals that cannot show everything and into pipes that nobody reads any more."""
 
+import contextlib
+import errno
 import io
 import json
 import os
 import select
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 CLOSED_PIPE = 141
 """Exit status where the reader of stdout or stderr has gone: 128 + SIGPIPE, as shells know it."""
@@ -32,6 +34,13 @@ def quiet_without_reader(main: Callable[[], int]) -> int:
         if not _discard_unread():
             raise  # another pipe
         return CLOSED_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise  # not of a stream
+        _lead_nowhere(sys.stdout)
+        with contextlib.suppress(OSError):
+            print("tsrec: what it prints cannot be written: no space is left there", file=sys.stderr, flush=True)
+        return 1
 
 
 def print_json(value: Any) -> None:
@@ -49,11 +58,16 @@ def _discard_unread() -> bool:
     found = False
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and _is_unread(stream.fileno()):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+            _lead_nowhere(stream)
             found = True
     return found
+
+
+def _lead_nowhere(stream: TextIO | None) -> None:
+    if isinstance(stream, io.TextIOWrapper):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _is_unread(descriptor: int) -> bool:

@@ -176,3 +176,25 @@ def test_unknown_items_of_a_history_are_named_and_the_others_count(capsys: pytes
     assert capsys.readouterr().err == ""
     with pytest.raises(ConfigError, match=r"lacks 7 of 7 .*'a', 'b', 'c', 'd', 'e' \.\.\.; ids are .* e\.g\. i00"):
         _known(list("abcdefg"), recommender, config)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_full_disk_behind_the_output_is_one_line(artifact: Artifact) -> None:
+    store = artifact.path.parents[2]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.cli", "artifacts", "list", "--store", str(store)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "no space is left" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--port=99999", "--port=0", "--port=x", "--limit=0", "--limit=x"])
+def test_numbers_of_serve_are_checked_at_once(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", option])
+    assert "no port: a whole number from 1 to" in (said := capsys.readouterr().err) or "no whole number of at" in said

@@ -156,3 +156,17 @@ def test_a_home_that_cannot_be_written_is_one_line(
     assert "Prefect's home cannot be written (Not a directory" in error and "set PREFECT_HOME" in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("variable", ["PREFECT_CLIENT_MAX_RETRIES=abc", "PREFECT_API_URL=http://[bad/api"])
+def test_settings_of_prefect_that_cannot_be_read_are_one_line(variable: str, tmp_path: Path) -> None:
+    name, _, value = variable.partition("=")
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "serve", "--set", f"store={tmp_path / 'store'}"],
+        env={**os.environ, "PREFECT_HOME": str(tmp_path / "home"), name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Prefect's settings cannot be read" in done.stderr and "Traceback" not in done.stderr
