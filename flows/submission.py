@@ -55,7 +55,7 @@ async def _refusal(prefect: ASGIApp, request: Request, deployment: str, body: by
     """The answer where a run that `body` asks for is not to be, or nobody can tell now; None where all is well."""
     try:
         asked = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None  # Prefect says so
     headers = {name: value for name in ("Authorization",) if (value := request.headers.get(name))}
     # An error of Prefect's is an answer: 503 where SQLite is locked, which Prefect's own client takes for "ask again".
@@ -68,7 +68,11 @@ async def _refusal(prefect: ASGIApp, request: Request, deployment: str, body: by
         return None
     for run in asked if isinstance(asked, list) else [asked]:
         given = run.get("parameters") if isinstance(run, dict) else None
-        if problem := _problem_of(answer.json()["parameters"] | (given if isinstance(given, dict) else {})):
+        try:
+            problem = _problem_of(answer.json()["parameters"] | (given if isinstance(given, dict) else {}))
+        except RecursionError:
+            problem = "the parameters are nested too deep"
+        if problem:
             return JSONResponse({"detail": problem}, 409)
     return None
 
@@ -80,7 +84,7 @@ def _leniently(body: bytes) -> bytes:
         question = json.loads(body)
         if question["schema"]["$comment"] != MARK:
             return body
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         return body
     return json.dumps(question | {"schema": without_required(question["schema"])}).encode()
 

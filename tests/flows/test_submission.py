@@ -150,3 +150,10 @@ def test_a_schedule_s_form_may_hold_single_fields(server: TestClient) -> None:
     assert "epochs" in str(ask(form, 0)["errors"])
     theirs = {key: value for key, value in form.items() if key != "$comment"}
     assert ask(theirs, 1)["valid"] is False
+
+
+def test_what_is_nested_without_end_is_refused(server: TestClient, deployment: str) -> None:
+    for depth in (400, 100_000):
+        body = b'{"parameters": {"config": ' + b'{"a": ' * depth + b"1" + b"}" * depth + b"}}"
+        answer = server.post(f"/api/deployments/{deployment}/create_flow_run", content=body)
+        assert answer.is_client_error, (depth, answer.status_code)
