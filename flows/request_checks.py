@@ -1,12 +1,14 @@
 """Which requests reach the Prefect server at all: none that another site's page sends, none that fills the memory.
 
 A page of any site can point its own name at this machine (DNS rebinding), and then reads and writes here as if it were
-the server's: a server that asks for no password has nothing else to know it by than the name. Bodies are counted before
-anything here or in Prefect reads them whole.
+the server's: a server that asks for no password has nothing else to know it by than the name. It can also send requests
+to this machine's own name, blindly, and open websockets, which no rule of browsers keeps apart: those tell which site
+they are from. Bodies are counted before anything here or in Prefect reads them whole.
 """
 
 import ipaddress
 import socket
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -19,16 +21,28 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 """Of one request: four times what Prefect sends at once (logs, in batches of 4,000,000 bytes)."""
 
 
-def with_known_hosts(app: ASGIApp, listens_on: str) -> ASGIApp:
+def with_known_hosts(app: ASGIApp, listens_on: str, origins: Collection[str] = ()) -> ASGIApp:
     """`app`, for requests that name this machine alone: as loopback, or as `listens_on`, a name or an address.
 
     Where that is an address for all (0.0.0.0), every address counts, which no page can take for its own, and this
-    machine's name.
+    machine's name. Pages of other sites than the server's own are refused, but for those of `origins`
+    (`https://shop.example`; `*`: all).
     """
 
     async def known(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or _is_known(Headers(scope=scope).get("Host", ""), listens_on):
+        if scope["type"] not in ("http", "websocket"):
             await app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if _is_known(headers.get("Host", ""), listens_on):
+            if not _is_foreign(headers, origins):
+                await app(scope, receive, send)
+                return
+            await PlainTextResponse(
+                "This server asks for no password, so it answers no page of another site. Name that site in "
+                f"PREFECT_SERVER_CORS_ALLOWED_ORIGINS, or set {AUTH}=USER:PASSWORD.\n",
+                403,
+            )(scope, receive, send)
             return
         await PlainTextResponse(
             "This server asks for no password, so it answers only where it is called localhost or as it was told to "
@@ -80,6 +94,16 @@ def with_bounded_bodies(app: ASGIApp, most_bytes: int = MAX_BODY_BYTES) -> ASGIA
                 raise
 
     return bounded
+
+
+def _is_foreign(headers: Headers, origins: Collection[str]) -> bool:
+    """Whether a browser says that a page of another site sends this. Programs say nothing of the kind."""
+    origin = headers.get("Origin")
+    if origin is None or "*" in origins or origin.rstrip("/") in origins:
+        return False
+    if headers.get("Sec-Fetch-Site") == "same-origin":  # behind a proxy, which changes the Host; no page can say it
+        return False
+    return origin.partition("://")[2].lower() != headers.get("Host", "").lower()
 
 
 def _is_known(host: str, listens_on: str) -> bool:

@@ -49,6 +49,7 @@ def install() -> None:
         ours.setLevel(logging.INFO)
     if not any(isinstance(handler, APILogHandler) for handler in ours.handlers):
         handler = APILogHandler()
+        handler.addFilter(mask_addresses)
         handler.addFilter(lambda _: bool(FlowRunContext.get() or TaskRunContext.get()))  # tsrec also works without runs
         ours.addHandler(handler)
 

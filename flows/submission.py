@@ -71,7 +71,11 @@ async def _refusal(prefect: ASGIApp, request: Request, deployment: str, body: by
         return None
     for run in asked if isinstance(asked, list) else [asked]:
         given = run.get("parameters") if isinstance(run, dict) else None
-        if problem := _problem_of(found["parameters"] | (given if isinstance(given, dict) else {})):
+        try:
+            problem = _problem_of(found["parameters"] | (given if isinstance(given, dict) else {}))
+        except RecursionError:
+            problem = "the parameters are nested too deep"
+        if problem:
             return JSONResponse({"detail": problem}, 409)
     return None
 
@@ -97,7 +101,7 @@ def _read(body: bytes) -> Any:
     """What was sent; None where that is no JSON, which Prefect says."""
     try:
         return json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -128,7 +132,7 @@ def _leniently(body: bytes) -> bytes:
         question = json.loads(body)
         if question["schema"]["$comment"] != MARK:
             return body
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         return body
     return json.dumps(question | {"schema": without_required(question["schema"])}).encode()
 

@@ -44,7 +44,7 @@ _REPORT_POLICY = (
 def create_app() -> ASGIApp:
     """The application that uvicorn runs; its settings are Prefect's, and in the environment."""
     from prefect.server.api.server import create_app as create_prefect
-    from prefect.settings import PREFECT_UI_API_URL
+    from prefect.settings import PREFECT_UI_API_URL, get_current_settings
 
     password = server_password()
     app = with_reports(
@@ -53,7 +53,10 @@ def create_app() -> ASGIApp:
         password,
         str(PREFECT_UI_API_URL.value() or ""),
     )
-    return app if password else with_known_hosts(app, os.environ.get(HOST, ""))
+    if password:
+        return app
+    origins = get_current_settings().server.api.cors_allowed_origins.split(",")
+    return with_known_hosts(app, os.environ.get(HOST, ""), {origin.strip().rstrip("/") for origin in origins})
 
 
 def with_reports(prefect: ASGIApp, stores: Sequence[str], auth: str, api_url: str = "/api") -> ASGIApp:

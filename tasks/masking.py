@@ -8,13 +8,17 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_SECRET_BEFORE_HOST = re.compile(r"(\w+://)[^\s'\"/@]+@")
-_SECRET_QUERY = re.compile(r"(\w+://[^\s'\"?#]*[?#])[^\s'\"]+")
+# Up to the last @ of the host; where a password stands, which may hold slashes and quotes, of the word. What is matched
+# begins at ://, and has a longest length or ends at the next one: long texts take no longer than their length.
+_SECRET_BEFORE_HOST = re.compile(
+    r"(?<=\w://)(?:[^\s'\"/@:]{0,200}:(?!\d*(?:[/?#\s'\"]|$))\S{0,400}@|[^\s'\"/]{1,400}@)"
+)
+_SECRET_QUERY = re.compile(r"(?<=\w)(://(?:(?!://)[^\s'\"?#])*[?#])[^\s'\"]+")
 
 
 def masked(text: str) -> str:
     """The text, with stars for user names, passwords and queries of addresses."""
-    return _SECRET_QUERY.sub(r"\1***", _SECRET_BEFORE_HOST.sub(r"\1***@", text))
+    return _SECRET_QUERY.sub(r"\1***", _SECRET_BEFORE_HOST.sub("***@", text))
 
 
 @contextlib.contextmanager

@@ -258,3 +258,25 @@ def test_without_roots_a_run_works_anywhere(tmp_path: Path, shop: Path) -> None:
     (tmp_path / "anywhere").mkdir()
     planned(tmp_path / "anywhere", shop)
     assert not os.environ.get("TSREC_READ_ROOTS")
+
+
+@pytest.mark.parametrize("scheme", ["file", "local", "FILE"])
+def test_links_do_not_lead_out_by_a_url_of_this_machine_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    for folder in ("data", "outside"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "data" / "away").symlink_to(tmp_path / "outside")
+    (tmp_path / "entry").symlink_to(tmp_path / "data")
+    for allowed in ("data", "entry"):
+        root = f"{scheme}://{tmp_path}/{allowed}"
+        monkeypatch.setenv("TSREC_READ_URLS", root)
+        monkeypatch.setenv("TSREC_WRITE_ROOTS", root)
+        for path in (root, f"{root}/x", f"{root}/*.csv"):
+            check_url("ingest.items_file", path)
+            check_writable("store", path)
+        for path in (f"{root}/away", f"{root}/away/*.csv"):
+            with pytest.raises(ConfigError, match="TSREC_READ_URLS"):
+                check_url("ingest.items_file", path)
+            with pytest.raises(ConfigError, match="TSREC_WRITE_ROOTS"):
+                check_writable("store", path)

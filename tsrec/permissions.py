@@ -26,7 +26,7 @@ from pydantic import BaseModel
 from tsrec.config import Config
 from tsrec.config.section import OnDisk
 from tsrec.errors import ConfigError, TeacherError
-from tsrec.machine.addresses import address_problem, is_url, location, place_problem
+from tsrec.machine.addresses import LOCAL_SCHEMES, address_problem, is_url, location, place_problem, scheme_of
 
 TEACHER_URLS = "TSREC_TEACHER_URLS"
 TEACHER_KEY_ENV = "TSREC_TEACHER_KEY_ENV"
@@ -170,13 +170,16 @@ def _is_within(path: str, roots: list[str]) -> bool:
 
 
 def _is_below(url: str, allowed: str) -> bool:
-    """Whether `url` has the scheme, user, host and port of `allowed`, and a path at or below its path."""
+    """Whether `url` has the scheme, user, host and port of `allowed`, and a path at or below its path; that of a file
+    of this machine when symbolic links are followed, too."""
     if not is_url(allowed) or place_problem(url) or ".." in re.split(r"[/\\]", unquote(url)):
         return False
     *asked, path = location(url)
     *given, root = location(allowed)
     root = root.rstrip("/")
-    return asked == given and (path.rstrip("/") == root or path.startswith(f"{root}/"))
+    if asked != given or not (path.rstrip("/") == root or path.startswith(f"{root}/")):
+        return False
+    return scheme_of(url) not in LOCAL_SCHEMES or _is_within(asked[1] + path, [asked[1] + root])
 
 
 def _is_loopback(url: str) -> bool:

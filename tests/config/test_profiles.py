@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tsrec.config import Config, canonical, load_config
+from tsrec.config.yaml_text import parse_yaml
 from tsrec.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -230,3 +231,16 @@ def test_a_bad_profile_is_named(tmp_path: Path, text: str, message: str) -> None
 def test_a_missing_profile_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such profile; see configs/"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_yaml_without_bounds_is_refused_or_read_at_once(tmp_path: Path) -> None:
+    """Also by a form: variants of an ablation are written as on the command line."""
+    for deep in ("[" * 2000, "{a: " * 2000):
+        with pytest.raises(ConfigError, match="nested too deep"):
+            load_config(None, [f"dataset={deep}"])
+        (tmp_path / "deep.yaml").write_text(f"dataset: {deep}")
+        with pytest.raises(ConfigError, match="nested too deep"):
+            load_config(tmp_path / "deep.yaml")
+    merges = [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}], x: {n}}}" for n in range(1, 40)]
+    values = parse_yaml("\n".join(["a0: &a0 {x: 0, y: 1}", *merges]))
+    assert values["a39"] == {"x": "39", "y": "1"}

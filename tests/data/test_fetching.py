@@ -270,3 +270,17 @@ def test_a_copy_that_a_person_names_is_a_file_like_any_other(
     _planned(
         monkeypatch, Path.home(), tmp_path, path=str(copy.parent), items_file=copy.name, interactions_file=copy.name
     )
+
+
+def test_a_pattern_on_this_machine_finds_no_link_that_leads_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for folder in ("data", "outside"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.csv").write_text("a,b\n")
+    monkeypatch.setenv("TSREC_READ_URLS", f"file://{tmp_path}/data")
+    assert len(fetch(f"file://{tmp_path}/data/*.csv", "ingest.items_file")) == 1
+    (tmp_path / "data" / "y.csv").symlink_to(tmp_path / "outside" / "x.csv")
+    with pytest.raises(ConfigError, match=r"y\.csv; .*TSREC_READ_URLS"):
+        fetch(f"file://{tmp_path}/data/*.csv", "ingest.items_file")

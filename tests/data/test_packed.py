@@ -144,3 +144,11 @@ def test_archives_in_the_place_of_a_folder_or_a_file(ingest: Ingest, tmp_path: P
         ingest(files)
     with pytest.raises(DataError, match=r"ml-1m\.zip: an archive; unpack it; set ingest\.path to the folder"):
         ingest(files, path=str(tmp_path / "raw" / "ml-1m.zip"))
+
+
+def test_a_file_that_unpacks_without_end_is_refused(ingest: Ingest) -> None:
+    packed = EVENTS.encode()
+    for _ in range(2000):
+        packed = gzip.compress(packed, 1)
+    with pytest.raises(DataError, match="gzip, and within it gzip"):
+        ingest({"items.csv": ITEMS, "interactions.csv.gz": packed})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect.settings import PREFECT_SERVER_CORS_ALLOWED_ORIGINS, temporary_settings
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse
@@ -119,3 +120,42 @@ def test_a_body_within_the_bound_arrives_whole(served: ASGIApp) -> None:
     assert (answer.status_code, answer.text) == (200, str(SMALL))
     assert TestClient(served).get("/").status_code == 200
     assert MAX_BODY_BYTES > 2 * 4_000_000, "Prefect sends logs in batches of four million bytes"
+
+
+@pytest.mark.parametrize(
+    ("origin", "headers", "known"),
+    [
+        (None, {}, True),  # a program
+        ("http://127.0.0.1:4200", {}, True),
+        ("HTTP://127.0.0.1:4200", {}, True),
+        ("https://evil.example", {}, False),
+        ("http://127.0.0.1:8888", {}, False),  # another program's page on this machine
+        ("http://127.0.0.1:4200.evil.example", {}, False),
+        ("null", {}, False),  # a page without an origin, as reports are
+        ("", {}, False),
+        ("https://evil.example", {"Sec-Fetch-Site": "cross-site"}, False),
+        ("https://shop.example", {"Sec-Fetch-Site": "same-origin"}, True),  # behind a proxy
+        ("https://named.example", {}, True),
+    ],
+)
+def test_pages_of_other_sites_change_and_hear_nothing(origin: str | None, headers: dict[str, str], known: bool) -> None:
+    """They may send what they want to 127.0.0.1, and browsers let them read what comes through a websocket."""
+    headers = {"Host": "127.0.0.1:4200", **headers} | ({} if origin is None else {"Origin": origin})
+    client = TestClient(with_known_hosts(PAGES, "127.0.0.1", {"https://named.example"}))
+    assert client.get("/", headers=headers).status_code == (200 if known else 403)
+    if known:
+        with client.websocket_connect("/events", headers=headers):
+            pass
+    else:
+        with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/events", headers=headers):
+            pass
+
+
+def test_the_server_answers_its_own_pages_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STORES, json.dumps([str(tmp_path)]))
+    monkeypatch.setenv(HOST, "127.0.0.1")
+    with temporary_settings({PREFECT_SERVER_CORS_ALLOWED_ORIGINS: "http://127.0.0.1:4200, https://named.example/"}):
+        client = TestClient(create_app())
+    for origin, status in (("https://evil.example", 403), ("https://named.example", 200)):
+        answer = client.get("/api/health", headers={"Host": "localhost:4200", "Origin": origin})
+        assert answer.status_code == status

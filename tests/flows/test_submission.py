@@ -190,3 +190,10 @@ def test_other_schedules_are_made_and_those_of_other_flows_are_none_of_its_busin
     every_second = [{"schedule": {"cron": "0 3 * * * 0"}, "active": False}]
     other = _deploy(server, "theirs too", enforce_parameter_schema=False, schedules=every_second)
     assert _post(server, f"/api/deployments/{other}/schedules", every_second).status_code == 201
+
+
+def test_what_is_nested_without_end_is_refused(server: TestClient, deployment: str) -> None:
+    for depth in (400, 100_000):
+        body = b'{"parameters": {"config": ' + b'{"a": ' * depth + b"1" + b"}" * depth + b"}}"
+        answer = server.post(f"/api/deployments/{deployment}/create_flow_run", content=body)
+        assert answer.is_client_error, (depth, answer.status_code)

@@ -123,14 +123,16 @@ def test_what_cannot_be_opened_is_said_in_one_line(url: str, message: str) -> No
 
 
 @pytest.mark.parametrize("field", ["store", "ingest.items_file"])
-@pytest.mark.parametrize("text", ["sftp://user:geheim@host/x", "s3://key:geheim@bucket/x", "FTP://:geheim@host/x"])
+@pytest.mark.parametrize(
+    "text", ["sftp://user:geheim@host/x", "s3://key:geheim@bucket/x", "FTP://:geheim@host/x", "s3://key:geh/eim@b/x"]
+)
 def test_a_password_in_an_address_is_refused_and_not_repeated(field: str, text: str) -> None:
     with pytest.raises(ConfigError, match="must not hold a password") as refused:
         load_config(None, [f"{field}={text}"])
-    assert "geheim" not in str(refused.value)
+    assert "geh" not in str(refused.value)
     with pytest.raises(ConfigError, match="must not hold a password") as refused:
         open_filesystem(text, field)
-    assert "geheim" not in str(refused.value)
+    assert "geh" not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["github://owner:project@main/x", "sftp://user@host:22/x", "s3://bucket/a:b@c"])

@@ -107,3 +107,21 @@ def test_in_a_shared_store_the_new_one_replaces_the_old_for_all(
     assert chain.run(ArtifactStore(url))["c"] == 2
     monkeypatch.setenv("HOME", str(tmp_path / "second"))  # another machine: an empty mirror
     assert chain.run(ArtifactStore(url)) == {"a": 1, "x": 1, "b": 2, "c": 2}
+
+
+@pytest.mark.parametrize("note", [b"9999-01-01T00:00:00+00:00", b"", b"\xff", b"yesterday", b"2020-01-01"])
+def test_a_note_that_is_no_moment_gone_by_is_made_anew(chain: Chain, store: ArtifactStore, note: bytes) -> None:
+    """Others may write to a store: their moment to come would make everything again at every start, without end."""
+    chain.run(store)
+    path = store.root / ".forced" / "shop" / f"{chain.stages['c'].key.fingerprint}-b.txt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(note)
+
+    def die(_: ArtifactWriter) -> None:
+        raise KeyboardInterrupt
+
+    chain.hooks["c"] = die
+    with pytest.raises(KeyboardInterrupt):
+        chain.run(store, "b")
+    chain.hooks.clear()
+    assert chain.run(store, "b") == {"a": 1, "x": 1, "b": 2, "c": 3} and not path.exists()

@@ -177,3 +177,19 @@ def test_what_cannot_be_done_is_said(artifacts: dict[str, Artifact], config: Con
     (tmp_path / "d" / "mine.parquet").write_bytes(b"")
     with pytest.raises(ConfigError, match="was not written by"):
         _write(config, tmp_path / "d")
+
+
+def test_a_link_where_shards_are_kept_is_not_followed(
+    artifacts: dict[str, Artifact], config: Config, tmp_path: Path
+) -> None:
+    (tmp_path / "outside" / "precious").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".shards").symlink_to(tmp_path / "outside")
+    with pytest.raises(ConfigError, match=r"\.shards: a link, where shards are kept"):
+        _write(config, tmp_path / "out")
+    assert (tmp_path / "outside" / "precious").is_dir()
+    (tmp_path / "out" / ".shards").unlink()
+    (tmp_path / "out" / ".shards").mkdir()
+    (tmp_path / "out" / ".shards" / "no-folder").symlink_to(tmp_path / "outside")
+    assert _write(config, tmp_path / "out", k=3).counts["n_users"] > 0
+    assert (tmp_path / "outside" / "precious").is_dir()

@@ -1,5 +1,6 @@
 """What errors say is masked where Prefect writes it down: in states, those of refused parameters too."""
 
+import time
 import traceback
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError, field_validator
 
 import flows.settings  # noqa: F401  (before anything asks Prefect)
 from flows.masked_flow import masked_flow
-from tasks.masking import masked_errors
+from tasks.masking import masked, masked_errors
 from tsrec.errors import ConfigError
 
 ADDRESS, SHOWN = "s3://me:secret@host/bucket", "s3://***@host/bucket"
@@ -72,3 +73,28 @@ def test_a_flow_that_refuses_its_parameters_and_one_that_fails_keep_no_secret() 
         tiny.fn(Place.model_construct(address=ADDRESS))
     for raised in (refused, failed):
         assert "secret" not in str(raised.value) and SHOWN in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://me:se@cret@host/x", "https://***@host/x"),
+        ("s3://KEY:sec/ret+x@bucket/y", "s3://***@bucket/y"),
+        ("postgresql+asyncpg://me:sec'ret@host/db", "postgresql+asyncpg://***@host/db"),
+        ("x://me@host?sig=secret", "x://***@host?***"),
+        ("http://host:4200/flow-runs/a@b", "http://host:4200/flow-runs/a@b"),
+        ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
+    ],
+)
+def test_secrets_are_masked_whatever_they_hold(address: str, shown: str) -> None:
+    assert masked(f"{address} failed; see {address}.") == f"{shown} failed; see {shown}".rstrip("*") + (
+        "***" if shown.endswith("*") else "."
+    )
+
+
+@pytest.mark.parametrize("text", ["a" * 300_000, "a://" * 80_000, "a://b:c" * 40_000, "a://b?" * 50_000])
+def test_long_texts_are_masked_at_once(text: str) -> None:
+    """Whoever fills a form in chooses what is logged of it."""
+    began = time.monotonic()
+    masked(text)
+    assert time.monotonic() - began < 5

@@ -39,11 +39,23 @@ class _Loader(yaml.SafeLoader):
             first_line[key.value] = line
         return node
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge as YAML does, then keep of each key what counts: else merges of merges grow without bound."""
+        super().flatten_mapping(node)
+        last = {
+            (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key): (key, value)
+            for key, value in node.value
+        }
+        node.value = list(last.values())
+
 
 def parse_yaml(text: str) -> Any:
     """Mappings, lists, texts and None.
 
     Raises:
-        yaml.YAMLError: it is not YAML, or a key stands twice in one mapping.
+        yaml.YAMLError: it is not YAML, is nested without end, or a key stands twice in one mapping.
     """
-    return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except RecursionError:
+        raise yaml.YAMLError("nested too deep") from None

@@ -17,7 +17,7 @@ import httpx
 
 from tsrec import permissions
 from tsrec.errors import ConfigError, DataError, TsrecError, in_one_line
-from tsrec.machine.addresses import address_problem, location, open_filesystem, scheme_of
+from tsrec.machine.addresses import LOCAL_SCHEMES, address_problem, location, open_filesystem, scheme_of
 from tsrec.machine.local_cache import local_cache
 from tsrec.machine.progress import progress
 from tsrec.store import locks
@@ -89,6 +89,8 @@ def _fetch_all(url: str, field: str) -> list[tuple[Path, str]]:
     for one in found:
         if ".." in one.split("/"):
             raise DataError(f"{url}: holds {one!r}, a name that leads out of its folder; see {field}")
+        if scheme_of(url) in LOCAL_SCHEMES:  # a pattern finds links too
+            permissions.check_url(field, f"{scheme_of(url)}://{one}")
     whole = "/".join(takewhile(lambda part: not glob.has_magic(part), path.split("/")[:-1]))
     return [(_fetch_fsspec(filesystem, one, url, field), one[len(whole) :].lstrip("/")) for one in found]
 

@@ -47,6 +47,7 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar")
 _GZIP = b"\x1f\x8b"
 _AS_CSV = "; write its table as CSV"
 _AS_PARQUET = "; write it as Parquet or CSV"
+_MOST_INNER_GZIPS = 2
 _SUFFIX = ", or give it the suffix that says so"
 # What a file is by its first bytes; the first that fits.
 _NO_ROWS: tuple[tuple[bytes, str], ...] = (
@@ -103,12 +104,15 @@ def inner_name(path: Path) -> PurePath:
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """The file's bytes, unpacked; gzip within the packing too, as servers and scripts come to pack twice."""
+    """The file's bytes, unpacked; gzip within the packing too, as servers and scripts come to pack twice. Not more
+    often: a file can be made to unpack into itself for ever."""
     if not is_packed(path):
         return path.open("rb")
     _, opener = _PACKINGS[path.suffix.lower()]
     stream = io.BufferedReader(opener(path))
-    while stream.peek(len(_GZIP)).startswith(_GZIP):
+    for _ in range(_MOST_INNER_GZIPS):
+        if not stream.peek(len(_GZIP)).startswith(_GZIP):
+            break
         stream = io.BufferedReader(gzip.GzipFile(fileobj=stream, mode="rb"))
     return stream
 

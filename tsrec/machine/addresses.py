@@ -15,7 +15,10 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter is a fol
 _ALMOST_URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:(/|$)", re.IGNORECASE)
 # What fsspec would take apart: zip://x.csv::s3://bucket/y.zip
 _CHAIN = re.compile(r"\s*[a-z][a-z0-9+.-]+(://.*::|::.*:/)", re.IGNORECASE | re.DOTALL)
-_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]+://[^/]*:[^/@]*@", re.IGNORECASE)
+# The second: keys of S3 hold slashes. A colon before the first slash, and no port behind it.
+_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]+://([^/]*:[^/@]*@|[^/@:]*:(?!\d*(/|$)).*@)", re.IGNORECASE | re.DOTALL)
+LOCAL_SCHEMES = ("file", "local")
+"""Of URLs that fsspec reads as paths on this machine."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _ADDRESS = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/[A-Za-z0-9._~:+=,/-]*)?")
 

@@ -7,6 +7,7 @@ beginning anew. Knows nothing of what a stage does.
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -28,8 +29,7 @@ def force(stages: Mapping[str, PlannedStage], stage: str, store: ArtifactStore) 
     """
     again = _following(stages, stage)
     note = _note(stages, stage)
-    if known := read_notes(store, note).get(note):
-        since = known.decode()
+    if since := _moment(read_notes(store, note).get(note, b"")):
         logger.info("going on with the run from %s anew that was asked for at %s", stage, since)
     else:
         since = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -51,6 +51,15 @@ def _following(stages: Mapping[str, PlannedStage], stage: str) -> set[str]:
     if not again:
         raise ConfigError(f"no stage {stage!r} to start from in this run; it has {', '.join(stages)}")
     return again
+
+
+def _moment(content: bytes) -> str:
+    """The moment that a note holds; empty where it holds none, or one to come, before which all would be made anew."""
+    with suppress(ValueError):  # also of another encoding
+        moment = datetime.fromisoformat(content.decode())
+        if moment.tzinfo and moment <= datetime.now(UTC):
+            return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return ""
 
 
 def _note(stages: Mapping[str, PlannedStage], stage: str) -> str:

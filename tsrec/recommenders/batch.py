@@ -31,7 +31,7 @@ from tsrec.recommenders.recommender import Recommendation, Recommender
 from tsrec.recommenders.users import User, all_users, chosen_users
 from tsrec.store import Artifact, Lineage, canonical_json, file_sha256, locks
 from tsrec.store.refusals import in_words
-from tsrec.store.work_files import kept_table, write_text_whole
+from tsrec.store.work_files import discard, kept_table, write_text_whole
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ def recommend_users(lineage: Lineage, fuse: Artifact, wish: Wish) -> Batch:
 
 
 def _write(lineage: Lineage, fuse: Artifact, wish: Wish, folder: Path, job: dict[str, Any]) -> Batch:
+    if (folder / _WORK).is_symlink():  # else what it leads to would be emptied
+        raise ConfigError(f"{folder / _WORK}: a link, where shards are kept; remove it, or choose another folder")
     with locks.hold(folder / _WORK):
         if done := _finished(folder, job):
             logger.info("%s: all of it is there already", folder)
@@ -87,7 +89,7 @@ def _write(lineage: Lineage, fuse: Artifact, wish: Wish, folder: Path, job: dict
         work = folder / _WORK / hashlib.sha256(canonical_json(job).encode()).hexdigest()[:16]
         for other in work.parent.glob("*"):
             if other != work:
-                shutil.rmtree(other)  # shards of another job
+                discard(other)  # shards of another job
         work.mkdir(parents=True, exist_ok=True)
         shards = _make_shards(lineage, fuse, wish, work)
         return _put_in_place(shards, folder, job)

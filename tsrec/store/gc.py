@@ -87,6 +87,9 @@ def find_garbage(store: ArtifactStore, keep: int) -> Garbage:
     to_resume: list[Path] = []
     for path in store.leftovers():
         resumable = path.suffix == PARTIAL and path.with_suffix("") in used
+        if not path.parent.resolve().is_relative_to(store.root.resolve()):
+            logger.warning("%s: a link leads out of the store; nothing is removed there", path)
+            continue
         (in_use if store.is_in_use(path) else to_resume if resumable else leftovers).append(path)
     champions = {
         f"{dataset}/{MODEL_STAGE}/{model}"
@@ -117,7 +120,7 @@ def collect(store: ArtifactStore, garbage: Garbage) -> list[Path]:
     for folder in garbage.leftovers:
         with locks.hold_if_free(folder.with_suffix("")) as free:
             if free:
-                shutil.rmtree(folder, ignore_errors=True)
+                folder.unlink() if folder.is_symlink() else shutil.rmtree(folder, ignore_errors=True)
             else:
                 spared.append(folder)
     for upload in garbage.uploads:

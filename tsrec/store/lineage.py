@@ -1,5 +1,7 @@
 """From an artifact to those it was made from, by the fingerprints in its manifest. Needs no configuration."""
 
+from pathlib import Path
+
 from tsrec.errors import ArtifactError
 from tsrec.store.artifact import Artifact
 from tsrec.store.manifest import is_base
@@ -47,9 +49,12 @@ class Lineage:
         Raises:
             ArtifactError: there is none, or it is gone or damaged.
         """
-        queue = [artifact]
+        queue, seen = [artifact], set[Path]()
         while queue:
             child = queue.pop(0)
+            if child.path in seen:  # manifests may be anybody's, and lead in a circle
+                continue
+            seen.add(child.path)
             if role in child.manifest.key.parents:
                 return self.parent(child, role)
             above = (self.listed_parent(child, own) for own in child.manifest.key.parents if not is_base(own))

@@ -4,6 +4,7 @@ Others may write to a store. What a manifest or a note names becomes a path, so 
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -22,6 +23,13 @@ DATASET_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Dataset = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
 StageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,64}$")]
+
+ARTIFACT_PATH_PATTERN = r"^[a-z0-9][a-z0-9._-]*/[a-z0-9_-]+/[a-z0-9]+$"
+
+
+def is_artifact_path(path: str) -> bool:
+    """Whether an artifact could lie at `path`, relative to a store; anything else there is not the store's."""
+    return bool(re.fullmatch(ARTIFACT_PATH_PATTERN, path))
 
 
 def _stays_inside(name: str) -> str:

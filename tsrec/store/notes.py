@@ -21,10 +21,19 @@ def write_note(store: ArtifactStore, relative: str, text: str) -> None:
 
 
 def read_notes(store: ArtifactStore, pattern: str) -> dict[str, bytes]:
-    """Path relative to the store -> content of the notes that match a glob."""
+    """Path relative to the store -> content of the notes that match a glob; none, where one cannot be read."""
     if store.remote:
         return store.remote.notes(pattern)
-    return {path.relative_to(store.root).as_posix(): path.read_bytes() for path in store.root.glob(pattern)}
+    found = {}
+    for path in store.root.glob(pattern):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # removed since it was listed
+            continue
+        except OSError:  # a folder, or another's: whoever reads notes knows what an unreadable one means
+            content = b""
+        found[path.relative_to(store.root).as_posix()] = content
+    return found
 
 
 def remove_note(store: ArtifactStore, relative: str) -> None:

@@ -10,6 +10,7 @@ again elsewhere.
 """
 
 import contextlib
+import glob
 import hashlib
 import logging
 import re
@@ -25,11 +26,11 @@ from uuid import uuid4
 
 from pydantic import StringConstraints
 
-from tsrec.errors import ArtifactError, CorruptArtifactError, TsrecError
+from tsrec.errors import ArtifactError, ConfigError, CorruptArtifactError, TsrecError
 from tsrec.machine.addresses import open_filesystem
 from tsrec.machine.local_cache import local_cache
 from tsrec.store.fingerprint import file_sha256
-from tsrec.store.manifest import MANIFEST_NAME, Manifest
+from tsrec.store.manifest import MANIFEST_NAME, Manifest, is_artifact_path
 from tsrec.store.refusals import in_words
 from tsrec.store.work_files import write_text_whole
 
@@ -39,6 +40,7 @@ T = TypeVar("T")
 
 _MANIFEST_NAMES = re.compile(r"manifest(?:-(\d+))?\.json")
 _UPLOAD = "upload-"
+_UPLOAD_PATTERN = rf"{_UPLOAD}[0-9A-Za-z-]+"
 _MOMENT = "%Y%m%dT%H%M%S"
 _ATTEMPTS = 4  # at one transfer, beyond those that fsspec's file system makes itself
 _FIRST_PAUSE_S = 0.2
@@ -48,7 +50,7 @@ _WHAT_NEXT = "is it up, and are address and credentials right? Run the same comm
 class PublishedManifest(Manifest):
     """A manifest as the remote holds it: with the folder, beside it, that its files lie in."""
 
-    upload: Annotated[str, StringConstraints(pattern=r"^(upload-[0-9A-Za-z-]+)?$")] = ""
+    upload: Annotated[str, StringConstraints(pattern=rf"^({_UPLOAD_PATTERN})?$")] = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class RemoteMirror:
         self.url = url
         # Without a cache of listings: other machines write too.
         self.filesystem, self.base = open_filesystem(url, "store", use_listings_cache=False)
+        if glob.has_magic(self.base):  # it would be found, and removed, as a pattern
+            raise ConfigError(f"store: {url}: the address of a store holds no *, ? or [")
         digest = hashlib.sha256(url.encode()).hexdigest()[:16]
         self.cache = local_cache("stores") / digest
         with in_words(self.cache):
@@ -159,15 +163,19 @@ class RemoteMirror:
             for copy in copies:
                 if copy and copy.upload:
                     self.remove_upload(f"{relative}/{copy.upload}")
-                elif copy:
-                    self.filesystem.rm([f"{self.base}/{relative}/{name}" for name in copy.manifest.files])
+                for name in copy.manifest.files if copy and not copy.upload else ():
+                    with contextlib.suppress(FileNotFoundError):
+                        self.filesystem.rm_file(f"{self.base}/{relative}/{name}")  # `rm` takes names for patterns
 
     def abandoned_uploads(self, age: timedelta) -> list[str]:
-        """Uploads that no manifest names and that began longer ago than `age`, relative to the store."""
+        """Uploads that no manifest names and that began longer ago than `age`, relative to the store. What no upload of
+        ours is called is none: `upload-*` would be removed as a pattern."""
         found = []
         with self._reached():
             for path in self.filesystem.glob(f"{self.base}/*/*/*/{_UPLOAD}*"):
                 folder, upload = path.rstrip("/").removeprefix(f"{self.base}/").rsplit("/", 1)
+                if not (is_artifact_path(folder) and re.fullmatch(_UPLOAD_PATTERN, upload)):
+                    continue
                 if _began(upload) < datetime.now(UTC) - age and upload not in self._named_uploads(folder):
                     found.append(f"{folder}/{upload}")
         return found
@@ -188,8 +196,11 @@ class RemoteMirror:
     def notes(self, pattern: str) -> dict[str, bytes]:
         """Path relative to the store -> content of the small files that match a glob."""
         with self._reached():
-            found = self.filesystem.glob(f"{self.base}/{pattern}")
-            return {path.removeprefix(f"{self.base}/"): self.filesystem.cat_file(path) for path in found}
+            found: dict[str, bytes] = {}
+            for path in self.filesystem.glob(f"{self.base}/{pattern}"):
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # removed since it was listed
+                    found[path.removeprefix(f"{self.base}/")] = self.filesystem.cat_file(path)
+            return found
 
     def remove_note(self, relative: str) -> None:
         """Remove a small file, where it is still there."""

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from tsrec.store.manifest import ArtifactKey, Dataset
+from tsrec.store.manifest import ARTIFACT_PATH_PATTERN, ArtifactKey, Dataset
 from tsrec.store.notes import read_notes, remove_note, write_note
 from tsrec.store.store import ArtifactStore
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 _FOLDER = ".runs"
 
-ArtifactPath = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*/[a-z0-9_-]+/[a-z0-9]+$")]
+ArtifactPath = Annotated[str, StringConstraints(pattern=ARTIFACT_PATH_PATTERN)]
 
 
 class Run(BaseModel):

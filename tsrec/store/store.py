@@ -18,10 +18,10 @@ from tsrec.machine.addresses import is_url, place_problem
 from tsrec.store import locks
 from tsrec.store.artifact import WORK_NAME, Artifact, ArtifactWriter
 from tsrec.store.hosts import host_facts
-from tsrec.store.manifest import MANIFEST_NAME, ArtifactKey, Manifest
+from tsrec.store.manifest import MANIFEST_NAME, ArtifactKey, Manifest, is_artifact_path
 from tsrec.store.refusals import in_words
 from tsrec.store.remote import Published, RemoteMirror
-from tsrec.store.work_files import flush
+from tsrec.store.work_files import discard, flush
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +117,9 @@ class ArtifactStore:
         with locks.hold(final):
             if self.remote:
                 self.remote.delete(key.path)
+            if final.is_symlink():
+                final.unlink()  # what it leads to is somebody else's
+                return
             (final / MANIFEST_NAME).unlink(missing_ok=True)
             shutil.rmtree(final, ignore_errors=True)
 
@@ -126,9 +129,12 @@ class ArtifactStore:
             return not free
 
     def leftovers(self) -> Iterator[Path]:
-        """Partial, half-fetched and corrupt folders that killed or damaged runs left behind."""
+        """Partial, half-fetched and corrupt folders that killed or damaged runs left behind; nothing that only has
+        such a suffix."""
         for suffix in (PARTIAL, INCOMING, CORRUPT):
-            yield from sorted(self.root.glob(f"*/*/*{suffix}"))
+            for path in sorted(self.root.glob(f"*/*/*{suffix}")):
+                if is_artifact_path(path.with_suffix("").relative_to(self.root).as_posix()):
+                    yield path
 
     def _sound(self, key: ArtifactKey) -> Artifact | None:
         """The local artifact where there is one that passes its check. Changes nothing."""
@@ -173,7 +179,7 @@ class ArtifactStore:
         assert self.remote is not None
         final = self.root / key.path
         incoming = final.with_suffix(INCOMING)
-        shutil.rmtree(incoming, ignore_errors=True)
+        discard(incoming)
         try:
             self.remote.download(key.path, published, incoming)
         except CorruptArtifactError as error:
@@ -194,10 +200,12 @@ class ArtifactStore:
 
 def _open_partial(path: Path) -> ArtifactWriter:
     """Open the sibling that an artifact is built in; only the `work` folder of an earlier attempt is kept."""
+    if path.is_symlink():  # others may write to a store; nothing is emptied or written where their links lead
+        path.unlink()
     path.mkdir(parents=True, exist_ok=True)
     for child in path.iterdir():
-        if child.name != WORK_NAME:
-            shutil.rmtree(child) if child.is_dir() else child.unlink()
+        if child.name != WORK_NAME or child.is_symlink():
+            discard(child)
     return ArtifactWriter(path)
 
 
@@ -212,9 +220,11 @@ def _finish(partial: Path, manifest: Manifest) -> None:
 
 def _put_in_place(folder: Path, final: Path) -> None:
     """Under the lock: rename a whole artifact to its final name; what lies there is set aside."""
-    if final.exists():
+    if final.is_symlink():
+        final.unlink()
+    elif final.exists():
         aside = final.with_suffix(CORRUPT)
-        shutil.rmtree(aside, ignore_errors=True)
+        discard(aside)
         final.rename(aside)
     folder.rename(final)
     flush(final.parent)

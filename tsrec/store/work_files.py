@@ -36,6 +36,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _write_by_way_of(temporary: Path, path: Path, write: Callable[[Path], object]) -> None:
+    if temporary.is_symlink():  # somebody's, in a store that others write to: not written through
+        temporary.unlink()
     write(temporary)
     flush(temporary)
     temporary.replace(path)
@@ -92,8 +94,14 @@ def is_whole(path: Path) -> bool:
 
 def remove(path: Path) -> None:
     """Remove a work file or folder with its seal, the seal first."""
-    _seal_of(path).unlink(missing_ok=True)
-    if path.is_dir():
+    if not path.is_symlink():
+        _seal_of(path).unlink(missing_ok=True)
+    discard(path)
+
+
+def discard(path: Path) -> None:
+    """Remove a file, a folder, or a link (and never what a link leads to); or nothing, where nothing is there."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
