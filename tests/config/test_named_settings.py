@@ -1,4 +1,4 @@
-"""Every setting that a message, a description or the README names exists: fields move, and words about them do not."""
+"""Every setting that a message, a description or a page names exists: fields move, and words about them do not."""
 
 import re
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 FILES = [
     *(path for name in ("tsrec", "flows", "tasks") for path in sorted((ROOT / name).rglob("*.py"))),
     ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 # A name that stands behind an opening (a quote, a blank, a bracket) and is no call, module or file.
 NAMED = re.compile(rf"(?<![\w./-])({'|'.join(Config.model_fields)})((?:\.[a-z][a-z_]*)+)(?![\w(/-])")

@@ -109,7 +109,7 @@ def test_volumes_lie_where_the_image_has_folders_of_its_user() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     made = next(line for line in dockerfile.splitlines() if "mkdir -p" in line)
     mounts = interpolated(compose_text(), GIVEN)["services"]["worker"]["volumes"]
-    mounts += re.findall(r" -v (\S+)", (ROOT / "README.md").read_text(encoding="utf-8"))  # of `docker run`
+    mounts += re.findall(r" -v (\S+)", (ROOT / "docs" / "operate.md").read_text(encoding="utf-8"))  # of `docker run`
     places = [mount.split(":")[1] for mount in mounts if "/" not in mount.split(":")[0]]
     assert "/home/tsrec/.prefect" in places, "deployments, schedules and runs outlive the container"
     for place in places:
