@@ -17,7 +17,7 @@ from tsrec.store import Artifact, ArtifactStore
 from tsrec.store.champions import champion_of
 
 if TYPE_CHECKING:
-    from tsrec.recommenders import Recommender
+    from tsrec.recommenders.recommender import Recommender
 
 _NAMED = 5  # unknown items of a history
 
@@ -38,7 +38,7 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool, fo
         train(config, force_from)
     else:
         pipeline.run(config, force_from=force_from)
-    from tsrec.data import loss_lines
+    from tsrec.data.losses import loss_lines
     from tsrec.evaluate.summary import headline, metrics_table
 
     ingest, fuse, evaluate, report = _finished(config, "ingest", "fuse", "evaluate", "report")
@@ -124,9 +124,9 @@ def recommend(
 ) -> None:
     """Print K titles with who proposed them, their SIDs and the meaning of every token; or one JSON object."""
     from tsrec import pipeline
-    from tsrec.recommenders import Recommender
     from tsrec.recommenders.batch import allowed_items
     from tsrec.recommenders.explain import Explainer
+    from tsrec.recommenders.recommender import Recommender
 
     config = load_config(profile, overrides)
     lineage, fuse = pipeline.model_of(config, wish.model)
