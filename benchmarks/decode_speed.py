@@ -22,7 +22,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.decode.reference import N_TEXT, generated
-from tsrec.decode import BeamSearch, ExportedModel, Trie
+from tsrec.decode.beam import BeamSearch
+from tsrec.decode.trie import Trie
+from tsrec.decode.writer import ExportedModel
 from tsrec.machine.devices import resolve_device
 from tsrec.sid.space import SidSpace
 

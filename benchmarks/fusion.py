@@ -30,11 +30,12 @@ from tsrec.evaluate.scoring import score
 from tsrec.evaluate.summary import metrics_table, worth
 from tsrec.recommenders import CANDIDATES, FUSE
 from tsrec.recommenders.candidates import Targets, ranked_targets
-from tsrec.recommenders.fuse import FuseSettings, Fusion, without
+from tsrec.recommenders.fuse import Fusion, without
 from tsrec.recommenders.gate import Gate, learnable
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, lists_of
+from tsrec.recommenders.settings import FuseSettings
 from tsrec.store import Artifact, ArtifactStore
 
 STARTS = 4

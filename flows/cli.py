@@ -1,4 +1,7 @@
-"""The command line: argument parsing only; what each command does is in `flows.commands`."""
+"""The command line: argument parsing only, and no library for it, so that --help answers at once.
+
+What each command does is in `flows.commands`, which `flows.dispatch` calls.
+"""
 
 import argparse
 import contextlib
@@ -8,12 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-
-from flows import commands, model_commands, terminal
+from flows import terminal
 from tsrec import __version__
-from tsrec.config import Wish
-from tsrec.config.profiles import refusal
 from tsrec.errors import TsrecError
 
 _DESCRIPTION = "From item texts and interaction logs to an LLM recommender whose item tokens mean something."
@@ -76,7 +75,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("tsrec").setLevel(logging.INFO)
     try:
-        return int(options.command(options) or 0)
+        from flows.dispatch import dispatch
+
+        return dispatch(options) or 0
     except TsrecError as error:
         print(f"tsrec: {error}", file=sys.stderr)
         return 1
@@ -111,9 +112,7 @@ def _add_run(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     run.add_argument(
         "--force-from", metavar="STAGE", help="run this stage and all that follows again, though artifacts exist"
     )
-    run.set_defaults(
-        command=lambda o: commands.run(o.profile, o.set, with_prefect=not o.no_prefect, force_from=o.force_from)
-    )
+    run.set_defaults(command="run")
 
 
 def _add_refresh(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -122,7 +121,7 @@ def _add_refresh(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     _add_config(refresh)
     refresh.add_argument("--no-prefect", action="store_true", help="the same stages without a Prefect flow")
-    refresh.set_defaults(command=lambda o: commands.refresh(o.profile, o.set, with_prefect=not o.no_prefect))
+    refresh.set_defaults(command="refresh")
 
 
 def _add_ablation(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -146,12 +145,7 @@ def _add_ablation(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="a setting of all runs, e.g. finetune.epochs=2; what a variant sets itself stays; may be repeated",
     )
     ablation.add_argument("--no-prefect", action="store_true", help="the same stages without a Prefect flow")
-    ablation.set_defaults(command=_ablation)
-
-
-def _ablation(o: argparse.Namespace) -> None:
-    given = {name: getattr(o, name) for name in ("seeds", "split", "out") if getattr(o, name) is not None}
-    commands.ablation(o.grid, o.set, given, dry_run=o.dry_run, with_prefect=not o.no_prefect)
+    ablation.set_defaults(command="ablation")
 
 
 def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -174,7 +168,6 @@ def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     recommend.add_argument(
         "--max-unknown",
         type=_share,
-        default=Wish().max_unknown,
         metavar="SHARE",
         help="stop where a larger share of a list's ids is not known (default 0.5; 1: a list of new users is meant)",
     )
@@ -183,36 +176,21 @@ def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     recommend.add_argument("--method", default="fused", help="fused (default), or one member: tsrec, transitions, ...")
     recommend.add_argument("--model", metavar="FINGERPRINT", help=_MODEL_HELP)
     recommend.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    recommend.set_defaults(command=lambda o: _recommend(recommend, o))
-
-
-def _recommend(parser: argparse.ArgumentParser, o: argparse.Namespace) -> None:
-    if bool(o.users) != bool(o.out):
-        parser.error("--users FILE|all and --out FOLDER go together")
-    given = {"users": o.users, "out": o.out, "model": o.model, "allow": o.allow, "deny": o.deny}
-    given = {name: value for name, value in given.items() if value}
-    try:
-        wish = Wish(k=o.k, method=o.method, no_repeats=o.no_repeats, max_unknown=o.max_unknown, **given)
-    except ValidationError as error:
-        raise refusal(error, "recommend, ") from None
-    if o.users:
-        commands.recommend_users(o.profile, o.set, wish, as_json=o.json)
-    else:
-        commands.recommend(o.profile, o.set, o.user, o.history, wish, as_json=o.json)
+    recommend.set_defaults(command="recommend", refuse=recommend.error)
 
 
 def _add_models(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     models = parsers.add_parser("models", help="finished models of a data set, and which one recommends: the champion")
     actions = models.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="every finished model, oldest first; the champion has a star")
-    listing.set_defaults(command=lambda o: model_commands.list_models(o.profile, o.set))
+    listing.set_defaults(command="models list")
     show = actions.add_parser("show", help="the champion's history: when, from what to what, why, by which metrics")
-    show.set_defaults(command=lambda o: model_commands.show_models(o.profile, o.set))
+    show.set_defaults(command="models show")
     promote = actions.add_parser("promote", help="make a model the champion")
     promote.add_argument("--model", metavar="FINGERPRINT", help="its first digits; without, the newest")
-    promote.set_defaults(command=lambda o: model_commands.promote(o.profile, o.set, o.model, o.why))
+    promote.set_defaults(command="models promote")
     rollback = actions.add_parser("rollback", help="make the champion before the present one the champion again")
-    rollback.set_defaults(command=lambda o: model_commands.rollback(o.profile, o.set, o.why))
+    rollback.set_defaults(command="models rollback")
     for action in (listing, show, promote, rollback):
         _add_config(action)
     for action in (promote, rollback):
@@ -223,18 +201,18 @@ def _add_artifacts(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     artifacts = parsers.add_parser("artifacts", help="look after the artifact store")
     actions = artifacts.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="every finished artifact, oldest first")
-    listing.set_defaults(command=lambda o: commands.list_artifacts(o.store))
+    listing.set_defaults(command="artifacts list")
     show = actions.add_parser("show", help="the manifest of one artifact")
     show.add_argument("fingerprint", help="the first digits of its fingerprint")
-    show.set_defaults(command=lambda o: commands.show_artifact(o.store, o.fingerprint))
+    show.set_defaults(command="artifacts show")
     verify = actions.add_parser("verify", help="check every file against its hash; exit 1 where one differs")
-    verify.set_defaults(command=lambda o: commands.verify_artifacts(o.store))
+    verify.set_defaults(command="artifacts verify")
     gc = actions.add_parser(
         "gc", help="remove what no recent run uses, and leftovers of killed runs that newer ones replaced"
     )
     gc.add_argument("--keep", type=_positive, default=1, help="newest finished runs kept per profile (default 1)")
     gc.add_argument("--dry-run", action="store_true", help="only say what would go")
-    gc.set_defaults(command=lambda o: commands.collect_garbage(o.store, o.keep, o.dry_run))
+    gc.set_defaults(command="artifacts gc")
     for action in (listing, show, verify, gc):
         action.add_argument("--store", default="artifacts", help="folder or fsspec URL (default artifacts)")
 
@@ -257,18 +235,7 @@ def _add_serve(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     serve.add_argument(
         "--without-auth", action="store_true", help="let a new server listen to other machines and ask for no password"
     )
-    serve.set_defaults(
-        command=lambda o: commands.serve(
-            o.profiles,
-            o.set,
-            o.host,
-            o.port,
-            limit=o.limit,
-            schedule=o.schedule,
-            timezone=o.timezone,
-            without_auth=o.without_auth,
-        )
-    )
+    serve.set_defaults(command="serve")
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:

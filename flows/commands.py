@@ -1,9 +1,11 @@
 """What the commands of `tsrec` do and print. Heavy imports wait inside the functions, so that --help is quick."""
 
+import contextlib
+import gc
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ from tsrec.store import Artifact, ArtifactStore
 from tsrec.store.champions import champion_of
 
 if TYPE_CHECKING:
-    from tsrec.recommenders import Recommender
+    from tsrec.recommenders.recommender import Recommender
 
 _NAMED = 5  # unknown items of a history
 
@@ -38,7 +40,7 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool, fo
         train(config, force_from)
     else:
         pipeline.run(config, force_from=force_from)
-    from tsrec.data import loss_lines
+    from tsrec.data.losses import loss_lines
     from tsrec.evaluate.summary import headline, metrics_table
 
     ingest, fuse, evaluate, report = _finished(config, "ingest", "fuse", "evaluate", "report")
@@ -113,6 +115,20 @@ def ablation(
         raise lost
 
 
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """For what imports thousands of modules and then ends: the collector would visit their objects again and again,
+    which takes a sixth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_no_garbage_collection()
 def recommend(
     profile: str | None,
     overrides: Sequence[str],
@@ -124,9 +140,9 @@ def recommend(
 ) -> None:
     """Print K titles with who proposed them, their SIDs and the meaning of every token; or one JSON object."""
     from tsrec import pipeline
-    from tsrec.recommenders import Recommender
     from tsrec.recommenders.batch import allowed_items
     from tsrec.recommenders.explain import Explainer
+    from tsrec.recommenders.recommender import Recommender
 
     config = load_config(profile, overrides)
     lineage, fuse = pipeline.model_of(config, wish.model)

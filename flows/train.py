@@ -35,7 +35,7 @@ from tasks.sharing import chosen_task_runner
 from tasks.showing import show
 from tsrec import pipeline
 from tsrec.config import Config
-from tsrec.data import loss_lines
+from tsrec.data.losses import loss_lines
 from tsrec.pipeline import PlannedStage
 from tsrec.store import Artifact, ArtifactStore
 

@@ -4,10 +4,11 @@
 every module that results come from. Whoever runs it says that stages whose version stayed give the same results.
 
 The rule: a stage's modules are the one that its function stands in, and those of tsrec that these import, one from the
-other. Left out are `_NO_RESULTS`: some carry results and make none, and of the whole configuration a stage reads its
-section alone, whose values are in its fingerprint. A member's code is the member's alone, for all that fit or open it
-cover its version. A hash covers the syntax tree without what is free to be reworded: comments, docstrings, lines of the
-log, messages of errors, titles and descriptions of settings.
+other. The description that names the function (`Stage`) is left out, for all that it says is in the fingerprint. So are
+`_NO_RESULTS`: some carry results and make none, and of the whole configuration a stage reads its section alone, whose
+values are in its fingerprint. A member's code is the member's alone, for all that fit or open it cover its version. A
+hash covers the syntax tree without what is free to be reworded: comments, docstrings, lines of the log, messages of
+errors, titles and descriptions of settings.
 """
 
 import ast

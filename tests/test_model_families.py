@@ -12,13 +12,15 @@ from tests.model_families import FAMILIES, save_model
 from tsrec.backbone.loading import load_backbone
 from tsrec.backbone.requirements import check_backbone
 from tsrec.config import FinetuneConfig
-from tsrec.decode import BeamSearch, ExportedModel, Trie
+from tsrec.decode.beam import BeamSearch
+from tsrec.decode.trie import Trie
+from tsrec.decode.writer import ExportedModel
 from tsrec.errors import TrainingError
 from tsrec.finetune.export_check import check_export
 from tsrec.finetune.model import SidModel
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import add_sid_tokens
-from tsrec.training import IGNORED, Example, pack
+from tsrec.training.packing import IGNORED, Example, pack
 
 SPACE = SidSpace((3, 4, 5))
 

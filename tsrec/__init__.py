@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tsrec.config import Config, load_config
     from tsrec.errors import TsrecError
     from tsrec.pipeline import plan, run
-    from tsrec.recommenders import Recommendation, Recommender
+    from tsrec.recommenders.recommender import Recommendation, Recommender
     from tsrec.store import Artifact, ArtifactStore
 
 # Before any module here imports torch.
@@ -51,8 +51,8 @@ _HOMES = {
     "Artifact": "tsrec.store",
     "ArtifactStore": "tsrec.store",
     "Config": "tsrec.config",
-    "Recommendation": "tsrec.recommenders",
-    "Recommender": "tsrec.recommenders",
+    "Recommendation": "tsrec.recommenders.recommender",
+    "Recommender": "tsrec.recommenders.recommender",
     "TsrecError": "tsrec.errors",
     "load_config": "tsrec.config",
     "plan": "tsrec.pipeline",

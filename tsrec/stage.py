@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,19 @@ from tsrec.store import Artifact, ArtifactWriter
 from tsrec.store.shards import Shard
 
 Parents = Mapping[str, Artifact]
+
+
+def on_call(module: str, name: str) -> Callable[..., Any]:
+    """The function `name` of `module`, which is imported when the function is called for the first time.
+
+    Descriptions of stages name by it what they run, so that planning imports no library that only a stage needs.
+    """
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        return getattr(import_module(module), name)(*arguments, **named)
+
+    call.__module__, call.__name__, call.__qualname__ = module, name, name
+    return call
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,8 @@ class Stage:
     the roles `base_role` gives them, or none of them. The first is the stage's own, which `run` then extends instead of
     starting from nothing; `extending` is the configuration that it reads in that case, where it is another. Ingest
     takes nothing over from its own: it only keeps what that model has learned from out of its targets.
+
+    A description is light: `run` and `shards` are named by `on_call`.
 
     `shards` are the pieces that `run` makes or finds in its work folder, for those who make them beforehand.
     """

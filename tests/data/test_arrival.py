@@ -7,8 +7,8 @@ import pytest
 from tests.data.conftest import EVENTS, ITEMS, Ingest
 from tsrec import pipeline
 from tsrec.config import load_config
-from tsrec.data import loss_lines
 from tsrec.data.arrival import lacks_line_end
+from tsrec.data.losses import loss_lines
 from tsrec.errors import DataError
 from tsrec.store import ArtifactStore
 

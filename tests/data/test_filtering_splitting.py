@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.conftest import ITEMS, Ingest
-from tsrec.data import loss_lines
 from tsrec.data.events import SPLITS, Events
 from tsrec.data.filtering import k_core
+from tsrec.data.losses import loss_lines
 from tsrec.data.splitting import by_time, leave_one_out
 
 PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=40)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from tests.data.conftest import EVENTS, Ingest
-from tsrec.data import loss_lines
 from tsrec.data.ids import why_apart
+from tsrec.data.losses import loss_lines
 from tsrec.errors import DataError
 
 ARTICLES = [f"0{number}" for number in (108775015, 110065001, 118458003, 120129014, 123173001)]

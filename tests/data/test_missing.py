@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.data.conftest import EVENTS, ITEMS, Ingest
-from tsrec.data import loss_lines
+from tsrec.data.losses import loss_lines
 from tsrec.data.missing import missing
 from tsrec.data.texts import clean_text
 from tsrec.errors import DataError

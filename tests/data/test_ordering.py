@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.data.conftest import ITEMS, Ingest
 from tsrec.config import IngestConfig
 from tsrec.config.ingest import InteractionColumns
-from tsrec.data import loss_lines
 from tsrec.data.events import Events
+from tsrec.data.losses import loss_lines
 from tsrec.data.ordering import find_duplicates, in_order, ties
 from tsrec.errors import DataError
 

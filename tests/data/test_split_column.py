@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.conftest import ITEMS, Ingest
-from tsrec.data import loss_lines
 from tsrec.data.events import SPLITS, Events
+from tsrec.data.losses import loss_lines
 from tsrec.data.splitting import as_given
 from tsrec.errors import DataError
 

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.decode.reference import N_TEXT, enumerated, generated, random_model
-from tsrec.decode import BeamSearch, ExportedModel, Trie
+from tsrec.decode.beam import BeamSearch
+from tsrec.decode.trie import Trie
+from tsrec.decode.writer import ExportedModel
 from tsrec.errors import ConfigError
 from tsrec.sid.space import SidSpace
 

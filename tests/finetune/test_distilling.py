@@ -19,7 +19,7 @@ from tsrec.finetune.tasks import DISTILLED, TASK_NAMES
 from tsrec.histories import Histories, build_histories
 from tsrec.sid.tokens import add_sid_tokens
 from tsrec.store import Artifact, ArtifactStore
-from tsrec.training import IGNORED, Example
+from tsrec.training.packing import IGNORED, Example
 
 HISTORIES = {"history": 1}
 

@@ -12,7 +12,7 @@ from tsrec.config import FinetuneConfig
 from tsrec.finetune import model as model_module
 from tsrec.finetune.model import SidModel
 from tsrec.sid.space import SidSpace
-from tsrec.training import IGNORED, Example, pack
+from tsrec.training.packing import IGNORED, Example, pack
 
 SPACE = SidSpace((4, 6, 5))
 N_SURPLUS = 3  # embedding rows beyond the tokenizer, as Qwen has

@@ -11,14 +11,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import FinetuneConfig
-from tsrec.decode import BeamSearch, ExportedModel, Trie
+from tsrec.decode.beam import BeamSearch
+from tsrec.decode.trie import Trie
+from tsrec.decode.writer import ExportedModel
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.rewards import advantages
 from tsrec.finetune.rollouts import Groups, Policy, Targets, branched
 from tsrec.histories import build_histories
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, sid_token_ids
-from tsrec.training import IGNORED, pack
+from tsrec.training.packing import IGNORED, pack
 
 SPACE = SidSpace((3, 4, 5))
 CODES = np.array([[item % 3, item // 3 % 4, item // 12] for item in range(40)])

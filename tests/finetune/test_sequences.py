@@ -10,7 +10,7 @@ from tsrec.columns import Split
 from tsrec.finetune.sequences import HistoryExamples, windows
 from tsrec.histories import Histories, build_histories
 from tsrec.sid.tokens import HistoryTokens
-from tsrec.training import IGNORED, Example
+from tsrec.training.packing import IGNORED, Example
 
 BOS = 7
 N_LEVELS = 3

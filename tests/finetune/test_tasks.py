@@ -18,7 +18,7 @@ from tsrec.finetune.texts import cut_texts
 from tsrec.histories import build_histories
 from tsrec.sid.clusters import ItemCluster
 from tsrec.sid.space import SidSpace
-from tsrec.training import IGNORED, Example
+from tsrec.training.packing import IGNORED, Example
 
 PROFILES = Path(__file__).parents[2] / "configs"
 PUBLISHED = PROFILES.parent / "../shared/data/industrial/published_token_semantics.json.gz"

@@ -18,7 +18,7 @@ from tests.recommenders.conftest import catalogue_of, fitted, histories_of
 from tsrec import __version__
 from tsrec.config import load_config
 from tsrec.errors import ConfigError
-from tsrec.recommenders import Recommender
+from tsrec.recommenders.recommender import Recommender
 from tsrec.store import Artifact, ArtifactStore
 
 

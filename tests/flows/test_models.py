@@ -9,7 +9,7 @@ from flows.cli import main
 from tsrec import pipeline
 from tsrec.config import load_config
 from tsrec.errors import ArtifactError
-from tsrec.recommenders import Recommender
+from tsrec.recommenders.recommender import Recommender
 from tsrec.store import ArtifactStore
 from tsrec.store.champions import champion_of
 

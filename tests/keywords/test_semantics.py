@@ -13,7 +13,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import Config, load_config
 from tsrec.errors import ConfigError, TeacherError
 from tsrec.keywords import SEMANTICS
-from tsrec.keywords.semantics import cluster_semantics
+from tsrec.keywords.settings import cluster_semantics
 from tsrec.pipeline import plan
 from tsrec.store import Artifact, ArtifactStore
 

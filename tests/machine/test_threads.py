@@ -34,7 +34,7 @@ def test_importing_tsrec_has_openmp_sleep_soon_unless_told_otherwise(said: dict[
 
 def test_flows_and_the_command_line_say_how_to_wait_before_torch_is_loaded() -> None:
     code = (
-        "import flows.cli, flows.train, sys\n"
+        "import flows.cli, flows.train, tsrec.finetune.stage, sys\n"
         "loaded = list(sys.modules)  # in order\n"
         "print(loaded.index('tsrec.machine.threads') < loaded.index('torch'))"
     )

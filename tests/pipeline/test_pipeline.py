@@ -13,9 +13,9 @@ from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.evaluate.summary import headline
 from tsrec.llm.trained_llm import trained_in
-from tsrec.recommenders import Recommender
 from tsrec.recommenders.explain import Explainer
 from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.served import served_key
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.gc import find_garbage

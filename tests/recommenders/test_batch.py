@@ -11,8 +11,8 @@ import pytest
 from tsrec import pipeline
 from tsrec.config import Config, Wish, load_config
 from tsrec.errors import ConfigError, DataError
-from tsrec.recommenders import Recommender
 from tsrec.recommenders.batch import MANIFEST, Batch, recommend_users
+from tsrec.recommenders.recommender import Recommender
 from tsrec.store import Artifact
 
 

@@ -12,8 +12,8 @@ import pytest
 from tsrec import pipeline
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError, DataError
-from tsrec.recommenders import Recommender
 from tsrec.recommenders.explain import Explainer
+from tsrec.recommenders.recommender import Recommender
 from tsrec.store import Artifact
 
 METHODS = ("fused", "tsrec", "popular", "transitions", "item-knn", "text-similarity", "sasrec")

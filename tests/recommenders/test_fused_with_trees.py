@@ -13,10 +13,11 @@ from tsrec import pipeline
 from tsrec.columns import Split
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
-from tsrec.recommenders import Recommender
 from tsrec.recommenders.candidates import ranked_targets
-from tsrec.recommenders.fuse import FuseSettings, Fusion, gate_of
+from tsrec.recommenders.fuse import Fusion, gate_of
 from tsrec.recommenders.member import read_catalogue
+from tsrec.recommenders.recommender import Recommender
+from tsrec.recommenders.settings import FuseSettings
 from tsrec.store import Artifact
 
 

@@ -13,7 +13,7 @@ from tsrec.histories import Histories
 from tsrec.recommenders import sasrec
 from tsrec.recommenders.member import FitInputs
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
-from tsrec.training import IGNORED
+from tsrec.training.packing import IGNORED
 
 T, V, X, H = (split.value for split in (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY))
 N_ITEMS = 12

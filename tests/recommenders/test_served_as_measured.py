@@ -10,10 +10,12 @@ import pytest
 
 from tsrec import pipeline
 from tsrec.config import Config, load_config, with_overrides
-from tsrec.recommenders import FUSE, Recommender
+from tsrec.recommenders import FUSE
 from tsrec.recommenders.candidates import ranked_targets
-from tsrec.recommenders.fuse import FuseSettings, Fusion, gate_of
+from tsrec.recommenders.fuse import Fusion, gate_of
 from tsrec.recommenders.member import read_catalogue
+from tsrec.recommenders.recommender import Recommender
+from tsrec.recommenders.settings import FuseSettings
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.manifest import Manifest
 

@@ -16,8 +16,10 @@ from tsrec.columns import Split
 from tsrec.config import Config, EvaluateConfig, MembersConfig, SasRecConfig, canonical
 from tsrec.errors import DataError
 from tsrec.histories import Histories
+from tsrec.recommenders import SOFT_TARGETS as STAGE
 from tsrec.recommenders.candidates import Targets
-from tsrec.recommenders.soft_targets import STAGE, CrossFitted, SoftTargetSettings, folds_of, without_users
+from tsrec.recommenders.settings import SoftTargetSettings
+from tsrec.recommenders.soft_targets import CrossFitted, folds_of, without_users
 from tsrec.store import Artifact, ArtifactStore
 
 N_ITEMS = 20

@@ -15,7 +15,7 @@ from tests.tiny_shop import NEW_ITEMS, grow_shop
 from tsrec import pipeline, refresh
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ConfigError, DataError
-from tsrec.recommenders import Recommender
+from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.served import fit_served, served_of
 from tsrec.refresh import Outcome
 from tsrec.refresh.rule import judge

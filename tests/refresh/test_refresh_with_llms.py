@@ -7,7 +7,7 @@ import numpy as np
 from tests.tiny_shop import grow_shop
 from tsrec import pipeline, refresh
 from tsrec.config import load_config
-from tsrec.recommenders import Recommender
+from tsrec.recommenders.recommender import Recommender
 from tsrec.refresh.bases import bases_of
 from tsrec.store import ArtifactStore, Lineage, base_role
 

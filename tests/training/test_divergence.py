@@ -9,7 +9,8 @@ from torch import Tensor
 
 from tests.training.training_run import N_TOKENS, TinyModel, mixture, recipe
 from tsrec.errors import TrainingError
-from tsrec.training import Example, Recipe, train
+from tsrec.training.packing import Example
+from tsrec.training.trainer import Recipe, train
 
 TASKS = ("even", "odd")
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsrec.training import Example, Mixture, Schedule
-from tsrec.training.mixture import draws, fading_weights
+from tsrec.training.mixture import Mixture, Schedule, draws, fading_weights
+from tsrec.training.packing import Example
 
 PINNED = [(0, 1), (0, 2), (0, 4), (3, 0), (0, 3), (3, 1), (0, 0), (0, 4), (0, 2), (0, 1), (3, 6)]
 

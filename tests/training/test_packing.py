@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaModel
 
-from tsrec.training import IGNORED, SAME_PLACE, Example, pack, packed_attention_mask
+from tsrec.training.packing import IGNORED, SAME_PLACE, Example, pack, packed_attention_mask
 
 PAD = 0
 

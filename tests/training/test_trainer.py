@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.training_run import TinyModel, examples, mixture, recipe, run
-from tsrec.training import pack, resolve_precision, train
+from tsrec.machine.devices import resolve_precision
+from tsrec.training.packing import pack
+from tsrec.training.trainer import train
 
 TASKS = ("even", "odd")
 # Children of one server that has imported torch already, so that each starts at once.

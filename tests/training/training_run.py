@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Trainer
 
-from tsrec.training import IGNORED, Example, Mixture, Recipe, train, trainer
+from tsrec.training import trainer
+from tsrec.training.mixture import Mixture
+from tsrec.training.packing import IGNORED, Example
+from tsrec.training.trainer import Recipe, train
 
 N_TOKENS = 12
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 from tsrec import permissions
 from tsrec.ablation.comparing import DATASET, SEED, VARIANT, comparison_table, runs_table, worth_table
 from tsrec.ablation.markdown import as_markdown
-from tsrec.ablation.plots import curves_plot, differences_plot, figures_plot
 from tsrec.ablation.running import Built
 from tsrec.errors import LostRunsError
 from tsrec.store.work_files import write_parquet, write_text_whole, write_whole
@@ -45,6 +44,8 @@ def write_results(built: Built) -> Results:
     `runs.parquet` of `runs_table`; `curves.parquet` the training logs; `METHOD.png` and `METHOD-differences.png` for
     every method, `curves.png`.
     """
+    from tsrec.ablation.plots import curves_plot, differences_plot, figures_plot  # matplotlib: planning does without
+
     plan, measured = built.plan, built.measured
     runs = runs_table(plan, measured, built.failures)
     comparison, curves = comparison_table(plan, measured), _curves(built)

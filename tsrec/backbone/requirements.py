@@ -10,7 +10,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from tsrec.errors import ConfigError
 from tsrec.llm.causal_lm import OutputHead
 from tsrec.sid.tokens import opening_token
-from tsrec.training import packed_attention_mask
+from tsrec.training.packing import packed_attention_mask
 
 _N_TRIAL = 12  # tokens of the trial: a sequence of 5, and one of 7
 _N_FIRST = 5

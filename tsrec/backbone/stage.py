@@ -2,20 +2,14 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
-from tsrec.backbone import wheel
 from tsrec.backbone.loading import load_backbone
 from tsrec.backbone.requirements import check_backbone
-from tsrec.config import BackboneConfig, Config
-from tsrec.llm.pretrained import commit_of, files_of, local_folder
+from tsrec.config import BackboneConfig
 from tsrec.sid.tokens import without_sid_tokens
-from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter
 
 logger = logging.getLogger(__name__)
-
-_MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py")
 
 
 def run(config: BackboneConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
@@ -44,20 +38,3 @@ def run(config: BackboneConfig, parents: Mapping[str, Artifact], out: ArtifactWr
     logger.info(
         "%s: kept %d layers, %.1f M parameters", config.model, model.config.num_hidden_layers, n_parameters / 1e6
     )
-
-
-def raw_inputs(config: BackboneConfig) -> Mapping[str, Path | str]:
-    """The files that the model is read from, or the commit of a model of the hub."""
-    if config.model == wheel.NAME:
-        file = wheel.gguf_file()
-        return {file.name: file}
-    if folder := local_folder(config.model):
-        return {name: file for name, file in files_of(folder, _MODEL_FILES).items() if file.parent == folder}
-    return commit_of("backbone.model", config.model)
-
-
-def _section(config: Config) -> BackboneConfig:
-    return config.backbone
-
-
-STAGE = Stage(name="backbone", version=1, config=_section, parents=lambda _: (), run=run, raw_inputs=raw_inputs)

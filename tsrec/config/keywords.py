@@ -9,7 +9,7 @@ from tsrec.machine.addresses import address_problem
 
 
 class OpenAIConfig(Section):
-    """Any OpenAI-compatible endpoint. The operator decides which addresses are asked, with which key (docs/security.md)."""
+    """Any OpenAI-compatible endpoint. The operator decides which are asked, with which key (docs/security.md)."""
 
     base_url: str | None = Field(None, description="Endpoint, e.g. http://localhost:8000/v1; empty: api.openai.com.")
     model: str = Field("gpt-4o-mini", min_length=1, description="Model name as the endpoint knows it.")

@@ -28,7 +28,7 @@ from tsrec.data.splitting import SPLITTERS, check_targets, count_targets
 from tsrec.data.times import ORDER, Clock
 from tsrec.errors import DataError
 from tsrec.machine.progress import progress
-from tsrec.stage import Parents, Stage
+from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter, base_role
 
 _ROWS = 1_000_000
@@ -344,7 +344,8 @@ def _write_interactions(
             writer.write_table(pa.table(columns, schema=_SCHEMA))
 
 
-def _raw_inputs(config: IngestConfig) -> dict[str, Path]:
+def raw_inputs(config: IngestConfig) -> dict[str, Path]:
+    """The raw files, by role and name. Raises DataError where one is missing, or must not be read."""
     items, interactions = SOURCES[config.source].files(config)
     named = {"items": items, "interactions": interactions}
     found = {f"{role}/{file.name}": file for role, files in named.items() for file in files}
@@ -354,14 +355,3 @@ def _raw_inputs(config: IngestConfig) -> dict[str, Path]:
         if not file.fetched:  # a URL was allowed as such, and nobody but this machine names the copy
             permissions.check_readable(f"ingest, {name}", file.path)
     return {name: file.path for name, file in found.items()}
-
-
-STAGE = Stage(
-    name="ingest",
-    version=4,
-    config=lambda config: config.ingest,
-    parents=lambda _: (),
-    run=run,
-    raw_inputs=_raw_inputs,
-    bases=("ingest",),
-)

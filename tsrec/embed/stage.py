@@ -12,8 +12,8 @@ from sentence_transformers import SentenceTransformer
 from tsrec.columns import Columns as C
 from tsrec.config import EmbedConfig
 from tsrec.embed.checking import check_vectors
-from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder, raw_inputs
-from tsrec.stage import Parents, Stage
+from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder
+from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role, matrix_of
 from tsrec.store.shards import Shard, tables_of
 from tsrec.store.unchanged import unchanged_rows
@@ -59,6 +59,11 @@ def run(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> None:
     )
 
 
+def shards(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> Sequence[Shard]:
+    """What is encoded, piece by piece."""
+    return _encoding(config, parents, out).shards
+
+
 def _encoding(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> _Encoding:
     items = parents["ingest"].frame("items", [C.ITEM, C.TEXT])
     known = np.full(len(items), -1)
@@ -77,15 +82,3 @@ def _encoding(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> _En
 
 def _encode(encoder: SentenceTransformer, batches: list[list[str]], normalize: bool) -> pa.Table:
     return pa.table({C.EMBEDDING: pa.array(list(encode(encoder, batches, normalize)), type=pa.list_(pa.float32()))})
-
-
-STAGE = Stage(
-    name="embed",
-    version=1,
-    config=lambda config: config.embed,
-    parents=lambda _: ("ingest",),
-    run=run,
-    raw_inputs=raw_inputs,
-    bases=("embed", "ingest"),
-    shards=lambda config, parents, out: _encoding(config, parents, out).shards,
-)

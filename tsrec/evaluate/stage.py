@@ -3,23 +3,16 @@
 import numpy as np
 
 from tsrec.columns import FUSED, LLM, LLMS, Split
-from tsrec.config import Config, EvaluateConfig, RecommendConfig, Section
 from tsrec.errors import ArtifactError, DataError
 from tsrec.evaluate.scoring import score
+from tsrec.evaluate.settings import EvaluateSettings
 from tsrec.evaluate.slices import slices_of
 from tsrec.recommenders.candidates import Targets, candidate_names, ranked_targets, read_candidates
 from tsrec.recommenders.fuse import REFIT, llm_name, without
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.refit import test_targets
-from tsrec.stage import Parents, Stage
+from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
-
-
-class EvaluateSettings(Section):
-    """What the stage reads: its own section, and the rules for all members."""
-
-    own: EvaluateConfig
-    rules: RecommendConfig
 
 
 def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None:
@@ -84,16 +77,3 @@ def _check_full(
             f"{name} gave {int(short.sum())} of {len(rows)} targets fewer items than it could, the first of them user "
             f"{targets.histories.user_ids[targets.histories.users()[event]]!r}; was it trained to finite weights?"
         )
-
-
-def _parents(config: Config) -> tuple[str, ...]:
-    return ("ingest", "candidates", "decode", *(f"decode:{variant.name}" for variant in config.members.llms), "fuse")
-
-
-STAGE = Stage(
-    name="evaluate",
-    version=4,
-    config=lambda config: EvaluateSettings(own=config.evaluate, rules=config.recommend),
-    parents=_parents,
-    run=run,
-)

@@ -21,7 +21,8 @@ from tsrec.histories import Histories, build_histories
 from tsrec.sid.space import SidSpace, format_sid
 from tsrec.sid.tokens import HistoryTokens
 from tsrec.stage import Parents
-from tsrec.training import Example, Examples, Mixture, Varying
+from tsrec.training.mixture import Mixture, Varying
+from tsrec.training.packing import Example, Examples
 
 # The stream that the sample of valid is drawn from: the number of tasks there were when it was chosen. Another number
 # would draw another sample, and so end every training elsewhere.

@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 from tsrec.config import FinetuneConfig
 from tsrec.finetune.export_check import check_export
 from tsrec.finetune.model import SidModel
+from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.store import ArtifactWriter
-from tsrec.training import resolve_device, resolve_precision
 
 
 def write_trained(

@@ -10,9 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tsrec.columns import Columns as C
-from tsrec.config import Config, FinetuneConfig
+from tsrec.config import FinetuneConfig
 from tsrec.finetune.preparing import fit, prepare
-from tsrec.stage import Parents, Stage
+from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role
 
 
@@ -44,15 +44,3 @@ def run(config: FinetuneConfig, parents: Parents, out: ArtifactWriter) -> None:
         mean_norm_before=round(float(np.linalg.norm(before, axis=1).mean()), 6),
         mean_norm=round(float(np.linalg.norm(rows, axis=1).mean()), 6),
     )
-
-
-def _recipe(config: Config) -> FinetuneConfig:
-    return config.grounding.recipe(config.finetune)
-
-
-def _parents(config: Config) -> tuple[str, ...]:
-    semantics = ("semantics",) if config.has_semantics(config.grounding.tasks) else ()
-    return ("ingest", "sids", "sa_init", *semantics, "backbone")
-
-
-GROUNDING = Stage(name="grounding", version=1, config=_recipe, parents=_parents, run=run, bases=("grounding",))

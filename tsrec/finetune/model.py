@@ -19,7 +19,7 @@ from tsrec.config import FinetuneConfig
 from tsrec.llm.causal_lm import OutputHead
 from tsrec.llm.causal_lm import embed as embed_as
 from tsrec.sid.space import SidSpace
-from tsrec.training import IGNORED, packed_attention_mask
+from tsrec.training.packing import IGNORED, packed_attention_mask
 
 _TEXT_LABELS_AT_ONCE = 512  # logits over a whole vocabulary: 512 x 150,000 float32 are 0.3 GB
 

@@ -24,11 +24,12 @@ from tsrec.finetune.model import SidModel
 from tsrec.finetune.rates import own_rates
 from tsrec.finetune.tasks import TASK_NAMES
 from tsrec.llm.causal_lm import max_tokens
+from tsrec.machine.devices import resolve_device
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import add_sid_tokens, closing_token
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
-from tsrec.training import Recipe, resolve_device, train
+from tsrec.training.trainer import Recipe, train
 
 
 @dataclass(frozen=True)

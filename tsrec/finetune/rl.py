@@ -21,11 +21,13 @@ from tsrec.finetune.model import SidModel
 from tsrec.finetune.preparing import recipe_of
 from tsrec.finetune.rollouts import MEASURES, Policy, Targets
 from tsrec.histories import build_histories
+from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, first_sid_id
-from tsrec.stage import Parents, Stage
+from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
-from tsrec.training import Mixture, resolve_device, resolve_precision, train
+from tsrec.training.mixture import Mixture
+from tsrec.training.trainer import train
 
 _PROMPTS_COMPARED = 4  # that the export is compared on
 _RL = "rl"
@@ -106,12 +108,3 @@ def _learned(log: pd.DataFrame, settings: RlSettings, n_groups: int) -> dict[str
         "reward_last": round(float(rewards.iloc[-1]), 6),
         **({"kl_last": round(float(kl.iloc[-1]), 6)} if len(kl) else {}),
     }
-
-
-RL = Stage(
-    name=_RL,
-    version=1,
-    config=lambda config: RlSettings(own=config.rl, finetune=config.finetune),
-    parents=lambda _: ("ingest", "sids", "finetune"),
-    run=run,
-)

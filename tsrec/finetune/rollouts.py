@@ -17,13 +17,15 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from tsrec.decode import BeamSearch, Trie, cached_hidden
+from tsrec.decode.beam import BeamSearch
+from tsrec.decode.trie import Trie
+from tsrec.decode.writer import cached_hidden
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.rewards import advantages, rewards
 from tsrec.histories import Histories
 from tsrec.llm.causal_lm import max_tokens
 from tsrec.sid.tokens import HistoryTokens, sid_token_ids
-from tsrec.training import IGNORED, SAME_PLACE, Example, pack
+from tsrec.training.packing import IGNORED, SAME_PLACE, Example, pack
 
 MEASURES = ("reward", "hit", "kl")  # what the training log holds in place of tasks
 _PROMPTS_AT_ONCE = 16

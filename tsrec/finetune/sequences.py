@@ -16,7 +16,7 @@ import numpy as np
 from tsrec.columns import Split
 from tsrec.histories import Histories
 from tsrec.sid.tokens import HistoryTokens
-from tsrec.training import IGNORED, Example
+from tsrec.training.packing import IGNORED, Example
 
 
 def windows(is_target: np.ndarray, window_items: int, context_items: int) -> Iterator[tuple[int, int, int]]:

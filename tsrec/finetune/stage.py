@@ -8,13 +8,12 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from tsrec.columns import Columns as C
-from tsrec.config import Config, ContinuedFinetune, FinetuneConfig
+from tsrec.config import ContinuedFinetune, FinetuneConfig
 from tsrec.finetune.continuing import newly_used, trained_rows
 from tsrec.finetune.exporting import write_trained
-from tsrec.finetune.neighbours import source_of
 from tsrec.finetune.preparing import fit, prepare
 from tsrec.sid.tokens import opening_token
-from tsrec.stage import Parents, Stage
+from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role
 
 _PROMPT_TOKENS = 64  # of each prompt that the export is compared on
@@ -56,22 +55,3 @@ def _separator_row(
     embedding: Any = language_model.get_input_embeddings()
     row = embedding.weight.detach()[ids].float().mean(dim=0, keepdim=True)
     return functional.normalize(row) * sid_rows.norm(dim=1).mean()
-
-
-def _parents(config: Config) -> tuple[str, ...]:
-    semantics = ("semantics",) if config.has_semantics(config.finetune.tasks) else ()
-    grounding = ("grounding",) if config.is_grounded() else ()
-    soft_targets = ("soft_targets",) if config.finetune.distill.share else ()
-    neighbours = (source_of(config.finetune.augment),) if config.finetune.augment.replace else ()
-    return ("ingest", "sids", "sa_init", *grounding, *semantics, *soft_targets, *neighbours, "backbone")
-
-
-STAGE = Stage(
-    name="finetune",
-    version=3,
-    config=lambda config: config.finetune,
-    parents=_parents,
-    run=run,
-    bases=("finetune", "ingest", "sa_init"),
-    extending=lambda config: ContinuedFinetune(whole=config.finetune, go_on=config.refresh.training),
-)

@@ -19,7 +19,7 @@ from tsrec.finetune.texts import Texts
 from tsrec.histories import Histories
 from tsrec.sid.clusters import ItemCluster
 from tsrec.sid.tokens import closing_token, opening_token
-from tsrec.training import IGNORED, Example
+from tsrec.training.packing import IGNORED, Example
 
 Over = Literal["items", "events", "tokens", "groups"]
 """What the rows of a task stand for: items, train targets, SID tokens that have a meaning, or groups of items that

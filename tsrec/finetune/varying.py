@@ -12,7 +12,7 @@ from tsrec.finetune.neighbours import NO_ITEM
 from tsrec.finetune.sequences import HistoryExamples, Window
 from tsrec.finetune.soft_targets import SoftTargets
 from tsrec.finetune.tasks import DISTILLED, HISTORY_TASK, TASK_NAMES
-from tsrec.training import Example
+from tsrec.training.packing import Example
 
 _STREAM = 5
 _OWN, _TAUGHT = TASK_NAMES.index(HISTORY_TASK), TASK_NAMES.index(DISTILLED)

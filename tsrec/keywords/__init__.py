@@ -1,6 +1,22 @@
-"""The keywords stage: a teacher draws keywords from each item's text."""
+"""The keywords stage: a teacher draws keywords from each item's text. The semantics stage: clusters in words."""
 
-from tsrec.keywords.semantics import SEMANTICS
-from tsrec.keywords.stage import STAGE
+from tsrec.keywords.settings import cluster_semantics
+from tsrec.stage import Stage, on_call
 
-__all__ = ["SEMANTICS", "STAGE"]
+STAGE = Stage(
+    name="keywords",
+    version=4,
+    config=lambda config: config.keywords,
+    parents=lambda _: ("ingest",),
+    run=on_call("tsrec.keywords.stage", "run"),
+    bases=("keywords", "ingest"),
+    shards=on_call("tsrec.keywords.stage", "shards"),
+)
+
+SEMANTICS = Stage(
+    name="semantics",
+    version=1,
+    config=cluster_semantics,
+    parents=lambda _: ("ingest", "keywords", "embed", "sids"),
+    run=on_call("tsrec.keywords.semantics", "run"),
+)

@@ -10,20 +10,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from tsrec.columns import Columns as C
-from tsrec.config import Config, OpenAIConfig, Section, Semantics
-from tsrec.config.section import InForce
 from tsrec.keywords.describing import ClusterInWords, Describer
+from tsrec.keywords.settings import ClusterSemantics
 from tsrec.keywords.usage import cost_usd, usage_of, with_usage
 from tsrec.sid.clusters import ItemCluster, nearest_first, prefix_clusters, token_clusters
 from tsrec.sid.meaning import KeywordTable, TokenMeaning, describe
 from tsrec.sid.space import format_sid
-from tsrec.stage import Parents, Stage
+from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.shards import Shard, tables_of
 
@@ -33,19 +31,6 @@ _PAID = "descriptions.sqlite"
 _SHARD = 256  # clusters; a killed run resumes at the next
 _TITLES_TOLD = 8
 _TEMPLATE, _FALLBACK = "template", "template-fallback"
-_OF_PREFIXES = InForce(lambda semantics: semantics.of != "token")
-
-
-class ClusterSemantics(Section):
-    """What the semantics stage reads: its own section, and what others say that it has to make."""
-
-    teacher: Literal["keyless", "openai"]
-    n_keywords: int
-    min_items: Annotated[int, _OF_PREFIXES]
-    contrast: Annotated[Literal["siblings", "level"], _OF_PREFIXES]
-    of: Semantics
-    single_tokens: bool
-    openai: Annotated[OpenAIConfig, InForce(lambda semantics: semantics.teacher == "openai")]
 
 
 @dataclass(frozen=True)
@@ -148,27 +133,3 @@ def _table(rows: Sequence[_Described], descriptions: list[str], sources: list[st
             C.SOURCE: pa.array(sources, pa.string()),
         }
     )
-
-
-def cluster_semantics(config: Config) -> ClusterSemantics:
-    """Of a run. Single tokens are described once more only by an LLM: the template's stand in `sa_init`, as imported
-    ones do."""
-    own = config.semantics
-    return ClusterSemantics(
-        teacher=own.teacher,
-        n_keywords=own.n_keywords,
-        min_items=own.min_items,
-        contrast=own.contrast,
-        of=config.finetune.semantics,
-        single_tokens=own.teacher == "openai" and not config.sa_init.import_file,
-        openai=config.keywords.openai,
-    )
-
-
-SEMANTICS = Stage(
-    name="semantics",
-    version=1,
-    config=cluster_semantics,
-    parents=lambda _: ("ingest", "keywords", "embed", "sids"),
-    run=run,
-)

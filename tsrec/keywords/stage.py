@@ -14,7 +14,7 @@ from tsrec.keywords.keyless import KeylessTeacher
 from tsrec.keywords.openai_teacher import OpenAITeacher
 from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher
 from tsrec.keywords.usage import cost_usd, usage_of, with_usage
-from tsrec.stage import Parents, Stage
+from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role
 from tsrec.store.shards import Shard, tables_of
 from tsrec.store.unchanged import unchanged_rows
@@ -55,6 +55,11 @@ def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
         )
 
 
+def shards(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> Sequence[Shard]:
+    """What is asked, piece by piece."""
+    return _asking(config, parents, out).shards
+
+
 def _asking(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> _Asking:
     items = parents["ingest"].frame("items", [C.ITEM, C.TITLE, C.TEXT])
     keyless = KeylessTeacher(items, config)
@@ -93,14 +98,3 @@ def _draw(teacher: Teacher, shard: pd.DataFrame) -> pa.Table:
     drawn = teacher.draw(shard)
     table = pa.table([pa.array(shard[C.ITEM]).cast(pa.string()), drawn.keywords, drawn.sources], schema=_SCHEMA)
     return with_usage(table, drawn.usage)
-
-
-STAGE = Stage(
-    name="keywords",
-    version=4,
-    config=lambda config: config.keywords,
-    parents=lambda _: ("ingest",),
-    run=run,
-    bases=("keywords", "ingest"),
-    shards=lambda config, parents, out: _asking(config, parents, out).shards,
-)

@@ -1,12 +1,11 @@
-"""Which exact model a setting names: the files of a local folder, or a commit of the model hub. Loads nothing."""
+"""Which exact model a setting names: the files of a local folder, or a commit of the model hub. Loads nothing.
+
+The hub's library is imported where a name may be one of the hub.
+"""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
-
-from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-from huggingface_hub.file_download import repo_folder_name
 
 from tsrec.errors import ConfigError, in_one_line
 
@@ -41,6 +40,9 @@ def files_of(folder: Path, patterns: Iterable[str]) -> dict[str, Path]:
 
 def cached_commit(name: str) -> str | None:
     """The commit of the hub's model `name` that lies in the local cache, and would be loaded without a network."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
     try:
         ref = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "refs" / "main"
         return ref.read_text(encoding="ascii").strip() or None
@@ -59,6 +61,9 @@ def commit_of(field: str, name: str) -> dict[str, str]:
         return {"commit": commit}
     if os.sep in name and name.startswith((os.sep, ".", "~")):
         raise ConfigError(f"{field}: {name}: no such folder")
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
     try:
         commit = HfApi().model_info(name, timeout=_ASKING_S).sha
     except (HFValidationError, RepositoryNotFoundError):

@@ -1,8 +1,10 @@
 """Which processor, and which numbers on it: what `auto` stands for on this machine. Knows no stage.
 
-torch is imported when it is asked: reading a configuration has to be quick.
+torch is imported when only it knows: reading a configuration and planning have to be quick, and its import takes
+seconds.
 """
 
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 _NATIVE_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
 _SHORT_NUMBERS = _NATIVE_BFLOAT16 | {"avx512_vnni", "avx_vnni", "amx_int8", "avx512_fp16", "bf16", "i8mm"}
+# What drivers put into /dev: NVIDIA's (Jetson's among them), AMD's, and that of Linux on Windows.
+_GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "nvgpu*", "kfd", "dxg")
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d+)?)$"
 
 
@@ -36,27 +40,35 @@ def resolve_device(device: str) -> "torch.device":
 
 def device_type(device: str) -> str:
     """cpu or cuda: what a result depends on. A device that this machine lacks is taken at its word."""
-    return str(resolve_device(device).type) if device == "auto" else device.split(":")[0]
+    if device != "auto":
+        return device.split(":")[0]
+    return str(resolve_device(device).type) if _may_have_gpu() else "cpu"
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigError where this machine has no such device; `auto` and `cpu` are everywhere."""
+    if device_type(device) == "cuda":
+        resolve_device(device)
 
 
 def resolve_precision(precision: str, device: "torch.device") -> "torch.dtype":
     """`auto` is bfloat16 where the processor multiplies it natively (AVX512-BF16, AMX, recent GPUs), else float32."""
     import torch
 
-    if precision != "auto":
-        return torch.bfloat16 if precision == "bfloat16" else torch.float32
-    if device.type == "cuda":
-        native = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    else:
-        native = bool(_cpu_flags() & _NATIVE_BFLOAT16)
-    return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if precision_name(precision, device.type) == "bfloat16" else torch.float32
 
 
 def precision_name(precision: str, device: str) -> str:
     """float32 or bfloat16: what a result depends on."""
-    import torch
+    if precision != "auto":
+        return precision
+    if device_type(device) == "cuda":
+        import torch
 
-    return str(resolve_precision(precision, torch.device(device_type(device)))).removeprefix("torch.")
+        native = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    else:
+        native = bool(_cpu_flags() & _NATIVE_BFLOAT16)
+    return "bfloat16" if native else "float32"
 
 
 def processor_features() -> str:
@@ -65,6 +77,11 @@ def processor_features() -> str:
     import torch
 
     return " ".join([torch.backends.cpu.get_cpu_capability(), *sorted(_cpu_flags() & _SHORT_NUMBERS)])
+
+
+def _may_have_gpu() -> bool:
+    """False only where torch cannot find a GPU: on Linux, without a file of any driver."""
+    return not sys.platform.startswith("linux") or any(file for name in _GPU_FILES for file in Path("/dev").glob(name))
 
 
 @cache

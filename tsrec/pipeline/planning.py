@@ -22,7 +22,7 @@ from tsrec import (
 )
 from tsrec.config import Config, Section, canonical, with_overrides
 from tsrec.errors import ConfigError
-from tsrec.machine.devices import resolve_device
+from tsrec.machine.devices import check_device
 from tsrec.stage import Stage
 from tsrec.store import SHARED, Artifact, ArtifactKey, ArtifactStore, base_role, known_sha256
 
@@ -112,7 +112,7 @@ def check(config: Config, bases: Bases | None = None, goal: Stage = report.STAGE
     for name, stage in planned.items():
         if device := getattr(stage.config, "device", None):
             try:
-                resolve_device(device)
+                check_device(device)
             except ConfigError as error:
                 raise ConfigError(f"{name}.device: {error}") from None
     return planned

@@ -1,10 +1,82 @@
-"""Everything that recommends, behind one door: `Recommender.open(store, dataset).recommend(histories, k)`."""
+"""Everything that recommends, behind one door: `tsrec.Recommender.open(store, dataset).recommend(histories, k)`.
 
-from tsrec.recommenders.fuse import STAGE as FUSE
-from tsrec.recommenders.members import MEMBER_STAGES
-from tsrec.recommenders.recommender import Recommendation, Recommender
-from tsrec.recommenders.refit import STAGE as REFIT
-from tsrec.recommenders.soft_targets import STAGE as SOFT_TARGETS
-from tsrec.recommenders.stages import CANDIDATES, DECODE
+Here stand the stages of this room; the door is in `recommender.py`.
+"""
 
-__all__ = ["CANDIDATES", "DECODE", "FUSE", "MEMBER_STAGES", "REFIT", "SOFT_TARGETS", "Recommendation", "Recommender"]
+from tsrec.config import Config
+from tsrec.llm.trained_llm import trained_by
+from tsrec.recommenders.members import MEMBER_STAGES, member_versions, members_parents
+from tsrec.recommenders.settings import DecodeSettings, FuseSettings, RefitSettings, SoftTargetSettings
+from tsrec.stage import Stage, on_call
+
+__all__ = ["CANDIDATES", "DECODE", "FUSE", "MEMBER_STAGES", "REFIT", "SOFT_TARGETS"]
+
+CANDIDATES = Stage(
+    name="candidates",
+    version=1,
+    config=lambda config: config.recommend,
+    parents=lambda config: ("ingest", *config.members.methods),
+    run=on_call("tsrec.recommenders.stages", "run_candidates"),
+)
+
+DECODE = Stage(
+    name="decode",
+    version=1,
+    config=lambda config: DecodeSettings(own=config.decode, rules=config.recommend),
+    parents=lambda config: ("ingest", "sids", trained_by(config)),
+    run=on_call("tsrec.recommenders.stages", "run_decode"),
+    shards=on_call("tsrec.recommenders.stages", "decode_shards"),
+)
+
+
+def _soft_target_settings(config: Config) -> SoftTargetSettings:
+    own = config.finetune.distill
+    return SoftTargetSettings(
+        folds=own.folds,
+        items=own.items,
+        max_targets=own.max_targets,
+        members=config.members.model_copy(update={"llms": ()}),
+        repeats=config.recommend.repeats,
+        seed=config.recommend.seed,
+        versions=member_versions(config.members.methods),
+    )
+
+
+SOFT_TARGETS = Stage(
+    name="soft_targets",
+    version=2,
+    config=_soft_target_settings,
+    parents=members_parents,
+    run=on_call("tsrec.recommenders.soft_targets", "run"),
+)
+
+
+def _refit_settings(config: Config) -> RefitSettings:
+    return RefitSettings(
+        members=config.members.model_copy(update={"llms": ()}),
+        rules=config.recommend,
+        versions=member_versions(config.members.methods),
+    )
+
+
+REFIT = Stage(
+    name="refit",
+    version=2,
+    config=_refit_settings,
+    parents=members_parents,
+    run=on_call("tsrec.recommenders.refit", "run"),
+)
+
+
+def _fuse_parents(config: Config) -> tuple[str, ...]:
+    variants = (f"decode:{variant.name}" for variant in config.members.llms)
+    return ("ingest", "candidates", "decode", *variants, *(["refit"] if config.members.refit else []))
+
+
+FUSE = Stage(
+    name="fuse",
+    version=5,
+    config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
+    parents=_fuse_parents,
+    run=on_call("tsrec.recommenders.fuse", "run"),
+)

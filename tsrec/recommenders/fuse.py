@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.columns import Columns as C
-from tsrec.config import Config, FuseConfig, RecommendConfig, Section
 from tsrec.errors import ArtifactError
 from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import (
@@ -30,8 +29,9 @@ from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.recommenders.pool import ITEM_FEATURES, Pool
 from tsrec.recommenders.ranking import Ranked, empty, fill
 from tsrec.recommenders.refit import WITH_VALID, seen_as_train, test_targets
+from tsrec.recommenders.settings import FuseSettings
 from tsrec.recommenders.trees import Trees
-from tsrec.stage import Parents, Stage
+from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter
 
 REFIT = f"{FUSED} refit"
@@ -39,13 +39,6 @@ _SHOWN = 10  # items of it that `recommendations` shows
 _PROPOSERS_AMONG = 20  # a member proposes what it has among its first so many
 _FITS_AT_ONCE = 4  # each holds its pools: on Beauty about a GiB
 _BLOCK = 512  # targets whose pools are in memory at once
-
-
-class FuseSettings(Section):
-    """What the stage reads: its own section, and the rules for all members."""
-
-    own: FuseConfig
-    rules: RecommendConfig
 
 
 def gate_of(fuse: Artifact) -> Gate:
@@ -247,17 +240,3 @@ def _recommendations(lists: _Lists, members: tuple[str, ...], targets: Targets, 
 
 def _blocks(rows: np.ndarray) -> list[np.ndarray]:
     return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-
-
-def _parents(config: Config) -> tuple[str, ...]:
-    variants = (f"decode:{variant.name}" for variant in config.members.llms)
-    return ("ingest", "candidates", "decode", *variants, *(["refit"] if config.members.refit else []))
-
-
-STAGE = Stage(
-    name="fuse",
-    version=5,
-    config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
-    parents=_parents,
-    run=run,
-)

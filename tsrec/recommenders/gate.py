@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from tsrec.recommenders.pool import ITEM_FEATURES, MEMBER_FEATURES, Pool, joined_pool, pool_of, temperature
 from tsrec.recommenders.ranking import Ranked, lists_of, places_of
@@ -80,6 +79,8 @@ class Gate:
             targets: of each block, the right item of every history.
             ridge: weight of the squared distance from the prior, against the sum of log-likelihoods.
         """
+        from scipy.optimize import minimize  # by fitting alone, not by who recommends
+
         prior = prior_of(len(self.members))
         known = [_Block.of(pool, wanted) for pool, wanted in zip(pools, targets, strict=True)]
         loss = _Loss([block for block in known if len(block.right)], prior, ridge)

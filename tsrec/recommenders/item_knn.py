@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy import sparse
-from sklearn.preprocessing import normalize
 
 from tsrec.columns import Split
 from tsrec.config import ItemKnnConfig
@@ -50,6 +49,8 @@ def load(folder: Path, config: ItemKnnConfig) -> ItemKnn:
 
 def cosine_neighbours(histories: Histories, n_items: int, config: ItemKnnConfig) -> sparse.csr_matrix:
     """(n_items, n_items) cosines of every item with its nearest neighbours, itself aside."""
+    from sklearn.preprocessing import normalize  # by fitting alone, not by who recommends
+
     train = np.flatnonzero(histories.splits == Split.TRAIN.value)
     users = histories.users()[train]
     n_after = np.searchsorted(users, users, side="right") - np.arange(len(users))  # train events from this one on

@@ -10,7 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from tsrec.columns import Columns as C
 from tsrec.config import DecodeConfig
-from tsrec.decode import BeamSearch, ExportedModel, Trie
+from tsrec.decode.beam import BeamSearch
+from tsrec.decode.trie import Trie
+from tsrec.decode.writer import ExportedModel
 from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of

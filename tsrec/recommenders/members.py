@@ -1,44 +1,49 @@
 """All members beside the LLM, and the stages that fit them. A new member is one module and one entry here."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from tsrec.config import (
+    Config,
     ContinuedSasRec,
     ItemKnnConfig,
     PopularConfig,
     SasRecConfig,
+    Section,
     TextSimilarityConfig,
     TransitionsConfig,
 )
-from tsrec.recommenders import item_knn, popular, sasrec, text_similarity, transitions
 from tsrec.recommenders.member import FitInputs, Member, MemberKind, read_catalogue
-from tsrec.stage import Parents, Stage
+from tsrec.stage import Parents, Stage, on_call
 from tsrec.store import Artifact, ArtifactWriter, is_base
+
+
+def _kind(
+    name: str, version: int, config_type: type[Section], section: Callable[[Config], Section], **more: Any
+) -> MemberKind:
+    """An entry whose module, imported when it is used, is named as the member is."""
+    module = f"tsrec.recommenders.{name.replace('-', '_')}"
+    return MemberKind(name, version, config_type, section, on_call(module, "fit"), on_call(module, "load"), **more)
+
 
 MEMBERS: dict[str, MemberKind] = {
     kind.name: kind
     for kind in (
-        MemberKind("popular", 1, PopularConfig, lambda c: c.members.popular, popular.fit, popular.load),
-        MemberKind(
-            "transitions", 1, TransitionsConfig, lambda c: c.members.transitions, transitions.fit, transitions.load
-        ),
-        MemberKind("item-knn", 1, ItemKnnConfig, lambda c: c.members.item_knn, item_knn.fit, item_knn.load),
-        MemberKind(
+        _kind("popular", 1, PopularConfig, lambda c: c.members.popular),
+        _kind("transitions", 1, TransitionsConfig, lambda c: c.members.transitions),
+        _kind("item-knn", 1, ItemKnnConfig, lambda c: c.members.item_knn),
+        _kind(
             "text-similarity",
             1,
             TextSimilarityConfig,
             lambda c: c.members.text_similarity,
-            text_similarity.fit,
-            text_similarity.load,
             parents=("ingest", "embed"),
         ),
-        MemberKind(
+        _kind(
             "sasrec",
             3,
             SasRecConfig,
             lambda c: c.members.sasrec,
-            sasrec.fit,
-            sasrec.load,
             parents=("ingest", "embed"),
             extending=lambda c: ContinuedSasRec(whole=c.members.sasrec, go_on=c.refresh.sasrec),
             stops_early=lambda settings: settings.patience is not None,
@@ -53,6 +58,14 @@ def member_versions(names: Iterable[str]) -> dict[str, int]:
     First versions are left out: artifacts are older than this entry.
     """
     return {name: MEMBERS[name].version for name in names if MEMBERS[name].version > 1}
+
+
+def members_parents(config: Config) -> tuple[str, ...]:
+    """The stages that the members are fitted on without valid, those measured that say how long among them."""
+    kinds = [MEMBERS[name] for name in config.members.methods]
+    roles = [role for kind in kinds for role in kind.parents]
+    measured = [kind.name for kind in kinds if kind.stops_early(kind.section(config))]
+    return tuple(dict.fromkeys(["ingest", *roles, *measured]))
 
 
 def open_member(artifact: Artifact) -> Member:

@@ -6,11 +6,13 @@ makes a (histories x items) matrix: scores are sparse, or come from a nearest-ne
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import faiss
 import numpy as np
-from scipy import sparse
+
+if TYPE_CHECKING:
+    import faiss
+    from scipy import sparse
 
 NO_ITEM = -1
 FILLED = -np.inf
@@ -60,7 +62,7 @@ class Filter:
         return Filter(self.n_items, blocked, self.allowed)
 
 
-def best_of_sparse(scores: sparse.csr_matrix, k: int, allow: Filter) -> Ranked:
+def best_of_sparse(scores: "sparse.csr_matrix", k: int, allow: Filter) -> Ranked:
     """The `k` best stored entries of every row of (B, N) scores; ties go to the lower item number."""
     n_rows = scores.shape[0]
     rows = np.repeat(np.arange(n_rows, dtype=np.int64), np.diff(scores.indptr))
@@ -86,12 +88,14 @@ def places_of(rows: np.ndarray) -> np.ndarray:
     return np.arange(len(rows)) - np.searchsorted(rows, rows)
 
 
-def nearest(index: faiss.Index, queries: np.ndarray, k: int, allow: Filter) -> Ranked:
+def nearest(index: "faiss.Index", queries: np.ndarray, k: int, allow: Filter) -> Ranked:
     """The `k` items with the largest inner product, by an exact faiss index; `queries` is (B, D) float32."""
     wanted = min(k + allow.most_blocked(), allow.n_items)
     parameters = None
     if allow.allowed is not None:
         wanted = min(wanted, int(allow.allowed.sum()))
+        import faiss
+
         selector = faiss.IDSelectorBatch(np.flatnonzero(allow.allowed))
         parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]  # its stubs lack it
     if not wanted:

@@ -18,7 +18,6 @@ from tsrec.errors import ArtifactError, DataError
 from tsrec.llm.trained_llm import trained_in
 from tsrec.recommenders.fuse import gate_of, llm_name, proposers
 from tsrec.recommenders.fused import Fused
-from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import Catalogue, Member, open_catalogue
 from tsrec.recommenders.members import open_member
 from tsrec.recommenders.models import find_model
@@ -156,6 +155,8 @@ def _open(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue, ser
     """One member of the fusion, from the artifacts that the fusion was made from."""
     for role in fuse.manifest.key.parents:
         if llm_name(role) == name:
+            from tsrec.recommenders.llm import load_llm  # torch and transformers: other members do without
+
             decode = lineage.parent(fuse, role)
             trained, sids = (lineage.parent(decode, own) for own in (trained_in(decode.manifest.key.parents), "sids"))
             return load_llm(trained, sids, catalogue, DecodeConfig.model_validate(decode.manifest.key.config["own"]))

@@ -9,32 +9,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
 
 from tsrec.columns import Split
-from tsrec.config import Config, MembersConfig, RecommendConfig, Section
-from tsrec.config.section import AddedLater
+from tsrec.config import Config, RecommendConfig, Section
 from tsrec.histories import Histories
 from tsrec.recommenders.candidates import Targets, ranked_table, ranked_targets, target_shards
 from tsrec.recommenders.member import Catalogue, FitInputs, MemberKind, read_catalogue
-from tsrec.recommenders.members import MEMBERS, member_versions
-from tsrec.stage import Parents, Stage
+from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.settings import RefitSettings
+from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter
 from tsrec.store.work_files import kept_table
 
 WITH_VALID = (Split.TRAIN, Split.VALID, Split.HISTORY)
-
-
-class RefitSettings(Section):
-    """What the stage reads: every member's settings, and the rules for all; `versions` are the members'."""
-
-    members: MembersConfig
-    rules: RecommendConfig
-    versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
 
 
 def run(config: RefitSettings, parents: Parents, out: ArtifactWriter) -> None:
@@ -86,28 +76,3 @@ def fit_and_rank(
     kind.fit(FitInputs(histories, catalogue, settings, parents, folder, folder))
     shards = target_shards(kind.load(folder, settings), kind.name, catalogue, targets, rules, folder)
     return ranked_table(shards, kind.name)
-
-
-def members_parents(config: Config) -> tuple[str, ...]:
-    """The stages that the members are fitted on without valid, those measured that say how long among them."""
-    kinds = [MEMBERS[name] for name in config.members.methods]
-    roles = [role for kind in kinds for role in kind.parents]
-    measured = [kind.name for kind in kinds if kind.stops_early(kind.section(config))]
-    return tuple(dict.fromkeys(["ingest", *roles, *measured]))
-
-
-def _settings(config: Config) -> RefitSettings:
-    return RefitSettings(
-        members=config.members.model_copy(update={"llms": ()}),
-        rules=config.recommend,
-        versions=member_versions(config.members.methods),
-    )
-
-
-STAGE = Stage(
-    name="refit",
-    version=2,
-    config=_settings,
-    parents=members_parents,
-    run=run,
-)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import faiss
 import numpy as np
@@ -27,7 +28,12 @@ from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
 from tsrec.sid.vectors import unit_rows
 from tsrec.store import Artifact, base_role
-from tsrec.training import IGNORED, Example, Mixture, Recipe, chunked_cross_entropy, packed_attention_mask, train
+from tsrec.training.losses import chunked_cross_entropy
+from tsrec.training.mixture import Mixture
+from tsrec.training.packing import IGNORED, Example, packed_attention_mask
+
+if TYPE_CHECKING:
+    from tsrec.training.trainer import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +122,8 @@ def fit(inputs: FitInputs) -> None:
     Raises:
         ConfigError: the base is of another size.
     """
+    from tsrec.training.trainer import train  # by fitting alone, not by who recommends
+
     histories, continued = inputs.histories, inputs.config
     base = inputs.parents.get(base_role("sasrec"))
     config = continued.shortened() if base else continued
@@ -266,7 +274,9 @@ def _examples(histories: Histories, split: Split, window: int) -> list[Example]:
     return examples
 
 
-def _recipe(config: SasRecConfig) -> Recipe:
+def _recipe(config: SasRecConfig) -> "Recipe":
+    from tsrec.training.trainer import Recipe
+
     return Recipe(
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,

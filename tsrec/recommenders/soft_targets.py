@@ -9,25 +9,23 @@ as early stopping left the one that is measured.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from tsrec.columns import Split
-from tsrec.config import Config, MembersConfig, RecommendConfig, Repeats, Section
-from tsrec.config.section import AddedLater
+from tsrec.config import Config, RecommendConfig
 from tsrec.errors import DataError
 from tsrec.histories import Histories
 from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import Targets, drawn, lists_table, ranked_of
 from tsrec.recommenders.gate import Gate, learnable, new_gate
 from tsrec.recommenders.member import Catalogue, read_catalogue
-from tsrec.recommenders.members import MEMBERS, member_versions
+from tsrec.recommenders.members import MEMBERS
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, empty
-from tsrec.recommenders.refit import fit_and_rank, members_parents
-from tsrec.stage import Parents, Stage
+from tsrec.recommenders.refit import fit_and_rank
+from tsrec.recommenders.settings import SoftTargetSettings
+from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.work_files import kept_table
 
@@ -37,18 +35,6 @@ _GATE_TARGETS = 5_000  # that a gate is fitted on: it has few weights
 _RIDGE = 1.0  # as the fusion's
 _BLOCK = 512  # targets whose pools are in memory at once
 _SHOWN = 10  # the manifest says how often the true item is among so many
-
-
-class SoftTargetSettings(Section):
-    """What the stage reads: its own settings, every member's and their `versions`, and the rules that shape lists."""
-
-    folds: int
-    items: int
-    max_targets: int
-    members: MembersConfig
-    repeats: Repeats
-    seed: int
-    versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
 
 
 def run(config: SoftTargetSettings, parents: Parents, out: ArtifactWriter) -> None:
@@ -171,19 +157,3 @@ def without_users(histories: Histories, users: np.ndarray) -> Histories:
 
 def _blocks(rows: np.ndarray) -> Sequence[np.ndarray]:
     return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-
-
-def _settings(config: Config) -> SoftTargetSettings:
-    own = config.finetune.distill
-    return SoftTargetSettings(
-        folds=own.folds,
-        items=own.items,
-        max_targets=own.max_targets,
-        members=config.members.model_copy(update={"llms": ()}),
-        repeats=config.recommend.repeats,
-        seed=config.recommend.seed,
-        versions=member_versions(config.members.methods),
-    )
-
-
-STAGE = Stage(name="soft_targets", version=2, config=_settings, parents=members_parents, run=run)

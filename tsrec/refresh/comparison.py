@@ -14,10 +14,9 @@ from tsrec.evaluate.scoring import score
 from tsrec.evaluate.slices import slices_of
 from tsrec.llm.trained_llm import trained_in
 from tsrec.machine.progress import progress
-from tsrec.recommenders import Recommender
 from tsrec.recommenders.candidates import Targets, allowance, ranked_targets, read_candidates
-from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import Catalogue, read_catalogue
+from tsrec.recommenders.recommender import Recommender
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.work_files import kept_table
 
@@ -138,6 +137,8 @@ def _llm_lists(
     k: int,
 ) -> np.ndarray:
     """(R, k) lists of the champion's LLM as it is, over the new catalogue and its SIDs, for some of the targets."""
+    from tsrec.recommenders.llm import load_llm  # torch and transformers: planning a refresh does without
+
     llm = load_llm(trained, sids, catalogue, settings.decode)
     pasts = targets.pasts(rows)
     return llm.rank(pasts, k, allowance(pasts, catalogue.n_items, settings.rules)).items

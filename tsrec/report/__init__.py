@@ -1,5 +1,20 @@
 """The report stage: one self-contained HTML page that shows what was built, from what, and how good it is."""
 
-from tsrec.report.stage import STAGE
+from tsrec.config import Config
+from tsrec.llm.trained_llm import TRAINING_STAGES, trained_by
+from tsrec.stage import Stage, on_call
 
-__all__ = ["STAGE"]
+
+def _parents(config: Config) -> tuple[str, ...]:
+    teacher = () if config.sa_init.import_file else ("keywords",)
+    trainings = TRAINING_STAGES[: TRAINING_STAGES.index(trained_by(config)) + 1]
+    return ("ingest", *teacher, "sids", "sa_init", *trainings, "decode", "candidates", "fuse", "evaluate")
+
+
+STAGE = Stage(
+    name="report",
+    version=9,
+    config=lambda config: config.report,
+    parents=_parents,
+    run=on_call("tsrec.report.stage", "run"),
+)

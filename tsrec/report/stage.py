@@ -8,11 +8,9 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from tsrec.columns import ALL, Split
 from tsrec.columns import Columns as C
-from tsrec.config import Config, ReportConfig
+from tsrec.config import ReportConfig
 from tsrec.evaluate.summary import headline
-from tsrec.llm.trained_llm import TRAINING_STAGES, trained_by
 from tsrec.report import content, plots
-from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter
 
 
@@ -76,12 +74,3 @@ def _images(parents: Mapping[str, Artifact]) -> dict[str, bytes]:
 
 def _rounded(records: list[dict]) -> list[dict]:
     return [{k: round(v, 4) if isinstance(v, float) else v for k, v in record.items()} for record in records]
-
-
-def _parents(config: Config) -> tuple[str, ...]:
-    teacher = () if config.sa_init.import_file else ("keywords",)
-    trainings = TRAINING_STAGES[: TRAINING_STAGES.index(trained_by(config)) + 1]
-    return ("ingest", *teacher, "sids", "sa_init", *trainings, "decode", "candidates", "fuse", "evaluate")
-
-
-STAGE = Stage(name="report", version=9, config=lambda config: config.report, parents=_parents, run=run)

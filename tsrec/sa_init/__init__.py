@@ -1,5 +1,35 @@
 """The sa_init stage: what each SID token means in words, and where its embedding starts (TS-Rec's SA-Init)."""
 
-from tsrec.sa_init.stage import STAGE
+from pathlib import Path
 
-__all__ = ["STAGE"]
+from tsrec.config import Config, SaInitConfig
+from tsrec.stage import Stage, on_call
+
+
+def _parents(config: Config) -> tuple[str, ...]:
+    """Imported semantics need neither items' keywords nor their titles; only rows made of items need embeddings."""
+    words = () if config.sa_init.import_file else ("ingest", "keywords")
+    if config.sa_init.initializer == "nearest-items":
+        words = ("ingest", *words[1:], "embed")
+    return (*words, "sids", "backbone")
+
+
+def _raw_inputs(config: SaInitConfig) -> dict[str, Path]:
+    """The imported file, if any. Raises DataError where it is missing."""
+    path = config.imported_file("sa_init")
+    return {"import_file": path} if path else {}
+
+
+def _section(config: Config) -> SaInitConfig:
+    return config.sa_init.beside(config.ingest.path)
+
+
+STAGE = Stage(
+    name="sa_init",
+    version=1,
+    config=_section,
+    parents=_parents,
+    run=on_call("tsrec.sa_init.stage", "run"),
+    raw_inputs=_raw_inputs,
+    bases=("sa_init",),
+)

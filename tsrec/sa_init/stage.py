@@ -10,7 +10,7 @@ import pyarrow as pa
 from transformers import AutoTokenizer
 
 from tsrec.columns import Columns as C
-from tsrec.config import Config, SaInitConfig
+from tsrec.config import SaInitConfig
 from tsrec.errors import DataError
 from tsrec.sa_init.imported import import_semantics
 from tsrec.sa_init.initializers import initialize
@@ -19,7 +19,6 @@ from tsrec.sid.clusters import nearest_first, token_clusters
 from tsrec.sid.meaning import TokenMeaning, aggregate_keywords, cluster_sizes, to_table
 from tsrec.sid.space import SidSpace
 from tsrec.sid.vectors import unit_rows
-from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactWriter, base_role
 
 logger = logging.getLogger(__name__)
@@ -135,32 +134,3 @@ def _nearest_cosine(rows: np.ndarray) -> float:
     cosines = units @ units.T
     np.fill_diagonal(cosines, -1)
     return float(np.median(cosines.max(axis=1)))
-
-
-def parents_of(config: Config) -> tuple[str, ...]:
-    """Imported semantics need neither items' keywords nor their titles; only rows made of items need embeddings."""
-    words = () if config.sa_init.import_file else ("ingest", "keywords")
-    if config.sa_init.initializer == "nearest-items":
-        words = ("ingest", *words[1:], "embed")
-    return (*words, "sids", "backbone")
-
-
-def raw_inputs(config: SaInitConfig) -> dict[str, Path]:
-    """The imported file, if any. Raises DataError where it is missing."""
-    path = config.imported_file("sa_init")
-    return {"import_file": path} if path else {}
-
-
-def _section(config: Config) -> SaInitConfig:
-    return config.sa_init.beside(config.ingest.path)
-
-
-STAGE = Stage(
-    name="sa_init",
-    version=1,
-    config=_section,
-    parents=parents_of,
-    run=run,
-    raw_inputs=raw_inputs,
-    bases=("sa_init",),
-)

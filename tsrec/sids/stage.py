@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tsrec.columns import Columns as C
-from tsrec.config import Config, SidsConfig
+from tsrec.config import SidsConfig
 from tsrec.errors import CodebookError, DataError
 from tsrec.sid.space import SidSpace
 from tsrec.sids.collisions import count_colliding, make_unique
@@ -18,7 +18,7 @@ from tsrec.sids.health import check_health, codebook_health, describe_collapse
 from tsrec.sids.imported import read_sids
 from tsrec.sids.quantization import reconstruction_errors
 from tsrec.sids.quantizers import QUANTIZERS, copy_quantizer, open_quantizer, save_quantizer
-from tsrec.stage import Parents, Stage
+from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter, base_role
 
 logger = logging.getLogger(__name__)
@@ -187,23 +187,3 @@ def _of_texts(errors: np.ndarray, embeddings: np.ndarray) -> float:
     """Mean squared length of what is left of the text embeddings alone, whatever stands beside them; 0 of no items."""
     lengths = errors[:, : embeddings.shape[1]].sum(axis=1)
     return round(float(lengths.mean(dtype=np.float64)), 6) if len(errors) else 0.0
-
-
-def _parents(config: Config) -> tuple[str, ...]:
-    return ("ingest",) if config.sids.import_file else ("ingest", "embed")
-
-
-def _raw_inputs(config: SidsConfig) -> dict[str, Path]:
-    path = config.imported_file("sids")
-    return {"sids": path} if path else {}
-
-
-STAGE = Stage(
-    name="sids",
-    version=2,
-    config=lambda config: config.sids.beside(config.ingest.path),
-    parents=_parents,
-    run=run,
-    raw_inputs=_raw_inputs,
-    bases=("sids",),
-)

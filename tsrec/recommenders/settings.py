@@ -1,0 +1,42 @@
+"""What the stages of this room read: sections, joined where a result depends on several."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tsrec.config import DecodeConfig, FuseConfig, MembersConfig, RecommendConfig, Repeats, Section
+from tsrec.config.section import AddedLater
+
+
+class DecodeSettings(Section):
+    """What the decode stage reads: its own section, and the rules for all members."""
+
+    own: DecodeConfig
+    rules: RecommendConfig
+
+
+class FuseSettings(Section):
+    """What the stage reads: its own section, and the rules for all members."""
+
+    own: FuseConfig
+    rules: RecommendConfig
+
+
+class RefitSettings(Section):
+    """What the stage reads: every member's settings, and the rules for all; `versions` are the members'."""
+
+    members: MembersConfig
+    rules: RecommendConfig
+    versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
+
+
+class SoftTargetSettings(Section):
+    """What the stage reads: its own settings, every member's and their `versions`, and the rules that shape lists."""
+
+    folds: int
+    items: int
+    max_targets: int
+    members: MembersConfig
+    repeats: Repeats
+    seed: int
+    versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
