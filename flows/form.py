@@ -5,6 +5,7 @@ stand where the fields do.
 """
 
 import inspect
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ def form_of(flow: Flow[..., Any], first: Sequence[str] = ()) -> dict[str, Any]:
 
     - A field that may be left empty, and is by default, is one empty field, not a choice between a text and None.
     - Only such fields, and sections of nothing else, are called optional: all others have a value, which stands there.
+    - A mapping whose keys are free is a text that holds JSON: the UI's own field for one sends something even where
+      nobody touched it.
     - A section is called what its field is called; one without settings is left out, for the UI would ask for its JSON.
 
     Args:
@@ -53,7 +56,7 @@ def values_of(section: BaseModel) -> dict[str, Any]:
             if type(inner).model_fields:
                 written[name] = values_of(inner)
         elif value is not None or type(section).model_fields[name].default is not None:
-            written[name] = value
+            written[name] = json.dumps(value) if isinstance(value, dict) else value
     return written
 
 
@@ -84,6 +87,9 @@ def _eased(name: str, field: dict[str, Any]) -> dict[str, Any]:
     shapes = [shape for shape in field.get("anyOf", ()) if shape != _NONE]
     if len(shapes) == 1 and _NONE in field["anyOf"] and field.get("default") is None:
         field = {**{key: value for key, value in field.items() if key != "anyOf"}, **shapes[0]}
+    if field.get("additionalProperties"):
+        kept = {key: field[key] for key in ("title", "default", "position") if key in field}
+        field = kept | {"type": "string", "description": f"{field.get('description', '')} As JSON."}
     if "default" in field:
         field = field | {"default": _without_empty(field["default"])}
         if field["default"] is None:

@@ -121,3 +121,12 @@ def test_a_schedule_may_set_single_fields_and_means_those() -> None:
     assert Config.model_validate(whole["config"]) == load_config(
         None, ["dataset=shop", "finetune.epochs=1", "evaluate.k=[10]"]
     )
+
+
+def test_a_mapping_with_free_keys_is_a_text_of_json() -> None:
+    """The UI's own field for one sends something even if nobody touched it."""
+    assert all(shape.get("additionalProperties", False) is False for _, _, shape in _all_fields())
+    config = load_config(None, ["ingest.source=tables", "ingest.path=/data", "ingest.keep={type: [clicks, 1]}"])
+    written = values_of(config)
+    assert written["ingest"]["keep"] == '{"type": ["clicks", "1"]}'
+    assert Config.model_validate(written) == config

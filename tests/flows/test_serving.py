@@ -232,6 +232,7 @@ class Refusing(BaseHTTPRequestHandler):
         healthy = self.path == "/api/health"
         self.send_response(200 if healthy else 403)
         self.end_headers()
+        self.wfile.write(b"true" if healthy else b"")
 
     def log_message(self, *_: object) -> None:
         pass

@@ -1,6 +1,7 @@
 """What the ingest stage reads: where the raw files are and how they become items and interactions."""
 
 import codecs
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -205,7 +206,12 @@ class IngestConfig(Section):
     @field_validator("keep", mode="before")
     @classmethod
     def _lists_of_values(cls, values: Any) -> Any:
-        """A value alone is a list of one; all values are texts, or None for missing ones."""
+        """A value alone is a list of one; all values are texts, or None for missing ones. A form sends JSON as text."""
+        if isinstance(values, str):
+            try:
+                values = json.loads(values) if values.strip() else None
+            except ValueError:
+                raise ValueError('expected columns and their values as JSON: {"type": ["clicks", "orders"]}') from None
         if not isinstance(values, dict):
             return values
         lists = {}
