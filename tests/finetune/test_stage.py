@@ -15,7 +15,6 @@ from tsrec.config import FinetuneConfig, load_config
 from tsrec.errors import ConfigError, DataError, TrainingError
 from tsrec.store import Artifact
 
-AUGMENT = {"replace": 0.3, "crop": 0.5}
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.finetune.stage_run"])
 
@@ -82,7 +81,7 @@ def test_killed_under_a_schedule_gives_the_same_bytes(
     """Steps 9 and 30 lie in the first tasks and after them; early stopping has begun by then, or has not. What varies
     from epoch to epoch goes on as it would have."""
     tasks = {**TASKS, "items_to_token": 0.5}
-    settings = config(epochs=2.5, tasks=tasks, schedule=schedule, patience=1, distill={"share": 0.5}, augment=AUGMENT)
+    settings = config(epochs=2.5, tasks=tasks, schedule=schedule, patience=1, distill={"share": 0.5})
     assert _exit_code(tmp_path / "whole", tiny_backbone, settings) == 0
     assert _exit_code(tmp_path / "killed", tiny_backbone, settings, death_step) == -signal.SIGKILL
     assert _exit_code(tmp_path / "killed", tiny_backbone, settings) == 0

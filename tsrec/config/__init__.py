@@ -6,7 +6,6 @@ Fields made with `runtime` change how a stage runs but not its result, and stay 
 from tsrec.config.ablation import Ablation, AblationVariant, Grid, GridDataset
 from tsrec.config.evaluate import EvaluateConfig, ReportConfig
 from tsrec.config.finetune import (
-    AugmentConfig,
     BackboneConfig,
     DistillConfig,
     FinetuneConfig,
@@ -54,7 +53,6 @@ __all__ = [
     "ALL_USERS",
     "Ablation",
     "AblationVariant",
-    "AugmentConfig",
     "BackboneConfig",
     "Config",
     "ContinueConfig",

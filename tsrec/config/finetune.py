@@ -100,35 +100,6 @@ class DistillConfig(Section):
     )
 
 
-_SWAPS = InForce(lambda augment: augment.replace > 0)
-
-
-class AugmentConfig(Section):
-    """Histories that are another each time they are seen; what is to be predicted stays true."""
-
-    replace: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Probability that an item is shown as one of its neighbours; 0: histories are shown as they were.",
-    )
-    neighbours_by: Annotated[Literal["users", "texts"], _SWAPS] = Field(
-        "users", description="What makes items neighbours. users: the same people have both. texts: they read alike."
-    )
-    neighbours: Annotated[int, _SWAPS] = Field(10, ge=1, le=200, description="Nearest neighbours that one is drawn of.")
-    crop: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Probability that a window begins at a later item, drawn at random; what lies before is neither "
-        "shown nor learned that time.",
-    )
-
-    def is_on(self) -> bool:
-        """Whether anything is changed."""
-        return self.replace > 0 or self.crop > 0
-
-
 class FinetuneConfig(Section):
     """Supervised fine-tuning."""
 
@@ -157,9 +128,6 @@ class FinetuneConfig(Section):
     )
     distill: Annotated[DistillConfig, InForce(lambda finetune: finetune.distill.share > 0)] = Field(
         DistillConfig(), description="The fusion of the other members as a teacher of the LLM."
-    )
-    augment: Annotated[AugmentConfig, InForce(lambda finetune: finetune.augment.is_on())] = Field(
-        AugmentConfig(), description="Histories that vary from epoch to epoch."
     )
     method: Literal["full", "lora", "sid-rows"] = Field(
         "full", description="What is trained: every layer, LoRA adapters, or the SID rows alone (LLM frozen)."
@@ -221,7 +189,6 @@ class FinetuneConfig(Section):
         """The same with some changes, to its end, without anything that varies or holds back what is learned."""
         plain = {
             "distill": DistillConfig(),
-            "augment": AugmentConfig(),
             "label_smoothing": 0.0,
             "dropout": 0.0,
             "weight_decay": 0.0,
@@ -232,14 +199,11 @@ class FinetuneConfig(Section):
 
     @model_validator(mode="after")
     def _histories_are_there_to_change(self) -> "FinetuneConfig":
-        for name in ("distill.share", "augment.replace", "augment.crop"):
-            section, _, field = name.partition(".")
-            value = getattr(getattr(self, section), field)
-            if value and not self.tasks.history:
-                raise ValueError(
-                    f"{name} = {value:g} changes histories, and tasks.history = 0 trains on none; raise tasks.history, "
-                    f"or set {name} to 0"
-                )
+        if self.distill.share and not self.tasks.history:
+            raise ValueError(
+                f"distill.share = {self.distill.share:g} changes histories, and tasks.history = 0 trains on none; "
+                "raise tasks.history, or set distill.share to 0"
+            )
         return self
 
     @model_validator(mode="after")

@@ -10,13 +10,12 @@ from tsrec.columns import Split
 from tsrec.config import FinetuneConfig
 from tsrec.errors import DataError
 from tsrec.finetune.continuing import choose
+from tsrec.finetune.distilling import DistilledHistories
 from tsrec.finetune.meanings import groups_of, read_meanings
-from tsrec.finetune.neighbours import read_neighbours
 from tsrec.finetune.sequences import HistoryExamples
 from tsrec.finetune.soft_targets import SoftTargets
 from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, TaskExamples
 from tsrec.finetune.texts import cut_texts
-from tsrec.finetune.varying import VaryingHistories
 from tsrec.histories import Histories, build_histories
 from tsrec.sid.space import SidSpace, format_sid
 from tsrec.sid.tokens import HistoryTokens
@@ -72,10 +71,9 @@ def build_examples(
     among = chosen.events if chosen else None
     packed = HistoryExamples(histories, tokens, Split.TRAIN, window, overlap, task, among)
     seen_as: Examples | Varying = packed
-    if config.distill.share or config.augment.is_on():
-        soft = SoftTargets.read(parents["soft_targets"], histories) if config.distill.share else None
-        neighbours = read_neighbours(parents, config.augment) if config.augment.replace else None
-        seen_as = VaryingHistories.of(packed, config, neighbours, soft)
+    if config.distill.share:
+        soft = SoftTargets.read(parents["soft_targets"], histories)
+        seen_as = DistilledHistories(packed, config.seed, soft, config.distill.share)
     parts: dict[int, tuple[Examples | Varying, float]] = {task: (seen_as, config.tasks.history)}
     for mine in texts:
         seen = mine if chosen is None else chosen.of(mine, histories)

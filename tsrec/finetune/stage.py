@@ -11,7 +11,6 @@ from tsrec.columns import Columns as C
 from tsrec.config import Config, ContinuedFinetune, FinetuneConfig
 from tsrec.finetune.continuing import newly_used, trained_rows
 from tsrec.finetune.exporting import write_trained
-from tsrec.finetune.neighbours import source_of
 from tsrec.finetune.preparing import fit, prepare
 from tsrec.sid.tokens import opening_token
 from tsrec.stage import Parents, Stage
@@ -62,8 +61,7 @@ def _parents(config: Config) -> tuple[str, ...]:
     semantics = ("semantics",) if config.has_semantics(config.finetune.tasks) else ()
     grounding = ("grounding",) if config.is_grounded() else ()
     soft_targets = ("soft_targets",) if config.finetune.distill.share else ()
-    neighbours = (source_of(config.finetune.augment),) if config.finetune.augment.replace else ()
-    return ("ingest", "sids", "sa_init", *grounding, *semantics, *soft_targets, *neighbours, "backbone")
+    return ("ingest", "sids", "sa_init", *grounding, *semantics, *soft_targets, "backbone")
 
 
 STAGE = Stage(
