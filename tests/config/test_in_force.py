@@ -192,7 +192,7 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
     """Artifacts that were made before these fields are found again."""
     settings = canonical(FinetuneConfig(tasks={"history": 1, "token_to_meaning": 1}))
     later = {"semantics", "schedule", "shared_items", "distill", "label_smoothing", "layer_decay"}
-    assert not (later | {"item_separator"}) & settings.keys()
+    assert not later & settings.keys()
     assert settings["tasks"].keys() == {
         "history",
         "title_to_sid",

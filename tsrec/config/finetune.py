@@ -146,11 +146,6 @@ class FinetuneConfig(Section):
     max_history: Annotated[int, InForce(lambda finetune: finetune.tasks.with_written_history())] = Field(
         10, ge=1, description="Items of history in the tasks that write them out."
     )
-    item_separator: Annotated[bool, AddedLater(False)] = Field(
-        False,
-        description="A token of its own after every item of a history, with a row that is trained: where an item ends "
-        "need not be learned, and what comes next has a place of its own. A third more tokens.",
-    )
     layer_decay: Annotated[float, AddedLater(1.0), InForce(lambda finetune: finetune.method != "sid-rows")] = Field(
         1.0,
         gt=0,

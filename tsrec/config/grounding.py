@@ -38,7 +38,6 @@ class GroundingConfig(Section):
             method="sid-rows",
             train_text_rows=False,
             schedule="mixed",
-            item_separator=False,
             layer_decay=1.0,
             evals_per_epoch=1,
         )

@@ -52,7 +52,7 @@ def build_examples(
     """Prepare every task of the mix and draw what the run sees.
 
     Args:
-        tokenizer: with the SID tokens of `space`, of which token 0 has the id `first_sid`, and a separator or none.
+        tokenizer: with the SID tokens of `space`, of which token 0 has the id `first_sid`.
         replay: where training goes on from a base: the share of what the base was trained on that is seen again, beside
             all that is new; None: everything is seen.
 
@@ -89,7 +89,7 @@ def build_examples(
     return RunExamples(
         train=mixture,
         valid=[valid[int(index)] for index in np.sort(drawn)],
-        longest=max([(window + 1) * tokens.per_item, *(mine.longest() for mine in texts)]),
+        longest=max([(window + 1) * tokens.n_levels, *(mine.longest() for mine in texts)]),
         counts={
             "n_train_examples": len(mixture),
             "n_valid_examples": len(drawn),

@@ -33,8 +33,8 @@ from tsrec.training import Recipe, resolve_device, train
 
 @dataclass(frozen=True)
 class Prepared:
-    """The backbone's `tokenizer` with the SID tokens of `space`, the first of which has the id `n_text`, and with a
-    separator where one is asked for; `examples`."""
+    """The backbone's `tokenizer` with the SID tokens of `space`, the first of which has the id `n_text`;
+    `examples`."""
 
     tokenizer: PreTrainedTokenizerBase
     space: SidSpace
@@ -52,7 +52,7 @@ def prepare(config: FinetuneConfig, parents: Parents, out: ArtifactWriter, repla
     folder = parents["backbone"].file("model")
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
-    n_text = add_sid_tokens(tokenizer, space, config.item_separator)
+    n_text = add_sid_tokens(tokenizer, space)
     examples = build_examples(config, parents, tokenizer, space, n_text, replay)
     out.count(**examples.counts)
     _check_length(AutoConfig.from_pretrained(folder, trust_remote_code=False), examples.longest, config)
