@@ -35,7 +35,6 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         (f"finetune.distill.{name}", {"finetune": {"distill": {"share": 0.5}}}, {})
         for name in ("folds", "items", "max_targets")
     ),
-    ("finetune.layer_decay", {}, {"finetune": {"method": "sid-rows"}}),
     ("finetune.shared_items", {"finetune": {"tasks": {"items_to_token": 1}}}, ALIGNED),
     *((f"semantics.{name}", OF_PREFIXES, ALIGNED) for name in ("n_keywords", "min_items", "contrast")),
     ("semantics.teacher", ALIGNED, {}),
@@ -191,7 +190,7 @@ def test_a_model_folder_is_not_known_by_its_place(tmp_path: Path) -> None:
 def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_before() -> None:
     """Artifacts that were made before these fields are found again."""
     settings = canonical(FinetuneConfig(tasks={"history": 1, "token_to_meaning": 1}))
-    later = {"semantics", "schedule", "shared_items", "distill", "label_smoothing", "layer_decay"}
+    later = {"semantics", "schedule", "shared_items", "distill", "label_smoothing"}
     assert not later & settings.keys()
     assert settings["tasks"].keys() == {
         "history",

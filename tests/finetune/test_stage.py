@@ -4,17 +4,20 @@ import multiprocessing
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.finetune.stage_run import SPACE, TASKS, config, run
+from tests.finetune.stage_run import SPACE, TASKS, config, parents, run
 from tests.model_families import FAMILIES, save_model
+from tsrec.columns import Columns as C
 from tsrec.config import FinetuneConfig, load_config
 from tsrec.errors import ConfigError, DataError, TrainingError
-from tsrec.store import Artifact
+from tsrec.store import Artifact, ArtifactStore
 
+EMBEDDING = "model.embed_tokens.weight"
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.finetune.stage_run"])
 
@@ -55,9 +58,8 @@ def test_training_log_has_every_task_and_both_splits(artifact: Artifact) -> None
 
 
 def test_text_rows_stay_as_pretrained(artifact: Artifact, tiny_backbone: Path) -> None:
-    name = "model.embed_tokens.weight"
-    before = load_file(tiny_backbone / "model.safetensors")[name]
-    after = load_file(artifact.file("model") / "model.safetensors")[name]
+    before = load_file(tiny_backbone / "model.safetensors")[EMBEDDING]
+    after = load_file(artifact.file("model") / "model.safetensors")[EMBEDDING]
     assert (after[: len(before)] == before).all()
 
 
@@ -99,6 +101,15 @@ def test_patience_begins_after_the_first_tasks(tiny_backbone: Path, tmp_path: Pa
     assert (valid["loss"].diff() >= 0).any()  # patience would have run out here
     assert log["step"].max() > n_first // 8
     assert (log[log["step"] <= n_first // 8].query("split == 'train'")["task"] == "title_to_sid").all()
+
+
+def test_sid_rows_learn_at_their_own_rate(tiny_backbone: Path, tmp_path: Path) -> None:
+    artifact = run(tmp_path, tiny_backbone, config(epochs=1, sid_learning_rate=1e-12, weight_decay=0.0))
+    start = load_file(tiny_backbone / "model.safetensors")
+    trained = load_file(artifact.file("model") / "model.safetensors")
+    before = parents(ArtifactStore(tmp_path), tiny_backbone)["sa_init"].matrix("token_embeddings", C.EMBEDDING)
+    np.testing.assert_allclose(trained[EMBEDDING][-len(before) :], before, atol=1e-6)
+    assert any((trained[name] != weight).any() for name, weight in start.items() if name != EMBEDDING)
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

@@ -146,13 +146,6 @@ class FinetuneConfig(Section):
     max_history: Annotated[int, InForce(lambda finetune: finetune.tasks.with_written_history())] = Field(
         10, ge=1, description="Items of history in the tasks that write them out."
     )
-    layer_decay: Annotated[float, AddedLater(1.0), InForce(lambda finetune: finetune.method != "sid-rows")] = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="Each layer's rate is that of the layer above times this; the top layer, and what stands in none, "
-        "have the whole rate.",
-    )
     label_smoothing: Annotated[float, AddedLater(0.0)] = Field(
         0.0, ge=0, lt=1, description="Share of each SID label that is spread evenly over the tokens of its level."
     )

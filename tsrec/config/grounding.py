@@ -38,6 +38,5 @@ class GroundingConfig(Section):
             method="sid-rows",
             train_text_rows=False,
             schedule="mixed",
-            layer_decay=1.0,
             evals_per_epoch=1,
         )

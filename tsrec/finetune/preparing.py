@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -21,7 +20,6 @@ from tsrec.config import FinetuneConfig
 from tsrec.errors import ConfigError
 from tsrec.finetune.examples import RunExamples, build_examples
 from tsrec.finetune.model import SidModel
-from tsrec.finetune.rates import own_rates
 from tsrec.finetune.tasks import TASK_NAMES
 from tsrec.llm.causal_lm import max_tokens
 from tsrec.sid.space import SidSpace
@@ -78,7 +76,7 @@ def fit(
     tokenizer, examples = prepared.tokenizer, prepared.examples
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else closing_token(tokenizer)
     model.to(resolve_device(config.device))
-    recipe = recipe_of(config, section, model)
+    recipe = recipe_of(config, section)
     log = train(model, examples.train, examples.valid, recipe, out.work, TASK_NAMES, pad_id)
     model.to("cpu")
     return model, log
@@ -95,8 +93,8 @@ def _check_length(model: PreTrainedConfig, longest: int, config: FinetuneConfig)
         )
 
 
-def recipe_of(config: FinetuneConfig, section: str, model: nn.Module, **more: Any) -> Recipe:
-    """How the settings want `model` to be trained; `section` is the one of the configuration that sets the rates, and
+def recipe_of(config: FinetuneConfig, section: str, **more: Any) -> Recipe:
+    """How the settings want a `SidModel` to be trained; `section` is the one of the configuration that sets the rates, and
     `more` are fields of the recipe that no settings say."""
     return Recipe(
         batch_size=config.batch_size,
@@ -109,7 +107,7 @@ def recipe_of(config: FinetuneConfig, section: str, model: nn.Module, **more: An
         precision=config.precision,
         device=config.device,
         seed=config.seed,
-        own_rates=own_rates((name for name, _ in model.named_parameters()), config),
+        own_rates={"sid_rows": config.sid_learning_rate} if config.sid_learning_rate else {},
         advice=_advice(config, section),
         **more,
     )
