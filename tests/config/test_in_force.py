@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from tsrec.config import Config, EmbedConfig, FinetuneConfig, RqVaeConfig, SidsConfig, TaskWeights, canonical
+from tsrec.config import Config, EmbedConfig, FinetuneConfig, RqVaeConfig, SidsConfig, canonical
 from tsrec.config.section import ResolvesTo
 from tsrec.machine import devices
 
@@ -38,11 +38,6 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("finetune.shared_items", {"finetune": {"tasks": {"items_to_token": 1}}}, ALIGNED),
     *((f"semantics.{name}", OF_PREFIXES, ALIGNED) for name in ("n_keywords", "min_items", "contrast")),
     ("semantics.teacher", ALIGNED, {}),
-    ("semantics.teacher", {"grounding": {"epochs": 1}}, {"grounding": {"tasks": {"token_to_meaning": 1}}}),
-    *(
-        (f"grounding.{name}", {"grounding": {"epochs": 1}}, {})
-        for name in ("batch_size", "learning_rate", *(f"tasks.{task}" for task in TaskWeights.model_fields))
-    ),
     *((f"rl.{name}", {"rl": {"epochs": 1}}, {}) for name in ("beams", "batch_size", "learning_rate", "kl")),
     *(
         (f"sids.{name}", {}, {"sids": {"import_file": "sids.json"}})
@@ -201,7 +196,7 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
         "token_to_meaning",
         "meaning_to_token",
     }
-    assert not {"semantics", "grounding", "rl"} & canonical(Config()).keys()
+    assert not {"semantics", "rl"} & canonical(Config()).keys()
     assert canonical(Config().sa_init).keys() == {
         "n_keywords",
         "initializer",

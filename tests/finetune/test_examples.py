@@ -31,7 +31,7 @@ def tokenizer(tiny_backbone: Path) -> PreTrainedTokenizerBase:
 
 
 def _has_semantics(settings: FinetuneConfig) -> bool:
-    return Config(finetune=settings).has_semantics(settings.tasks)
+    return Config(finetune=settings).needs_semantics()
 
 
 def _examples(

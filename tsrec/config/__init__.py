@@ -15,7 +15,6 @@ from tsrec.config.finetune import (
     TaskWeights,
 )
 from tsrec.config.grids import configs_of, load_grid
-from tsrec.config.grounding import GroundingConfig
 from tsrec.config.ingest import IngestConfig, InteractionColumns, ItemColumns, TableFormat
 from tsrec.config.keywords import KeywordsConfig, OpenAIConfig
 from tsrec.config.profiles import load_config, with_overrides
@@ -68,7 +67,6 @@ __all__ = [
     "FuseConfig",
     "Grid",
     "GridDataset",
-    "GroundingConfig",
     "IngestConfig",
     "InteractionColumns",
     "ItemColumns",

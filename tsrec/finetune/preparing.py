@@ -63,11 +63,10 @@ def fit(
     language_model: PreTrainedModel,
     sid_rows: torch.Tensor,
     out: ArtifactWriter,
-    section: str = "finetune",
 ) -> tuple[SidModel, pd.DataFrame]:
     """Train from `sid_rows` (n_sid, D) float32, and return the model, on the CPU, and the training log.
 
-    `section` is the one of the configuration that sets the rates. A killed call goes on from its last checkpoint.
+    A killed call goes on from its last checkpoint.
     """
     if config.gradient_checkpointing:
         language_model.gradient_checkpointing_enable()
@@ -76,7 +75,7 @@ def fit(
     tokenizer, examples = prepared.tokenizer, prepared.examples
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else closing_token(tokenizer)
     model.to(resolve_device(config.device))
-    recipe = recipe_of(config, section)
+    recipe = recipe_of(config, "finetune")
     log = train(model, examples.train, examples.valid, recipe, out.work, TASK_NAMES, pad_id)
     model.to("cpu")
     return model, log
@@ -94,8 +93,8 @@ def _check_length(model: PreTrainedConfig, longest: int, config: FinetuneConfig)
 
 
 def recipe_of(config: FinetuneConfig, section: str, **more: Any) -> Recipe:
-    """How the settings want a `SidModel` to be trained; `section` is the one of the configuration that sets the rates, and
-    `more` are fields of the recipe that no settings say."""
+    """How the settings want a `SidModel` to be trained; `section` is the one of the configuration that
+    sets the rates, and `more` are fields of the recipe that no settings say."""
     return Recipe(
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,

@@ -27,8 +27,7 @@ def run(settings: FinetuneConfig | ContinuedFinetune, parents: Parents, out: Art
     language_model = AutoModelForCausalLM.from_pretrained(
         start, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
     )
-    rows = parents.get("grounding") or parents["sa_init"]
-    sid_rows = torch.from_numpy(rows.matrix("token_embeddings", C.EMBEDDING).astype(np.float32))
+    sid_rows = torch.from_numpy(parents["sa_init"].matrix("token_embeddings", C.EMBEDDING).astype(np.float32))
     if continued:
         known = trained_rows(parents, language_model, start, space, prepared.n_text)[: space.n_tokens]
         first_used = newly_used(parents)
@@ -40,10 +39,9 @@ def run(settings: FinetuneConfig | ContinuedFinetune, parents: Parents, out: Art
 
 
 def _parents(config: Config) -> tuple[str, ...]:
-    semantics = ("semantics",) if config.has_semantics(config.finetune.tasks) else ()
-    grounding = ("grounding",) if config.is_grounded() else ()
+    semantics = ("semantics",) if config.needs_semantics() else ()
     soft_targets = ("soft_targets",) if config.finetune.distill.share else ()
-    return ("ingest", "sids", "sa_init", *grounding, *semantics, *soft_targets, "backbone")
+    return ("ingest", "sids", "sa_init", *semantics, *soft_targets, "backbone")
 
 
 STAGE = Stage(
