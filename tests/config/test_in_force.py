@@ -57,9 +57,6 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     *((f"sids.cooccurrence_{name}", {}, {"sids": {"cooccurrence": 0}}) for name in ("window", "factors")),
     ("sa_init.centre", {"sa_init": {"initializer": "keyword-string"}}, {"sa_init": {"initializer": "vocabulary-mean"}}),
     ("sa_init.whiten", {"sa_init": {"whiten": True}}, {"sa_init": {"initializer": "vocabulary-mean", "whiten": True}}),
-    ("sa_init.keyword_weights", {}, {"sa_init": {"pooling": "max"}}),
-    ("sa_init.pooling", {}, {"sa_init": {"initializer": "keyword-string"}}),
-    ("sa_init.n_nearest_items", {"sa_init": {"initializer": "nearest-items"}}, {}),
     ("sa_init.levels", {"sa_init": {"initializer": "vocabulary-mean"}}, {"sa_init": {"initializer": "random"}}),
 ]
 CONDITIONAL = {field for field, _, _ in CONDITIONS}

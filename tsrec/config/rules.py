@@ -83,16 +83,6 @@ def _levels_exist(config: Sections) -> str | None:
     )
 
 
-def _weights_are_known(config: Sections) -> str | None:
-    own = config.sa_init
-    if not own.import_file or own.initializer != "keywords" or own.keyword_weights == "uniform":
-        return None
-    return (
-        f"sa_init.keyword_weights = {own.keyword_weights} needs counted keywords, and nobody counted those of "
-        "sa_init.import_file; set it to uniform"
-    )
-
-
 def _tokens_are_described_once(config: Sections) -> str | None:
     if not (config.sa_init.import_file and config.semantics.teacher == "openai" and config.needs_semantics()):
         return None
@@ -140,7 +130,6 @@ _RULES: tuple[Rule, ...] = (
     _something_is_trained,
     _rl_goes_on_from_histories,
     _levels_exist,
-    _weights_are_known,
     _tokens_are_described_once,
     _nothing_stands_twice,
     _variants_are_no_bases,
