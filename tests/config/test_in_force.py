@@ -30,7 +30,6 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"finetune": {"tasks": {"title_to_sid": 1}}},
     ),
     ("finetune.semantics", ALIGNED, {"finetune": {"tasks": {"title_to_sid": 1}}}),
-    ("finetune.schedule", {"finetune": {"tasks": {"title_to_sid": 1}}}, {"finetune": {"tasks": {"titles_to_sid": 1}}}),
     *(
         (f"finetune.distill.{name}", {"finetune": {"distill": {"share": 0.5}}}, {})
         for name in ("folds", "items", "max_targets")
@@ -182,7 +181,7 @@ def test_a_model_folder_is_not_known_by_its_place(tmp_path: Path) -> None:
 def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_before() -> None:
     """Artifacts that were made before these fields are found again."""
     settings = canonical(FinetuneConfig(tasks={"history": 1, "token_to_meaning": 1}))
-    later = {"semantics", "schedule", "shared_items", "distill", "label_smoothing"}
+    later = {"semantics", "shared_items", "distill", "label_smoothing"}
     assert not later & settings.keys()
     assert settings["tasks"].keys() == {
         "history",
@@ -205,7 +204,6 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
     }
     of_texts = canonical(SidsConfig(cooccurrence=0))
     assert not {name for name in of_texts if name.startswith(("quantizer", "rq_vae", "cooccurrence"))}
-    with_more = FinetuneConfig(tasks={"items_to_token": 0.5}, schedule="fading")
+    with_more = FinetuneConfig(tasks={"items_to_token": 0.5})
     assert canonical(with_more)["tasks"]["items_to_token"] == 0.5
-    assert canonical(with_more)["schedule"] == "fading"
     assert canonical(with_more)["shared_items"] == 4

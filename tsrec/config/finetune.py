@@ -62,10 +62,6 @@ class TaskWeights(Section):
         words = (self.token_to_meaning, self.meaning_to_token, self.token_to_keywords, self.keywords_to_token)
         return any(words)
 
-    def with_alignment(self) -> bool:
-        """Whether any task ties SIDs to words without a history."""
-        return self.with_tokens() or bool(self.title_to_sid or self.sid_to_title)
-
 
 class LoraConfig(Section):
     """PEFT LoRA; the SID rows stay fully trainable beside it."""
@@ -113,15 +109,6 @@ class FinetuneConfig(Section):
             description="What TS-Align's tasks are about. token: every SID token by itself, all items that carry it. "
             "prefix: every beginning of a SID, its token under its parents. both: the two, each once.",
         )
-    )
-    schedule: Annotated[
-        Literal["mixed", "first", "fading"],
-        AddedLater("mixed"),
-        InForce(lambda finetune: finetune.tasks.with_alignment()),
-    ] = Field(
-        "mixed",
-        description="When tasks without a history are seen, as often in all: evenly (mixed), all before the first "
-        "history (first), or twice as often at the start, falling to never at the end (fading).",
     )
     shared_items: Annotated[int, InForce(lambda finetune: finetune.tasks.items_to_token)] = Field(
         4, ge=2, le=32, description="Items whose titles stand in one example of items_to_token."

@@ -78,8 +78,7 @@ def build_examples(
     for mine in texts:
         seen = mine if chosen is None else chosen.of(mine, histories)
         parts[TASK_NAMES.index(mine.task.name)] = (seen, getattr(config.tasks, mine.task.name))
-    schedules = {TASK_NAMES.index(mine.task.name): config.schedule for mine in texts if mine.task.over != "events"}
-    mixture = Mixture(parts, config.epochs, config.seed, schedules)
+    mixture = Mixture(parts, config.epochs, config.seed)
     if not len(mixture):
         raise DataError("nothing to train on: no user has two train events, or every weight in finetune.tasks is 0")
     # On valid the prompt is as long as in evaluation: all context that a window holds.
@@ -94,7 +93,6 @@ def build_examples(
             "n_train_examples": len(mixture),
             "n_valid_examples": len(drawn),
             "n_texts_cut": sum(cut.values()),
-            **({"n_first_examples": mixture.n_first} if mixture.n_first else {}),
             **cut,
             **(chosen.counts if chosen else {}),
         },

@@ -2,7 +2,7 @@
 
 from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.training.losses import chunked_cross_entropy
-from tsrec.training.mixture import Mixture, Schedule, Varying
+from tsrec.training.mixture import Mixture, Varying
 from tsrec.training.packing import IGNORED, SAME_PLACE, Example, Examples, pack, packed_attention_mask
 from tsrec.training.trainer import Recipe, train
 
@@ -13,7 +13,6 @@ __all__ = [
     "Examples",
     "Mixture",
     "Recipe",
-    "Schedule",
     "Varying",
     "chunked_cross_entropy",
     "pack",
