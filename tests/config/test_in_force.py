@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from tsrec.config import Config, EmbedConfig, FinetuneConfig, RqVaeConfig, SidsConfig, TaskWeights, canonical
+from tsrec.config import Config, EmbedConfig, FinetuneConfig, RqVaeConfig, SidsConfig, canonical
 from tsrec.config.section import ResolvesTo
 from tsrec.machine import devices
 
@@ -30,28 +30,13 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"finetune": {"tasks": {"title_to_sid": 1}}},
     ),
     ("finetune.semantics", ALIGNED, {"finetune": {"tasks": {"title_to_sid": 1}}}),
-    ("finetune.schedule", {"finetune": {"tasks": {"title_to_sid": 1}}}, {"finetune": {"tasks": {"titles_to_sid": 1}}}),
     *(
         (f"finetune.distill.{name}", {"finetune": {"distill": {"share": 0.5}}}, {})
         for name in ("folds", "items", "max_targets")
     ),
-    *(
-        (
-            f"finetune.augment.{name}",
-            {"finetune": {"augment": {"replace": 0.5}}},
-            {"finetune": {"augment": {"crop": 1}}},
-        )
-        for name in ("neighbours", "neighbours_by")
-    ),
-    ("finetune.layer_decay", {}, {"finetune": {"method": "sid-rows"}}),
     ("finetune.shared_items", {"finetune": {"tasks": {"items_to_token": 1}}}, ALIGNED),
     *((f"semantics.{name}", OF_PREFIXES, ALIGNED) for name in ("n_keywords", "min_items", "contrast")),
     ("semantics.teacher", ALIGNED, {}),
-    ("semantics.teacher", {"grounding": {"epochs": 1}}, {"grounding": {"tasks": {"token_to_meaning": 1}}}),
-    *(
-        (f"grounding.{name}", {"grounding": {"epochs": 1}}, {})
-        for name in ("batch_size", "learning_rate", *(f"tasks.{task}" for task in TaskWeights.model_fields))
-    ),
     *((f"rl.{name}", {"rl": {"epochs": 1}}, {}) for name in ("beams", "batch_size", "learning_rate", "kl")),
     *(
         (f"sids.{name}", {}, {"sids": {"import_file": "sids.json"}})
@@ -71,9 +56,6 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     *((f"sids.cooccurrence_{name}", {}, {"sids": {"cooccurrence": 0}}) for name in ("window", "factors")),
     ("sa_init.centre", {"sa_init": {"initializer": "keyword-string"}}, {"sa_init": {"initializer": "vocabulary-mean"}}),
     ("sa_init.whiten", {"sa_init": {"whiten": True}}, {"sa_init": {"initializer": "vocabulary-mean", "whiten": True}}),
-    ("sa_init.keyword_weights", {}, {"sa_init": {"pooling": "max"}}),
-    ("sa_init.pooling", {}, {"sa_init": {"initializer": "keyword-string"}}),
-    ("sa_init.n_nearest_items", {"sa_init": {"initializer": "nearest-items"}}, {}),
     ("sa_init.levels", {"sa_init": {"initializer": "vocabulary-mean"}}, {"sa_init": {"initializer": "random"}}),
 ]
 CONDITIONAL = {field for field, _, _ in CONDITIONS}
@@ -199,8 +181,8 @@ def test_a_model_folder_is_not_known_by_its_place(tmp_path: Path) -> None:
 def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_before() -> None:
     """Artifacts that were made before these fields are found again."""
     settings = canonical(FinetuneConfig(tasks={"history": 1, "token_to_meaning": 1}))
-    later = {"semantics", "schedule", "shared_items", "distill", "augment", "label_smoothing", "layer_decay"}
-    assert not (later | {"item_separator"}) & settings.keys()
+    later = {"semantics", "shared_items", "distill", "label_smoothing"}
+    assert not later & settings.keys()
     assert settings["tasks"].keys() == {
         "history",
         "title_to_sid",
@@ -210,7 +192,7 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
         "token_to_meaning",
         "meaning_to_token",
     }
-    assert not {"semantics", "grounding", "rl"} & canonical(Config()).keys()
+    assert not {"semantics", "rl"} & canonical(Config()).keys()
     assert canonical(Config().sa_init).keys() == {
         "n_keywords",
         "initializer",
@@ -222,7 +204,6 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
     }
     of_texts = canonical(SidsConfig(cooccurrence=0))
     assert not {name for name in of_texts if name.startswith(("quantizer", "rq_vae", "cooccurrence"))}
-    with_more = FinetuneConfig(tasks={"items_to_token": 0.5}, schedule="fading")
+    with_more = FinetuneConfig(tasks={"items_to_token": 0.5})
     assert canonical(with_more)["tasks"]["items_to_token"] == 0.5
-    assert canonical(with_more)["schedule"] == "fading"
     assert canonical(with_more)["shared_items"] == 4

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from scipy import sparse
 from transformers import Trainer
 
 from tests.keys import key_of
@@ -17,7 +16,6 @@ from tsrec.config import FinetuneConfig, RlConfig, RlSettings
 from tsrec.finetune import RL, STAGE
 from tsrec.sid.space import SidSpace
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
-from tsrec.store.sparse_file import save_sparse
 
 SPACE = SidSpace((3, 3, 4))
 N_ITEMS = 30
@@ -73,21 +71,7 @@ def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
         columns = {name: pa.array(table[name]) for name in (C.SPLIT, C.USER, C.POSITION)}
         out.write_table("soft_targets", pa.table({**columns, **lists}))
 
-    def item_knn(out: ArtifactWriter) -> None:
-        """The neighbours of item n are n + 1 and, less near, n + 2; item 0 has none."""
-        rows = np.repeat(np.arange(1, N_ITEMS), 2)
-        columns = (rows + np.tile([1, 2], N_ITEMS - 1)) % N_ITEMS
-        values = np.tile([0.9, 0.5], N_ITEMS - 1)
-        matrix = sparse.csr_matrix((values, (rows, columns)), shape=(N_ITEMS, N_ITEMS))
-        save_sparse(matrix, out.path / "neighbours.safetensors")
-
-    def embed(out: ArtifactWriter) -> None:
-        vectors = pa.array(random.normal(size=(N_ITEMS, 8)).tolist(), pa.list_(pa.float32()))
-        out.write_table("item_embeddings", pa.table({C.ITEM: items, C.EMBEDDING: vectors}))
-
     made = {
-        "item-knn": item_knn,
-        "embed": embed,
         "semantics": prefixes,
         "ingest": ingest,
         "sids": sids,

@@ -13,8 +13,7 @@ from tsrec.config import Config, FinetuneConfig, canonical, load_config
 from tsrec.errors import ConfigError
 from tsrec.finetune import STAGE
 from tsrec.finetune.examples import RunExamples, build_examples
-from tsrec.finetune.neighbours import NO_ITEM
-from tsrec.finetune.soft_targets import SoftTargets
+from tsrec.finetune.soft_targets import NO_ITEM, SoftTargets
 from tsrec.finetune.tasks import DISTILLED, TASK_NAMES
 from tsrec.histories import Histories, build_histories
 from tsrec.sid.tokens import add_sid_tokens

@@ -31,7 +31,7 @@ def tokenizer(tiny_backbone: Path) -> PreTrainedTokenizerBase:
 
 
 def _has_semantics(settings: FinetuneConfig) -> bool:
-    return Config(finetune=settings).has_semantics(settings.tasks)
+    return Config(finetune=settings).needs_semantics()
 
 
 def _examples(
@@ -154,29 +154,6 @@ def test_items_without_a_title_stand_in_no_group() -> None:
     has_title = np.array([True, False, True, True, False])
     [group] = groups_of(codes, has_title, config(tasks={"items_to_token": 1}))
     assert (group.token, sorted(group.items)) == ("<a_0>", [0, 2])
-
-
-def test_alignment_fades_and_histories_stay(before: dict[str, Artifact], tokenizer: PreTrainedTokenizerBase) -> None:
-    tasks = {"history": 1, "token_to_meaning": 1, "sid_to_title": 1, "titles_to_sid": 0.1}
-    built, _ = _examples(before, tokenizer, tasks=tasks, epochs=2, schedule="fading")
-    mixed, _ = _examples(before, tokenizer, tasks=tasks, epochs=2)
-    numbers = [np.array([example.task for example in some.train]) for some in (built, mixed)]
-    halves = len(numbers[1]) // 2
-    names = ("token_to_meaning", "sid_to_title", "titles_to_sid", "history")
-    for name in names:
-        task = TASK_NAMES.index(name)
-        assert (numbers[0] == task).sum() == (numbers[1] == task).sum()
-        early = (numbers[0][:halves] == task).sum() / max(1, (numbers[0] == task).sum())
-        assert (early > 0.55) == (name in ("token_to_meaning", "sid_to_title")), (name, early)
-
-
-def test_alignment_first_is_counted_and_leads(before: dict[str, Artifact], tokenizer: PreTrainedTokenizerBase) -> None:
-    tasks = {"history": 1, "token_to_meaning": 1, "titles_to_sid": 0.1}
-    built, _ = _examples(before, tokenizer, tasks=tasks, epochs=2, schedule="first")
-    numbers = [example.task for example in built.train]
-    aligned = TASK_NAMES.index("token_to_meaning")
-    assert built.counts["n_first_examples"] == numbers.count(aligned) == 20
-    assert numbers[:20] == [aligned] * 20
 
 
 def test_the_sample_of_valid_is_what_it_was_when_models_were_trained() -> None:

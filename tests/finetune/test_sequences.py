@@ -97,13 +97,12 @@ def test_what_is_shown_and_what_is_learned_may_be_two_items(data: st.DataObject)
     shown, targets = (np.array(data.draw(numbers)) for _ in range(2))
     learned = np.array([False, *data.draw(st.lists(st.booleans(), min_size=n_events - 1, max_size=n_events - 1))])
     tokens = ITEM_TOKENS[:, :n_levels]
-    separator = data.draw(st.sampled_from([[], [8]]))
-    written = HistoryTokens(BOS, tokens, *separator)
+    written = HistoryTokens(BOS, tokens)
     plain = HistoryExamples(histories_of([[Split.TRAIN] * 2]), written, Split.TRAIN, 9, 0, task=0)
     example = plain.written(shown, targets, learned, tasks=np.arange(n_events))
     wanted = []
     for event in np.flatnonzero(learned):
-        before = [BOS, *(token for item in shown[:event] for token in [*tokens[item].tolist(), *separator])]
+        before = [BOS, *(token for item in shown[:event] for token in tokens[item].tolist())]
         assert written.prompt(shown[:event]).tolist() == before  # decoding asks as training answered
         target = tokens[targets[event]].tolist()
         wanted += [([*before, *target[:level]], target[level]) for level in range(n_levels)]
@@ -111,7 +110,7 @@ def test_what_is_shown_and_what_is_learned_may_be_two_items(data: st.DataObject)
     counted = example.task[example.labels != IGNORED]
     assert np.bincount(counted, minlength=n_events).tolist() == (learned * n_levels).tolist()
     n_leaving = int((learned & (shown != targets)).sum())
-    n_trunk = n_events * n_levels + (n_events - 1) * len(separator)
+    n_trunk = n_events * n_levels
     assert len(example.input_ids) == n_trunk + n_leaving * (n_levels - 1)
     assert example.positions().max() < n_trunk  # a branch is never longer than what it stands for
 

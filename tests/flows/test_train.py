@@ -81,7 +81,7 @@ def test_the_flow_runs_and_a_second_run_finds_every_stage_cached(shop_settings: 
         rows = {row["model"]: row for row in json.loads(shown["data"])}
         assert rows["champion"]["fingerprint"] == Path(folders["fuse"]).name != rows["this run"]["fingerprint"]
         assert rows["champion"]["n_targets"] == rows["this run"]["n_targets"] and 0 <= rows["this run"]["ndcg@10"] <= 1
-    assert set(folders) == {stage.name for stage in STAGES} - {"refit", "semantics", "grounding", "soft_targets", "rl"}
+    assert set(folders) == {stage.name for stage in STAGES} - {"refit", "semantics", "soft_targets", "rl"}
     assert (Path(folders["report"]) / "report.html").exists()
     assert sorted(names) == ["Cached"] * len(folders) + ["Completed"] * len(folders)
 

@@ -43,7 +43,6 @@ def test_every_stage_leaves_a_verified_artifact(artifacts: dict[str, Artifact]) 
     assert set(artifacts) == {stage.name for stage in pipeline.STAGES} - {
         "refit",
         "semantics",
-        "grounding",
         "soft_targets",
         "rl",
     }
@@ -233,7 +232,6 @@ def test_changing_one_title_reruns_all_but_the_backbone(config: Config, shop: Pa
         "backbone",
         "refit",
         "semantics",
-        "grounding",
         "soft_targets",
         "rl",
     }

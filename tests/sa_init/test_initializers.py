@@ -50,54 +50,6 @@ def test_keywords_weigh_the_same_however_many_pieces_they_have(
     assert meaningful.tolist() == [True, False, True, True]
 
 
-COUNTED = TokenMeaning("<a_0>", 4, ("strong glue", "epoxy"), "", counts=(3, 1), scores=(0.5, 2.0))
-
-
-@pytest.mark.parametrize(("weights", "glue_share"), [("uniform", 1 / 2), ("frequency", 3 / 4), ("tfidf", 1 / 5)])
-def test_keywords_weigh_as_asked(
-    weights: str, glue_share: float, vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    glue, epoxy = (piece_mean(text, vectors, tokenizer) for text in (" strong glue", " epoxy"))
-    rows, _ = initialize([COUNTED], vectors, tokenizer, config(keyword_weights=weights))
-    np.testing.assert_allclose(rows[0], glue_share * glue + (1 - glue_share) * epoxy, atol=1e-6)
-    units = [vector / np.linalg.norm(vector) for vector in (glue, epoxy)]
-    rows, _ = initialize([COUNTED], vectors, tokenizer, config(keyword_weights=weights, pooling="unit-mean"))
-    np.testing.assert_allclose(rows[0], glue_share * units[0] + (1 - glue_share) * units[1], atol=1e-6)
-
-
-def test_max_pooling_takes_the_largest_of_each_dimension(
-    vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    glue, epoxy = (piece_mean(text, vectors, tokenizer) for text in (" strong glue", " epoxy"))
-    rows, _ = initialize([COUNTED], vectors, tokenizer, config(pooling="max"))
-    np.testing.assert_allclose(rows[0], np.where(glue > epoxy, glue, epoxy), atol=1e-6)
-
-
-def test_nearest_items_are_the_mean_of_their_texts(vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> None:
-    meanings = [
-        TokenMeaning("<a_0>", 2, ("toys",), "", texts=("strong glue", "", "steel")),
-        TokenMeaning("<a_1>", 0, (), ""),
-    ]
-    rows, meaningful = initialize(meanings, vectors, tokenizer, config(initializer="nearest-items"))
-    expected = (piece_mean("strong glue", vectors, tokenizer) + piece_mean("steel", vectors, tokenizer)) / 2
-    np.testing.assert_allclose(rows[0], expected, atol=1e-6)
-    assert meaningful.tolist() == [True, False]
-
-
-def test_vocabulary_normal_has_the_mean_and_covariance_of_the_vocabulary(
-    vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    many = [TokenMeaning(f"<a_{code}>", 1, (), "") for code in range(20_000)]
-    # Correlated dimensions around a mean of their own, unlike those of an untrained model.
-    mixed = vectors @ np.linalg.qr(np.random.default_rng(0).normal(size=(32, 32)))[0] * np.linspace(0.1, 2, 32) + 0.3
-    rows, _ = initialize(
-        many, mixed.astype(np.float32), tokenizer, config(initializer="vocabulary-normal", centre=True)
-    )
-    scale = np.abs(np.cov(mixed, rowvar=False)).max()
-    np.testing.assert_allclose(rows.mean(axis=0), mixed.mean(axis=0), atol=0.05 * np.sqrt(scale))
-    np.testing.assert_allclose(np.cov(rows, rowvar=False), np.cov(mixed, rowvar=False), atol=0.05 * scale)
-
-
 def test_keyword_string_is_one_text(vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> None:
     rows, _ = initialize(MEANINGS, vectors, tokenizer, config(initializer="keyword-string"))
     np.testing.assert_allclose(rows[0], piece_mean("strong glue epoxy", vectors, tokenizer), atol=1e-6)

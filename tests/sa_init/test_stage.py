@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from tests.keys import key_of
 from tsrec.columns import Columns as C
-from tsrec.config import Config, SaInitConfig, load_config
-from tsrec.errors import ConfigError, DataError
+from tsrec.config import Config, SaInitConfig
+from tsrec.errors import DataError
 from tsrec.sa_init import STAGE
 from tsrec.sa_init.pretrained_rows import read_input_embeddings
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
@@ -54,15 +54,6 @@ def parents(tiny_backbone: Path, tmp_path: Path) -> dict[str, Artifact]:
                 )
             },
         ),
-        "embed": artifact(
-            store,
-            "embed",
-            {
-                "item_embeddings": pa.table(
-                    {C.ITEM: items, C.EMBEDDING: pa.array([[1, 0], [0, 1], [0.6, 0.8]], pa.list_(pa.float32()))}
-                )
-            },
-        ),
         # Another order than the items': tables are joined by item_id.
         "keywords": artifact(
             store, "keywords", {"item_keywords": pa.table({C.ITEM: ["i3", "i1", "i2"], C.KEYWORDS: keywords})}
@@ -93,28 +84,6 @@ def test_both_tables_cover_every_token_in_flat_order(parents: dict[str, Artifact
     units = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
     nearest = [max(units[row] @ units[other] for other in range(5) if other != row) for row in range(5)]
     assert result.counts["nearest_cosine"] == pytest.approx(np.median(nearest), abs=1e-5)
-
-
-def test_rows_of_nearest_items_are_made_of_their_texts(
-    parents: dict[str, Artifact], tmp_path: Path, tiny_backbone: Path
-) -> None:
-    settings = SaInitConfig(initializer="nearest-items", n_nearest_items=1, centre=False, norm="as-is")
-    assert set(STAGE.parents(Config(sa_init=settings))) == set(parents)
-    store = ArtifactStore(tmp_path / "result")
-    result = store.build(key_of("sa_init"), lambda out: STAGE.run(settings, parents, out))
-    tokenizer, vectors = AutoTokenizer.from_pretrained(tiny_backbone), read_input_embeddings(tiny_backbone)
-    # <b_1> has the items i2, at (0, 1), and i3, at (.6, .8): both are as near to their mean; i2 is the first.
-    for row, text in ((1, "Steel screws."), (3, "Strong glue."), (4, "Epoxy for wood.")):
-        expected = vectors[tokenizer(text, add_special_tokens=False).input_ids].mean(axis=0)
-        np.testing.assert_allclose(result.matrix("token_embeddings", C.EMBEDDING)[row], expected, atol=1e-6)
-    imported = SaInitConfig(initializer="nearest-items", import_file="made.json")
-    assert set(STAGE.parents(Config(sa_init=imported))) == {"ingest", "embed", "sids", "backbone"}
-
-
-def test_weights_of_imported_keywords_are_refused() -> None:
-    overrides = ["sa_init.import_file=made.json", "sa_init.keyword_weights=tfidf"]
-    with pytest.raises(ConfigError, match=r"sa_init\.keyword_weights = tfidf needs counted keywords"):
-        load_config(None, overrides)
 
 
 def test_imported_semantics_need_no_keywords(parents: dict[str, Artifact], tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from tsrec.errors import ArtifactError, ConfigError
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import (
-    SEPARATOR,
     HistoryTokens,
     add_sid_tokens,
     closing_token,
@@ -36,14 +35,11 @@ def test_what_is_written_is_read_again(tokenizer: PreTrainedTokenizerBase, tmp_p
     assert again.convert_ids_to_tokens(ids.ravel().tolist()) == ["<a_2>", "<b_1>", "<a_0>", "<b_0>"]
 
 
-@pytest.mark.parametrize("separator", [False, True])
-def test_what_was_appended_can_be_taken_off_again(
-    separator: bool, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
-) -> None:
+def test_what_was_appended_can_be_taken_off_again(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     text = "<a_0><b_1> steel screws </s>"
     before, ids = tokenizer.get_vocab(), tokenizer(text).input_ids
     assert without_sid_tokens(tokenizer) is tokenizer
-    add_sid_tokens(tokenizer, SPACE, separator)
+    add_sid_tokens(tokenizer, SPACE)
     assert tokenizer(text).input_ids != ids
     tokenizer.save_pretrained(tmp_path)
     for extended in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
@@ -53,23 +49,18 @@ def test_what_was_appended_can_be_taken_off_again(
         assert add_sid_tokens(cut, SidSpace((2, 5))) == len(before)  # another catalogue's, from the same place
 
 
-@pytest.mark.parametrize("held", ["<b_0>", SEPARATOR])
-def test_a_tokenizer_that_holds_sid_tokens_is_no_backbone(tokenizer: PreTrainedTokenizerBase, held: str) -> None:
-    tokenizer.add_tokens([held], special_tokens=True)
+def test_a_tokenizer_that_holds_sid_tokens_is_no_backbone(tokenizer: PreTrainedTokenizerBase) -> None:
+    tokenizer.add_tokens(["<b_0>"], special_tokens=True)
     with pytest.raises(ArtifactError, match="already holds SID tokens"):
-        add_sid_tokens(tokenizer, SPACE, separator=True)
+        add_sid_tokens(tokenizer, SPACE)
 
 
-@pytest.mark.parametrize("separator", [False, True])
-def test_a_history_is_written_as_the_tokenizer_has_it(
-    separator: bool, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
-) -> None:
-    first = add_sid_tokens(tokenizer, SPACE, separator)
+def test_a_history_is_written_as_the_tokenizer_has_it(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    first = add_sid_tokens(tokenizer, SPACE)
     tokenizer.save_pretrained(tmp_path)
     tokens = HistoryTokens.of(AutoTokenizer.from_pretrained(tmp_path), SPACE, first, np.array([[2, 1], [0, 0]]))
-    between = [SEPARATOR] if separator else []
     written = tokenizer.convert_ids_to_tokens(tokens.prompt(np.array([1, 0, 1])).tolist())
-    item = [["<a_0>", "<b_0>", *between], ["<a_2>", "<b_1>", *between]]
+    item = [["<a_0>", "<b_0>"], ["<a_2>", "<b_1>"]]
     assert written == [tokenizer.bos_token, *item[0], *item[1], *item[0]]
     assert tokens.prompt(np.array([], dtype=np.int64)).tolist() == [tokenizer.bos_token_id]
 

@@ -1,20 +1,17 @@
 """What an epoch sees: each task by its weight, drawn anew, until every example was seen."""
 
-import itertools
-
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsrec.training.mixture import Mixture, Schedule, draws, fading_weights
+from tsrec.training.mixture import Mixture, draws
 from tsrec.training.packing import Example
 
 PINNED = [(0, 1), (0, 2), (0, 4), (3, 0), (0, 3), (3, 1), (0, 0), (0, 4), (0, 2), (0, 1), (3, 6)]
 
 
 def _draws(n_rows: int, weight: float, n_epochs: int, seed: int = 0) -> list[np.ndarray]:
-    return draws(n_rows, [weight] * n_epochs, np.random.default_rng(seed))
+    return draws(n_rows, weight, n_epochs, np.random.default_rng(seed))
 
 
 def _part(n: int, task: int) -> list[Example]:
@@ -89,50 +86,3 @@ def test_the_order_is_what_trained_models_were_trained_in() -> None:
     """Another order for the same settings would be another model under the same fingerprint."""
     parts = {0: (_part(5, 0), 1.0), 3: (_part(7, 3), 0.3)}
     assert _seen(Mixture(parts, epochs=1.5, seed=4)) == PINNED
-
-
-@pytest.mark.parametrize("schedule", ["mixed", "first", "fading"])
-@given(n_rows=st.integers(0, 60), weight=st.floats(0, 3), epochs=st.floats(0.1, 6), seed=st.integers(0, 9))
-def test_a_schedule_changes_when_and_not_how_often(
-    schedule: Schedule, n_rows: int, weight: float, epochs: float, seed: int
-) -> None:
-    mixture = Mixture({1: (_part(n_rows, 1), weight)}, epochs, seed, {1: schedule})
-    # A last epoch that is not whole takes a share of what was drawn for it, rounded up; every epoch rounds once.
-    assert abs(len(mixture) - n_rows * weight * epochs) <= epochs + 2
-    times = np.bincount([row for _, row in _seen(mixture)], minlength=n_rows)
-    assert n_rows == 0 or epochs % 1 or times.max() - times.min() <= len(range(int(epochs)))
-
-
-def test_fading_tasks_are_seen_less_in_every_epoch_and_hardly_in_the_last() -> None:
-    parts = {0: (_part(30, 0), 1.0), 2: (_part(40, 2), 0.5)}
-    mixture = Mixture(parts, epochs=4, seed=1, schedules={2: "fading"})
-    seen, sizes = _seen(mixture), [30 + 35, 30 + 25, 30 + 15, 30 + 5]  # 40 rows x .875, .625, .375, .125
-    assert len(seen) == sum(sizes)
-    ends = np.cumsum(sizes)
-    per_epoch = [seen[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-    assert [sum(task == 2 for task, _ in epoch) for epoch in per_epoch] == [35, 25, 15, 5]
-    for epoch in per_epoch:
-        assert sorted(row for task, row in epoch if task == 0) == list(range(30))
-    assert mixture.n_first == 0
-
-
-def test_first_tasks_are_over_before_the_others_begin() -> None:
-    parts = {0: (_part(30, 0), 1.0), 2: (_part(40, 2), 0.5), 5: (_part(6, 5), 2.0)}
-    mixture = Mixture(parts, epochs=3, seed=1, schedules={2: "first", 5: "first"})
-    seen = _seen(mixture)
-    assert mixture.n_first == 60 + 36
-    first, rest = seen[:96], seen[96:]
-    assert np.bincount([row for task, row in first if task == 5], minlength=6).tolist() == [6] * 6
-    assert {task for task, _ in first[:30]} == {2, 5}  # shuffled among themselves
-    assert [task for task, _ in rest] == [0] * 90
-    alone = _seen(Mixture({0: parts[0]}, epochs=3, seed=1))
-    assert rest == alone  # the others come as if there were no first ones
-
-
-@given(st.floats(0.01, 4), st.floats(0.1, 9))
-def test_fading_weights_fall_to_nothing_and_have_the_weight_as_their_mean(weight: float, epochs: float) -> None:
-    weights = fading_weights(weight, epochs)
-    spans = [min(1.0, epochs - epoch) for epoch in range(len(weights))]
-    assert sum(w * span for w, span in zip(weights, spans, strict=True)) == pytest.approx(weight * epochs)
-    assert all(later < earlier for earlier, later in itertools.pairwise(weights))
-    assert min(weights) >= 0

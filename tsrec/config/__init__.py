@@ -6,7 +6,6 @@ Fields made with `runtime` change how a stage runs but not its result, and stay 
 from tsrec.config.ablation import Ablation, AblationVariant, Grid, GridDataset
 from tsrec.config.evaluate import EvaluateConfig, ReportConfig
 from tsrec.config.finetune import (
-    AugmentConfig,
     BackboneConfig,
     DistillConfig,
     FinetuneConfig,
@@ -16,7 +15,6 @@ from tsrec.config.finetune import (
     TaskWeights,
 )
 from tsrec.config.grids import configs_of, load_grid
-from tsrec.config.grounding import GroundingConfig
 from tsrec.config.ingest import IngestConfig, InteractionColumns, ItemColumns, TableFormat
 from tsrec.config.keywords import KeywordsConfig, OpenAIConfig
 from tsrec.config.profiles import load_config, with_overrides
@@ -54,7 +52,6 @@ __all__ = [
     "ALL_USERS",
     "Ablation",
     "AblationVariant",
-    "AugmentConfig",
     "BackboneConfig",
     "Config",
     "ContinueConfig",
@@ -70,7 +67,6 @@ __all__ = [
     "FuseConfig",
     "Grid",
     "GridDataset",
-    "GroundingConfig",
     "IngestConfig",
     "InteractionColumns",
     "ItemColumns",

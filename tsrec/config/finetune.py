@@ -62,10 +62,6 @@ class TaskWeights(Section):
         words = (self.token_to_meaning, self.meaning_to_token, self.token_to_keywords, self.keywords_to_token)
         return any(words)
 
-    def with_alignment(self) -> bool:
-        """Whether any task ties SIDs to words without a history."""
-        return self.with_tokens() or bool(self.title_to_sid or self.sid_to_title)
-
 
 class LoraConfig(Section):
     """PEFT LoRA; the SID rows stay fully trainable beside it."""
@@ -100,35 +96,6 @@ class DistillConfig(Section):
     )
 
 
-_SWAPS = InForce(lambda augment: augment.replace > 0)
-
-
-class AugmentConfig(Section):
-    """Histories that are another each time they are seen; what is to be predicted stays true."""
-
-    replace: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Probability that an item is shown as one of its neighbours; 0: histories are shown as they were.",
-    )
-    neighbours_by: Annotated[Literal["users", "texts"], _SWAPS] = Field(
-        "users", description="What makes items neighbours. users: the same people have both. texts: they read alike."
-    )
-    neighbours: Annotated[int, _SWAPS] = Field(10, ge=1, le=200, description="Nearest neighbours that one is drawn of.")
-    crop: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Probability that a window begins at a later item, drawn at random; what lies before is neither "
-        "shown nor learned that time.",
-    )
-
-    def is_on(self) -> bool:
-        """Whether anything is changed."""
-        return self.replace > 0 or self.crop > 0
-
-
 class FinetuneConfig(Section):
     """Supervised fine-tuning."""
 
@@ -143,23 +110,11 @@ class FinetuneConfig(Section):
             "prefix: every beginning of a SID, its token under its parents. both: the two, each once.",
         )
     )
-    schedule: Annotated[
-        Literal["mixed", "first", "fading"],
-        AddedLater("mixed"),
-        InForce(lambda finetune: finetune.tasks.with_alignment()),
-    ] = Field(
-        "mixed",
-        description="When tasks without a history are seen, as often in all: evenly (mixed), all before the first "
-        "history (first), or twice as often at the start, falling to never at the end (fading).",
-    )
     shared_items: Annotated[int, InForce(lambda finetune: finetune.tasks.items_to_token)] = Field(
         4, ge=2, le=32, description="Items whose titles stand in one example of items_to_token."
     )
     distill: Annotated[DistillConfig, InForce(lambda finetune: finetune.distill.share > 0)] = Field(
         DistillConfig(), description="The fusion of the other members as a teacher of the LLM."
-    )
-    augment: Annotated[AugmentConfig, InForce(lambda finetune: finetune.augment.is_on())] = Field(
-        AugmentConfig(), description="Histories that vary from epoch to epoch."
     )
     method: Literal["full", "lora", "sid-rows"] = Field(
         "full", description="What is trained: every layer, LoRA adapters, or the SID rows alone (LLM frozen)."
@@ -177,18 +132,6 @@ class FinetuneConfig(Section):
     )
     max_history: Annotated[int, InForce(lambda finetune: finetune.tasks.with_written_history())] = Field(
         10, ge=1, description="Items of history in the tasks that write them out."
-    )
-    item_separator: Annotated[bool, AddedLater(False)] = Field(
-        False,
-        description="A token of its own after every item of a history, with a row that is trained: where an item ends "
-        "need not be learned, and what comes next has a place of its own. A third more tokens.",
-    )
-    layer_decay: Annotated[float, AddedLater(1.0), InForce(lambda finetune: finetune.method != "sid-rows")] = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="Each layer's rate is that of the layer above times this; the top layer, and what stands in none, "
-        "have the whole rate.",
     )
     label_smoothing: Annotated[float, AddedLater(0.0)] = Field(
         0.0, ge=0, lt=1, description="Share of each SID label that is spread evenly over the tokens of its level."
@@ -221,7 +164,6 @@ class FinetuneConfig(Section):
         """The same with some changes, to its end, without anything that varies or holds back what is learned."""
         plain = {
             "distill": DistillConfig(),
-            "augment": AugmentConfig(),
             "label_smoothing": 0.0,
             "dropout": 0.0,
             "weight_decay": 0.0,
@@ -232,14 +174,11 @@ class FinetuneConfig(Section):
 
     @model_validator(mode="after")
     def _histories_are_there_to_change(self) -> "FinetuneConfig":
-        for name in ("distill.share", "augment.replace", "augment.crop"):
-            section, _, field = name.partition(".")
-            value = getattr(getattr(self, section), field)
-            if value and not self.tasks.history:
-                raise ValueError(
-                    f"{name} = {value:g} changes histories, and tasks.history = 0 trains on none; raise tasks.history, "
-                    f"or set {name} to 0"
-                )
+        if self.distill.share and not self.tasks.history:
+            raise ValueError(
+                f"distill.share = {self.distill.share:g} changes histories, and tasks.history = 0 trains on none; "
+                "raise tasks.history, or set distill.share to 0"
+            )
         return self
 
     @model_validator(mode="after")

@@ -64,12 +64,6 @@ def _something_is_trained(config: Sections) -> str | None:
     return "finetune.tasks: every weight is 0, so there is nothing to train on; set finetune.tasks.history=1"
 
 
-def _rows_are_grounded_on_something(config: Sections) -> str | None:
-    if not config.is_grounded() or any(weight for _, weight in config.grounding.tasks):
-        return None
-    return "grounding.tasks: every weight is 0, so rows have nothing to learn from; set one, or grounding.epochs=0"
-
-
 def _rl_goes_on_from_histories(config: Sections) -> str | None:
     if not config.has_rl() or config.finetune.tasks.history:
         return None
@@ -86,16 +80,6 @@ def _levels_exist(config: Sections) -> str | None:
     return (
         f"sa_init.levels = {levels}, but sids.codes_per_level has {len(sizes)} levels; lower it, or leave it empty "
         "for all"
-    )
-
-
-def _weights_are_known(config: Sections) -> str | None:
-    own = config.sa_init
-    if not own.import_file or own.initializer != "keywords" or own.keyword_weights == "uniform":
-        return None
-    return (
-        f"sa_init.keyword_weights = {own.keyword_weights} needs counted keywords, and nobody counted those of "
-        "sa_init.import_file; set it to uniform"
     )
 
 
@@ -144,10 +128,8 @@ _RULES: tuple[Rule, ...] = (
     _the_baseline_is_a_member,
     _prompts_fit_a_training_window,
     _something_is_trained,
-    _rows_are_grounded_on_something,
     _rl_goes_on_from_histories,
     _levels_exist,
-    _weights_are_known,
     _tokens_are_described_once,
     _nothing_stands_twice,
     _variants_are_no_bases,

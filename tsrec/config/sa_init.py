@@ -6,8 +6,7 @@ from pydantic import Field
 
 from tsrec.config.section import LOCAL_FILE, AddedLater, ImportingSection, InForce, runtime
 
-_AROUND_A_MEAN = InForce(lambda sa_init: sa_init.initializer in ("keywords", "keyword-string", "nearest-items"))
-_ONE_BY_ONE = InForce(lambda sa_init: sa_init.initializer == "keywords")
+_AROUND_A_MEAN = InForce(lambda sa_init: sa_init.initializer in ("keywords", "keyword-string"))
 _NOT_ALL_RANDOM = InForce(lambda sa_init: sa_init.initializer != "random")
 
 
@@ -20,32 +19,10 @@ class SaInitConfig(ImportingSection):
         "semantics made elsewhere.",
     )
     n_keywords: int = Field(8, ge=1, le=64, description="Keywords kept per token: the most distinguishing ones.")
-    initializer: Literal[
-        "keywords", "keyword-string", "nearest-items", "vocabulary-mean", "vocabulary-normal", "random"
-    ] = Field(
+    initializer: Literal["keywords", "keyword-string", "vocabulary-mean", "random"] = Field(
         "keywords",
         description="keywords: mean over the keywords' mean input embeddings (SA-Init). keyword-string: all keywords "
-        "as one string, mean over its tokens (TS-Rec's released code). nearest-items: the texts of the items nearest "
-        "to the cluster's mean. vocabulary-mean: the library default. vocabulary-normal: random, with the mean and the "
-        "covariance of the vocabulary. random.",
-    )
-    keyword_weights: Annotated[
-        Literal["uniform", "frequency", "tfidf"],
-        AddedLater("uniform"),
-        _ONE_BY_ONE,
-        InForce(lambda sa_init: sa_init.pooling != "max"),
-    ] = Field(
-        "uniform",
-        description="How much each keyword counts: the same, by how many items of the cluster have it, or by how much "
-        "it sets the cluster apart.",
-    )
-    pooling: Annotated[Literal["mean", "unit-mean", "max"], AddedLater("mean"), _ONE_BY_ONE] = Field(
-        "mean",
-        description="How keywords become one row: the mean of their vectors; that of their directions, whatever their "
-        "lengths; or the largest value of each dimension.",
-    )
-    n_nearest_items: Annotated[int, InForce(lambda sa_init: sa_init.initializer == "nearest-items")] = Field(
-        8, ge=1, le=1000, description="Items whose texts make a row of nearest-items."
+        "as one string, mean over its tokens (TS-Rec's released code). vocabulary-mean: the library default. random.",
     )
     levels: Annotated[int | None, _NOT_ALL_RANDOM] = Field(
         None,

@@ -5,8 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator
 
 from tsrec.config.evaluate import EvaluateConfig, ReportConfig
-from tsrec.config.finetune import BackboneConfig, FinetuneConfig, TaskWeights
-from tsrec.config.grounding import GroundingConfig
+from tsrec.config.finetune import BackboneConfig, FinetuneConfig
 from tsrec.config.ingest import IngestConfig
 from tsrec.config.keywords import KeywordsConfig
 from tsrec.config.recommend import DecodeConfig, FuseConfig, MembersConfig, RecommendConfig
@@ -58,11 +57,6 @@ class Sections(Section):
         title="Clusters in words (semantics)",
         description="What TS-Align teaches beyond single tokens and templates.",
     )
-    grounding: Annotated[GroundingConfig, InForce(lambda config: config.is_grounded())] = Field(
-        GroundingConfig(),
-        title="Rows trained first (grounding)",
-        description="The SID rows alone, on paired text, before fine-tuning.",
-    )
     rl: Annotated[RlConfig, InForce(lambda config: config.has_rl())] = Field(
         RlConfig(), title="RL after training (rl)", description="The LLM learns to list the next item higher."
     )
@@ -97,20 +91,11 @@ class Sections(Section):
         """The same, as a refresh of a champion builds it: no more targets are ranked than it needs."""
         return self.model_copy(update={"recommend": self.recommend.at_most(self.refresh.max_targets)})
 
-    def has_semantics(self, tasks: TaskWeights) -> bool:
-        """Whether `tasks` teach more than `sa_init` knows: beginnings of SIDs, or an LLM's descriptions."""
-        return tasks.with_meanings() and (self.finetune.semantics != "token" or self.semantics.teacher != "keyless")
-
-    def is_grounded(self) -> bool:
-        """Whether rows are trained alone before fine-tuning."""
-        return self.grounding.epochs > 0
-
     def has_rl(self) -> bool:
         """Whether the fine-tuned LLM goes on learning from its own lists."""
         return self.rl.epochs > 0
 
     def needs_semantics(self) -> bool:
-        """Whether any training needs the semantics stage."""
-        return self.has_semantics(self.finetune.tasks) or (
-            self.is_grounded() and self.has_semantics(self.grounding.tasks)
-        )
+        """Whether fine-tuning teaches more than `sa_init` knows: beginnings of SIDs, or an LLM's descriptions."""
+        more = self.finetune.semantics != "token" or self.semantics.teacher != "keyless"
+        return self.finetune.tasks.with_meanings() and more

@@ -105,8 +105,7 @@ def newly_used(parents: Parents) -> np.ndarray:
 
 
 def trained_rows(parents: Parents, model: PreTrainedModel, folder: Path, space: SidSpace, n_text: int) -> torch.Tensor:
-    """(n_tokens, D) float32: the SID rows of the base's trained `model`, which lies in `folder`; one more where it was
-    trained with a separator.
+    """(n_tokens, D) float32: the SID rows of the base's trained `model`, which lies in `folder`.
 
     Raises:
         ArtifactError: its vocabulary is another than this run's.

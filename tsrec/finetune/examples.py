@@ -10,13 +10,12 @@ from tsrec.columns import Split
 from tsrec.config import FinetuneConfig
 from tsrec.errors import DataError
 from tsrec.finetune.continuing import choose
+from tsrec.finetune.distilling import DistilledHistories
 from tsrec.finetune.meanings import groups_of, read_meanings
-from tsrec.finetune.neighbours import read_neighbours
 from tsrec.finetune.sequences import HistoryExamples
 from tsrec.finetune.soft_targets import SoftTargets
 from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, TaskExamples
 from tsrec.finetune.texts import cut_texts
-from tsrec.finetune.varying import VaryingHistories
 from tsrec.histories import Histories, build_histories
 from tsrec.sid.space import SidSpace, format_sid
 from tsrec.sid.tokens import HistoryTokens
@@ -54,7 +53,7 @@ def build_examples(
     """Prepare every task of the mix and draw what the run sees.
 
     Args:
-        tokenizer: with the SID tokens of `space`, of which token 0 has the id `first_sid`, and a separator or none.
+        tokenizer: with the SID tokens of `space`, of which token 0 has the id `first_sid`.
         replay: where training goes on from a base: the share of what the base was trained on that is seen again, beside
             all that is new; None: everything is seen.
 
@@ -73,16 +72,14 @@ def build_examples(
     among = chosen.events if chosen else None
     packed = HistoryExamples(histories, tokens, Split.TRAIN, window, overlap, task, among)
     seen_as: Examples | Varying = packed
-    if config.distill.share or config.augment.is_on():
-        soft = SoftTargets.read(parents["soft_targets"], histories) if config.distill.share else None
-        neighbours = read_neighbours(parents, config.augment) if config.augment.replace else None
-        seen_as = VaryingHistories.of(packed, config, neighbours, soft)
+    if config.distill.share:
+        soft = SoftTargets.read(parents["soft_targets"], histories)
+        seen_as = DistilledHistories(packed, config.seed, soft, config.distill.share)
     parts: dict[int, tuple[Examples | Varying, float]] = {task: (seen_as, config.tasks.history)}
     for mine in texts:
         seen = mine if chosen is None else chosen.of(mine, histories)
         parts[TASK_NAMES.index(mine.task.name)] = (seen, getattr(config.tasks, mine.task.name))
-    schedules = {TASK_NAMES.index(mine.task.name): config.schedule for mine in texts if mine.task.over != "events"}
-    mixture = Mixture(parts, config.epochs, config.seed, schedules)
+    mixture = Mixture(parts, config.epochs, config.seed)
     if not len(mixture):
         raise DataError("nothing to train on: no user has two train events, or every weight in finetune.tasks is 0")
     # On valid the prompt is as long as in evaluation: all context that a window holds.
@@ -92,12 +89,11 @@ def build_examples(
     return RunExamples(
         train=mixture,
         valid=[valid[int(index)] for index in np.sort(drawn)],
-        longest=max([(window + 1) * tokens.per_item, *(mine.longest() for mine in texts)]),
+        longest=max([(window + 1) * tokens.n_levels, *(mine.longest() for mine in texts)]),
         counts={
             "n_train_examples": len(mixture),
             "n_valid_examples": len(drawn),
             "n_texts_cut": sum(cut.values()),
-            **({"n_first_examples": mixture.n_first} if mixture.n_first else {}),
             **cut,
             **(chosen.counts if chosen else {}),
         },

@@ -25,11 +25,11 @@ _TEXT_LABELS_AT_ONCE = 512  # logits over a whole vocabulary: 512 x 150,000 floa
 
 
 class SidModel(nn.Module):
-    """A causal LM extended by SID tokens: token id `n_text + i` is SID token i in flat order; a separator may follow.
+    """A causal LM extended by SID tokens: token id `n_text + i` is SID token i in flat order.
 
     Args:
         language_model: the pretrained causal LM; it is taken over, not copied.
-        sid_rows: (n_sid, D) float32, where the rows of SID tokens, and of the separator if there is one, start.
+        sid_rows: (n_sid, D) float32, where the rows of SID tokens start.
         space: the codes of every level.
         n_text: pretrained tokens that are kept, the length of the tokenizer; surplus padding rows are cut.
         n_tasks: number of tasks that losses are reported for.

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -21,7 +20,6 @@ from tsrec.config import FinetuneConfig
 from tsrec.errors import ConfigError
 from tsrec.finetune.examples import RunExamples, build_examples
 from tsrec.finetune.model import SidModel
-from tsrec.finetune.rates import own_rates
 from tsrec.finetune.tasks import TASK_NAMES
 from tsrec.llm.causal_lm import max_tokens
 from tsrec.machine.devices import resolve_device
@@ -34,8 +32,8 @@ from tsrec.training.trainer import Recipe, train
 
 @dataclass(frozen=True)
 class Prepared:
-    """The backbone's `tokenizer` with the SID tokens of `space`, the first of which has the id `n_text`, and with a
-    separator where one is asked for; `examples`."""
+    """The backbone's `tokenizer` with the SID tokens of `space`, the first of which has the id `n_text`;
+    `examples`."""
 
     tokenizer: PreTrainedTokenizerBase
     space: SidSpace
@@ -53,7 +51,7 @@ def prepare(config: FinetuneConfig, parents: Parents, out: ArtifactWriter, repla
     folder = parents["backbone"].file("model")
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
-    n_text = add_sid_tokens(tokenizer, space, config.item_separator)
+    n_text = add_sid_tokens(tokenizer, space)
     examples = build_examples(config, parents, tokenizer, space, n_text, replay)
     out.count(**examples.counts)
     _check_length(AutoConfig.from_pretrained(folder, trust_remote_code=False), examples.longest, config)
@@ -66,11 +64,10 @@ def fit(
     language_model: PreTrainedModel,
     sid_rows: torch.Tensor,
     out: ArtifactWriter,
-    section: str = "finetune",
 ) -> tuple[SidModel, pd.DataFrame]:
     """Train from `sid_rows` (n_sid, D) float32, and return the model, on the CPU, and the training log.
 
-    `section` is the one of the configuration that sets the rates. A killed call goes on from its last checkpoint.
+    A killed call goes on from its last checkpoint.
     """
     if config.gradient_checkpointing:
         language_model.gradient_checkpointing_enable()
@@ -79,7 +76,7 @@ def fit(
     tokenizer, examples = prepared.tokenizer, prepared.examples
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else closing_token(tokenizer)
     model.to(resolve_device(config.device))
-    recipe = recipe_of(config, section, model)
+    recipe = recipe_of(config, "finetune")
     log = train(model, examples.train, examples.valid, recipe, out.work, TASK_NAMES, pad_id)
     model.to("cpu")
     return model, log
@@ -96,9 +93,9 @@ def _check_length(model: PreTrainedConfig, longest: int, config: FinetuneConfig)
         )
 
 
-def recipe_of(config: FinetuneConfig, section: str, model: nn.Module, **more: Any) -> Recipe:
-    """How the settings want `model` to be trained; `section` is the one of the configuration that sets the rates, and
-    `more` are fields of the recipe that no settings say."""
+def recipe_of(config: FinetuneConfig, section: str, **more: Any) -> Recipe:
+    """How the settings want a `SidModel` to be trained; `section` is the one of the configuration that
+    sets the rates, and `more` are fields of the recipe that no settings say."""
     return Recipe(
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
@@ -110,7 +107,7 @@ def recipe_of(config: FinetuneConfig, section: str, model: nn.Module, **more: An
         precision=config.precision,
         device=config.device,
         seed=config.seed,
-        own_rates=own_rates((name for name, _ in model.named_parameters()), config),
+        own_rates={"sid_rows": config.sid_learning_rate} if config.sid_learning_rate else {},
         advice=_advice(config, section),
         **more,
     )

@@ -60,7 +60,7 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
         settings.own.kl,
         precision if precision != torch.float32 else None,
     )
-    recipe = recipe_of(config, _RL, policy, shown=tuple(f"task_{name}" for name in MEASURES))
+    recipe = recipe_of(config, _RL, shown=tuple(f"task_{name}" for name in MEASURES))
     out.count(n_trainable_parameters=sum(p.numel() for p in policy.parameters() if p.requires_grad))
     log = train(policy, order, [], recipe, out.work, MEASURES, pad_id=0)
     out.count(n_train_targets=len(targets), **_learned(log, settings, len(order)))

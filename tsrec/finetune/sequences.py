@@ -109,20 +109,18 @@ class HistoryExamples:
         `tasks` (H,) are those that the losses count for; None: the histories' own.
         """
         wanted, n_levels = self._tokens.sids[targets], self._tokens.n_levels  # (H, L)
-        per_item = self._tokens.per_item
-        n_read = len(shown) * per_item - (per_item - n_levels)  # what follows the last label predicts nothing
-        ids = self._tokens.prompt(shown)[:n_read]
-        labels = np.full((len(shown), per_item), IGNORED, dtype=np.int64)  # nobody asks for a separator
-        labels[learned, :n_levels] = wanted[learned]
-        task = self._task if tasks is None else np.repeat(tasks, per_item)[:n_read]
+        ids = self._tokens.prompt(shown)[:-1]  # what follows the last token predicts nothing
+        labels = np.full((len(shown), n_levels), IGNORED, dtype=np.int64)
+        labels[learned] = wanted[learned]
+        task = self._task if tasks is None else np.repeat(tasks, n_levels)
         leaving = np.flatnonzero(learned & (shown != targets))
         if not len(leaving) or n_levels == 1:
-            return Example(ids, labels.ravel()[:n_read], task)
+            return Example(ids, labels.ravel(), task)
         labels[leaving, 1:] = IGNORED
         n_more = n_levels - 1
         return Example(
             np.concatenate([ids, wanted[leaving, :-1].ravel()]),
-            np.concatenate([labels.ravel()[:n_read], wanted[leaving, 1:].ravel()]),
+            np.concatenate([labels.ravel(), wanted[leaving, 1:].ravel()]),
             task if tasks is None else np.concatenate([task, np.repeat(tasks[leaving], n_more)]),
-            forks=np.concatenate([np.zeros_like(ids), np.repeat(1 + leaving * per_item, n_more)]),
+            forks=np.concatenate([np.zeros_like(ids), np.repeat(1 + leaving * n_levels, n_more)]),
         )

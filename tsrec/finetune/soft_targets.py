@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsrec.columns import Columns as C
-from tsrec.finetune.neighbours import NO_ITEM
 from tsrec.histories import Histories
 from tsrec.store import Artifact
+
+NO_ITEM = -1
 
 
 @dataclass(frozen=True)

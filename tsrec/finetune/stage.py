@@ -1,23 +1,18 @@
 """The finetune stage: examples, training, export."""
 
-from typing import Any
-
 import numpy as np
 import torch
-from torch.nn import functional
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM
 
 from tsrec.columns import Columns as C
 from tsrec.config import ContinuedFinetune, FinetuneConfig
 from tsrec.finetune.continuing import newly_used, trained_rows
 from tsrec.finetune.exporting import write_trained
 from tsrec.finetune.preparing import fit, prepare
-from tsrec.sid.tokens import opening_token
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role
 
 _PROMPT_TOKENS = 64  # of each prompt that the export is compared on
-_WRITTEN_SEPARATOR = ";"
 
 
 def run(settings: FinetuneConfig | ContinuedFinetune, parents: Parents, out: ArtifactWriter) -> None:
@@ -32,26 +27,12 @@ def run(settings: FinetuneConfig | ContinuedFinetune, parents: Parents, out: Art
     language_model = AutoModelForCausalLM.from_pretrained(
         start, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
     )
-    rows = parents.get("grounding") or parents["sa_init"]
-    sid_rows = torch.from_numpy(rows.matrix("token_embeddings", C.EMBEDDING).astype(np.float32))
-    if config.item_separator:
-        sid_rows = torch.cat([sid_rows, _separator_row(language_model, tokenizer, sid_rows)])
+    sid_rows = torch.from_numpy(parents["sa_init"].matrix("token_embeddings", C.EMBEDDING).astype(np.float32))
     if continued:
-        known = trained_rows(parents, language_model, start, space, prepared.n_text)[: len(sid_rows)]
+        known = trained_rows(parents, language_model, start, space, prepared.n_text)[: space.n_tokens]
         first_used = newly_used(parents)
-        is_kept = np.concatenate([~first_used, np.ones(len(known) - space.n_tokens, dtype=bool)])  # the separator's too
-        sid_rows[: len(known)][is_kept] = known[is_kept]
+        sid_rows[~first_used] = known[~first_used]
         out.count(n_tokens_first_used=int(first_used.sum()))
     model, log = fit(config, prepared, language_model, sid_rows, out)
     prompts = [torch.from_numpy(example.input_ids[:_PROMPT_TOKENS]) for example in examples.some()]
     write_trained(model, tokenizer, log, prompts, config, out)
-
-
-def _separator_row(
-    language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sid_rows: torch.Tensor
-) -> torch.Tensor:
-    """(1, D) where the separator starts: as the LLM has what separates things in writing, as long as SID rows are."""
-    ids = tokenizer.encode(_WRITTEN_SEPARATOR, add_special_tokens=False) or [opening_token(tokenizer)]
-    embedding: Any = language_model.get_input_embeddings()
-    row = embedding.weight.detach()[ids].float().mean(dim=0, keepdim=True)
-    return functional.normalize(row) * sid_rows.norm(dim=1).mean()

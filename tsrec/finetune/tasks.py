@@ -23,7 +23,7 @@ from tsrec.training.packing import IGNORED, Example
 
 Over = Literal["items", "events", "tokens", "groups"]
 """What the rows of a task stand for: items, train targets, SID tokens that have a meaning, or groups of items that
-share a token. Tasks over all but train targets are alignment: they tie SIDs to words without a history."""
+share a token."""
 
 HISTORY_TASK = "history"
 DISTILLED = "distilled"

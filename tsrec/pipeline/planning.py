@@ -36,7 +36,6 @@ STAGES: tuple[Stage, ...] = (
     backbone.STAGE,
     sa_init.STAGE,
     keywords.SEMANTICS,
-    finetune.GROUNDING,
     *recommenders.MEMBER_STAGES,
     recommenders.SOFT_TARGETS,
     finetune.STAGE,

@@ -7,10 +7,8 @@ from tsrec.stage import Stage, on_call
 
 
 def _parents(config: Config) -> tuple[str, ...]:
-    """Imported semantics need neither items' keywords nor their titles; only rows made of items need embeddings."""
+    """Imported semantics need neither items' keywords nor their titles."""
     words = () if config.sa_init.import_file else ("ingest", "keywords")
-    if config.sa_init.initializer == "nearest-items":
-        words = ("ingest", *words[1:], "embed")
     return (*words, "sids", "backbone")
 
 

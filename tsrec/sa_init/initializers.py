@@ -30,7 +30,7 @@ def keyword_means(
     rows = _nothing(len(meanings), vectors)
     for index, meaning in enumerate(meanings):
         if meaning.keywords:
-            rows[index] = _pooled([vector_of[keyword] for keyword in meaning.keywords], meaning, config)
+            rows[index] = np.mean([vector_of[keyword] for keyword in meaning.keywords], axis=0)
     return rows
 
 
@@ -42,18 +42,6 @@ def keyword_string(
     for index, meaning in enumerate(meanings):
         if meaning.keywords:
             rows[index] = _mean_of_pieces(" ".join(meaning.keywords), vectors, tokenizer)
-    return rows
-
-
-def nearest_items(
-    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
-) -> np.ndarray:
-    """The mean over the token's nearest items of the mean embedding of each text's pieces: no teacher is needed."""
-    rows = _nothing(len(meanings), vectors)
-    for index, meaning in enumerate(meanings):
-        made = [_mean_of_pieces(text, vectors, tokenizer) for text in meaning.texts if text]
-        if made:
-            rows[index] = np.mean(made, axis=0)
     return rows
 
 
@@ -73,27 +61,14 @@ def random_normal(
     return (generator.standard_normal(shape, dtype=np.float32) * config.random_std).astype(np.float32)
 
 
-def vocabulary_normal(
-    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
-) -> np.ndarray:
-    """Draws from the normal distribution with the mean and the covariance of the pretrained rows."""
-    generator = np.random.default_rng([config.seed, 1])
-    covariance = np.cov(vectors, rowvar=False, dtype=np.float64)
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    rows = generator.multivariate_normal(mean, covariance, len(meanings), method="eigh", check_valid="ignore")
-    return rows.astype(np.float32)
-
-
 INITIALIZERS: dict[str, Initializer] = {
     "keywords": keyword_means,
     "keyword-string": keyword_string,
-    "nearest-items": nearest_items,
     "vocabulary-mean": vocabulary_mean,
-    "vocabulary-normal": vocabulary_normal,
     "random": random_normal,
 }
 # Only these differ from token to token around a common mean; centring the others leaves nothing, or changes nothing.
-_AROUND_A_MEAN = ("keywords", "keyword-string", "nearest-items")
+_AROUND_A_MEAN = ("keywords", "keyword-string")
 
 
 def initialize(
@@ -166,19 +141,6 @@ def whitened(rows: np.ndarray) -> np.ndarray:
     kept = strengths > 1e-6 * strengths[0]
     scale = np.sqrt(np.square(strengths).sum() / max(kept.sum(), 1))
     return np.asarray(scale * left[:, kept] @ right[kept])
-
-
-def _pooled(vectors: Sequence[np.ndarray], meaning: TokenMeaning, config: SaInitConfig) -> np.ndarray:
-    """(D,) of the vectors of a token's keywords, (D,) each."""
-    stacked = np.stack(vectors)  # (n_keywords, D)
-    if config.pooling == "max":
-        return np.asarray(stacked.max(axis=0))
-    if config.pooling == "unit-mean":
-        stacked = stacked / np.maximum(np.linalg.norm(stacked, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    if config.keyword_weights == "uniform":
-        return np.asarray(np.mean(stacked, axis=0))
-    weights = meaning.counts if config.keyword_weights == "frequency" else meaning.scores
-    return np.average(stacked, axis=0, weights=weights)
 
 
 def _mean_of_pieces(text: str, vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from tsrec.errors import DataError
 from tsrec.sa_init.imported import import_semantics
 from tsrec.sa_init.initializers import initialize
 from tsrec.sa_init.pretrained_rows import read_input_embeddings
-from tsrec.sid.clusters import nearest_first, token_clusters
 from tsrec.sid.meaning import TokenMeaning, aggregate_keywords, cluster_sizes, to_table
 from tsrec.sid.space import SidSpace
 from tsrec.sid.vectors import unit_rows
@@ -31,8 +29,6 @@ def run(config: SaInitConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
     """
     space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
     meanings = _meanings(config, parents, space, out)
-    if config.initializer == "nearest-items":
-        meanings = _with_texts(meanings, parents, config.n_nearest_items)
     out.write_table("token_semantics", to_table(meanings))
 
     folder = parents["backbone"].file("model")
@@ -83,22 +79,6 @@ def _meanings(
         raise DataError("no item has a keyword, so no token has a meaning; look into the keywords stage")
     item_titles = [titles.get(item) or "" for item in item_ids]
     return aggregate_keywords(codes, item_keywords, item_titles, space, config.n_keywords)
-
-
-def _with_texts(meanings: Sequence[TokenMeaning], parents: Mapping[str, Artifact], most: int) -> list[TokenMeaning]:
-    """The same with the texts of each token's nearest items."""
-    codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)  # (n_items, n_levels)
-    item_ids = parents["sids"].table("item_sids", [C.ITEM])[C.ITEM].to_pylist()
-    texts, vectors = (
-        _by_item(parents["ingest"], "items", C.TEXT),
-        _by_item(parents["embed"], "item_embeddings", C.EMBEDDING),
-    )
-    embeddings = np.array([vectors[item] for item in item_ids], dtype=np.float32)  # (n_items, D)
-    nearest = {
-        cluster.token: tuple(texts[item_ids[item]] or "" for item in nearest_first(embeddings, cluster.items)[:most])
-        for cluster in token_clusters(codes)
-    }
-    return [replace(meaning, texts=nearest.get(meaning.token, ())) for meaning in meanings]
 
 
 def _by_item(artifact: Artifact, table: str, column: str) -> dict:

@@ -25,18 +25,15 @@ _TITLE_WIDTH = 60
 class TokenMeaning:
     """One SID token in words. A token without items has neither keywords nor a description.
 
-    Of keywords that were counted, `counts` says how many items of the cluster have each, and `scores` how much each
-    sets the cluster apart; of imported ones, nothing is known. `texts` are those of its nearest items, best first,
-    where rows are made of them.
+    Of keywords that were counted, `scores` says how much each sets the cluster apart; of imported ones, nothing is
+    known.
     """
 
     token: str
     n_items: int
     keywords: tuple[str, ...]
     description: str
-    counts: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
-    texts: tuple[str, ...] = ()
 
 
 def cluster_sizes(codes: np.ndarray, space: SidSpace) -> np.ndarray:
@@ -123,7 +120,6 @@ class KeywordTable:
                     len(cluster.items),
                     keywords=tuple(self.vocabulary[column] for column in mine.indices[best]),
                     description="",
-                    counts=tuple(int(count) for count in mine.data[best]),
                     scores=tuple(float(score) for score in scores[best]),
                 )
             )

@@ -15,21 +15,16 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from tsrec.errors import ArtifactError, ConfigError
 from tsrec.sid.space import SidSpace, is_token
 
-SEPARATOR = "<sid_sep>"
-"""The token that follows every item of a history, where an LLM was trained with one."""
 
-
-def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, space: SidSpace, separator: bool = False) -> int:
-    """Append all SID tokens to a backbone's tokenizer, after them the `SEPARATOR` where asked for, and return the id of
-    the first.
+def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, space: SidSpace) -> int:
+    """Append all SID tokens to a backbone's tokenizer, and return the id of the first.
 
     Raises:
         ArtifactError: the tokenizer holds some of them already.
     """
     n_text = len(tokenizer)
-    tokens = [*space.tokens(), *([SEPARATOR] if separator else [])]
-    tokenizer.add_tokens(tokens, special_tokens=True)
-    if _first_id(tokenizer, space) != n_text or len(tokenizer) != n_text + len(tokens):
+    tokenizer.add_tokens(space.tokens(), special_tokens=True)
+    if _first_id(tokenizer, space) != n_text or len(tokenizer) != n_text + space.n_tokens:
         raise ArtifactError("the backbone's tokenizer already holds SID tokens; start from the original model")
     return n_text
 
@@ -39,7 +34,7 @@ def without_sid_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenize
     same one where its vocabulary does not end in SID tokens, or where it has no `tokenizer.json` to take them out of.
     """
     n_text = len(tokenizer)
-    while n_text and _was_added(str(tokenizer.convert_ids_to_tokens(n_text - 1))):
+    while n_text and is_token(str(tokenizer.convert_ids_to_tokens(n_text - 1))):
         n_text -= 1
     if n_text == len(tokenizer):
         return tokenizer
@@ -77,35 +72,24 @@ def sid_token_ids(first: int, space: SidSpace, codes: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class HistoryTokens:
     """How items are written one after another: `opening` is the id that a sequence opens with, `sids` (n_items, L)
-    int64 are the token ids of every item's SID, `separator` is the id that follows each of them, if any does."""
+    int64 are the token ids of every item's SID."""
 
     opening: int
     sids: np.ndarray
-    separator: int | None = None
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, space: SidSpace, first: int, codes: np.ndarray) -> "HistoryTokens":
         """As `tokenizer` has them, whose SID token 0 has the id `first`, of items with SIDs `codes` (n_items, L)."""
-        after = first + space.n_tokens
-        has_one = len(tokenizer) > after and tokenizer.convert_ids_to_tokens(after) == SEPARATOR
-        return cls(opening_token(tokenizer), sid_token_ids(first, space, codes), after if has_one else None)
+        return cls(opening_token(tokenizer), sid_token_ids(first, space, codes))
 
     @property
     def n_levels(self) -> int:
         """Tokens of a SID."""
         return int(self.sids.shape[1])
 
-    @property
-    def per_item(self) -> int:
-        """Tokens of an item in a history."""
-        return self.n_levels + (self.separator is not None)
-
     def prompt(self, items: np.ndarray) -> np.ndarray:
         """(T,) int64: the sequence after which the item that follows `items` (H,) is written."""
-        written = self.sids[items]  # (H, L)
-        if self.separator is not None:
-            written = np.column_stack([written, np.full(len(written), self.separator)])
-        return np.concatenate([[self.opening], written.ravel()]).astype(np.int64)
+        return np.concatenate([[self.opening], self.sids[items].ravel()]).astype(np.int64)
 
 
 def opening_token(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -124,10 +108,6 @@ def closing_token(tokenizer: PreTrainedTokenizerBase) -> int:
         ConfigError: the tokenizer has neither.
     """
     return _either(tokenizer.eos_token_id, tokenizer.bos_token_id)
-
-
-def _was_added(token: str) -> bool:
-    return is_token(token) or token == SEPARATOR
 
 
 def _either(wanted: int | None, other: int | None) -> int:

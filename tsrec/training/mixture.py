@@ -5,17 +5,14 @@ when it is asked for, one that varies from its row and its place in the run. So 
 Knows nothing of what an example holds.
 """
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from tsrec.training.packing import Example, Examples
-
-Schedule = Literal["mixed", "first", "fading"]
-"""When a task is seen: evenly; before all tasks that are not `first`; or less and less, down to never at the end."""
 
 
 @runtime_checkable
@@ -30,48 +27,28 @@ class Varying(Protocol):
 
 
 class Mixture:
-    """All examples of a run: those that come first, then epoch after epoch; all of the first and each epoch shuffled.
+    """All examples of a run, epoch after epoch, each shuffled.
 
     Args:
         parts: by number of the task, its examples and its weight: how often each is seen per epoch; see `draws`.
         epochs: passes over the mix; of the last one, the fraction is cut off that is too much.
         seed: seed of the draws (with the task's number) and of the order (with the epoch).
-        schedules: by number of the task, when it is seen, if not `mixed`; how often, all in all, is the same.
-
-    Attributes:
-        n_first: the examples of tasks that are `first`.
     """
 
-    def __init__(
-        self,
-        parts: Mapping[int, tuple[Examples | Varying, float]],
-        epochs: float,
-        seed: int,
-        schedules: Mapping[int, Schedule] | None = None,
-    ) -> None:
+    def __init__(self, parts: Mapping[int, tuple[Examples | Varying, float]], epochs: float, seed: int) -> None:
         self.epochs = epochs
         self._examples = {task: examples for task, (examples, _) in parts.items()}
-        n_epochs, schedules = math.ceil(epochs), schedules or {}
-        drawn: dict[int, list[np.ndarray]] = {}
-        first: dict[int, np.ndarray] = {}
-        for task, (examples, weight) in parts.items():
-            random = np.random.default_rng([seed, task])
-            match schedules.get(task, "mixed"):
-                case "first":
-                    [first[task]] = draws(len(examples), [weight * epochs], random)
-                case "fading":
-                    drawn[task] = draws(len(examples), fading_weights(weight, epochs), random)
-                case _:
-                    drawn[task] = draws(len(examples), [weight] * n_epochs, random)
-        tasks, rows = _joined(first)
-        order = np.random.default_rng([seed, 0, 2]).permutation(len(rows))
-        ordered = [(tasks[order], rows[order])]
+        n_epochs = math.ceil(epochs)
+        drawn = {
+            task: draws(len(examples), weight, n_epochs, np.random.default_rng([seed, task]))
+            for task, (examples, weight) in parts.items()
+        }
+        ordered = []
         for epoch in range(n_epochs):
             tasks, rows = _joined({task: mine[epoch] for task, mine in drawn.items()})
             order = np.random.default_rng([seed, epoch, 1]).permutation(len(rows))
             order = order[: math.ceil(min(1.0, epochs - epoch) * len(rows))]
             ordered.append((tasks[order], rows[order]))
-        self.n_first = len(ordered[0][0])
         self._task, self._row = (np.concatenate(arrays) for arrays in zip(*ordered, strict=True))
 
     def __len__(self) -> int:
@@ -84,28 +61,18 @@ class Mixture:
         return examples.varied(row, index) if isinstance(examples, Varying) else examples[row]
 
 
-def fading_weights(weight: float, epochs: float) -> list[float]:
-    """The weight of every epoch, the last one as if it were whole, of a task that is seen `weight` times an epoch in
-    the mean: it falls in a straight line from twice that to 0."""
-    spans = [(epoch, min(epoch + 1, epochs)) for epoch in range(math.ceil(epochs))]
-    return [2 * weight * (1 - (start + end) / 2 / epochs) for start, end in spans]
-
-
-def draws(n_rows: int, weights: Sequence[float], random: np.random.Generator) -> list[np.ndarray]:
-    """Which rows every epoch sees: (rows of that epoch,) int32 each, by the epoch's weight.
+def draws(n_rows: int, weight: float, n_epochs: int, random: np.random.Generator) -> list[np.ndarray]:
+    """Which rows every epoch sees: (rows of that epoch,) int32 each, by the weight.
 
     An epoch sees each row floor(weight) times. For the rest of the weight, the next share of a permutation of all
     rows: 0.25 sees each row once in four epochs. A permutation that is used up is followed by a fresh one, and no row
     comes twice where both meet.
     """
-    parts = [weight % 1 for weight in weights]
-    if len(set(parts)) == 1:  # as a product, which no number of epochs before it makes inexact
-        ends = [round(parts[0] * n_rows * (epoch + 1)) for epoch in range(len(parts))]
-    else:
-        ends = [round(n_rows * part) for part in itertools.accumulate(parts)]
+    # Ends as products: sums would be inexact, the more so the more epochs come before.
+    ends = [round(weight % 1 * n_rows * epoch) for epoch in range(n_epochs + 1)]
     ahead = np.empty(0, dtype=np.int32)  # what is left of the current permutation
     epochs = []
-    for weight, (start, end) in zip(weights, itertools.pairwise([0, *ends]), strict=True):
+    for start, end in pairwise(ends):
         size = end - start
         taken, ahead = ahead[:size], ahead[size:]
         if len(taken) < size:

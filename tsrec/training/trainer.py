@@ -112,8 +112,7 @@ def _train(
     callbacks: list[TrainerCallback] = [_MarkComplete(), _ProgressBar(meter, recipe.shown)]
     patience = recipe.patience if len(valid_examples) else None
     if patience is not None:
-        first_steps = train_examples.n_first // recipe.batch_size
-        callbacks.append(_LatePatience(patience, first_steps) if first_steps else EarlyStoppingCallback(patience))
+        callbacks.append(EarlyStoppingCallback(patience))
     trainer = _PackingTrainer(
         model=model,
         args=_arguments(recipe, train_examples, len(valid_examples), checkpoints, keep_best=patience is not None),
@@ -288,23 +287,6 @@ class _MarkComplete(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         work_files.seal(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
-
-
-class _LatePatience(EarlyStoppingCallback):
-    """Early stopping that begins after `first_steps`: until then nothing that valid holds is learned."""
-
-    def __init__(self, early_stopping_patience: int, first_steps: int) -> None:
-        super().__init__(early_stopping_patience)
-        self.first_steps = first_steps
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-        if state.global_step > self.first_steps:
-            super().on_evaluate(args, state, control, metrics)
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it, and makes it anew from."""
-        arguments = {"early_stopping_patience": self.early_stopping_patience, "first_steps": self.first_steps}
-        return {**super().state(), "args": arguments}
 
 
 class _ProgressBar(TrainerCallback):
