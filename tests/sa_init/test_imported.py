@@ -65,7 +65,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         import_semantics(tmp_path / "none.json", SPACE, IN_USE, 8)
 
 
-@pytest.mark.parametrize("content", [b"not json", gzip.compress(b"[]" * 500)[:-9]])
+@pytest.mark.parametrize("content", [b"not json", gzip.compress(b"[]" * 500, mtime=0)[:-9]])
 def test_unreadable_files_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / ("semantics.json.gz" if content.startswith(b"\x1f") else "semantics.json")
     path.write_bytes(content)
