@@ -26,7 +26,6 @@ _TASKS = {"token_to_keywords": 1, "keywords_to_token": 1, "items_to_token": 0.1}
 _ALIGNED = (
     *(f"finetune.tasks.{task}={weight}" for task, weight in _TASKS.items()),
     "finetune.semantics=both",
-    "finetune.schedule=fading",
 )
 _NOT_ALIGNED = tuple(f"finetune.tasks.{task}=0" for task in _TASKS)
 _INITIALIZED, _RANDOM = "sa_init.initializer=keywords", "sa_init.initializer=random"
