@@ -9,7 +9,7 @@ from tsrec.config.section import InForce, Section, runtime
 
 
 class OpenAIConfig(Section):
-    """Any OpenAI-compatible endpoint. Which addresses may be asked, and the key, are the operator's: see docs/security.md."""
+    """Any OpenAI-compatible endpoint. Addresses that may be asked, and the key: see docs/security.md."""
 
     base_url: str | None = Field(None, description="Endpoint, e.g. http://localhost:8000/v1; empty: api.openai.com.")
     model: str = Field("gpt-4o-mini", min_length=1, description="Model name as the endpoint knows it.")
