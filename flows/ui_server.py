@@ -110,8 +110,6 @@ def _find_report(stores: Sequence[str], dataset: str, fingerprint: str) -> str |
             artifact.verify()
         except (ArtifactError, OSError):
             continue
-        if artifact.manifest.key.path != f"{dataset}/report/{fingerprint}":
-            continue
         return Path(artifact.file("report.html")).read_text(encoding="utf-8")
     return None
 

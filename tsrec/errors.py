@@ -48,3 +48,8 @@ class MissingDependencyError(TsrecError):
 def in_one_line(error: Exception) -> str:
     """What an error of somebody's library says; its name where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def quoted(value: str, most: int) -> str:
+    """A value of somebody's data for a message, in marks; of a longer one than `most` characters the beginning."""
+    return repr(value if len(value) <= most else value[:most] + "...")

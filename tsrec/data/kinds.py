@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tsrec.data.missing import is_missing_word
+from tsrec.errors import quoted
 
 _TRUTH = dict.fromkeys(("true", "t", "yes", "y", "on"), "1") | dict.fromkeys(("false", "f", "no", "n", "off"), "0")
 _NUMERAL = re.compile(r"\+?(-?)0*(\d+)(?:\.(\d*?)0*)?")
@@ -98,5 +99,4 @@ def _hashable(values: pd.Series) -> pd.Series:
 
 
 def _shown(value: object) -> str:
-    text = str(value)
-    return repr(text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "...")
+    return quoted(str(value), _SHOWN_CHARS)

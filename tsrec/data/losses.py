@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from tsrec.data.ids import holds_several, why_apart
-from tsrec.errors import DataError
+from tsrec.errors import DataError, quoted
 from tsrec.store import Artifact, ArtifactWriter
 
 logger = logging.getLogger(__name__)
@@ -98,4 +98,4 @@ def failed_join(unknown: pd.Index, events: Path, known: pd.Index, items: Path) -
 
 
 def _shown(value: str) -> str:
-    return repr(value if len(value) <= _LONGEST_ID else value[:_LONGEST_ID] + "...")
+    return quoted(value, _LONGEST_ID)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tsrec.errors import DataError
+from tsrec.errors import DataError, quoted
 
 logger = logging.getLogger(__name__)
 
@@ -144,4 +144,4 @@ def _has_digit(text: str) -> bool:
 
 
 def _shown(value: str) -> str:
-    return repr(value if len(value) <= _LONGEST_ID else value[:_LONGEST_ID] + "...")
+    return quoted(value, _LONGEST_ID)
