@@ -33,22 +33,20 @@ def with_known_hosts(app: ASGIApp, listens_on: str, origins: Collection[str] = (
         if scope["type"] not in ("http", "websocket"):
             await app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        if _is_known(headers.get("Host", ""), listens_on):
-            if not _is_foreign(headers, origins):
-                await app(scope, receive, send)
-                return
-            await PlainTextResponse(
+        headers, refused = Headers(scope=scope), None
+        if not _is_known(headers.get("Host", ""), listens_on):
+            refused = PlainTextResponse(
+                "This server asks for no password, so it answers only where it is called localhost or as it was told "
+                f"to listen. Use such an address, have a proxy send it as the Host header, or set {AUTH}=USER:PASSWORD.\n",
+                421,
+            )
+        elif _is_foreign(headers, origins):
+            refused = PlainTextResponse(
                 "This server asks for no password, so it answers no page of another site. Name that site in "
                 f"PREFECT_SERVER_CORS_ALLOWED_ORIGINS, or set {AUTH}=USER:PASSWORD.\n",
                 403,
-            )(scope, receive, send)
-            return
-        await PlainTextResponse(
-            "This server asks for no password, so it answers only where it is called localhost or as it was told to "
-            f"listen. Use such an address, have a proxy send it as the Host header, or set {AUTH}=USER:PASSWORD.\n",
-            421,
-        )(scope, receive, send)
+            )
+        await (refused or app)(scope, receive, send)
 
     return known
 

@@ -5,7 +5,7 @@ Here stand the stages of this room; the door is in `recommender.py`.
 
 from tsrec.config import Config
 from tsrec.llm.trained_llm import trained_by
-from tsrec.recommenders.members import MEMBER_STAGES, member_versions, members_parents
+from tsrec.recommenders.members import MEMBER_STAGES, fitted_anew, members_parents
 from tsrec.recommenders.settings import DecodeSettings, FuseSettings, RefitSettings, SoftTargetSettings
 from tsrec.stage import Stage, on_call
 
@@ -35,10 +35,9 @@ def _soft_target_settings(config: Config) -> SoftTargetSettings:
         folds=own.folds,
         items=own.items,
         max_targets=own.max_targets,
-        members=config.members.model_copy(update={"llms": ()}),
         repeats=config.recommend.repeats,
         seed=config.recommend.seed,
-        versions=member_versions(config.members.methods),
+        **fitted_anew(config),
     )
 
 
@@ -52,11 +51,7 @@ SOFT_TARGETS = Stage(
 
 
 def _refit_settings(config: Config) -> RefitSettings:
-    return RefitSettings(
-        members=config.members.model_copy(update={"llms": ()}),
-        rules=config.recommend,
-        versions=member_versions(config.members.methods),
-    )
+    return RefitSettings(rules=config.recommend, **fitted_anew(config))
 
 
 REFIT = Stage(

@@ -60,6 +60,14 @@ def member_versions(names: Iterable[str]) -> dict[str, int]:
     return {name: MEMBERS[name].version for name in names if MEMBERS[name].version > 1}
 
 
+def fitted_anew(config: Config) -> dict[str, Any]:
+    """What a stage that fits members itself reads of them: their settings, and the versions of their code."""
+    return {
+        "members": config.members.model_copy(update={"llms": ()}),
+        "versions": member_versions(config.members.methods),
+    }
+
+
 def members_parents(config: Config) -> tuple[str, ...]:
     """The stages that the members are fitted on without valid, those measured that say how long among them."""
     kinds = [MEMBERS[name] for name in config.members.methods]

@@ -13,7 +13,7 @@ from tsrec.columns import Split
 from tsrec.config import Config, ContinueSasRecConfig, MembersConfig, Section, canonical
 from tsrec.config.section import AddedLater
 from tsrec.recommenders.member import FitInputs, Member
-from tsrec.recommenders.members import MEMBERS, member_versions
+from tsrec.recommenders.members import MEMBERS, fitted_anew
 from tsrec.recommenders.refit import seen_as_train
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.champions import SERVED
@@ -45,11 +45,7 @@ def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact
 
 def served_key(fuse: Artifact, config: Config) -> ArtifactKey:
     """The key of what `fit_served` makes."""
-    settings = ServedSettings(
-        members=config.members.model_copy(update={"llms": ()}),
-        sasrec=config.refresh.sasrec,
-        versions=member_versions(config.members.methods),
-    )
+    settings = ServedSettings(sasrec=config.refresh.sasrec, **fitted_anew(config))
     dataset, parents = fuse.manifest.key.dataset, {"fuse": fuse.fingerprint}
     return ArtifactKey.covering(dataset, SERVED, _VERSION, canonical(settings), parents)
 
