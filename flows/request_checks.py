@@ -37,7 +37,8 @@ def with_known_hosts(app: ASGIApp, listens_on: str, origins: Collection[str] = (
         if not _is_known(headers.get("Host", ""), listens_on):
             refused = PlainTextResponse(
                 "This server asks for no password, so it answers only where it is called localhost or as it was told "
-                f"to listen. Use such an address, have a proxy send it as the Host header, or set {AUTH}=USER:PASSWORD.\n",
+                "to listen. Use such an address, have a proxy send it as the Host header, or set "
+                f"{AUTH}=USER:PASSWORD.\n",
                 421,
             )
         elif _is_foreign(headers, origins):
