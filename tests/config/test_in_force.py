@@ -13,7 +13,6 @@ from tsrec.config.section import ResolvesTo
 from tsrec.machine import devices
 
 ALIGNED = {"finetune": {"tasks": {"token_to_meaning": 0.1}}}
-OF_PREFIXES = {"finetune": {"semantics": "prefix", "tasks": {"token_to_meaning": 0.1}}}
 
 # (field, what is set, what else): `field` is in force under `what is set` and not under `what else`.
 CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -29,13 +28,10 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"finetune": {"tasks": {"titles_to_sid": 1}}},
         {"finetune": {"tasks": {"title_to_sid": 1}}},
     ),
-    ("finetune.semantics", ALIGNED, {"finetune": {"tasks": {"title_to_sid": 1}}}),
     *(
         (f"finetune.distill.{name}", {"finetune": {"distill": {"share": 0.5}}}, {})
         for name in ("folds", "items", "max_targets")
     ),
-    ("finetune.shared_items", {"finetune": {"tasks": {"items_to_token": 1}}}, ALIGNED),
-    *((f"semantics.{name}", OF_PREFIXES, ALIGNED) for name in ("n_keywords", "min_items", "contrast")),
     ("semantics.teacher", ALIGNED, {}),
     *((f"rl.{name}", {"rl": {"epochs": 1}}, {}) for name in ("beams", "batch_size", "learning_rate", "kl")),
     *(
@@ -181,7 +177,7 @@ def test_a_model_folder_is_not_known_by_its_place(tmp_path: Path) -> None:
 def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_before() -> None:
     """Artifacts that were made before these fields are found again."""
     settings = canonical(FinetuneConfig(tasks={"history": 1, "token_to_meaning": 1}))
-    later = {"semantics", "shared_items", "distill", "label_smoothing"}
+    later = {"distill", "label_smoothing"}
     assert not later & settings.keys()
     assert settings["tasks"].keys() == {
         "history",
@@ -204,6 +200,4 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
     }
     of_texts = canonical(SidsConfig(cooccurrence=0))
     assert not {name for name in of_texts if name.startswith(("quantizer", "rq_vae", "cooccurrence"))}
-    with_more = FinetuneConfig(tasks={"items_to_token": 0.5})
-    assert canonical(with_more)["tasks"]["items_to_token"] == 0.5
-    assert canonical(with_more)["shared_items"] == 4
+    assert canonical(FinetuneConfig(tasks={"keywords_to_token": 0.5}))["tasks"]["keywords_to_token"] == 0.5

@@ -58,8 +58,8 @@ def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
         for file in backbone.iterdir():
             (out.directory("model") / file.name).write_bytes(file.read_bytes())
 
-    def prefixes(out: ArtifactWriter) -> None:
-        named = ["<a_0><b_0>", "<a_2><b_1>"]
+    def descriptions(out: ArtifactWriter) -> None:
+        named = ["<a_0>", "<b_1>"]
         words = [["gloves"], ["glue", "tools"]]
         out.write_table("token_semantics", pa.table({C.TOKEN: named, C.KEYWORDS: words, "description": ["", "tool"]}))
 
@@ -72,7 +72,7 @@ def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
         out.write_table("soft_targets", pa.table({**columns, **lists}))
 
     made = {
-        "semantics": prefixes,
+        "semantics": descriptions,
         "ingest": ingest,
         "sids": sids,
         "sa_init": sa_init,

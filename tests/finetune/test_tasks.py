@@ -5,7 +5,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
@@ -16,7 +15,6 @@ from tsrec.config import TaskWeights, load_config
 from tsrec.finetune.tasks import DISTILLED, TASK_NAMES, TASKS, TaskData, TaskExamples
 from tsrec.finetune.texts import cut_texts
 from tsrec.histories import build_histories
-from tsrec.sid.clusters import ItemCluster
 from tsrec.sid.space import SidSpace
 from tsrec.training.packing import IGNORED, Example
 
@@ -26,7 +24,6 @@ TITLES = ["blue gloves", "wood screws", "metal glue {strong}", "toys"]
 SIDS = ["<a_0><b_0>", "<a_0><b_1>", "<a_1><b_0>", "<a_1><b_1>"]
 MEANINGS = {"<a_0>": "gloves, screws", "<b_1>": "wood and children"}
 KEYWORDS = ["gloves, glue", "toys"]
-GROUPS = [ItemCluster("<b_1>", 1, np.array([3, 1])), ItemCluster("<a_1><b_0>", 1, np.array([2, 0]))]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +43,6 @@ def _data(tokenizer: PreTrainedTokenizerBase, max_tokens: int = 64, **changes: S
         tokens=list(MEANINGS),
         meanings=cut_texts(changes.get("meanings", list(MEANINGS.values())), tokenizer, max_tokens),
         keywords=cut_texts(changes.get("keywords", KEYWORDS), tokenizer, max_tokens),
-        groups=GROUPS,
         histories=build_histories(frame, pd.Series(["i0", "i1", "i2", "i3"])),
         max_history=10,
     )
@@ -81,13 +77,6 @@ def _only(task: str, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str]
         ("meaning_to_token", 2, "<s>The token that stands for wood and children is ", "<b_1></s>"),
         ("token_to_keywords", 2, "<s>The keywords of token <a_0> are", " gloves, glue</s>"),
         ("keywords_to_token", 2, "<s>The token with the keywords toys is ", "<b_1></s>"),
-        ("items_to_token", 2, "<s>The items toys; wood screws share the token ", "<b_1></s>"),
-        (
-            "items_to_token",
-            2,
-            "<s>The items metal glue {strong}; blue gloves share the token ",
-            "<a_1><b_0></s>",
-        ),
     ],
 )
 def test_prompt_and_answer(task: str, n: int, prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -123,7 +112,6 @@ CUT = ("wood " * 7).rstrip()  # to 8 tokens: each word is one, the first without
         ("meaning_to_token", f"<s>The token that stands for {CUT} is ", "<a_0></s>"),
         ("token_to_keywords", "<s>The keywords of token <a_0> are", f" {CUT}"),
         ("keywords_to_token", f"<s>The token with the keywords {CUT} is ", "<a_0></s>"),
-        ("items_to_token", f"<s>The items wood screws; {CUT} share the token ", "<b_1></s>"),
     ],
 )
 def test_a_cut_takes_from_the_value_and_a_cut_answer_has_no_end(
@@ -133,7 +121,7 @@ def test_a_cut_takes_from_the_value_and_a_cut_answer_has_no_end(
     examples = _examples(task, data, tokenizer)
     read = [_read(example, tokenizer) for example in examples]
     assert (prompt, answer) in read
-    over_items = ("title_to_sid", "sid_to_title", "titles_to_sid", "items_to_token")
+    over_items = ("title_to_sid", "sid_to_title", "titles_to_sid")
     assert examples.is_cut.sum() == (2 if task in over_items else 1)
     assert all(text.endswith("</s>") for _, text in read if LONG[:20] not in text)
 

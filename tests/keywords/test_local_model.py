@@ -56,7 +56,6 @@ def settings(tmp_path: Path, model_url: str) -> list[str]:
         f"ingest.path={tmp_path}",
         "sids.codes_per_level=[4, 12]",
         "finetune.tasks.token_to_meaning=1",
-        "finetune.semantics=prefix",
         "keywords.teacher=openai",
         "semantics.teacher=openai",
         "keywords.max_keywords=4",

@@ -11,7 +11,6 @@ from tsrec.config.finetune import (
     FinetuneConfig,
     LoraConfig,
     Precision,
-    Semantics,
     TaskWeights,
 )
 from tsrec.config.grids import configs_of, load_grid
@@ -89,7 +88,6 @@ __all__ = [
     "SaInitConfig",
     "SasRecConfig",
     "Section",
-    "Semantics",
     "SemanticsConfig",
     "SidsConfig",
     "TableFormat",

@@ -22,12 +22,9 @@ class AblationVariant(Section):
     )
 
 
-_TASKS = {"token_to_keywords": 1, "keywords_to_token": 1, "items_to_token": 0.1}
-_ALIGNED = (
-    *(f"finetune.tasks.{task}={weight}" for task, weight in _TASKS.items()),
-    "finetune.semantics=both",
+_ALIGNED, _NOT_ALIGNED = (
+    tuple(f"finetune.tasks.{task}={weight}" for task in ("token_to_keywords", "keywords_to_token")) for weight in (1, 0)
 )
-_NOT_ALIGNED = tuple(f"finetune.tasks.{task}=0" for task in _TASKS)
 _INITIALIZED, _RANDOM = "sa_init.initializer=keywords", "sa_init.initializer=random"
 _BOTH_EACH_NONE = (
     AblationVariant(name="SA-Init + TS-Align", set=(_INITIALIZED, *_ALIGNED)),

@@ -7,8 +7,6 @@ from pydantic import Field, model_validator
 from tsrec.config.section import MODEL, AddedLater, Device, InForce, Precision, ResolvesTo, Section, runtime
 from tsrec.machine.devices import precision_name
 
-Semantics = Literal["token", "prefix", "both"]
-
 
 class BackboneConfig(Section):
     """The pretrained causal LM."""
@@ -41,9 +39,6 @@ class TaskWeights(Section):
     keywords_to_token: Annotated[float, _NEVER] = Field(
         0.0, ge=0, description="TS-Align: a cluster's keywords -> its SID token."
     )
-    items_to_token: Annotated[float, _NEVER] = Field(
-        0.0, ge=0, description="TS-Align: titles of items of a cluster -> the SID token they share."
-    )
 
     def with_text(self) -> bool:
         """Whether any task holds words."""
@@ -52,10 +47,6 @@ class TaskWeights(Section):
     def with_written_history(self) -> bool:
         """Whether any task writes a history out in a prompt."""
         return bool(self.history_to_title or self.titles_to_sid)
-
-    def with_tokens(self) -> bool:
-        """Whether any task is of TS-Align: of SID tokens instead of items."""
-        return self.with_meanings() or bool(self.items_to_token)
 
     def with_meanings(self) -> bool:
         """Whether any task holds what a SID token means, in words."""
@@ -103,16 +94,6 @@ class FinetuneConfig(Section):
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
     tasks: TaskWeights = Field(TaskWeights(), description="Mixing weights of the SFT tasks.")
-    semantics: Annotated[Semantics, AddedLater("token"), InForce(lambda finetune: finetune.tasks.with_tokens())] = (
-        Field(
-            "token",
-            description="What TS-Align's tasks are about. token: every SID token by itself, all items that carry it. "
-            "prefix: every beginning of a SID, its token under its parents. both: the two, each once.",
-        )
-    )
-    shared_items: Annotated[int, InForce(lambda finetune: finetune.tasks.items_to_token)] = Field(
-        4, ge=2, le=32, description="Items whose titles stand in one example of items_to_token."
-    )
     distill: Annotated[DistillConfig, InForce(lambda finetune: finetune.distill.share > 0)] = Field(
         DistillConfig(), description="The fusion of the other members as a teacher of the LLM."
     )

@@ -84,14 +84,9 @@ def _levels_exist(config: Sections) -> str | None:
 
 
 def _tokens_are_described_once(config: Sections) -> str | None:
-    if not (config.sa_init.import_file and config.semantics.teacher == "openai" and config.needs_semantics()):
+    if not (config.sa_init.import_file and config.needs_semantics()):
         return None
-    if config.finetune.semantics != "token":
-        return None
-    return (
-        "semantics.teacher = openai would describe single tokens, and sa_init.import_file does already; take one of "
-        "them, or set finetune.semantics to prefix or both"
-    )
+    return "semantics.teacher = openai would describe tokens, and sa_init.import_file does already; take one of them"
 
 
 def _nothing_stands_twice(config: Sections) -> str | None:

@@ -55,7 +55,7 @@ class Sections(Section):
     semantics: Annotated[SemanticsConfig, InForce(lambda config: config.needs_semantics())] = Field(
         SemanticsConfig(),
         title="Clusters in words (semantics)",
-        description="What TS-Align teaches beyond single tokens and templates.",
+        description="Who describes what TS-Align teaches of a token.",
     )
     rl: Annotated[RlConfig, InForce(lambda config: config.has_rl())] = Field(
         RlConfig(), title="RL after training (rl)", description="The LLM learns to list the next item higher."
@@ -96,6 +96,5 @@ class Sections(Section):
         return self.rl.epochs > 0
 
     def needs_semantics(self) -> bool:
-        """Whether fine-tuning teaches more than `sa_init` knows: beginnings of SIDs, or an LLM's descriptions."""
-        more = self.finetune.semantics != "token" or self.semantics.teacher != "keyless"
-        return self.finetune.tasks.with_meanings() and more
+        """Whether fine-tuning teaches what `sa_init` does not know: an LLM's descriptions."""
+        return self.finetune.tasks.with_meanings() and self.semantics.teacher != "keyless"

@@ -1,4 +1,4 @@
-"""The finetune stage: teach the LLM histories of SIDs, and (TS-Align) what each single SID token stands for."""
+"""The finetune stage: teach the LLM histories of SIDs, and (TS-Align) what each SID token stands for."""
 
 from tsrec.config import Config, ContinuedFinetune, RlSettings
 from tsrec.stage import Stage, on_call

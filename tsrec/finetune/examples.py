@@ -11,7 +11,7 @@ from tsrec.config import FinetuneConfig
 from tsrec.errors import DataError
 from tsrec.finetune.continuing import choose
 from tsrec.finetune.distilling import DistilledHistories
-from tsrec.finetune.meanings import groups_of, read_meanings
+from tsrec.finetune.meanings import read_meanings
 from tsrec.finetune.sequences import HistoryExamples
 from tsrec.finetune.soft_targets import SoftTargets
 from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, TaskExamples
@@ -116,8 +116,7 @@ def _task_data(
     tokenizer: PreTrainedTokenizerBase,
 ) -> TaskData:
     titles = parents["ingest"].frame("items", [C.TITLE])[C.TITLE].tolist()
-    meanings = read_meanings(parents, config.semantics)
-    has_title = np.array([bool(title) for title in titles], dtype=bool)
+    meanings = read_meanings(parents)
     return TaskData(
         titles=cut_texts(titles, tokenizer, config.max_text_tokens),
         sids=[format_sid(sid) for sid in codes],
@@ -125,7 +124,6 @@ def _task_data(
         tokens=list(meanings),
         meanings=cut_texts([meaning.description for meaning in meanings.values()], tokenizer, config.max_text_tokens),
         keywords=cut_texts([meaning.keywords for meaning in meanings.values()], tokenizer, config.max_text_tokens),
-        groups=groups_of(codes, has_title, config) if config.tasks.items_to_token else [],
         histories=histories,
         max_history=config.max_history,
     )
