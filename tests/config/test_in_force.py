@@ -28,10 +28,6 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"finetune": {"tasks": {"titles_to_sid": 1}}},
         {"finetune": {"tasks": {"title_to_sid": 1}}},
     ),
-    *(
-        (f"finetune.distill.{name}", {"finetune": {"distill": {"share": 0.5}}}, {})
-        for name in ("folds", "items", "max_targets")
-    ),
     ("semantics.teacher", ALIGNED, {}),
     *((f"rl.{name}", {"rl": {"epochs": 1}}, {}) for name in ("beams", "batch_size", "learning_rate", "kl")),
     *(

@@ -26,15 +26,15 @@ N_ITEMS = 20
 Users = dict[str, list[tuple[int, str]]]
 
 
-def _settings(methods: tuple[str, ...], **distill: int) -> SoftTargetSettings:
+def _settings(methods: tuple[str, ...], **own: int) -> SoftTargetSettings:
     sections = {
-        "finetune": {"distill": {"share": 0.5, **distill}},
+        "finetune": {"distill": {"share": 0.5}},
         "members": {"methods": methods},
         "evaluate": {"baseline": methods[0]},
     }
     settings = STAGE.config(Config.model_validate(sections))
     assert isinstance(settings, SoftTargetSettings)
-    return settings
+    return settings.model_copy(update=own)
 
 
 def _built(

@@ -72,19 +72,6 @@ class DistillConfig(Section):
         description="Share of the train targets that are drawn, anew in every epoch, from the fusion of the members "
         "that are not LLMs; 0: only what users did is learned.",
     )
-    folds: int = Field(
-        2,
-        ge=2,
-        le=20,
-        description="Parts of the users; each part's targets are ranked by members fitted on all others. More make "
-        "better lists, and each fits every member once.",
-    )
-    items: int = Field(50, ge=1, le=1000, description="Items that a target is drawn from: the likeliest ones.")
-    max_targets: int = Field(
-        200_000,
-        ge=100,
-        description="Most train targets that get such a list, drawn at random; others stay as they are.",
-    )
 
 
 class FinetuneConfig(Section):

@@ -30,15 +30,8 @@ DECODE = Stage(
 
 
 def _soft_target_settings(config: Config) -> SoftTargetSettings:
-    own = config.finetune.distill
-    return SoftTargetSettings(
-        folds=own.folds,
-        items=own.items,
-        max_targets=own.max_targets,
-        repeats=config.recommend.repeats,
-        seed=config.recommend.seed,
-        **fitted_anew(config),
-    )
+    rules = config.recommend
+    return SoftTargetSettings(repeats=rules.repeats, seed=rules.seed, **fitted_anew(config))
 
 
 SOFT_TARGETS = Stage(

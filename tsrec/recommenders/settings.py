@@ -31,11 +31,14 @@ class RefitSettings(Section):
 
 
 class SoftTargetSettings(Section):
-    """What the stage reads: its own settings, every member's and their `versions`, and the rules that shape lists."""
+    """What the stage reads: every member's settings and their `versions`, and the rules that shape lists.
 
-    folds: int
-    items: int
-    max_targets: int
+    The first three are constants of the stage, and stand in its fingerprint.
+    """
+
+    folds: int = 2  # parts of the users, each ranked by members fitted on all others: one more fits every member again
+    items: int = 50  # that a target is drawn from, the likeliest ones: as many as a member proposes
+    max_targets: int = 200_000  # at most, drawn at random, for ranking them takes time; others stay as they are
     members: MembersConfig
     repeats: Repeats
     seed: int
