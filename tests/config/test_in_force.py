@@ -20,14 +20,6 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("keywords.openai.base_url", {"keywords": {"teacher": "openai"}}, {}),
     ("keywords.openai.temperature", {"keywords": {"teacher": "openai"}}, {}),
     ("finetune.lora.rank", {"finetune": {"method": "lora"}}, {}),
-    ("finetune.lora.alpha", {"finetune": {"method": "lora"}}, {"finetune": {"method": "sid-rows"}}),
-    ("finetune.lora.dropout", {"finetune": {"method": "lora"}}, {}),
-    ("finetune.max_text_tokens", {"finetune": {"tasks": {"token_to_meaning": 0.1}}}, {}),
-    (
-        "finetune.max_history",
-        {"finetune": {"tasks": {"titles_to_sid": 1}}},
-        {"finetune": {"tasks": {"title_to_sid": 1}}},
-    ),
     ("semantics.teacher", ALIGNED, {}),
     *((f"rl.{name}", {"rl": {"epochs": 1}}, {}) for name in ("beams", "batch_size", "learning_rate", "kl")),
     *(

@@ -1,4 +1,4 @@
-"""What a run draws from the tables: every promise of `finetune.tasks` and `finetune.max_text_tokens`, end to end."""
+"""What a run draws from the tables: every promise of `finetune.tasks`, end to end."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from tests.finetune.stage_run import N_ITEMS, SPACE, config, parents
 from tsrec.finetune import examples
 from tsrec.finetune.examples import RunExamples, build_examples
 from tsrec.finetune.tasks import TASK_NAMES
+from tsrec.finetune.texts import MAX_TEXT_TOKENS
 from tsrec.sid.tokens import add_sid_tokens
 from tsrec.store import Artifact, ArtifactStore
 
@@ -31,10 +32,11 @@ def tokenizer(tiny_backbone: Path) -> PreTrainedTokenizerBase:
 
 
 def _examples(
-    before: dict[str, Artifact], tokenizer: PreTrainedTokenizerBase, **changes: object
+    before: dict[str, Artifact], tokenizer: PreTrainedTokenizerBase, longest: int = MAX_TEXT_TOKENS, **changes: object
 ) -> tuple[RunExamples, list[str]]:
-    """What is built, and the text of all of it."""
-    built = build_examples(config(**changes), before, tokenizer, SPACE, len(tokenizer) - SPACE.n_tokens)
+    """What is built, and the text of all of it; texts have at most `longest` tokens."""
+    first = len(tokenizer) - SPACE.n_tokens
+    built = build_examples(config(**changes), before, tokenizer, SPACE, first, max_text_tokens=longest)
     return built, [tokenizer.decode(example.input_ids) for example in built.train]
 
 
@@ -61,7 +63,7 @@ def test_cut_texts_are_counted_per_task(before: dict[str, Artifact], tokenizer: 
     tasks = {"history": 1, "title_to_sid": 0.1, "titles_to_sid": 0.01, "token_to_meaning": 1}
     whole = _examples(before, tokenizer, tasks=tasks)[0]
     assert whole.counts["n_texts_cut"] == whole.counts["n_texts_cut_title_to_sid"] == 0
-    cut = _examples(before, tokenizer, tasks=tasks, max_text_tokens=4)[0]
+    cut = _examples(before, tokenizer, 4, tasks=tasks)[0]
     assert cut.counts["n_texts_cut_title_to_sid"] == N_ITEMS
     assert cut.counts["n_texts_cut_titles_to_sid"] > N_ITEMS
     assert 0 < cut.counts["n_texts_cut_token_to_meaning"] <= SPACE.n_tokens

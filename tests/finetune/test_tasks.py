@@ -11,15 +11,14 @@ from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
 
 from tsrec.backbone import wheel
 from tsrec.columns import Columns as C
-from tsrec.config import TaskWeights, load_config
+from tsrec.config import TaskWeights
 from tsrec.finetune.tasks import DISTILLED, TASK_NAMES, TASKS, TaskData, TaskExamples
-from tsrec.finetune.texts import cut_texts
+from tsrec.finetune.texts import MAX_TEXT_TOKENS, cut_texts
 from tsrec.histories import build_histories
 from tsrec.sid.space import SidSpace
 from tsrec.training.packing import IGNORED, Example
 
-PROFILES = Path(__file__).parents[2] / "configs"
-PUBLISHED = PROFILES.parent / "../shared/data/industrial/published_token_semantics.json.gz"
+PUBLISHED = Path(__file__).parents[2] / "../shared/data/industrial/published_token_semantics.json.gz"
 TITLES = ["blue gloves", "wood screws", "metal glue {strong}", "toys"]
 SIDS = ["<a_0><b_0>", "<a_0><b_1>", "<a_1><b_0>", "<a_1><b_1>"]
 MEANINGS = {"<a_0>": "gloves, screws", "<b_1>": "wood and children"}
@@ -33,8 +32,10 @@ def tokenizer(tiny_backbone: Path) -> PreTrainedTokenizerBase:
     return loaded
 
 
-def _data(tokenizer: PreTrainedTokenizerBase, max_tokens: int = 64, **changes: Sequence[str]) -> TaskData:
-    rows = [("u", f"i{n}", n, n, split) for n, split in enumerate(["train", "train", "train", "test"])]
+def _data(
+    tokenizer: PreTrainedTokenizerBase, max_tokens: int = 64, n_train: int = 3, **changes: Sequence[str]
+) -> TaskData:
+    rows = [("u", f"i{n % 4}", n, n, split) for n, split in enumerate([*["train"] * n_train, "test"])]
     frame = pd.DataFrame(rows, columns=[C.USER, C.ITEM, C.TIMESTAMP, C.POSITION, C.SPLIT])
     return TaskData(
         titles=cut_texts(changes.get("titles", TITLES), tokenizer, max_tokens),
@@ -44,7 +45,6 @@ def _data(tokenizer: PreTrainedTokenizerBase, max_tokens: int = 64, **changes: S
         meanings=cut_texts(changes.get("meanings", list(MEANINGS.values())), tokenizer, max_tokens),
         keywords=cut_texts(changes.get("keywords", KEYWORDS), tokenizer, max_tokens),
         histories=build_histories(frame, pd.Series(["i0", "i1", "i2", "i3"])),
-        max_history=10,
     )
 
 
@@ -90,6 +90,14 @@ def test_no_test_event_is_learned_from(tokenizer: PreTrainedTokenizerBase) -> No
         for prompt, answer in _only(task, tokenizer):
             assert "toys" not in prompt + answer
             assert SIDS[3] not in prompt + answer
+
+
+def test_ten_items_of_a_history_are_written_out(tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = _examples("titles_to_sid", _data(tokenizer, n_train=13), tokenizer)
+    lengths = [_read(example, tokenizer)[0].count(";") + 1 for example in examples]
+    assert lengths == [*range(1, 11), 10, 10]
+    newest = "; ".join(TITLES[n % 4] for n in range(2, 12))
+    assert _read(examples[11], tokenizer) == (f"<s>After {newest} comes the item written ", "<a_0><b_0></s>")
 
 
 def test_every_task_has_a_weight_in_the_configuration() -> None:
@@ -151,13 +159,11 @@ def test_the_longest_example_is_found_without_making_all(task: str, tokenizer: P
     assert examples.longest() == max(len(example.input_ids) for example in examples)
 
 
-def test_published_token_semantics_are_cut_nowhere_in_the_profiles() -> None:
+def test_published_token_semantics_are_cut_nowhere() -> None:
     """What TS-Rec's authors trained on is trained on whole; 145 tokens is the longest under SmolLM2's tokenizer."""
     if not PUBLISHED.exists():
         pytest.skip("the benchmark data (../shared/data from the project's root) are absent")
     weights = wheel.gguf_file()
     tokenizer = AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
     descriptions = [entry["description"] for entry in json.loads(gzip.decompress(PUBLISHED.read_bytes()))]
-    for profile in ("industrial-tsrec", "industrial-tsrec-gpu"):
-        limit = load_config(PROFILES / f"{profile}.yaml", []).finetune.max_text_tokens
-        assert not cut_texts(descriptions, tokenizer, limit).is_cut.any()
+    assert not cut_texts(descriptions, tokenizer, MAX_TEXT_TOKENS).is_cut.any()

@@ -44,10 +44,6 @@ class TaskWeights(Section):
         """Whether any task holds words."""
         return any(weight for name, weight in self if name != "history")
 
-    def with_written_history(self) -> bool:
-        """Whether any task writes a history out in a prompt."""
-        return bool(self.history_to_title or self.titles_to_sid)
-
     def with_meanings(self) -> bool:
         """Whether any task holds what a SID token means, in words."""
         words = (self.token_to_meaning, self.meaning_to_token, self.token_to_keywords, self.keywords_to_token)
@@ -58,8 +54,6 @@ class LoraConfig(Section):
     """PEFT LoRA; the SID rows stay fully trainable beside it."""
 
     rank: int = Field(16, ge=1, description="Rank of the adapters.")
-    alpha: float = Field(32.0, gt=0, description="Scale of the adapters.")
-    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout on the adapters' input.")
 
 
 class DistillConfig(Section):
@@ -95,12 +89,6 @@ class FinetuneConfig(Section):
     )
     window_items: int = Field(20, ge=2, description="Longest training window of a history, in items.")
     window_overlap: int = Field(8, ge=0, description="Items a window repeats from the one before, without loss.")
-    max_text_tokens: Annotated[int, InForce(lambda finetune: finetune.tasks.with_text())] = Field(
-        256, ge=4, description="Longest title or meaning in a task, in tokens; the rest of it is cut, and counted."
-    )
-    max_history: Annotated[int, InForce(lambda finetune: finetune.tasks.with_written_history())] = Field(
-        10, ge=1, description="Items of history in the tasks that write them out."
-    )
     label_smoothing: Annotated[float, AddedLater(0.0)] = Field(
         0.0, ge=0, lt=1, description="Share of each SID label that is spread evenly over the tokens of its level."
     )
@@ -108,7 +96,6 @@ class FinetuneConfig(Section):
     warmup_steps: int = Field(50, ge=0, description="Linear warm-up.")
     weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on input embeddings and on the last hidden state.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
     evals_per_epoch: int = Field(2, ge=1, description="Loss on valid, and a checkpoint, this often.")
     max_valid_histories: int = Field(
         2000, ge=1, description="Histories behind the loss on valid, drawn at random; more cost time and tell little."

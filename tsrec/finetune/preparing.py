@@ -87,9 +87,8 @@ def _check_length(model: PreTrainedConfig, longest: int, config: FinetuneConfig)
     if limit is not None and longest > limit:
         raise ConfigError(
             f"the longest sequence of this run has {longest} tokens, and the backbone ({model.model_type}) sees "
-            f"{limit}; lower finetune.window_items ({config.window_items}), finetune.max_text_tokens "
-            f"({config.max_text_tokens}) or finetune.max_history ({config.max_history}), or choose another "
-            "backbone.model"
+            f"{limit}; lower finetune.window_items ({config.window_items}), set the weight of tasks with long texts "
+            "to 0 (finetune.tasks), or choose another backbone.model"
         )
 
 
@@ -101,7 +100,7 @@ def recipe_of(config: FinetuneConfig, section: str, **more: Any) -> Recipe:
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup_steps,
         weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
+        max_grad_norm=1.0,
         evals_per_epoch=config.evals_per_epoch,
         patience=config.patience,
         precision=config.precision,

@@ -27,6 +27,7 @@ HISTORY_TASK = "history"
 DISTILLED = "distilled"
 """What losses on targets that were drawn from the fusion of the other members count for, in histories too."""
 
+_WRITTEN_ITEMS = 10  # of a history that stands in a prompt, the last ones: as many as MiniOneRec writes
 _KEPT = 1 << 15  # examples per task that later epochs need not encode again: at most some 100 MB
 _CANDIDATES = 16  # lengths are counted value by value; joined, they may differ by a token or two
 
@@ -43,7 +44,6 @@ class TaskData:
     meanings: Texts
     keywords: Texts
     histories: Histories
-    max_history: int
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _histories(data: TaskData) -> Fields:
     histories, titles, sids = data.histories, data.titles, data.sids
     events = histories.target_events(Split.TRAIN)  # (R,)
     targets = histories.items[events]
-    starts = np.maximum(histories.offsets[histories.users()[events]], events - data.max_history)
+    starts = np.maximum(histories.offsets[histories.users()[events]], events - _WRITTEN_ITEMS)
 
     def over_history(of_item: np.ndarray) -> np.ndarray:
         sums = np.concatenate([[0], np.cumsum(of_item[histories.items])])
