@@ -44,7 +44,7 @@ from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig
 from tsrec.config.section import Section, canonical, neutral_value
 from tsrec.config.semantics import SemanticsConfig
-from tsrec.config.sids import EmbedConfig, RqVaeConfig, SidsConfig
+from tsrec.config.sids import EmbedConfig, SidsConfig
 from tsrec.config.wish import ALL_USERS, Wish
 
 __all__ = [
@@ -84,7 +84,6 @@ __all__ = [
     "ReportConfig",
     "RlConfig",
     "RlSettings",
-    "RqVaeConfig",
     "SaInitConfig",
     "SasRecConfig",
     "Section",
