@@ -167,9 +167,7 @@ def test_a_variant_that_changes_nothing_is_said(plan: Plan) -> None:
 
 def test_lists_of_the_whole_pipeline_are_taken_where_they_are(plan: Plan, results: Results, tmp_path: Path) -> None:
     """A model that `tsrec run` has finished is not decoded again; its figures are the same."""
-    config = with_overrides(
-        plan.configs["shop"], ["finetune.seed=1", "sa_init.seed=1", "members.methods=[popular, transitions]"]
-    )
+    config = with_overrides(plan.configs["shop"], ["finetune.seed=1", "members.methods=[popular, transitions]"])
     pipeline.run(config)
     asked = {"seeds": (1,), "out": str(tmp_path)}
     again = plan_ablation(Ablation.model_validate(plan.ablation.model_dump() | asked), tuple(plan.configs.values()))

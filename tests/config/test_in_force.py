@@ -35,8 +35,6 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         )
     ),
     ("sa_init.centre", {"sa_init": {"initializer": "keyword-string"}}, {"sa_init": {"initializer": "vocabulary-mean"}}),
-    ("sa_init.whiten", {"sa_init": {"whiten": True}}, {"sa_init": {"initializer": "vocabulary-mean", "whiten": True}}),
-    ("sa_init.levels", {"sa_init": {"initializer": "vocabulary-mean"}}, {"sa_init": {"initializer": "random"}}),
 ]
 CONDITIONAL = {field for field, _, _ in CONDITIONS}
 
@@ -173,14 +171,5 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
         "meaning_to_token",
     }
     assert not {"semantics", "rl"} & canonical(Config()).keys()
-    assert canonical(Config().sa_init).keys() == {
-        "n_keywords",
-        "initializer",
-        "levels",
-        "centre",
-        "norm",
-        "random_std",
-        "seed",
-    }
     assert not {"quantizer", "cooccurrence"} & canonical(SidsConfig(cooccurrence=0)).keys()
     assert canonical(FinetuneConfig(tasks={"keywords_to_token": 0.5}))["tasks"]["keywords_to_token"] == 0.5

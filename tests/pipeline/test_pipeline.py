@@ -106,7 +106,7 @@ def test_a_setting_reruns_what_reads_it_and_what_follows(config: Config, overrid
 def test_a_further_llm_shares_what_is_the_same_and_joins_the_fusion(config: Config) -> None:
     seeded = with_overrides(config, ["members.llms=[{name: other, set: [finetune.seed=7]}]"])
     planned = pipeline.plan(seeded)
-    assert set(planned) - set(_fingerprints(config)) == {"finetune:other", "decode:other"}
+    assert set(planned) - set(_fingerprints(config)) == {"sa_init:other", "finetune:other", "decode:other"}
     assert planned["decode:other"].parents == {"ingest": "ingest", "sids": "sids", "finetune": "finetune:other"}
     built = pipeline.run(seeded)
     metrics = built["evaluate"].frame("metrics")

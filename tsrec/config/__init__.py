@@ -41,7 +41,7 @@ from tsrec.config.refresh import (
 )
 from tsrec.config.rl import RlConfig, RlSettings
 from tsrec.config.root import Config
-from tsrec.config.sa_init import SaInitConfig
+from tsrec.config.sa_init import SaInitConfig, SaInitSettings
 from tsrec.config.section import Section, canonical, neutral_value
 from tsrec.config.semantics import SemanticsConfig
 from tsrec.config.sids import EmbedConfig, SidsConfig
@@ -85,6 +85,7 @@ __all__ = [
     "RlConfig",
     "RlSettings",
     "SaInitConfig",
+    "SaInitSettings",
     "SasRecConfig",
     "Section",
     "SemanticsConfig",

@@ -45,9 +45,7 @@ class Ablation(Section):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (1,), min_length=1, description="Every variant is trained once with each."
     )
-    seeded: tuple[str, ...] = Field(
-        ("sa_init.seed", "finetune.seed"), min_length=1, description="The fields that get the seed."
-    )
+    seeded: tuple[str, ...] = Field(("finetune.seed",), min_length=1, description="The fields that get the seed.")
     split: Literal["valid", "test"] = Field(
         "valid", description="Targets that are measured. Choose on valid; read test once."
     )

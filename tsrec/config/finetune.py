@@ -113,7 +113,7 @@ class FinetuneConfig(Section):
         False, description="Trade time for memory; rl, which computes without dropout, has none."
     )
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
-    seed: int = Field(1, ge=0, description="Seed of data order and dropout.")
+    seed: int = Field(1, ge=0, description="Seed of random SID rows (sa_init), data order and dropout.")
 
     def plainly(self, **changes: Any) -> "FinetuneConfig":
         """The same with some changes, to its end, without anything that varies or holds back what is learned."""
