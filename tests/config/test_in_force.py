@@ -21,7 +21,7 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("keywords.openai.temperature", {"keywords": {"teacher": "openai"}}, {}),
     ("finetune.lora.rank", {"finetune": {"method": "lora"}}, {}),
     ("semantics.teacher", ALIGNED, {}),
-    *((f"rl.{name}", {"rl": {"epochs": 1}}, {}) for name in ("beams", "batch_size", "learning_rate", "kl")),
+    *((f"rl.{name}", {"rl": {"epochs": 1}}, {}) for name in ("beams", "learning_rate")),
     *(
         (f"sids.{name}", {}, {"sids": {"import_file": "sids.json"}})
         for name in (

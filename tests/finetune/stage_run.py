@@ -103,11 +103,10 @@ def run(folder: Path, backbone: Path, settings: FinetuneConfig, death_step: int 
     return store.build(key_of("finetune"), lambda out: STAGE.run(settings, before, out))
 
 
-def rl_settings(**changes: object) -> RlSettings:
+def rl_settings(kl: float = 0.01, **changes: object) -> RlSettings:
     """A few passes in float32, fast enough for a shop to learn from."""
-    values: dict[str, object] = {"epochs": 4, "beams": 6, "batch_size": 16, "learning_rate": 2e-3, "kl": 0.01}
-    own = RlConfig.model_validate({**values, **changes})
-    return RlSettings(own=own, finetune=config(tasks={"history": 1}))
+    own = RlConfig.model_validate({"epochs": 4, "beams": 6, "learning_rate": 2e-3, **changes})
+    return RlSettings(own=own, finetune=config(tasks={"history": 1}), batch_size=16, kl=kl)
 
 
 def run_rl(folder: Path, before: dict[str, Artifact], settings: RlSettings, death_step: int | None = None) -> Artifact:

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from tsrec.config import SaInitConfig, SaInitSettings
 from tsrec.sid.meaning import TokenMeaning
 
-_RANDOM_STD = 0.02  # as LLMs' rows start before pretraining
+_RANDOM_STD = 0.02  # as untrained rows of Llama and its kind start
 
 Initializer = Callable[[Sequence[TokenMeaning], np.ndarray, PreTrainedTokenizerBase], np.ndarray]
 
