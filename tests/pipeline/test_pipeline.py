@@ -86,13 +86,6 @@ def test_users_of_the_report_are_drawn_and_their_hits_are_counted(artifacts: dic
     assert stories["n_targets"] == artifacts["evaluate"].counts["n_targets"]
 
 
-def test_the_report_begins_with_users_and_needs_no_other_file(artifacts: dict[str, Artifact]) -> None:
-    page = artifacts["report"].file("report.html").read_text(encoding="utf-8")
-    assert re.findall(r'<h2 id="(\w+)">', page)[:3] == ["users", "metrics", "tokens"]
-    assert "<script" not in page and "<a_" not in page and "&lt;a_" in page  # all values are escaped
-    assert page.count("src=") == page.count('src="data:image/png;base64,') > 0 and "http" not in page
-
-
 def test_the_fusion_of_the_others_is_distilled_into_the_llm(artifacts: dict[str, Artifact], config: Config) -> None:
     taught = with_overrides(config, ["finetune.distill.share=0.5", "members.sasrec.epochs=1"])
     planned = pipeline.plan(taught, goal=finetune.STAGE)
@@ -288,8 +281,7 @@ def test_the_report_escapes_item_text_and_needs_no_other_file(artifacts: dict[st
     assert 'src="data:image/png;base64,' in page
     assert "name items that the catalogue lacks" in page
     assert "&lt;b&gt;gone&lt;/b&gt;" in page
-    for heading in ("Metrics", "Codebook health", "What tokens mean", "Training", "A few users"):
-        assert heading in page
+    assert re.findall(r'<h2 id="(\w+)">', page)[:3] == ["users", "metrics", "tokens"]
 
 
 def test_a_run_records_what_it_uses_so_that_no_other_profile_takes_it(
