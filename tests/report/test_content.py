@@ -93,7 +93,7 @@ def _cells(fused: str, text: str) -> dict[str, str]:
         ("a", ["a", "b"], ("The user has had it before:", "<a_0><b_0>", "tool, steel, heavy")),
         ("b", ["a", "c"], ("Like hammer: both have", "<a_0>", "tool, steel")),
         ("d", ["c"], ("Like glue: both have", "<a_1><b_0>", "adhesive, heavy")),
-        ("b", ["a", *"c" * 20], ("Shares no token with a recent item. Its own first token:", "<a_0>", "tool, steel")),
+        ("b", ["a", *"c" * 20], ("Shares no first token with a recent item. Its own:", "<a_0>", "tool, steel")),
     ],
 )
 def test_why_names_the_recent_item_that_shares_most_tokens(

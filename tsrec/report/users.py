@@ -103,6 +103,6 @@ def _why(
     elif other is not None:
         how, n_shown = f"Like {titles[other]}: both have", n_shared
     else:
-        how, n_shown = "Shares no token with a recent item. Its own first token:", 1
+        how, n_shown = "Shares no first token with a recent item. Its own:", 1
     words = [word for level in range(n_shown) for word in keywords.get((level, own[level]), [])[:_WORDS_PER_TOKEN]]
     return how, format_sid(own[:n_shown]), ", ".join(dict.fromkeys(words))
