@@ -75,7 +75,7 @@ def metric_tables(metrics: pd.DataFrame, differences: pd.DataFrame) -> list[dict
     says by how much the fusion is ahead of each."""
     rows = metrics[(metrics[C.SLICE] == ALL) & ~metrics[C.METHOD].map(is_ablation)]
     ahead = metrics_table(metrics, differences).iloc[:, -1]
-    tables = []
+    tables: list[dict[str, Any]] = []
     for k, group in sorted(rows.groupby(C.K), key=lambda pair: -pair[0]):
         names = list(dict.fromkeys(group[C.METRIC]))
         cells = {(row.method, row.metric): row for row in group.itertuples(index=False)}
