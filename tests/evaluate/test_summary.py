@@ -9,7 +9,7 @@ from tsrec.columns import ALL
 from tsrec.config import EvaluateConfig
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.summary import headline, metrics_table, worth
-from tsrec.report.content import metric_rows, worth_rows
+from tsrec.report.content import metric_tables, worth_rows
 from tsrec.report.plots import metrics_plot
 
 CONFIG = EvaluateConfig(k=(2,), baseline="tsrec", bootstrap_samples=100)
@@ -31,9 +31,9 @@ def test_with_few_users_people_read_that_they_are_too_few(n_users: int) -> None:
     assert headline(differences) == f"The LLM adds to the fusion {gain} NDCG@2 (too few users to tell)."
     table = metrics_table(metrics, differences)
     assert table.loc["tsrec", "fused ahead by (NDCG@2)"] == f"+{gain} (too few users to tell)"
-    shown = metric_rows(metrics)[1]
-    assert shown[0]["cells"][:2] == ["1.0000 (too few users to tell)"] * 2
-    assert "too few" not in shown[0]["cells"][-1]  # coverage never has an interval
+    fused = metric_tables(metrics, differences)[0]["rows"]["fused"]
+    assert fused[:2] == ["1.0000 (too few users to tell)"] * 2
+    assert "too few" not in fused[3]  # coverage never has an interval
     assert worth_rows(differences)[0]["p"] == ""
     assert metrics_plot(metrics, "ndcg", 2).startswith(b"\x89PNG")
 

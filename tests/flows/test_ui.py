@@ -91,6 +91,14 @@ def test_the_report_is_a_click_away_and_no_other_host_is_called(server: Serving,
     (opened,) = server.wait(lambda: [tab for tab in page.context.pages if "/reports/shop/" in tab.url], "the report")
     opened.get_by_text("NDCG").first.wait_for()
     opened.screenshot(path=pictures / "report.png")
+    opened.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    for width in (1000, 400):
+        opened.set_viewport_size({"width": width, "height": 1000})
+        assert opened.evaluate("document.documentElement.scrollWidth") == width
+    opened.set_viewport_size({"width": 1000, "height": 1000})
+    assert opened.evaluate(
+        "[...document.querySelectorAll('.wide')].every(each => each.scrollWidth == each.clientWidth)"
+    )
     foreign = [url for url in answered if not url.startswith((server.url, "data:", "blob:"))]
     assert foreign == []
 

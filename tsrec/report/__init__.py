@@ -13,7 +13,7 @@ def _parents(config: Config) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="report",
-    version=9,
+    version=10,
     config=lambda config: config.report,
     parents=_parents,
     run=on_call("tsrec.report.stage", "run"),

@@ -31,7 +31,8 @@ def training_plot(log: pd.DataFrame) -> bytes:
     for (split, task), rows in log.groupby([C.SPLIT, "task"], sort=True):
         color = colors.setdefault(str(task), LINES[len(colors) % len(LINES)])
         style = "--" if split == "valid" else "-"
-        axes.plot(rows["step"], rows["loss"], style, color=color, lw=1.4, label=f"{task} ({split})")
+        marker = "o" if len(rows) == 1 else ""  # a line through one point shows nothing
+        axes.plot(rows["step"], rows["loss"], style, marker=marker, color=color, lw=1.4, label=f"{task} ({split})")
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats per token)")
     axes.legend(fontsize=7, frameon=False)

@@ -11,6 +11,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import ReportConfig
 from tsrec.evaluate.summary import headline
 from tsrec.report import content, plots
+from tsrec.report.users import proposers_of, user_stories
 from tsrec.store import Artifact, ArtifactWriter
 
 
@@ -24,15 +25,17 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         (folder / f"{name}.png").write_bytes(png)
     codes, health = parents["sids"].matrix("item_sids", C.CODES), parents["sids"].frame("codebook_health")
     differences = parents["evaluate"].frame("differences")
-    columns, methods = content.metric_rows(metrics)
     # Item text is untrusted: autoescape covers every value that the template prints.
     environment = Environment(loader=PackageLoader("tsrec.report"), autoescape=select_autoescape(default=True))
     page = environment.get_template("report.html.j2").render(
         dataset=parents["ingest"].manifest.key.dataset,
         summary=content.data_summary(items, interactions),
+        members=proposers_of(parents["fuse"].json("gate")["order"]),
+        stories=user_stories(parents, config.n_users),
+        split=parents["evaluate"].manifest.key.config["own"]["split"],
+        answer=content.answer(metrics),
+        tables=content.metric_tables(metrics, differences),
         losses=parents["ingest"].json("losses"),
-        columns=columns,
-        methods=methods,
         headline=headline(differences),
         worth=content.worth_rows(differences),
         slices=content.slice_rows(metrics, "hr", int(metrics[C.K].max())),
@@ -41,7 +44,6 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         trees=content.trees_shown(parents["fuse"]),
         health=_rounded(health.assign(**{C.LEVEL: health[C.LEVEL] + 1}).to_dict("records")),  # people count from 1
         tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items, config.n_examples),
-        stories=content.user_stories(parents, config),
         stages=content.stage_counts(parents),
         images={name: base64.b64encode(png).decode("ascii") for name, png in images.items()},
     )
