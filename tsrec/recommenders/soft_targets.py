@@ -2,8 +2,7 @@
 
 Cross-fitted, so that nothing is handed on that was memorized. Users are parted into folds; the targets of a fold are
 ranked by members that have seen no event of its users, and weighed by a gate that was fitted on the targets of the
-other folds. Valid and test are not read. Where `members.sasrec.patience` is set, SASRec is trained for as many epochs
-as early stopping left the one that is measured.
+other folds. Valid and test are not read.
 """
 
 from collections.abc import Sequence
