@@ -4,7 +4,7 @@ Fields made with `runtime` change how a stage runs but not its result, and stay 
 """
 
 from tsrec.config.ablation import Ablation, AblationVariant, Grid, GridDataset
-from tsrec.config.evaluate import EvaluateConfig, ReportConfig
+from tsrec.config.evaluate import EvaluateConfig
 from tsrec.config.finetune import (
     BackboneConfig,
     DistillConfig,
@@ -72,7 +72,6 @@ __all__ = [
     "RecommendConfig",
     "RefreshConfig",
     "Repeats",
-    "ReportConfig",
     "RlConfig",
     "RlSettings",
     "RqVaeConfig",

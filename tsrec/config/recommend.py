@@ -30,7 +30,6 @@ class RecommendConfig(Section):
     max_test_targets: Annotated[int | None, AddedLater(None)] = Field(
         None, ge=100, description="Most targets of test, drawn the same way; empty: all."
     )
-    seed: int = Field(1, ge=0, description="Seed of these draws.")
 
     @field_validator("repeats", mode="before")
     @classmethod
@@ -105,9 +104,6 @@ class FuseConfig(Section):
     """The fusion of all members' lists, fitted on valid alone."""
 
     length: int = Field(50, ge=10, le=2000, description="Items in each fused list.")
-    ridge: float = Field(
-        1.0, gt=0, description="Pull of the weights towards a plain reciprocal-rank fusion, in targets' worth of nats."
-    )
     trees: Annotated[int, AddedLater(0)] = Field(
         300,
         ge=0,

@@ -58,7 +58,7 @@ class RefreshConfig(Section):
         "unless-worse",
         description="When the new model becomes the champion: unless its NDCG at the largest evaluate.k is lower than "
         "the champion's, or than that of the best champion since the last rebuild; or only if it is higher than the "
-        "champion's; or never by itself. All on the same newest targets, at the level evaluate.confidence; where too "
+        "champion's; or never by itself. All on the same newest targets, at the level of 95 %; where too "
         "few users tell nothing, nothing is promoted.",
     )
     min_targets: int = runtime(

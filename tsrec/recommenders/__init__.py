@@ -36,7 +36,6 @@ def _soft_target_settings(config: Config) -> SoftTargetSettings:
         items=own.items,
         max_targets=own.max_targets,
         repeats=config.recommend.repeats,
-        seed=config.recommend.seed,
         **fitted_anew(config),
     )
 

@@ -38,5 +38,4 @@ class SoftTargetSettings(Section):
     max_targets: int
     members: MembersConfig
     repeats: Repeats
-    seed: int
     versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)

@@ -8,12 +8,13 @@ import pandas as pd
 
 from tsrec.columns import ALL, FUSED, Split
 from tsrec.columns import Columns as C
-from tsrec.config import ReportConfig
 from tsrec.evaluate.summary import TOO_FEW, has_interval, is_ablation, with_interval, worth
 from tsrec.sid.space import format_sid, format_token
 from tsrec.store import Artifact
 
 _GAIN_SHOWN = 8  # features of the trees
+_USERS_SHOWN = 12  # few enough to read, enough to see different histories
+_EXAMPLES = 3  # items of each token
 
 
 def data_summary(items: pd.DataFrame, interactions: pd.DataFrame) -> list[tuple[str, str]]:
@@ -42,9 +43,7 @@ def stage_counts(parents: Mapping[str, Artifact]) -> list[tuple[str, str, list[t
     ]
 
 
-def token_tree(
-    semantics: pd.DataFrame, codes: np.ndarray, items: pd.DataFrame, n_examples: int
-) -> list[dict[str, Any]]:
+def token_tree(semantics: pd.DataFrame, codes: np.ndarray, items: pd.DataFrame) -> list[dict[str, Any]]:
     """Level-1 tokens, largest first, each with its keywords, its own largest children and example titles."""
     titles = items[C.TITLE].to_numpy()
     meanings = {(int(row.level), int(row.code)): row for row in semantics.itertuples(index=False)}
@@ -55,7 +54,7 @@ def token_tree(
             "token": format_token(level, code),
             "n_items": len(members),
             "keywords": list(meaning.keywords) if meaning is not None else [],
-            "titles": [titles[index] for index in members[:n_examples]],
+            "titles": [titles[index] for index in members[:_EXAMPLES]],
         }
 
     tree = []
@@ -142,7 +141,7 @@ def trees_shown(fuse: Artifact) -> dict[str, Any] | None:
     return {"n_trees": trees["n_trees"], "gain": [(name, f"{share:.0%}") for name, share in most_first[:_GAIN_SHOWN]]}
 
 
-def user_stories(parents: Mapping[str, Artifact], config: ReportConfig) -> list[dict[str, Any]]:
+def user_stories(parents: Mapping[str, Artifact]) -> list[dict[str, Any]]:
     """A few users: what they had, what was recommended, and which meanings the two share."""
     interactions = parents["ingest"].frame("interactions")
     recommendations = parents["fuse"].frame("recommendations")
@@ -152,7 +151,7 @@ def user_stories(parents: Mapping[str, Artifact], config: ReportConfig) -> list[
     semantics = parents["sa_init"].frame("token_semantics")
     keywords = {(int(r.level), int(r.code)): list(r.keywords[:4]) for r in semantics.itertuples(index=False)}
     chosen = recommendations[[C.USER, C.POSITION]].drop_duplicates()
-    chosen = chosen.iloc[np.linspace(0, len(chosen) - 1, min(config.n_users, len(chosen))).astype(int)]
+    chosen = chosen.iloc[np.linspace(0, len(chosen) - 1, min(_USERS_SHOWN, len(chosen))).astype(int)]
     stories = []
     for user, position in chosen.itertuples(index=False):
         events = interactions[interactions[C.USER] == user]
