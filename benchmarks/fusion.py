@@ -239,9 +239,9 @@ def main() -> None:
         ) -> Callable[[int], np.ndarray]:
             right = [halving.right[half]]
             known = [learnable(halving.pools[half], right[0])]
-            fitted = halving.gate.fitted(known, right, config.fuse.ridge)
+            fitted = halving.gate.fitted(known, right)
             if again:
-                fitted = fitted.focused(known, right, config.fuse.ridge)
+                fitted = fitted.focused(known, right)
             if trees:
                 fitted = fitted.with_trees(known, right, [halving.inner[half]], trees)
             return lambda other: fitted.rank(halving.pools[other], 10)[0].items

@@ -25,7 +25,7 @@ def form_of(flow: Flow[..., Any], first: Sequence[str] = ()) -> dict[str, Any]:
     - Only such fields, and sections of nothing else, are called optional: all others have a value, which stands there.
     - A mapping whose keys are free is a text that holds JSON: the UI's own field for one sends something even where
       nobody touched it.
-    - A section is called what its field is called; one without settings is left out, for the UI would ask for its JSON.
+    - A section is called what its field is called.
 
     Args:
         flow: its parameters are sections of the configuration.
@@ -35,10 +35,7 @@ def form_of(flow: Flow[..., Any], first: Sequence[str] = ()) -> dict[str, Any]:
     definitions = schema.get("definitions", {})
     for shape in (schema, *definitions.values()):
         fields = shape.get("properties", {})
-        for name, field in list(fields.items()):
-            if "$ref" in field and not _inner(field, definitions):
-                del fields[name]
-                continue
+        for name, field in fields.items():
             fields[name] = _eased(name, field)
             if name in first:
                 fields[name]["position"] = first.index(name) - len(first)
@@ -53,8 +50,7 @@ def values_of(section: BaseModel) -> dict[str, Any]:
     for name, value in section.model_dump(mode="json").items():
         inner = getattr(section, name)
         if isinstance(inner, BaseModel):
-            if type(inner).model_fields:
-                written[name] = values_of(inner)
+            written[name] = values_of(inner)
         elif value is not None or type(section).model_fields[name].default is not None:
             written[name] = json.dumps(value) if isinstance(value, dict) else value
     return written
@@ -107,11 +103,6 @@ def _may_be_left(shape: dict[str, Any], name: str, definitions: dict[str, Any]) 
         inner = definitions[field["$ref"].rsplit("/", 1)[-1]]
         return all(_may_be_left(inner, part, definitions) for part in inner.get("properties", {}))
     return name not in shape.get("required", ()) and field.get("default") in (None, "", [])
-
-
-def _inner(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = definitions[field["$ref"].rsplit("/", 1)[-1]].get("properties", {})
-    return fields
 
 
 def _without_empty(value: Any) -> Any:

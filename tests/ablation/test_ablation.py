@@ -17,6 +17,7 @@ from tsrec import pipeline
 from tsrec.ablation import Plan, Results, build_ablation, plan_ablation, write_results
 from tsrec.config import Ablation, AblationVariant, load_grid, with_overrides
 from tsrec.errors import LostRunsError
+from tsrec.evaluate.intervals import N_SAMPLES, SEED
 from tsrec.store import ArtifactStore
 from tsrec.store.gc import find_garbage
 
@@ -91,15 +92,16 @@ def test_figures_are_those_counted_plainly(plan: Plan, results: Results, metric:
     assert pd.isna(table.loc["shop", "SA-Init", "tsrec", metric, k]["difference"])
     ours, theirs = (sum(means[variant]) / 2 for variant in ("random", "SA-Init"))
     difference = (ours - theirs).to_numpy()
-    evaluate = plan.configs["shop"].evaluate
-    random = np.random.default_rng(evaluate.seed)
-    resampled = np.array([difference[random.integers(0, len(difference), len(difference))].mean() for _ in range(100)])
+    random = np.random.default_rng(SEED)
+    resampled = np.array(
+        [difference[random.integers(0, len(difference), len(difference))].mean() for _ in range(N_SAMPLES)]
+    )
     row = table.loc["shop", "random", "tsrec", metric, k]
     assert row["difference"] == pytest.approx(difference.mean())
     assert row["relative"] == pytest.approx(difference.mean() / theirs.mean())
     assert [row["ci_low"], row["ci_high"]] == pytest.approx(np.quantile(resampled, [0.025, 0.975]))
     other_side = min((resampled <= 0).sum(), (resampled >= 0).sum())
-    assert row["p"] == pytest.approx(min(1, 2 * max(other_side, 1) / 100))
+    assert row["p"] == pytest.approx(min(1, 2 * max(other_side, 1) / N_SAMPLES))
     assert row["n_paired_seeds"] == 2
 
 

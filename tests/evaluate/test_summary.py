@@ -12,7 +12,7 @@ from tsrec.evaluate.summary import headline, metrics_table, worth
 from tsrec.report.content import metric_tables, worth_rows
 from tsrec.report.plots import metrics_plot
 
-CONFIG = EvaluateConfig(k=(2,), baseline="tsrec", bootstrap_samples=100)
+CONFIG = EvaluateConfig(k=(2,), baseline="tsrec")
 
 
 def _scored(n_users: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -48,7 +48,7 @@ def test_tables_have_null_where_few_users_tell_nothing() -> None:
 
 def test_with_users_enough_they_read_an_interval_and_p() -> None:
     metrics, differences = _scored(20)
-    assert headline(differences) == "The LLM adds to the fusion 0.3691 NDCG@2 [+0.3691, +0.3691], p = 0.02."
+    assert headline(differences) == "The LLM adds to the fusion 0.3691 NDCG@2 [+0.3691, +0.3691], p = 0.002."
     assert metrics_table(metrics, differences).loc["tsrec", "fused ahead by (NDCG@2)"] == "+0.3691 [+0.3691, +0.3691]"
     assert worth(differences)["p"].tolist() == worth(differences)["p"].dropna().tolist()
 

@@ -23,7 +23,7 @@ def settings(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory)
 def models(settings: list[str]) -> tuple[str, str]:
     """Fingerprints of two finished runs' models; the second differs in the fusion alone."""
     first = pipeline.run(load_config(None, settings))["fuse"].fingerprint
-    return first, pipeline.run(load_config(None, [*settings, "fuse.ridge=3"]))["fuse"].fingerprint
+    return first, pipeline.run(load_config(None, [*settings, "fuse.trees=3"]))["fuse"].fingerprint
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def test_the_first_run_is_the_champion_until_another_is_promoted(
     assert champion_of(store, "shop") == first
     assert _recommended_by(options, [], capsys) == first
     assert _recommended_by(options, ["--model", second[:6]], capsys) == second
-    assert _recommended_by([*options, "--set", "fuse.ridge=3"], ["--model", "profile"], capsys) == second
-    assert _recommended_by([*options, "--set", "fuse.ridge=3"], [], capsys) == first
+    assert _recommended_by([*options, "--set", "fuse.trees=3"], ["--model", "profile"], capsys) == second
+    assert _recommended_by([*options, "--set", "fuse.trees=3"], [], capsys) == first
 
     assert main(["models", "promote", *options, "--why", "fresher"]) == 0
     assert second in capsys.readouterr().out

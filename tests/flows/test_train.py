@@ -75,7 +75,7 @@ def test_the_flow_runs_and_a_second_run_finds_every_stage_cached(shop_settings: 
         assert folders == train(config)
         names = _task_states(2 * len(folders))
         assert _beside_champion() == []  # it is the champion
-        train(with_overrides(config, ["fuse.ridge=5"]))
+        train(with_overrides(config, ["fuse.trees=5"]))
         (shown,) = _beside_champion()
         assert "on the same targets" in shown["description"]
         rows = {row["model"]: row for row in json.loads(shown["data"])}

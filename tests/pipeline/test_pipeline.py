@@ -108,7 +108,7 @@ def test_a_second_run_builds_nothing(artifacts: dict[str, Artifact], config: Con
     ("override", "rerun"),
     [
         ("evaluate.k=[1, 10]", {"evaluate", "report"}),
-        ("fuse.ridge=2", {"fuse", "evaluate", "report"}),
+        ("fuse.trees=200", {"fuse", "evaluate", "report"}),
         ("decode.beams=30", {"decode", "fuse", "evaluate", "report"}),
         ("members.sasrec.epochs=2", {"sasrec", "candidates", "fuse", "evaluate", "report"}),
         ("recommend.repeats=forbidden", {"decode", "candidates", "fuse", "evaluate", "report"}),

@@ -42,6 +42,16 @@ def catalogue_of(histories: Histories, n_items: int) -> Catalogue:
     return Catalogue.counted(item_ids(n_items).to_numpy(dtype=object), *histories.train_events())
 
 
+class TextVectors:
+    """An `embed` artifact as members read it."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self.vectors = vectors
+
+    def matrix(self, table: str, column: str) -> np.ndarray:
+        return self.vectors
+
+
 def fitted(
     method: str,
     histories: Histories,

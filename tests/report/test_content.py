@@ -29,12 +29,12 @@ def test_data_summary_counts_targets_by_split_and_no_first_events() -> None:
 
 
 def test_token_tree_has_every_level_one_token_with_meaning_examples_and_children() -> None:
-    tree = token_tree(SEMANTICS, CODES, ITEMS, n_examples=1)
+    tree = token_tree(SEMANTICS, CODES, ITEMS)
     assert [(node["token"], node["n_items"], node["share"]) for node in tree] == [
         ("<a_0>", 2, "50.0%"),
         ("<a_1>", 2, "50.0%"),
     ]
-    assert tree[0]["keywords"] == ["tool", "steel"] and tree[0]["titles"] == ["hammer"]
+    assert tree[0]["keywords"] == ["tool", "steel"] and tree[0]["titles"] == ["hammer", "mallet"]
     assert [child["token"] for child in tree[0]["children"]] == ["<b_0>", "<b_1>"]
     assert tree[0]["children"][1]["keywords"] == []  # a token whose meaning is unknown is shown without one
 

@@ -4,7 +4,7 @@ Fields made with `runtime` change how a stage runs but not its result, and stay 
 """
 
 from tsrec.config.ablation import Ablation, AblationVariant, Grid, GridDataset
-from tsrec.config.evaluate import EvaluateConfig, ReportConfig
+from tsrec.config.evaluate import EvaluateConfig
 from tsrec.config.finetune import (
     BackboneConfig,
     DistillConfig,
@@ -20,22 +20,16 @@ from tsrec.config.profiles import load_config, with_overrides
 from tsrec.config.recommend import (
     DecodeConfig,
     FuseConfig,
-    ItemKnnConfig,
     LlmVariant,
     MemberName,
     MembersConfig,
-    PopularConfig,
     RecommendConfig,
     Repeats,
     SasRecConfig,
-    TextSimilarityConfig,
-    TransitionsConfig,
 )
 from tsrec.config.refresh import (
     ContinueConfig,
     ContinuedFinetune,
-    ContinuedSasRec,
-    ContinueSasRecConfig,
     DriftConfig,
     RefreshConfig,
 )
@@ -54,9 +48,7 @@ __all__ = [
     "BackboneConfig",
     "Config",
     "ContinueConfig",
-    "ContinueSasRecConfig",
     "ContinuedFinetune",
-    "ContinuedSasRec",
     "DecodeConfig",
     "DistillConfig",
     "DriftConfig",
@@ -69,19 +61,16 @@ __all__ = [
     "IngestConfig",
     "InteractionColumns",
     "ItemColumns",
-    "ItemKnnConfig",
     "KeywordsConfig",
     "LlmVariant",
     "LoraConfig",
     "MemberName",
     "MembersConfig",
     "OpenAIConfig",
-    "PopularConfig",
     "Precision",
     "RecommendConfig",
     "RefreshConfig",
     "Repeats",
-    "ReportConfig",
     "RlConfig",
     "RlSettings",
     "SaInitConfig",
@@ -92,8 +81,6 @@ __all__ = [
     "SidsConfig",
     "TableFormat",
     "TaskWeights",
-    "TextSimilarityConfig",
-    "TransitionsConfig",
     "Wish",
     "canonical",
     "configs_of",

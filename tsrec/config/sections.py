@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator
 
-from tsrec.config.evaluate import EvaluateConfig, ReportConfig
+from tsrec.config.evaluate import EvaluateConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig
 from tsrec.config.ingest import IngestConfig
 from tsrec.config.keywords import KeywordsConfig
@@ -67,7 +67,6 @@ class Sections(Section):
     evaluate: EvaluateConfig = Field(
         EvaluateConfig(), title="Metrics (evaluate)", description="What is measured, and against what."
     )
-    report: ReportConfig = Field(ReportConfig(), title="Report (report)", description="The HTML page.")
     store: Annotated[str, FOLDER_OR_URL] = runtime(
         "artifacts",
         title="Artifact store",

@@ -26,7 +26,6 @@ class EmbedConfig(Section):
         min_length=1,
         description="`all-minilm-l6-v2` from its PyPI wheel, or any sentence-transformers model name or folder.",
     )
-    normalize: bool = Field(True, description="Scale every vector to length 1.")
     batch_items: int = runtime(64, ge=1, description="Items encoded at once.")
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
 

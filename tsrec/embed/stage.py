@@ -76,9 +76,9 @@ def _encoding(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> _En
     for start in range(0, len(batches), _SHARD_BATCHES):
         some = batches[start : start + _SHARD_BATCHES]
         path = out.work / f"{start}-{start + len(some)} of {config.batch_items}.parquet"
-        shards.append(Shard(path, partial(_encode, encoder, some, config.normalize), sum(map(len, some))))
+        shards.append(Shard(path, partial(_encode, encoder, some), sum(map(len, some))))
     return _Encoding(items, encoder, known, new, places, shards)
 
 
-def _encode(encoder: SentenceTransformer, batches: list[list[str]], normalize: bool) -> pa.Table:
-    return pa.table({C.EMBEDDING: pa.array(list(encode(encoder, batches, normalize)), type=pa.list_(pa.float32()))})
+def _encode(encoder: SentenceTransformer, batches: list[list[str]]) -> pa.Table:
+    return pa.table({C.EMBEDDING: pa.array(list(encode(encoder, batches)), type=pa.list_(pa.float32()))})

@@ -30,8 +30,7 @@ DECODE = Stage(
 
 
 def _soft_target_settings(config: Config) -> SoftTargetSettings:
-    rules = config.recommend
-    return SoftTargetSettings(repeats=rules.repeats, seed=rules.seed, **fitted_anew(config))
+    return SoftTargetSettings(repeats=config.recommend.repeats, **fitted_anew(config))
 
 
 SOFT_TARGETS = Stage(

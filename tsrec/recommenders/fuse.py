@@ -17,6 +17,7 @@ from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError
 from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import (
+    SEED,
     Targets,
     allowance,
     candidate_names,
@@ -139,7 +140,7 @@ class Fusion:
         blocks = _blocks(rows)
         right = [self.targets.items[some] for some in blocks]
         pools = [learnable(self.pool(gate, some), items) for some, items in zip(blocks, right, strict=True)]
-        gate = gate.fitted(pools, right, self.config.own.ridge).focused(pools, right, self.config.own.ridge)
+        gate = gate.fitted(pools, right).focused(pools, right)
         if not self.config.own.trees:
             return gate
         half = self.half_of_users(2)
@@ -155,7 +156,7 @@ class Fusion:
 
     def half_of_users(self, seed: int) -> np.ndarray:
         """(T,) bool: which targets are of one half of the users, drawn at random."""
-        of_users = np.random.default_rng([self.config.rules.seed, seed]).random(self.targets.histories.n_users) < 0.5
+        of_users = np.random.default_rng([SEED, seed]).random(self.targets.histories.n_users) < 0.5
         return of_users[self.targets.users]
 
     def new_gate(self, members: tuple[str, ...], rows: np.ndarray) -> Gate:

@@ -24,6 +24,7 @@ from tsrec.recommenders.trees import Trees, fitted_trees
 _FIRST = 100  # of the gate's order that the second fit and the trees see
 _GRADIENT = 1e-5  # nats a unit of weight and root of a target, below which one more Newton step ends the fit
 _MOST_STEPS = 200
+_RIDGE = 1.0  # weight of the squared distance from the prior, in targets' worth of nats
 _PRIOR = {"listed": 0.3, "share": 1.0, "log_share": 0.5, "reciprocal_rank": 1.0, "log_rank": 0.5}
 
 
@@ -71,19 +72,18 @@ class Gate:
         proposed[rows[place < k], place[place < k]] = ranks[place < k]
         return fused, proposed
 
-    def fitted(self, pools: Sequence[Pool], targets: Sequence[np.ndarray], ridge: float) -> "Gate":
+    def fitted(self, pools: Sequence[Pool], targets: Sequence[np.ndarray]) -> "Gate":
         """The gate with weights fitted on the targets that any member proposes; with none, the prior stands.
 
         Args:
             pools: of this gate's members, in blocks, `learnable`: every history that has entries has the right one.
             targets: of each block, the right item of every history.
-            ridge: weight of the squared distance from the prior, against the sum of log-likelihoods.
         """
         from scipy.optimize import minimize  # by fitting alone, not by who recommends
 
         prior = prior_of(len(self.members))
         known = [_Block.of(pool, wanted) for pool, wanted in zip(pools, targets, strict=True)]
-        loss = _Loss([block for block in known if len(block.right)], prior, ridge)
+        loss = _Loss([block for block in known if len(block.right)], prior)
         if not loss.blocks:
             return replace(self, weights=prior)
         # In float64 and to the optimum: stopped short of it, the weights would depend on the order of sums, which
@@ -95,12 +95,12 @@ class Gate:
         )
         return replace(self, weights=fit.x - np.linalg.solve(fit.hess, fit.jac))
 
-    def focused(self, pools: Sequence[Pool], targets: Sequence[np.ndarray], ridge: float) -> "Gate":
+    def focused(self, pools: Sequence[Pool], targets: Sequence[np.ndarray]) -> "Gate":
         """The same gate, its weights fitted once more on the first 100 of what they say; to be fitted first.
 
         Arguments are those of `fitted`. Where no pool has more than 100 entries this is `fitted` again.
         """
-        return self.fitted(self._firsts(pools, targets), targets, ridge)
+        return self.fitted(self._firsts(pools, targets), targets)
 
     def with_trees(
         self, pools: Sequence[Pool], targets: Sequence[np.ndarray], folds: Sequence[np.ndarray], most: int
@@ -200,11 +200,10 @@ class _Loss:
 
     blocks: list[_Block]
     prior: np.ndarray
-    ridge: float
 
     def value_and_gradient(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
         away = weights - self.prior
-        value, gradient = self.ridge * float(away @ away), 2 * self.ridge * away
+        value, gradient = _RIDGE * float(away @ away), 2 * _RIDGE * away
         for block in self.blocks:
             features = block.features.astype(np.float64)
             chances = block.log_chances(features, weights)
@@ -216,7 +215,7 @@ class _Loss:
 
     def hessian(self, weights: np.ndarray) -> np.ndarray:
         """(W, W): the features' covariances within the rows, summed."""
-        total = 2 * self.ridge * np.eye(len(weights))
+        total = 2 * _RIDGE * np.eye(len(weights))
         for block in self.blocks:
             features = block.features.astype(np.float64)
             weighted = features * np.exp(block.log_chances(features, weights))[:, None]

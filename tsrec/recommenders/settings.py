@@ -41,5 +41,4 @@ class SoftTargetSettings(Section):
     max_targets: int = 200_000  # at most, drawn at random, for ranking them takes time; others stay as they are
     members: MembersConfig
     repeats: Repeats
-    seed: int
     versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from tsrec.sid.space import format_token
 from tsrec.store import Artifact
 
 _GAIN_SHOWN = 8  # features of the trees
+_EXAMPLES = 3  # items of each token
 
 
 def data_summary(items: pd.DataFrame, interactions: pd.DataFrame) -> dict[str, str]:
@@ -41,9 +42,7 @@ def stage_counts(parents: Mapping[str, Artifact]) -> list[tuple[str, str, list[t
     ]
 
 
-def token_tree(
-    semantics: pd.DataFrame, codes: np.ndarray, items: pd.DataFrame, n_examples: int
-) -> list[dict[str, Any]]:
+def token_tree(semantics: pd.DataFrame, codes: np.ndarray, items: pd.DataFrame) -> list[dict[str, Any]]:
     """Level-1 tokens, largest first, each with its keywords, its own largest children and example titles."""
     titles = items[C.TITLE].to_numpy()
     meanings = {(int(row.level), int(row.code)): row for row in semantics.itertuples(index=False)}
@@ -54,7 +53,7 @@ def token_tree(
             "token": format_token(level, code),
             "n_items": len(members),
             "keywords": list(meaning.keywords) if meaning is not None else [],
-            "titles": [titles[index] for index in members[:n_examples]],
+            "titles": [titles[index] for index in members[:_EXAMPLES]],
         }
 
     tree = []

@@ -8,14 +8,14 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from tsrec.columns import ALL, Split
 from tsrec.columns import Columns as C
-from tsrec.config import ReportConfig
+from tsrec.config import Section
 from tsrec.evaluate.summary import headline
 from tsrec.report import content, plots
-from tsrec.report.users import proposers_of, user_stories
+from tsrec.report.users import N_USERS, proposers_of, user_stories
 from tsrec.store import Artifact, ArtifactWriter
 
 
-def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
+def run(_: Section, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
     """Write `report.html`, and each plot as `images/<name>.png` too."""
     items, interactions = parents["ingest"].frame("items"), parents["ingest"].frame("interactions")
     metrics = parents["evaluate"].frame("metrics")
@@ -31,7 +31,7 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         dataset=parents["ingest"].manifest.key.dataset,
         summary=content.data_summary(items, interactions),
         members=proposers_of(parents["fuse"].json("gate")["order"]),
-        stories=user_stories(parents, config.n_users),
+        stories=user_stories(parents, N_USERS),
         split=parents["evaluate"].manifest.key.config["own"]["split"],
         answer=content.answer(metrics),
         tables=content.metric_tables(metrics, differences),
@@ -43,7 +43,7 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         gate=content.gate_rows(parents["fuse"].json("gate")),
         trees=content.trees_shown(parents["fuse"]),
         health=_rounded(health.assign(**{C.LEVEL: health[C.LEVEL] + 1}).to_dict("records")),  # people count from 1
-        tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items, config.n_examples),
+        tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items),
         stages=content.stage_counts(parents),
         images={name: base64.b64encode(png).decode("ascii") for name, png in images.items()},
     )

@@ -10,6 +10,8 @@ from tsrec.recommenders.explain import most_alike
 from tsrec.sid.space import format_sid
 from tsrec.store import Artifact
 
+N_USERS = 12  # few enough to read, enough to see different histories
+
 _SEED = 1
 _SHOWN = 10  # recent events, and items of the list
 _WORDS_PER_TOKEN = 3
