@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DOCS_STAMP := .venv/.docs-installed
 
-.PHONY: setup demo test lint docs serve clean help
+.PHONY: setup demo test test-all lint docs serve clean help
 
 setup: $(STAMP)  ## make .venv with tsrec and all that it needs
 
@@ -19,8 +19,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## run the whole pipeline on MovieLens-100K
 	$(BIN)/tsrec run configs/demo.yaml
 
-test: setup  ## run the fast tests
-	$(BIN)/python -m pytest -n logical --dist loadfile
+# One process a core; files are handed out in the order that tests/conftest.py gives them, the longest first.
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
+
+test: setup  ## run the fast tests: minutes
+	$(PYTEST)
+
+test-all: test  ## run the fast tests, then the slow ones: half an hour
+	$(PYTEST) -m slow
 
 lint: setup  ## check style and types, as the pre-commit hooks do
 	$(BIN)/ruff check .
@@ -42,4 +48,4 @@ clean:  ## remove .venv and whatever was built or cached, but no artifacts
 	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 help:  ## list these targets
-	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,5 +1,6 @@
 """The API of a Prefect server, as an operator's scripts would ask it; a busy server is asked again."""
 
+import subprocess
 import time
 import uuid
 from collections.abc import Callable
@@ -26,6 +27,7 @@ class PrefectApi:
 
     def __init__(self, url: str, told: Callable[[], str] = str, auth: tuple[str, str] | None = None) -> None:
         self.url, self.told, self.auth = url, told, auth
+        self.process: subprocess.Popen[bytes] | None = None  # the server's, where a test started it
 
     def ask(self, method: str, what: str, body: Any = None) -> httpx.Response | None:
         """The server's answer; None where it is starting or has no time (SQLite is locked while a flow writes)."""

@@ -66,7 +66,7 @@ def test_a_server_that_prefect_is_told_of_is_waited_for_and_none_is_started(
         thread.join(0.5)
         assert thread.is_alive() and waiting.process is None
         listen(port)
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive() and waiting.process is None
         assert waiting.revive()
     first, last = capsys.readouterr().err.splitlines()

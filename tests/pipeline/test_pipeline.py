@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from tests.keys import key_of
 from tsrec import finetune, pipeline
-from tsrec.config import Config, load_config, with_overrides
+from tsrec.config import Config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.evaluate.summary import headline
 from tsrec.llm.trained_llm import trained_in
@@ -21,16 +21,6 @@ from tsrec.recommenders.served import served_key
 from tsrec.report.users import user_stories
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.gc import find_garbage
-
-
-@pytest.fixture(scope="module")
-def config(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return load_config(None, [*shop_settings, f"store={tmp_path_factory.mktemp('store')}"])
-
-
-@pytest.fixture(scope="module")
-def artifacts(config: Config) -> dict[str, Artifact]:
-    return pipeline.run(config)
 
 
 def _fingerprints(config: Config) -> dict[str, str]:

@@ -79,7 +79,7 @@ def scores_of(member: Member, histories: Histories, events: np.ndarray, n_items:
     return scores
 
 
-@pytest.fixture(scope="session", params=["industrial", "beauty"])
+@pytest.fixture(scope="session", params=["industrial", pytest.param("beauty", marks=pytest.mark.slow)])
 def benchmark(request: pytest.FixtureRequest) -> tuple[str, Histories, int, list[str]]:
     """Name, histories, number of items, and user ids in the file's order, of a real data set."""
     folder = SHARED / request.param
