@@ -43,7 +43,7 @@ def _soft_target_settings(config: Config) -> SoftTargetSettings:
 
 SOFT_TARGETS = Stage(
     name="soft_targets",
-    version=2,
+    version=3,
     config=_soft_target_settings,
     parents=members_parents,
     run=on_call("tsrec.recommenders.soft_targets", "run"),
@@ -70,7 +70,7 @@ def _fuse_parents(config: Config) -> tuple[str, ...]:
 
 FUSE = Stage(
     name="fuse",
-    version=5,
+    version=6,
     config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
     parents=_fuse_parents,
     run=on_call("tsrec.recommenders.fuse", "run"),
