@@ -35,7 +35,7 @@ def _soft_target_settings(config: Config) -> SoftTargetSettings:
 
 SOFT_TARGETS = Stage(
     name="soft_targets",
-    version=2,
+    version=3,
     config=_soft_target_settings,
     parents=members_parents,
     run=on_call("tsrec.recommenders.soft_targets", "run"),
@@ -62,7 +62,7 @@ def _fuse_parents(config: Config) -> tuple[str, ...]:
 
 FUSE = Stage(
     name="fuse",
-    version=5,
+    version=6,
     config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
     parents=_fuse_parents,
     run=on_call("tsrec.recommenders.fuse", "run"),
