@@ -55,7 +55,7 @@ class Sections(Section):
     semantics: Annotated[SemanticsConfig, InForce(lambda config: config.needs_semantics())] = Field(
         SemanticsConfig(),
         title="Clusters in words (semantics)",
-        description="Who describes what TS-Align teaches of a token.",
+        description="Who describes SID tokens, for TS-Align.",
     )
     rl: Annotated[RlConfig, InForce(lambda config: config.has_rl())] = Field(
         RlConfig(), title="RL after training (rl)", description="The LLM learns to list the next item higher."

@@ -80,7 +80,8 @@ def initialize(
     # A token's random row depends on the seed and its place alone, not on what others start at.
     generator = np.random.default_rng(config.finetune_seed)
     random = generator.standard_normal(rows.shape, dtype=np.float32) * _RANDOM_STD
-    return finish(rows, np.isfinite(rows).all(axis=1), random, vectors, config)
+    chosen = np.asarray(np.isfinite(rows).all(axis=1))
+    return finish(rows, chosen, random, vectors, config)
 
 
 def finish(
