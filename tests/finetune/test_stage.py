@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.finetune.stage_run import SPACE, TASKS, config, parents, run
 from tests.model_families import FAMILIES, save_model
 from tsrec.columns import Columns as C
-from tsrec.config import FinetuneConfig, load_config
+from tsrec.config import FinetuneSettings, load_config
 from tsrec.errors import ConfigError, DataError, TrainingError
 from tsrec.store import Artifact, ArtifactStore
 
@@ -22,7 +22,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.finetune.stage_run"])
 
 
-def _exit_code(folder: Path, backbone: Path, settings: FinetuneConfig, death_step: int | None = None) -> int | None:
+def _exit_code(folder: Path, backbone: Path, settings: FinetuneSettings, death_step: int | None = None) -> int | None:
     process = PROCESSES.Process(target=run, args=(folder, backbone, settings, death_step))
     process.start()
     process.join()
