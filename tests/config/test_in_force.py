@@ -8,7 +8,8 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from tsrec.config import Config, EmbedConfig, FinetuneConfig, SidsConfig, canonical
+from tsrec import embed, finetune, recommenders
+from tsrec.config import Config, FinetuneConfig, SidsConfig, canonical
 from tsrec.config.section import ResolvesTo
 from tsrec.machine import devices
 
@@ -137,13 +138,22 @@ def test_a_field_is_fingerprinted_only_where_it_is_in_force(
 
 def test_auto_enters_as_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
     here = "cuda" if torch.cuda.is_available() else "cpu"
-    assert canonical(EmbedConfig())["device"] == here
-    assert canonical(FinetuneConfig(device="cuda:1"))["device"] == "cuda"
+    assert canonical(Config())["device"] == here
+    assert canonical(Config(device="cuda:1"))["device"] == "cuda"
     own = devices.precision_name("auto", "cpu")
     assert own in ("float32", "bfloat16")
-    assert canonical(FinetuneConfig(device="cpu")) == canonical(FinetuneConfig(device="cpu", precision=own))
+    assert canonical(Config(device="cpu")) == canonical(Config(device="cpu", precision=own))
     other = "float32" if own == "bfloat16" else "bfloat16"
-    assert canonical(FinetuneConfig(device="cpu")) != canonical(FinetuneConfig(device="cpu", precision=other))
+    assert canonical(Config(device="cpu")) != canonical(Config(device="cpu", precision=other))
+
+
+def test_what_is_computed_is_computed_on_the_runs_device() -> None:
+    config = Config(device="cuda:1", precision="bfloat16")
+    assert embed.STAGE.config(config).device == "cuda:1"  # type: ignore[attr-defined]
+    goes_on = finetune.STAGE.section(config, extends=True)
+    of_llm = (finetune.STAGE.config(config), goes_on.whole, finetune.RL.config(config).finetune)  # type: ignore[attr-defined]
+    for settings in (*of_llm, recommenders.DECODE.config(config).own):  # type: ignore[attr-defined]
+        assert (settings.device, settings.precision) == ("cuda:1", "bfloat16")
 
 
 def test_a_model_folder_is_not_known_by_its_place(tmp_path: Path) -> None:

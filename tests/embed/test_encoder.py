@@ -12,9 +12,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.keys import key_of
 from tsrec.columns import Columns as C
-from tsrec.config import EmbedConfig
 from tsrec.embed import STAGE, encoder
 from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder
+from tsrec.embed.settings import EmbedSettings
 from tsrec.errors import ConfigError, DataError, MissingDependencyError
 from tsrec.store import ArtifactStore, ArtifactWriter
 
@@ -91,7 +91,7 @@ def test_the_stage_writes_one_row_per_item_in_their_order(minilm: SentenceTransf
     ingest = store.build(key_of("ingest"), lambda out: out.write_table("items", items))
 
     def run(out: ArtifactWriter) -> None:
-        STAGE.run(EmbedConfig(device="cpu"), {"ingest": ingest}, out)
+        STAGE.run(EmbedSettings(device="cpu"), {"ingest": ingest}, out)
 
     artifact = store.build(key_of("embed"), run)
     assert artifact.table("item_embeddings")[C.ITEM].to_pylist() == ["i1", "i2", "i3", "i4"]
@@ -141,7 +141,7 @@ def test_vectors_that_cannot_be_used_are_refused_naming_encoder_and_item(
     items = pa.table({C.ITEM: ["i1", "i2", "i3"], C.TEXT: TEXTS[:3]})
     store = ArtifactStore(tmp_path / "store")
     ingest = store.build(key_of("ingest"), lambda out: out.write_table("items", items))
-    config = EmbedConfig(encoder=name, device="cpu")
+    config = EmbedSettings(encoder=name, device="cpu")
     with pytest.raises(DataError, match=message) as error:
         store.build(key_of("embed"), lambda out: STAGE.run(config, {"ingest": ingest}, out))
     assert name in str(error.value)

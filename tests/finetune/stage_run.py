@@ -12,7 +12,7 @@ from transformers import Trainer
 
 from tests.keys import key_of
 from tsrec.columns import Columns as C
-from tsrec.config import FinetuneConfig, RlConfig, RlSettings
+from tsrec.config import FinetuneSettings, RlConfig, RlSettings
 from tsrec.finetune import RL, STAGE
 from tsrec.sid.space import SidSpace
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
@@ -82,19 +82,20 @@ def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
     return {name: store.build(key_of(name), make) for name, make in made.items()}
 
 
-def config(**changes: object) -> FinetuneConfig:
+def config(**changes: object) -> FinetuneSettings:
     """Two short epochs over a mix of tasks."""
     values: dict[str, object] = {
         "tasks": TASKS,
         "epochs": 2,
         "batch_size": 8,
         "warmup_steps": 3,
+        "device": "cpu",
         "precision": "float32",
     }
-    return FinetuneConfig(**{**values, **changes})  # type: ignore[arg-type]
+    return FinetuneSettings(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def run(folder: Path, backbone: Path, settings: FinetuneConfig, death_step: int | None = None) -> Artifact:
+def run(folder: Path, backbone: Path, settings: FinetuneSettings, death_step: int | None = None) -> Artifact:
     """Build the stage's artifact in the store `folder`; with `death_step`, SIGKILL in that training step."""
     torch.set_num_threads(1)
     _die_in(death_step)

@@ -13,14 +13,14 @@ from tests.finetune.stage_run import SPACE, TASKS, config, parents, run
 from tests.forked import PROCESSES
 from tests.model_families import FAMILIES, save_model
 from tsrec.columns import Columns as C
-from tsrec.config import FinetuneConfig, load_config
+from tsrec.config import FinetuneSettings, load_config
 from tsrec.errors import ConfigError, DataError, TrainingError
 from tsrec.store import Artifact, ArtifactStore
 
 EMBEDDING = "model.embed_tokens.weight"
 
 
-def _exit_code(folder: Path, backbone: Path, settings: FinetuneConfig, death_step: int | None = None) -> int | None:
+def _exit_code(folder: Path, backbone: Path, settings: FinetuneSettings, death_step: int | None = None) -> int | None:
     process = PROCESSES.Process(target=run, args=(folder, backbone, settings, death_step))
     process.start()
     process.join()

@@ -107,6 +107,9 @@ def test_wrong_settings_are_refused_in_the_form_and_no_run_exists(server: Servin
     pictures = Path(os.environ.get("TSREC_SCREENSHOTS", tmp_path))
     before = server.insist("POST", "flow_runs/count", {})
     _open_form(server, page)
+    page.screenshot(path=pictures / "folded.png", full_page=True)
+    assert page.get_by_label("Window overlap", exact=True).count() == 0
+    _open_training(page)
     page.get_by_label("Window overlap", exact=True).fill("20")
     page.get_by_role("button", name="Submit").click()
     page.get_by_text("window_overlap (20) must be less than window_items (20)").wait_for()  # a rule across fields
@@ -143,6 +146,7 @@ def test_a_schedule_made_in_the_ui_fires_and_keeps_the_profile(
     dialog.get_by_role("tab", name="Cron").click()
     dialog.get_by_label("Value").fill("* * * * *")
     if epochs:
+        _open_training(dialog)
         dialog.get_by_label("Epochs", exact=True).first.fill(epochs)
     page.screenshot(path=pictures / f"schedule-{epochs}.png")
     dialog.get_by_role("button", name="Save").click()
@@ -159,6 +163,11 @@ def test_a_schedule_made_in_the_ui_fires_and_keeps_the_profile(
 def _open_form(server: Serving, page: Any) -> None:
     page.goto(f"{server.url}/v2/deployments/deployment/{_train(server)}/run")
     page.get_by_text("Data (ingest)").wait_for()
+
+
+def _open_training(form: Any) -> None:
+    """Its second tab, after those of ingest, keywords and backbone."""
+    form.get_by_role("tab", name="Change", exact=True).nth(3).click()
 
 
 def _train(server: Serving) -> str:

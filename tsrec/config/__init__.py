@@ -9,8 +9,8 @@ from tsrec.config.finetune import (
     BackboneConfig,
     DistillConfig,
     FinetuneConfig,
+    FinetuneSettings,
     LoraConfig,
-    Precision,
     TaskWeights,
 )
 from tsrec.config.grids import configs_of, load_grid
@@ -55,6 +55,7 @@ __all__ = [
     "EmbedConfig",
     "EvaluateConfig",
     "FinetuneConfig",
+    "FinetuneSettings",
     "FuseConfig",
     "Grid",
     "GridDataset",
@@ -67,7 +68,6 @@ __all__ = [
     "MemberName",
     "MembersConfig",
     "OpenAIConfig",
-    "Precision",
     "RecommendConfig",
     "RefreshConfig",
     "Repeats",

@@ -1,11 +1,10 @@
 """What the backbone and finetune stages read: the LLM, the mix of SFT tasks, and the training recipe."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import MODEL, AddedLater, Device, InForce, Precision, ResolvesTo, Section, runtime
-from tsrec.machine.devices import precision_name
+from tsrec.config.section import MODEL, AddedLater, InForce, OnDevice, Section, runtime
 
 
 class BackboneConfig(Section):
@@ -106,16 +105,12 @@ class FinetuneConfig(Section):
         description="Early stopping after this many evaluations without a lower loss on valid, and the best weights "
         "are kept; empty: train to the end and keep the last ones.",
     )
-    precision: Annotated[Precision, ResolvesTo(lambda finetune, written: precision_name(written, finetune.device))] = (
-        Field("auto", description="auto: bfloat16 where the processor multiplies it natively, else float32.")
-    )
     gradient_checkpointing: bool = runtime(
         False, description="Trade time for memory; rl, which computes without dropout, has none."
     )
-    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
     seed: int = Field(1, ge=0, description="Seed of random SID rows (sa_init), data order and dropout.")
 
-    def plainly(self, **changes: Any) -> "FinetuneConfig":
+    def plainly(self, **changes: Any) -> Self:
         """The same with some changes, to its end, without anything that varies or holds back what is learned."""
         plain = {
             "distill": DistillConfig(),
@@ -143,3 +138,7 @@ class FinetuneConfig(Section):
                 f"window_overlap ({self.window_overlap}) must be less than window_items ({self.window_items})"
             )
         return self
+
+
+class FinetuneSettings(FinetuneConfig, OnDevice):
+    """What the finetune stage reads: its own section, and what the run computes on."""

@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.section import AddedLater, Device, Precision, ResolvesTo, Section, runtime
-from tsrec.machine.devices import precision_name
+from tsrec.config.section import AddedLater, Section, runtime
 
 MemberName = Literal["popular", "transitions", "item-knn", "text-similarity", "sasrec"]
 Repeats = Literal["forbidden", "learned"]
@@ -93,11 +92,6 @@ class DecodeConfig(Section):
     max_history: int = Field(20, ge=1, description="Items of history in the prompt: the last ones.")
     batch_users: int = runtime(64, ge=1, description="Users decoded at once.")
     shard_users: int = runtime(1024, ge=1, description="Users per shard; a killed run resumes at the next shard.")
-    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
-    precision: Annotated[Precision, ResolvesTo(lambda decode, written: precision_name(written, decode.device))] = Field(
-        "auto",
-        description="Of matrix products. auto: bfloat16 where the processor multiplies it natively, else float32.",
-    )
 
 
 class FuseConfig(Section):

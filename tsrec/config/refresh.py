@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tsrec.config.finetune import FinetuneConfig
+from tsrec.config.finetune import FinetuneSettings
 from tsrec.config.section import Section, runtime
 
 
@@ -92,10 +92,10 @@ class RefreshConfig(Section):
 class ContinuedFinetune(Section):
     """What the finetune stage reads where it goes on from another model's weights."""
 
-    whole: FinetuneConfig
+    whole: FinetuneSettings
     go_on: ContinueConfig
 
-    def shortened(self) -> FinetuneConfig:
+    def shortened(self) -> FinetuneSettings:
         """The recipe of this training: epochs, warm-up and rates as the shares of the whole say.
 
         To the end, for its loss on valid falls all the way at such rates, and looking at it often would cost as much

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tsrec.config.finetune import FinetuneConfig, TaskWeights
+from tsrec.config.finetune import FinetuneSettings, TaskWeights
 from tsrec.config.section import Section
 
 _REPORTS = 20  # times that a run logs its reward, and leaves a checkpoint
@@ -27,11 +27,11 @@ class RlSettings(Section):
     """What the rl stage reads: its own section, and how fine-tuning trains. Two constants stand in its fingerprint."""
 
     own: RlConfig
-    finetune: FinetuneConfig
+    finetune: FinetuneSettings
     batch_size: int = 32  # targets of an optimizer step
     kl: float = 1e-3  # weight of the divergence from the fine-tuned LLM
 
-    def recipe(self) -> FinetuneConfig:
+    def recipe(self) -> FinetuneSettings:
         """The same as a training: of histories alone, to its end, without any noise; all else as in fine-tuning."""
         own = self.own
         return self.finetune.plainly(

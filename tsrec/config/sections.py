@@ -12,7 +12,7 @@ from tsrec.config.recommend import DecodeConfig, FuseConfig, MembersConfig, Reco
 from tsrec.config.refresh import RefreshConfig
 from tsrec.config.rl import RlConfig
 from tsrec.config.sa_init import SaInitConfig
-from tsrec.config.section import FOLDER_OR_URL, InForce, Section, runtime
+from tsrec.config.section import FOLDER_OR_URL, Device, InForce, Precision, Section, runtime
 from tsrec.config.semantics import SemanticsConfig
 from tsrec.config.sids import EmbedConfig, SidsConfig
 from tsrec.store.manifest import DATASET_PATTERN, SHARED
@@ -66,6 +66,12 @@ class Sections(Section):
     fuse: FuseConfig = Field(FuseConfig(), title="Fusion (fuse)", description="All members' lists -> one.")
     evaluate: EvaluateConfig = Field(
         EvaluateConfig(), title="Metrics (evaluate)", description="What is measured, and against what."
+    )
+    device: Device = Field("auto", description="Of the encoder and the LLM: auto, cpu, cuda, cuda:1 ...")
+    precision: Precision = Field(
+        "auto",
+        description="Of the LLM's matrix products. auto: bfloat16 where the processor multiplies it natively, else "
+        "float32.",
     )
     store: Annotated[str, FOLDER_OR_URL] = runtime(
         "artifacts",

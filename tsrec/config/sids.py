@@ -9,7 +9,6 @@ from tsrec.config.section import (
     MODEL,
     NOT_IMPORTED,
     AddedLater,
-    Device,
     ImportingSection,
     Section,
     runtime,
@@ -27,7 +26,6 @@ class EmbedConfig(Section):
         description="`all-minilm-l6-v2` from its PyPI wheel, or any sentence-transformers model name or folder.",
     )
     batch_items: int = runtime(64, ge=1, description="Items encoded at once.")
-    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
 
 
 class SidsConfig(ImportingSection):

@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from tsrec.config import FinetuneConfig
+from tsrec.config import FinetuneConfig, FinetuneSettings
 from tsrec.errors import ConfigError
 from tsrec.finetune.examples import RunExamples, build_examples
 from tsrec.finetune.model import SidModel
@@ -59,7 +59,7 @@ def prepare(config: FinetuneConfig, parents: Parents, out: ArtifactWriter, repla
 
 
 def fit(
-    config: FinetuneConfig,
+    config: FinetuneSettings,
     prepared: Prepared,
     language_model: PreTrainedModel,
     sid_rows: torch.Tensor,
@@ -92,7 +92,7 @@ def _check_length(model: PreTrainedConfig, longest: int, config: FinetuneConfig)
         )
 
 
-def recipe_of(config: FinetuneConfig, section: str, **more: Any) -> Recipe:
+def recipe_of(config: FinetuneSettings, section: str, **more: Any) -> Recipe:
     """How the settings want a `SidModel` to be trained; `section` is the one of the configuration that
     sets the rates, and `more` are fields of the recipe that no settings say."""
     return Recipe(
@@ -116,4 +116,4 @@ def _advice(config: FinetuneConfig, section: str) -> str:
     rates = f"{section}.learning_rate ({config.learning_rate:g})"
     if section == "finetune":
         rates += f" and finetune.sid_learning_rate ({config.sid_learning_rate or config.learning_rate:g})"
-    return f"lower {rates}, raise finetune.warmup_steps ({config.warmup_steps}), or set finetune.precision to float32"
+    return f"lower {rates}, raise finetune.warmup_steps ({config.warmup_steps}), or set precision to float32"

@@ -6,7 +6,7 @@ Here stand the stages of this room; the door is in `recommender.py`.
 from tsrec.config import Config
 from tsrec.llm.trained_llm import trained_by
 from tsrec.recommenders.members import MEMBER_STAGES, fitted_anew, members_parents
-from tsrec.recommenders.settings import DecodeSettings, FuseSettings, RefitSettings, SoftTargetSettings
+from tsrec.recommenders.settings import BeamSettings, DecodeSettings, FuseSettings, RefitSettings, SoftTargetSettings
 from tsrec.stage import Stage, on_call
 
 __all__ = ["CANDIDATES", "DECODE", "FUSE", "MEMBER_STAGES", "REFIT", "SOFT_TARGETS"]
@@ -22,7 +22,7 @@ CANDIDATES = Stage(
 DECODE = Stage(
     name="decode",
     version=1,
-    config=lambda config: DecodeSettings(own=config.decode, rules=config.recommend),
+    config=lambda config: DecodeSettings(own=BeamSettings.of(config), rules=config.recommend),
     parents=lambda config: ("ingest", "sids", trained_by(config)),
     run=on_call("tsrec.recommenders.stages", "run_decode"),
     shards=on_call("tsrec.recommenders.stages", "decode_shards"),

@@ -4,14 +4,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tsrec.config import DecodeConfig, FuseConfig, MembersConfig, RecommendConfig, Repeats, Section
-from tsrec.config.section import AddedLater
+from tsrec.config import Config, DecodeConfig, FuseConfig, MembersConfig, RecommendConfig, Repeats, Section
+from tsrec.config.section import AddedLater, OnDevice
+
+
+class BeamSettings(DecodeConfig, OnDevice):
+    """What the LLM as a member reads: its own section, and what the run computes on."""
+
+    @classmethod
+    def of(cls, config: Config) -> "BeamSettings":
+        """Those of a run."""
+        return cls(**dict(config.decode), device=config.device, precision=config.precision)
 
 
 class DecodeSettings(Section):
-    """What the decode stage reads: its own section, and the rules for all members."""
+    """What the decode stage reads: the LLM's settings, and the rules for all members."""
 
-    own: DecodeConfig
+    own: BeamSettings
     rules: RecommendConfig
 
 
