@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 # Before torch is imported: tests that share the cores with other tests take one each.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -16,6 +17,10 @@ from tests.tiny_shop import settings_of, write_backbone, write_shop
 from tsrec import pipeline
 from tsrec.config import Config, load_config
 from tsrec.store import Artifact
+
+# How long an example takes says nothing where both cores are busy.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # With `--dist loadfile --no-loadscope-reorder` files are handed out in this order. A long one that comes last leaves
 # the other processes with nothing to do.

@@ -31,7 +31,7 @@ def _compared(finished: dict[str, dict[int, np.ndarray]], users: np.ndarray) -> 
     return comparison_table(plan, measured).set_index(["variant", "metric"])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 2**32 - 1), st.integers(MIN_USERS, 20), st.integers(1, 4))
 def test_differences_are_those_of_a_plain_bootstrap_over_users(seed: int, n_users: int, most: int) -> None:
     random = np.random.default_rng(seed)

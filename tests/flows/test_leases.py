@@ -189,7 +189,7 @@ def test_two_workers_keep_one_limit_and_bury_each_others_runs(api: PrefectApi, w
     assert survivor.process.poll() is None and "Traceback" not in survivor.printed
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_a_run_whose_lease_cannot_be_renewed_stops_and_goes_on_later(
     api: PrefectApi, work: Callable[[], Serving]
 ) -> None:
@@ -208,7 +208,7 @@ def test_a_run_whose_lease_cannot_be_renewed_stops_and_goes_on_later(
     assert worker.process.poll() is None and "Traceback" not in worker.printed
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_schedules_are_apart_and_one_that_is_not_understood_fails_alone(
     api: PrefectApi, work: Callable[[], Serving]
 ) -> None:

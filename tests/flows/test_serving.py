@@ -233,7 +233,7 @@ def test_a_server_that_refuses_is_told_in_one_line(profiles: list[Path], tmp_pat
     assert line.startswith(f"tsrec: the Prefect server at {url} did not take the deployments: Client error '403")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.very_slow)])
 def test_nothing_runs_on_after_serve_has_ended(
     profiles: list[Path], serve: Callable[..., Serving], number: int
 ) -> None:

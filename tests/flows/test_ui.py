@@ -1,6 +1,6 @@
 """A run started from the form in a real browser. Slow; needs the extra `browser` and Chromium.
 
-pytest -m slow tests/flows/test_ui.py          pictures: TSREC_SCREENSHOTS=FOLDER
+pytest -m 'slow or very_slow' tests/flows/test_ui.py          pictures: TSREC_SCREENSHOTS=FOLDER
 """
 
 import os
@@ -133,6 +133,7 @@ def test_the_form_as_json_untouched_runs(server: Serving, page: Any) -> None:
     assert run["state_name"] == "Completed", run["state"]["message"]
 
 
+@pytest.mark.very_slow
 @pytest.mark.parametrize("epochs", [None, "1"])
 def test_a_schedule_made_in_the_ui_fires_and_keeps_the_profile(
     server: Serving, page: Any, tmp_path: Path, epochs: str | None

@@ -115,7 +115,7 @@ def test_english_catalogues_keep_their_keywords(name: str) -> None:
     assert sum(changed) <= 0.01 * len(changed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=15))
 def test_every_item_has_keywords_whatever_its_text(texts: list[str]) -> None:
     keywords = draw(catalogue_of(texts), max_keywords=4)

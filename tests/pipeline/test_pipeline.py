@@ -108,17 +108,26 @@ def test_a_setting_reruns_what_reads_it_and_what_follows(config: Config, overrid
     assert _changed(_fingerprints(config), _fingerprints(with_overrides(config, [override]))) == rerun
 
 
-def test_a_further_llm_shares_what_is_the_same_and_joins_the_fusion(config: Config) -> None:
-    seeded = with_overrides(config, ["members.llms=[{name: other, set: [finetune.seed=7]}]"])
-    planned = pipeline.plan(seeded)
+FURTHER = "members.llms=[{name: other, set: [finetune.seed=7]}]"
+
+
+@pytest.fixture(scope="module")
+def extended(config: Config) -> dict[str, Artifact]:
+    """A run with a further LLM, whose members are fitted again with the events of valid."""
+    return pipeline.run(with_overrides(config, [FURTHER, "members.refit=true", "profile=extended"]))
+
+
+def test_a_further_llm_shares_what_is_the_same_and_joins_the_fusion(
+    config: Config, extended: dict[str, Artifact]
+) -> None:
+    planned = pipeline.plan(with_overrides(config, [FURTHER]))
     assert set(planned) - set(_fingerprints(config)) == {"sa_init:other", "finetune:other", "decode:other"}
     assert planned["decode:other"].parents == {"ingest": "ingest", "sids": "sids", "finetune": "finetune:other"}
-    built = pipeline.run(seeded)
-    metrics = built["evaluate"].frame("metrics")
+    metrics = extended["evaluate"].frame("metrics")
     assert {"tsrec", "tsrec-other", "fused without tsrec-other", "fused without all LLMs"} <= set(metrics["method"])
-    gates = built["fuse"].json("gates_without")
+    gates = extended["fuse"].json("gates_without")
     assert set(gates["fused without all LLMs"]["members"]) == set(config.members.methods)
-    assert headline(built["evaluate"].frame("differences")).startswith("The LLMs together ")
+    assert headline(extended["evaluate"].frame("differences")).startswith("The LLMs together ")
 
 
 def test_rl_is_a_stage_whose_model_serves_in_place_of_fine_tunings(
@@ -162,15 +171,13 @@ def test_in_a_refresh_rl_runs_again_on_what_fine_tuning_went_on_to(
     assert refreshed["rl"].key.parents["finetune"] == refreshed["finetune"].key.fingerprint
 
 
-def test_a_refit_is_a_stage_and_a_row_of_its_own(artifacts: dict[str, Artifact], config: Config) -> None:
-    refitted = with_overrides(config, ["members.refit=true", "profile=refit"])
+def test_a_refit_is_a_stage_and_a_row_of_its_own(extended: dict[str, Artifact], config: Config) -> None:
+    refitted = with_overrides(config, ["members.refit=true"])
     assert _changed(_fingerprints(config), _fingerprints(refitted)) == {"refit", "fuse", "evaluate", "report"}
-    built = pipeline.run(refitted)
-    metrics = built["evaluate"].frame("metrics")
-    assert "fused refit" in set(metrics["method"])
-    known, interactions = built["refit"].frame("popular"), built["ingest"].frame("interactions")
+    assert "fused refit" in set(extended["evaluate"].frame("metrics")["method"])
+    known, interactions = extended["refit"].frame("popular"), extended["ingest"].frame("interactions")
     seen = interactions[interactions["split"].isin(["train", "valid"])]["item_id"].value_counts()
-    items = built["ingest"].frame("items")["item_id"]
+    items = extended["ingest"].frame("items")["item_id"]
     first = items.iloc[known["items"].iloc[0][0]]
     assert seen[first] == seen.max()
     assert set(known["split"]) == {"test"}
