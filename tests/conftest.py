@@ -25,6 +25,7 @@ settings.load_profile("busy")
 # With `--dist loadfile --no-loadscope-reorder` files are handed out in this order. A long one that comes last leaves
 # the other processes with nothing to do.
 LONGEST = (
+    "tests/flows/test_serving.py",
     "tests/refresh/",
     "tests/ablation/test_ablation.py",
     "tests/flows/",
