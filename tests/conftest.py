@@ -25,6 +25,7 @@ settings.load_profile("busy")
 # With `--dist loadfile --no-loadscope-reorder` files are handed out in this order. A long one that comes last leaves
 # the other processes with nothing to do.
 LONGEST = (
+    "tests/flows/test_serving.py",
     "tests/refresh/",
     "tests/ablation/test_ablation.py",
     "tests/flows/",
@@ -39,8 +40,9 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest come first."""
-    places = {folder: place for place, folder in enumerate(LONGEST)}
-    items.sort(key=lambda item: next((places[name] for name in LONGEST if item.nodeid.startswith(name)), len(LONGEST)))
+    items.sort(
+        key=lambda item: next((n for n, name in enumerate(LONGEST) if item.nodeid.startswith(name)), len(LONGEST))
+    )
 
 
 @pytest.fixture(scope="session")

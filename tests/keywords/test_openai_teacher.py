@@ -34,7 +34,7 @@ def test_draws_in_order_counts_tokens_and_names_the_model(server: ChatServer, it
 
 
 def test_never_more_requests_at_once_than_allowed(server: ChatServer, items: pd.DataFrame) -> None:
-    server.always = lambda item: Reply(content=answer(item).content, delay_s=0.05)
+    server.always = lambda item: Reply(content=answer(item).content, delay_s=0.2)
     draw(server, items, concurrency=2)
     assert server.most_under_way == 2
 
