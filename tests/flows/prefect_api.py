@@ -25,9 +25,10 @@ def wait_for(look: Callable[[], Any], what: str, told: Callable[[], str] = str, 
 class PrefectApi:
     """That of the server at `url`; `told` is what its processes print, shown where waiting is in vain."""
 
+    process: "subprocess.Popen[bytes]"  # the server's, where a test has started it
+
     def __init__(self, url: str, told: Callable[[], str] = str, auth: tuple[str, str] | None = None) -> None:
         self.url, self.told, self.auth = url, told, auth
-        self.process: subprocess.Popen[bytes] | None = None  # the server's, where a test started it
 
     def ask(self, method: str, what: str, body: Any = None) -> httpx.Response | None:
         """The server's answer; None where it is starting or has no time (SQLite is locked while a flow writes)."""

@@ -197,7 +197,6 @@ def test_a_run_whose_lease_cannot_be_renewed_stops_and_goes_on_later(
     run = _long(api)
     _wait_at_work(api, {run})
     pid = api.pid(run)
-    assert api.process
     os.killpg(api.process.pid, signal.SIGSTOP)  # as a network that is cut
     try:
         api.wait(lambda: not is_alive(pid), "the end of the process", LEASE_S)
