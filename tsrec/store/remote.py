@@ -141,11 +141,12 @@ class RemoteMirror:
             raise
         write_text_whole(folder / MANIFEST_NAME, published.manifest.to_json())
 
-    def manifests(self) -> list[Manifest]:
-        """All manifests, for listings. They stay out of the mirror: there a manifest means that its files are too."""
+    def manifests(self, dataset: str = "*", stage: str = "*") -> list[Manifest]:
+        """All manifests, or those of a data set or stage, for listings. They stay out of the mirror: there a manifest
+        means that its files are too."""
         by_folder: dict[str, dict[int, str]] = defaultdict(dict)
         with self._reached():
-            for path in self.filesystem.glob(f"{self.base}/*/*/*/manifest*.json"):
+            for path in self.filesystem.glob(f"{self.base}/{dataset}/{stage}/*/manifest*.json"):
                 by_folder[path.rsplit("/", 1)[0]].update(_numbered([path]))
             found = []
             for _, paths in sorted(by_folder.items()):
