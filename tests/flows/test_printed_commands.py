@@ -54,7 +54,7 @@ def printed(settings: list[str]) -> list[str]:
 
 
 def test_what_is_printed_runs_in_a_shell(printed: list[str]) -> None:
-    recommend, again, serve = printed
+    recommend, again, serve, api = printed
     done = subprocess.run(recommend, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "[-i,'" in done.stdout
@@ -63,6 +63,9 @@ def test_what_is_printed_runs_in_a_shell(printed: list[str]) -> None:
         words = shlex.split(line)
         options = cli._parser().parse_args(words[words.index("run" if line is again else "serve") :])
         assert options.set
+    words = shlex.split(api)
+    options = cli._parser().parse_args(words[words.index("api") :])
+    assert options.dataset == "odd" and Path(options.store).is_dir()
 
 
 @pytest.mark.parametrize("history", [json.dumps([_item(1), _item(2)]), json.dumps([_item(0)])])

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from tsrec.columns import ALL, FUSED
 from tsrec.columns import Columns as C
@@ -16,6 +15,7 @@ from tsrec.recommenders.fuse import llm_name
 from tsrec.recommenders.fused import Fused
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.served import served_of
+from tsrec.serving.user_histories import UserHistories
 from tsrec.store import Artifact, Lineage
 
 
@@ -29,7 +29,7 @@ class LiveModel:
     """
 
     def __init__(self, lineage: Lineage, fuse: Artifact) -> None:
-        self.fuse, self._lineage = fuse, lineage
+        self.fuse, self.lineage = fuse, lineage
         self.fingerprint, self.dataset = fuse.fingerprint, fuse.manifest.key.dataset
         served = served_of(lineage, fuse)
         self.served = served.fingerprint if served else None
@@ -41,6 +41,11 @@ class LiveModel:
         self.llms = tuple(name for role in fuse.manifest.key.parents if (name := llm_name(role)) in self.methods)
         self.explainer = Explainer(lineage, fuse)
 
+    @cached_property
+    def made(self) -> dict[type, Any]:
+        """What others make of this model, kept as long as it is."""
+        return {}
+
     def recommender(self, method: str) -> Recommender:
         """The recommender of a method. Raises DataError where there is none."""
         if method not in self._recommenders:
@@ -49,26 +54,30 @@ class LiveModel:
 
     def history_of(self, user_id: str) -> tuple[str, ...]:
         """All item ids of a user, oldest first. Raises DataError for a user without events."""
-        file = self._ingest.file("interactions.parquet")
-        events = pq.read_table(file, columns=[C.ITEM, C.POSITION], filters=[(C.USER, "==", user_id)])
-        if not events.num_rows:
+        mine = self.users.of_user(user_id)
+        if not len(mine):
             raise DataError(f"no user {user_id!r} has any interaction")
-        return tuple(events.sort_by(C.POSITION)[C.ITEM].to_pylist())
+        return tuple(self.catalogue.item_ids[mine])
+
+    @cached_property
+    def users(self) -> UserHistories:
+        """Every user's events, as ingested."""
+        return UserHistories.of(self.ingest)
 
     @cached_property
     def items(self) -> pd.DataFrame:
         """The catalogue's table, in the order of item numbers."""
-        return self._ingest.frame("items")
+        return self.ingest.frame("items")
 
     @cached_property
     def codes(self) -> np.ndarray:
         """(N, L) the items' SIDs."""
-        return self._sids.matrix("item_sids", C.CODES)
+        return self.sids.matrix("item_sids", C.CODES)
 
     @cached_property
     def tokens(self) -> pd.DataFrame:
         """What each SID token means."""
-        return self._lineage.ancestor(self._lineage.parent(self.fuse, "decode"), "sa_init").frame("token_semantics")
+        return self.lineage.ancestor(self.lineage.parent(self.fuse, "decode"), "sa_init").frame("token_semantics")
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -80,19 +89,21 @@ class LiveModel:
         """Every method's metrics over all targets, with intervals, by the newest evaluation; None: there is none."""
         of_it = [
             artifact
-            for artifact in self._lineage.listed
+            for artifact in self.lineage.listed
             if artifact.manifest.key.stage == "evaluate"
             and artifact.manifest.key.parents.get("fuse") == self.fingerprint
         ]
         if not of_it:
             return None
-        metrics = self._lineage.verified(of_it[-1]).frame("metrics")
+        metrics = self.lineage.verified(of_it[-1]).frame("metrics")
         return metrics[metrics[C.SLICE] == ALL].reset_index(drop=True)
 
     @cached_property
-    def _ingest(self) -> Artifact:
-        return self._lineage.parent(self.fuse, "ingest")
+    def ingest(self) -> Artifact:
+        """The tables of items and interactions that it was made from."""
+        return self.lineage.parent(self.fuse, "ingest")
 
     @cached_property
-    def _sids(self) -> Artifact:
-        return self._lineage.parent(self._lineage.parent(self.fuse, "decode"), "sids")
+    def sids(self) -> Artifact:
+        """The SIDs and codebooks that its LLM was trained on."""
+        return self.lineage.parent(self.lineage.parent(self.fuse, "decode"), "sids")

@@ -1,0 +1,40 @@
+"""`/model`, and what machines ask: `/healthz`, `/readyz`, `/metrics`."""
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse, Response
+
+from tsrec.serving.metrics import CONTENT_TYPE, Metrics
+from tsrec.serving.model_figures import ModelFigures
+from tsrec.serving.problems import Problem, problem
+from tsrec.serving.schemas import Model, State
+from tsrec.serving.service import Service
+
+
+def model_routes(service: Service, metrics: Metrics) -> APIRouter:
+    """The routes, asking a service."""
+    routes = APIRouter()
+
+    @routes.get("/model", response_model=Model, tags=["model"])
+    def model() -> object:
+        """The model that answers: its methods and figures, how it became the champion, how far its data have moved."""
+        return ModelFigures.of(service.live()).all()
+
+    @routes.get("/healthz", response_class=PlainTextResponse, tags=["operation"])
+    async def health() -> str:
+        """Whether the process lives."""
+        return "alive\n"
+
+    @routes.get("/readyz", response_model=State, responses={503: {"model": Problem}}, tags=["operation"])
+    async def ready() -> object:
+        """Whether a model is open, which one, and what keeps a newer one from being opened."""
+        state = service.state()
+        if state["ready"]:
+            return state
+        return problem(503, str(state["problem"]), **state)
+
+    @routes.get("/metrics", response_class=PlainTextResponse, tags=["operation"])
+    def numbers() -> Response:
+        """What was counted since the server began, in the format of Prometheus."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+    return routes

@@ -1,0 +1,63 @@
+"""`POST /recommend`: lists for histories and users."""
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+
+from tsrec.serving.live_model import LiveModel
+from tsrec.serving.problems import RefusedError
+from tsrec.serving.schemas import RecommendAnswer, RecommendAnswers, RecommendBody, RecommendRequest
+from tsrec.serving.service import Service
+from tsrec.serving.wishes import Answer, Wish
+
+
+def recommend_routes(service: Service) -> APIRouter:
+    """The route, asking a service."""
+    routes = APIRouter(tags=["recommend"])
+
+    @routes.post("/recommend", response_model=RecommendAnswers)
+    async def recommend(body: RecommendBody) -> RecommendAnswers:
+        """Lists for one request, or for several: `{"requests": [...]}`. All are answered by one model."""
+        live = service.live()
+        several = not isinstance(body, RecommendRequest)
+        requests = [body] if isinstance(body, RecommendRequest) else body.requests
+        for place, request in enumerate(requests):
+            if request.method not in live.methods:
+                field = f"requests.{place}.method" if several else "method"
+                raise RefusedError(422, f"{field}: there is no such method; there are {', '.join(live.methods)}", field)
+        if any(request.user_id is not None for request in requests):
+            await run_in_threadpool(lambda: live.users)  # read once, by the first who asks
+        wishes = [_wish(live, request) for request in requests]
+        answers = await service.engine.recommend(wishes)
+        return RecommendAnswers(
+            model=answers[0].model,
+            answers=[_shown(live, *pair) for pair in zip(requests, answers, strict=True)],
+        )
+
+    return routes
+
+
+def _wish(live: LiveModel, request: RecommendRequest) -> Wish:
+    before = () if request.user_id is None else live.catalogue.item_ids[live.users.of_user(request.user_id)]
+    return Wish(
+        history=(*before, *request.history),
+        k=request.k,
+        method=request.method,
+        allow=None if request.allow is None else frozenset(request.allow),
+        deny=frozenset(request.deny),
+        no_repeats=request.no_repeats,
+        explain=request.explain,
+    )
+
+
+def _shown(live: LiveModel, request: RecommendRequest, answer: Answer) -> RecommendAnswer:
+    unknown_user = request.user_id is not None and not len(live.users.of_user(request.user_id))
+    return RecommendAnswer.model_validate(
+        {
+            "items": answer.items,
+            "method": answer.method,
+            "unknown": answer.unknown,
+            "unknown_user": unknown_user,
+            "left_out": answer.left_out,
+        },
+        from_attributes=True,
+    )
