@@ -2,7 +2,7 @@
 
 import json
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -11,25 +11,35 @@ import pyarrow.parquet as pq
 from tsrec.columns import ALL, FUSED
 from tsrec.columns import Columns as C
 from tsrec.errors import DataError
+from tsrec.pipeline.promotion import evaluation_of
 from tsrec.recommenders.explain import Explainer
 from tsrec.recommenders.fuse import llm_name
 from tsrec.recommenders.fused import Fused
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.served import served_of
+from tsrec.serving.answering import Request, answer_all
+from tsrec.serving.asked import Asked
+from tsrec.serving.llm_lists import LlmLists
+from tsrec.serving.wishes import Wish
 from tsrec.store import Artifact, Lineage
+
+_WARM_WITH = (2, 20)  # items of the histories that a model is warmed with
 
 
 class LiveModel:
-    """One model, open; `methods` are `fused` and its members. Made from a `fuse` artifact whose files were checked.
+    """One model, open; `methods` are `fused` and its members. Tables are read when they are first asked for.
 
-    Tables are read when they are first asked for.
+    Args:
+        lineage: of the store.
+        fuse: the model, its files checked.
+        cache_entries: lists of each LLM that are kept.
 
     Raises:
         ArtifactError: the model, or something that it was made from, is gone or damaged.
     """
 
-    def __init__(self, lineage: Lineage, fuse: Artifact) -> None:
-        self.fuse, self._lineage = fuse, lineage
+    def __init__(self, lineage: Lineage, fuse: Artifact, cache_entries: int) -> None:
+        self.fuse, self.lineage = fuse, lineage
         self.fingerprint, self.dataset = fuse.fingerprint, fuse.manifest.key.dataset
         served = served_of(lineage, fuse)
         self.served = served.fingerprint if served else None
@@ -39,7 +49,15 @@ class LiveModel:
         self._recommenders = {FUSED: fused} | {name: fused.of_member(name) for name in self.fusion.gate.members}
         self.methods = tuple(self._recommenders)
         self.llms = tuple(name for role in fuse.manifest.key.parents if (name := llm_name(role)) in self.methods)
+        self.llm_lists = {
+            name: LlmLists(cast(Any, self.fusion.members[name]), self.fusion.n_candidates, cache_entries)
+            for name in self.llms
+        }
         self.explainer = Explainer(lineage, fuse)
+        # Found now, while the store is there: what is asked later reads local files alone.
+        decode = lineage.parent(fuse, "decode")
+        self.ingest, self._sids = lineage.parent(fuse, "ingest"), lineage.parent(decode, "sids")
+        self._meanings, self._evaluation = lineage.ancestor(decode, "sa_init"), evaluation_of(lineage, fuse)
 
     def recommender(self, method: str) -> Recommender:
         """The recommender of a method. Raises DataError where there is none."""
@@ -47,9 +65,19 @@ class LiveModel:
             raise DataError(f"no method {method!r}; there are {', '.join(self.methods)}")
         return self._recommenders[method]
 
+    def warm(self) -> None:
+        """Ask every member once and again, so that the first who asks does not pay for it. In no thread but the one
+        that opened the model, before it serves."""
+        popular = tuple(self.catalogue.item_ids[self.catalogue.by_popularity()])
+        for n_items in _WARM_WITH:
+            some = [Asked.of(self, Wish(popular[:n_items], method=method)) for method in self.methods]
+            for lists in self.llm_lists.values():
+                lists.warm(some[0])
+            answer_all([Request(asked, {}) for asked in some])
+
     def history_of(self, user_id: str) -> tuple[str, ...]:
         """All item ids of a user, oldest first. Raises DataError for a user without events."""
-        file = self._ingest.file("interactions.parquet")
+        file = self.ingest.file("interactions.parquet")
         events = pq.read_table(file, columns=[C.ITEM, C.POSITION], filters=[(C.USER, "==", user_id)])
         if not events.num_rows:
             raise DataError(f"no user {user_id!r} has any interaction")
@@ -58,7 +86,7 @@ class LiveModel:
     @cached_property
     def items(self) -> pd.DataFrame:
         """The catalogue's table, in the order of item numbers."""
-        return self._ingest.frame("items")
+        return self.ingest.frame("items")
 
     @cached_property
     def codes(self) -> np.ndarray:
@@ -68,7 +96,7 @@ class LiveModel:
     @cached_property
     def tokens(self) -> pd.DataFrame:
         """What each SID token means."""
-        return self._lineage.ancestor(self._lineage.parent(self.fuse, "decode"), "sa_init").frame("token_semantics")
+        return self._meanings.frame("token_semantics")
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -78,21 +106,7 @@ class LiveModel:
 
     def metrics(self) -> pd.DataFrame | None:
         """Every method's metrics over all targets, with intervals, by the newest evaluation; None: there is none."""
-        of_it = [
-            artifact
-            for artifact in self._lineage.listed
-            if artifact.manifest.key.stage == "evaluate"
-            and artifact.manifest.key.parents.get("fuse") == self.fingerprint
-        ]
-        if not of_it:
+        if self._evaluation is None:
             return None
-        metrics = self._lineage.verified(of_it[-1]).frame("metrics")
+        metrics = self._evaluation.frame("metrics")
         return metrics[metrics[C.SLICE] == ALL].reset_index(drop=True)
-
-    @cached_property
-    def _ingest(self) -> Artifact:
-        return self._lineage.parent(self.fuse, "ingest")
-
-    @cached_property
-    def _sids(self) -> Artifact:
-        return self._lineage.parent(self._lineage.parent(self.fuse, "decode"), "sids")
