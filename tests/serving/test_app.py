@@ -97,14 +97,13 @@ def test_what_was_counted(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [{"X-API-Key": KEYS[0]}, {"Authorization": f"Bearer {KEYS[0]}"}, {"Authorization": f"bearer  {KEYS[0]} "}],
+    ("header", "value"),
+    [("X-API-Key", KEYS[0]), ("Authorization", f"Bearer {KEYS[0]}"), ("Authorization", f"bearer  {KEYS[0]} ")],
 )
-def test_who_brings_a_key_is_answered(guarded: TestClient, headers: dict[str, str]) -> None:
+def test_who_brings_a_key_is_answered(guarded: TestClient, header: str, value: str) -> None:
+    headers = {"Host": "api.shop.example", header: value}
     for method, path, body in _samples(guarded.app):
-        assert (
-            guarded.request(method, path, json=body, headers={"Host": "api.shop.example", **headers}).status_code == 200
-        )
+        assert guarded.request(method, path, json=body, headers=headers).status_code == 200
 
 
 def test_a_key_may_hold_any_letters(guarded: TestClient) -> None:
@@ -214,7 +213,7 @@ def test_a_long_body_is_refused_however_it_is_sent(client: TestClient) -> None:
     [
         (b"{", "application/json", 422),
         (b"", "application/json", 422),
-        (b"\xff\xfe", "application/json", 400),
+        (b"\xff\xfe", "application/json", 422),
         (b'{"k": ' + b"9" * 5000 + b"}", "application/json", 400),
         (b'{"k": NaN}', "application/json", 422),
         (b'{"k": 1e999}', "application/json", 422),
@@ -236,12 +235,9 @@ def test_broken_bodies_are_refused_briefly(client: TestClient, content: bytes, k
     assert answer.json()["detail"] and len(answer.content) < 4_000
 
 
+_text = st.text(st.characters(exclude_categories=()), max_size=8)  # halves of characters among them
 _json = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text(st.characters(codec=None), max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _text,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=12,
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, first_sid_id
 from tsrec.store import Artifact
+
+_SEARCHES = 8  # over some of the items that are kept
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Llm:
     first_sid_id: int
     tokens: HistoryTokens
     config: DecodeConfig
-    _made: tuple[bytes, _Beams] | None = field(default=None, init=False)
+    _made: dict[bytes, _Beams] = field(default_factory=dict, init=False)
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items of the best SIDs, whose log-probabilities are the scores; at most as many as there are beams.
@@ -66,19 +69,32 @@ class Llm:
         return ranked
 
     def _beams_over(self, allowed: np.ndarray | None) -> _Beams:
-        """The search over all allowed items; the last one made is kept, for callers that ask block by block."""
-        allowed = np.ones(self.catalogue.n_items, dtype=bool) if allowed is None else allowed
+        """The search over all allowed items; the last ones made are kept, for callers that ask block by block, and for
+        servers whose shops allow the same items again and again."""
+        if allowed is None:
+            return self._beams_over_all
         mark = np.packbits(allowed).tobytes()
-        if self._made is None or self._made[0] != mark:
-            numbers = np.flatnonzero(allowed)
-            place = np.full(self.catalogue.n_items, -1, dtype=np.int64)
-            place[numbers] = np.arange(len(numbers))
-            trie = Trie.build(self.codes[numbers], priority=self.catalogue.trained[numbers])
-            precision = resolve_precision(self.config.precision, self.model.device)
-            autocast = precision if precision != torch.float32 else None
-            writer = ExportedModel(self.model, self.space, self.first_sid_id, autocast)
-            self._made = (mark, _Beams(BeamSearch(writer, trie), trie, numbers, place))
-        return self._made[1]
+        beams = self._made.pop(mark, None) or self._beams(np.flatnonzero(allowed))
+        self._made[mark] = beams
+        if len(self._made) > _SEARCHES:
+            del self._made[next(iter(self._made))]
+        return beams
+
+    @cached_property
+    def _beams_over_all(self) -> _Beams:
+        return self._beams(np.arange(self.catalogue.n_items))
+
+    def _beams(self, numbers: np.ndarray) -> _Beams:
+        place = np.full(self.catalogue.n_items, -1, dtype=np.int64)
+        place[numbers] = np.arange(len(numbers))
+        trie = Trie.build(self.codes[numbers], priority=self.catalogue.trained[numbers])
+        return _Beams(BeamSearch(self._writer, trie), trie, numbers, place)
+
+    @cached_property
+    def _writer(self) -> ExportedModel:
+        precision = resolve_precision(self.config.precision, self.model.device)
+        autocast = precision if precision != torch.float32 else None
+        return ExportedModel(self.model, self.space, self.first_sid_id, autocast)
 
 
 def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: DecodeConfig) -> Llm:

@@ -96,7 +96,7 @@ def nearest(index: "faiss.Index", queries: np.ndarray, k: int, allow: Filter) ->
         wanted = min(wanted, int(allow.allowed.sum()))
         import faiss
 
-        selector = faiss.IDSelectorBatch(np.flatnonzero(allow.allowed))
+        selector = faiss.IDSelectorBitmap(np.packbits(allow.allowed, bitorder="little"))
         parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]  # its stubs lack it
     if not wanted:
         return empty(len(queries), k)

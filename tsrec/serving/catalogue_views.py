@@ -146,7 +146,7 @@ class CatalogueViews:
 
     def _ancestor(self, stage: str) -> Artifact | None:
         with suppress(ArtifactError):
-            return self.live.lineage.ancestor(self.live.fuse, stage)
+            return self.live.lineage_now().ancestor(self.live.fuse, stage)
         return None
 
     @property

@@ -2,7 +2,7 @@
 
 import json
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -10,25 +10,35 @@ import pandas as pd
 from tsrec.columns import ALL, FUSED
 from tsrec.columns import Columns as C
 from tsrec.errors import DataError
+from tsrec.pipeline.promotion import evaluation_of
 from tsrec.recommenders.explain import Explainer
 from tsrec.recommenders.fuse import llm_name
 from tsrec.recommenders.fused import Fused
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.served import served_of
+from tsrec.serving.answering import Request, answer_all
+from tsrec.serving.asked import Asked
+from tsrec.serving.llm_lists import LlmLists
 from tsrec.serving.user_histories import UserHistories
-from tsrec.store import Artifact, Lineage
+from tsrec.serving.wishes import Wish
+from tsrec.store import Artifact, ArtifactStore, Lineage
+
+_WARM_WITH = (2, 20)  # items of the histories that a model is warmed with
 
 
 class LiveModel:
-    """One model, open; `methods` are `fused` and its members. Made from a `fuse` artifact whose files were checked.
+    """One model, open; `methods` are `fused` and its members. Tables are read when they are first asked for.
 
-    Tables are read when they are first asked for.
+    Args:
+        lineage: of the store.
+        fuse: the model, its files checked.
+        cache_entries: lists of each LLM that are kept.
 
     Raises:
         ArtifactError: the model, or something that it was made from, is gone or damaged.
     """
 
-    def __init__(self, lineage: Lineage, fuse: Artifact) -> None:
+    def __init__(self, lineage: Lineage, fuse: Artifact, cache_entries: int) -> None:
         self.fuse, self.lineage = fuse, lineage
         self.fingerprint, self.dataset = fuse.fingerprint, fuse.manifest.key.dataset
         served = served_of(lineage, fuse)
@@ -39,18 +49,31 @@ class LiveModel:
         self._recommenders = {FUSED: fused} | {name: fused.of_member(name) for name in self.fusion.gate.members}
         self.methods = tuple(self._recommenders)
         self.llms = tuple(name for role in fuse.manifest.key.parents if (name := llm_name(role)) in self.methods)
+        self.llm_lists = {
+            name: LlmLists(cast(Any, self.fusion.members[name]), self.fusion.n_candidates, cache_entries)
+            for name in self.llms
+        }
         self.explainer = Explainer(lineage, fuse)
-
-    @cached_property
-    def made(self) -> dict[type, Any]:
-        """What others make of this model, kept as long as it is."""
-        return {}
+        # Found now, while the store is there: what is asked later reads local files alone.
+        decode = lineage.parent(fuse, "decode")
+        self.ingest, self.sids = lineage.parent(fuse, "ingest"), lineage.parent(decode, "sids")
+        self._meanings, self.evaluation = lineage.ancestor(decode, "sa_init"), evaluation_of(lineage, fuse)
 
     def recommender(self, method: str) -> Recommender:
         """The recommender of a method. Raises DataError where there is none."""
         if method not in self._recommenders:
             raise DataError(f"no method {method!r}; there are {', '.join(self.methods)}")
         return self._recommenders[method]
+
+    def warm(self) -> None:
+        """Ask every member once and again, so that the first who asks does not pay for it. In no thread but the one
+        that opened the model, before it serves."""
+        popular = tuple(self.catalogue.item_ids[self.catalogue.by_popularity()])
+        for n_items in _WARM_WITH:
+            some = [Asked.of(self, Wish(popular[:n_items], method=method)) for method in self.methods]
+            for lists in self.llm_lists.values():
+                lists.warm(some[0])
+            answer_all([Request(asked, {}) for asked in some])
 
     def history_of(self, user_id: str) -> tuple[str, ...]:
         """All item ids of a user, oldest first. Raises DataError for a user without events."""
@@ -65,6 +88,16 @@ class LiveModel:
         return UserHistories.of(self.ingest)
 
     @cached_property
+    def made(self) -> dict[type, Any]:
+        """What others make of this model, kept as long as it is."""
+        return {}
+
+    def lineage_now(self) -> Lineage:
+        """The store's artifacts as they are now, by a connection of this very process."""
+        store = self.lineage.store
+        return Lineage(ArtifactStore(store.remote.url if store.remote else store.root))
+
+    @cached_property
     def items(self) -> pd.DataFrame:
         """The catalogue's table, in the order of item numbers."""
         return self.ingest.frame("items")
@@ -77,7 +110,7 @@ class LiveModel:
     @cached_property
     def tokens(self) -> pd.DataFrame:
         """What each SID token means."""
-        return self.lineage.ancestor(self.lineage.parent(self.fuse, "decode"), "sa_init").frame("token_semantics")
+        return self._meanings.frame("token_semantics")
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -87,23 +120,7 @@ class LiveModel:
 
     def metrics(self) -> pd.DataFrame | None:
         """Every method's metrics over all targets, with intervals, by the newest evaluation; None: there is none."""
-        of_it = [
-            artifact
-            for artifact in self.lineage.listed
-            if artifact.manifest.key.stage == "evaluate"
-            and artifact.manifest.key.parents.get("fuse") == self.fingerprint
-        ]
-        if not of_it:
+        if self.evaluation is None:
             return None
-        metrics = self.lineage.verified(of_it[-1]).frame("metrics")
+        metrics = self.evaluation.frame("metrics")
         return metrics[metrics[C.SLICE] == ALL].reset_index(drop=True)
-
-    @cached_property
-    def ingest(self) -> Artifact:
-        """The tables of items and interactions that it was made from."""
-        return self.lineage.parent(self.fuse, "ingest")
-
-    @cached_property
-    def sids(self) -> Artifact:
-        """The SIDs and codebooks that its LLM was trained on."""
-        return self.lineage.parent(self.lineage.parent(self.fuse, "decode"), "sids")

@@ -10,7 +10,6 @@ from tsrec.columns import Columns as C
 from tsrec.config import DriftConfig
 from tsrec.errors import ArtifactError
 from tsrec.evaluate.summary import headline, worth
-from tsrec.pipeline.promotion import evaluation_of
 from tsrec.refresh.drift import measure_drift, rebuild_reasons
 from tsrec.serving.catalogue_views import plain
 from tsrec.serving.live_model import LiveModel
@@ -33,7 +32,7 @@ class ModelFigures:
     def all(self) -> dict[str, Any]:
         """All of them, as JSON has them."""
         live = self.live
-        moves = moves_of(live.lineage.store, live.dataset)
+        moves = moves_of(live.lineage_now().store, live.dataset)
         return {
             "fingerprint": live.fingerprint,
             "dataset": live.dataset,
@@ -49,7 +48,7 @@ class ModelFigures:
 
     @cached_property
     def _measured(self) -> dict[str, Any]:
-        evaluate = evaluation_of(self.live.lineage, self.live.fuse)
+        evaluate = self.live.evaluation
         if evaluate is None:
             return {"metrics": [], "worth": [], "headline": None}
         metrics, differences = evaluate.frame("metrics"), evaluate.frame("differences")
@@ -70,7 +69,7 @@ class ModelFigures:
         """The data of the model that this one was refreshed from; None where there is none, or it is gone."""
         role = base_role("ingest")
         try:
-            return self.live.lineage.parent(ingest, role) if role in ingest.manifest.key.parents else None
+            return self.live.lineage_now().parent(ingest, role) if role in ingest.manifest.key.parents else None
         except ArtifactError:
             return None
 

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from tsrec.errors import DataError
+from tsrec.errors import ArtifactError, DataError
 from tsrec.serving.wishes import BusyError
 
 MEDIA_TYPE = "application/problem+json"
@@ -102,6 +102,10 @@ def add_problems(app: FastAPI) -> None:
     @app.exception_handler(DataError)
     async def _wrong(_: Request, error: DataError) -> Response:
         return problem(422, str(error))
+
+    @app.exception_handler(ArtifactError)
+    async def _gone(_: Request, error: ArtifactError) -> Response:
+        return problem(503, str(error), headers={"Retry-After": "5"})
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:

@@ -33,7 +33,8 @@ class Service:
     def stop(self) -> None:
         """Answer no more."""
         self._stopped.set()
-        self.engine.stop()
+        if self._problem is None:
+            self.engine.stop()
 
     def state(self) -> dict[str, Any]:
         """Whether a model is open, which, and what kept one from being opened."""
