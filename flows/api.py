@@ -5,13 +5,14 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsrec.config import load_config
-from tsrec.errors import ConfigError
+from tsrec.errors import ConfigError, in_one_line
 from tsrec.machine.addresses import is_loopback, is_url, url_host
 from tsrec.store import ArtifactStore, Lineage
 
@@ -54,18 +55,18 @@ def api(
     """
     if workers > 1:
         _share_metrics()
-    from tsrec.serving.workers import run_workers
-
     from tsrec.recommenders.models import find_model
     from tsrec.serving.access import check_exposure, keys_of_environment
     from tsrec.serving.app import create_app
+    from tsrec.serving.workers import run_workers
 
     keys = keys_of_environment()
     check_exposure(host, keys, without_auth)
     store, dataset = _place(dataset, overrides, store)
     if not is_url(store) and not Path(store).is_dir():
         raise ConfigError(f"{store}: no such store; --store says where the artifacts of a run are")
-    find_model(Lineage(ArtifactStore(store)), dataset, model)  # before anything listens
+    find_model(Lineage(ArtifactStore(store)), dataset, model)
+    _check_free(host, port)
 
     def say_open(live: "LiveModel") -> None:
         who = "asks for a key" if keys else "answers this machine alone" if is_loopback(host) else "asks for no key"
@@ -76,8 +77,20 @@ def api(
         )
 
     app = create_app(
-        store, dataset, model=model, deadline_ms=deadline_ms, keys=keys, listens_on=host, when_open=say_open
+        store,
+        dataset,
+        model=model,
+        deadline_ms=deadline_ms,
+        keys=keys,
+        listens_on=host,
+        when_open=say_open if workers == 1 else None,
     )
+
+    def open_and_say() -> None:
+        engine = app.state.service.engine
+        engine.open()
+        say_open(engine.live)
+
     import uvicorn
 
     config = uvicorn.Config(
@@ -91,9 +104,19 @@ def api(
         timeout_graceful_shutdown=math.ceil(deadline_ms / 1000),
     )
     if workers > 1:
-        run_workers(config, app.state.service.engine.open, workers)
+        run_workers(config, open_and_say, workers)
     else:
         uvicorn.Server(config).run()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise ConfigError where nothing can listen."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise ConfigError(
+            f"--host {host} --port {port}: nothing can listen there ({in_one_line(error)}); give others"
+        ) from None
 
 
 def _share_metrics() -> None:

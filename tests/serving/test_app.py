@@ -50,7 +50,7 @@ def _samples(app: FastAPI) -> list[tuple[str, str, dict[str, Any] | None]]:
 def test_every_endpoint_answers_as_documented_and_writes_nothing(client: TestClient, store: Path) -> None:
     before = _hashes(store)
     samples = _samples(client.app)
-    assert len(samples) == 14
+    assert len(samples) == 15
     for method, path, body in samples:
         answer = client.request(method, path, json=body)
         assert answer.status_code == 200, f"{method} {path}: {answer.text}"
@@ -251,6 +251,7 @@ _request = st.fixed_dictionaries(
         "method": st.sampled_from(["fused", "tsrec", "popular", "sasrec", "text-similarity", "bpr"]) | _json,
         "allow": _ids | _json,
         "deny": _ids | _json,
+        "where": st.dictionaries(st.sampled_from(["brand", "description", "x"]), st.text(max_size=3)) | _json,
         "no_repeats": st.booleans() | _json,
         "explain": st.booleans() | _json,
         "more": _json,

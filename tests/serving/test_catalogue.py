@@ -52,6 +52,16 @@ def test_items_are_found_by_words_of_their_titles(client: TestClient) -> None:
     assert everything["items"][0]["columns"]["description"]
 
 
+def test_searches_are_narrowed_to_a_column(client: TestClient) -> None:
+    (column,) = _get(client, "/columns")["columns"]
+    assert column["column"] == "description"
+    kinds = {value["value"]: value["n_items"] for value in column["values"]}
+    assert len(kinds) == 6 and set(kinds.values()) == {8}
+    found = _get(client, "/items", query="model a", column="description", value="glue stick")
+    assert [item["item_id"] for item in found["items"]] == ["i1"] and found["total"] == 1
+    assert _get(client, "/items", column="description", value="steel")["total"] == 0
+
+
 def test_an_item_with_its_sid_in_words(client: TestClient, lineage: Lineage, fuse: Artifact) -> None:
     item, about = _get(client, "/items/i1"), Explainer(lineage, fuse).of("i1")
     assert item["title"] == about["title"] == "glue stick model a heavy duty"
@@ -161,6 +171,7 @@ def test_a_new_item_is_placed_and_not_kept(client: TestClient) -> None:
         ("/items/i1/similar?by=colour", 422, "by"),
         ("/items/i1/similar?k=1001", 422, "k"),
         ("/items?limit=-1", 422, "limit"),
+        ("/items?column=colour&value=red", 422, "column"),
         ("/items?offset=1e400", 422, "offset"),
         (f"/items?query={'x' * 1001}", 422, "query"),
         ("/popular?k=0", 422, "k"),

@@ -79,6 +79,17 @@ def test_what_may_be_shown(client: TestClient) -> None:
         assert {item["item_id"] for item in _ask(client, history=HISTORY, **request)["items"]} == shown
 
 
+def test_what_the_columns_must_hold(client: TestClient) -> None:
+    glue = {f"i{number}" for number in range(1, N_ITEMS, 6)}
+    for request, shown in (
+        ({"where": {"description": "glue stick"}}, glue),
+        ({"where": {"description": "glue stick"}, "allow": ["i1", "i2"]}, {"i1"}),
+        ({"where": {"description": "glue stick"}, "deny": ["i1"]}, glue - {"i1"}),
+        ({"where": {"description": "no such thing"}}, set()),
+    ):
+        assert {item["item_id"] for item in _ask(client, history=HISTORY, **request)["items"]} == shown
+
+
 def test_long_histories_and_lists_of_ids_are_answered(client: TestClient) -> None:
     found = _ask(client, history=HISTORY * 3_400, allow=[f"i{number % 60}" for number in range(1000)], k=5)
     assert len(found["items"]) == 5
@@ -113,6 +124,8 @@ def test_ids_may_be_written_as_numbers(client: TestClient) -> None:
         ({"histroy": ["i1"]}, "histroy", "is not known here"),
         ({"method": "bpr"}, "method", "there are fused, "),
         ({"allow": "all"}, "allow", "valid list"),
+        ({"where": {"colour": "red"}}, "where", "there is no column 'colour'; there are description, "),
+        ({"where": "red"}, "where", "valid dictionary"),
         ({"user_id": ["u1"]}, "user_id", "valid string"),
         ({"explain": "perhaps"}, "explain", "valid boolean"),
         ({"requests": []}, "requests", "at least 1 item"),

@@ -4,7 +4,7 @@ Everything is read from the model's artifacts, once per model and when it is fir
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from functools import cached_property
@@ -17,7 +17,9 @@ from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError
 from tsrec.recommenders.ranking import NO_ITEM, Filter
 from tsrec.recommenders.text_similarity import TextSimilarity
+from tsrec.serving.column_values import ColumnValues
 from tsrec.serving.live_model import LiveModel
+from tsrec.serving.problems import RefusedError
 from tsrec.serving.title_search import TitleSearch
 from tsrec.serving.token_tree import TokenTree
 from tsrec.sid.vectors import unit_rows
@@ -60,6 +62,23 @@ class CatalogueViews:
         rows = self.live.items.iloc[list(items)].drop(columns=[*_APART], errors="ignore").to_dict("records")
         columns = [{str(name): plain(value) for name, value in row.items()} for row in rows]
         return [own | {"columns": more} for own, more in zip(self.titled(items), columns, strict=True)]
+
+    def having(self, where: Mapping[str, str], field: str) -> np.ndarray | None:
+        """(M,) the items that have all these values in these columns, ascending; None: nothing is asked of them. It was
+        asked in `field` of a request.
+
+        Raises:
+            RefusedError: (422) there is no such column.
+        """
+        found: np.ndarray | None = None
+        for column, value in where.items():
+            try:
+                mine = self.columns.items(column, value)
+            except KeyError:
+                there = ", ".join(self.columns.names) or "none"
+                raise RefusedError(422, f"{field}: there is no column {column!r}; there are {there}", field) from None
+            found = mine if found is None else np.intersect1d(found, mine, assume_unique=True)
+        return found
 
     def item(self, item: int) -> dict[str, Any]:
         """All that is known of an item."""
@@ -118,6 +137,11 @@ class CatalogueViews:
     def search(self) -> TitleSearch:
         """Items by words of their titles."""
         return TitleSearch(self.titles, self.popularity)
+
+    @cached_property
+    def columns(self) -> ColumnValues:
+        """What lists and searches can be narrowed to."""
+        return ColumnValues(self.live.items, _APART)
 
     @cached_property
     def tokens(self) -> TokenTree:

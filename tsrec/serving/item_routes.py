@@ -2,11 +2,13 @@
 
 from typing import Annotated, Literal
 
+import numpy as np
 from fastapi import APIRouter, Query
 
 from tsrec.serving.problems import RefusedError
 from tsrec.serving.schemas import (
     MAX_K,
+    Columns,
     FoundItems,
     Item,
     NewItem,
@@ -29,11 +31,16 @@ def item_routes(service: Service) -> APIRouter:
         query: Annotated[str, Query(max_length=1_000, description="Words of the title; empty: all items.")] = "",
         limit: Annotated[int, Query(ge=0, le=MAX_K)] = 20,
         offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
+        column: Annotated[str | None, Query(max_length=1_000, description="Only items with `value` in it.")] = None,
+        value: Annotated[str, Query(max_length=1_000)] = "",
     ) -> object:
         """Items whose titles have all these words, the last one perhaps unfinished; the best matches first, then the
         most popular."""
         views = service.views()
         found = views.search.find(query)
+        having = views.having({} if column is None else {column: value}, "column")
+        if having is not None:
+            found = found[np.isin(found, having)]
         return {"total": len(found), "items": views.found(found[offset : offset + limit].tolist())}
 
     # Ids may hold slashes: what ends in /similar is matched first.
@@ -52,6 +59,11 @@ def item_routes(service: Service) -> APIRouter:
         """An item, its semantic ID, and what the tokens of that mean."""
         views = service.views()
         return views.item(_known(views.number(item_id), item_id))
+
+    @routes.get("/columns", response_model=Columns)
+    def columns() -> object:
+        """The columns by which lists (`where`) and searches can be narrowed, with their commonest values."""
+        return {"columns": service.views().columns.choices}
 
     @routes.get("/popular", response_model=PopularItems)
     def popular(k: _K = 10) -> object:

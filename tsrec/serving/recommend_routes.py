@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
+from tsrec.serving.catalogue_views import CatalogueViews
 from tsrec.serving.live_model import LiveModel
 from tsrec.serving.problems import RefusedError
 from tsrec.serving.schemas import RecommendAnswer, RecommendAnswers, RecommendBody, RecommendRequest
@@ -26,7 +27,7 @@ def recommend_routes(service: Service) -> APIRouter:
                 raise RefusedError(422, f"{field}: there is no such method; there are {', '.join(live.methods)}", field)
         if any(request.user_id is not None for request in requests):
             await run_in_threadpool(lambda: live.users)  # read once, by the first who asks
-        wishes = [_wish(live, request) for request in requests]
+        wishes = [await _wish(live, request) for request in requests]
         answers = await service.engine.recommend(wishes)
         return RecommendAnswers(
             model=answers[0].model,
@@ -36,13 +37,19 @@ def recommend_routes(service: Service) -> APIRouter:
     return routes
 
 
-def _wish(live: LiveModel, request: RecommendRequest) -> Wish:
+async def _wish(live: LiveModel, request: RecommendRequest) -> Wish:
     before = () if request.user_id is None else live.catalogue.item_ids[live.users.of_user(request.user_id)]
+    allow = None if request.allow is None else frozenset(request.allow)
+    if request.where:
+        # Beside the event loop: the first who asks reads the column.
+        having = await run_in_threadpool(CatalogueViews.of(live).having, request.where, "where")
+        ids = frozenset(live.catalogue.item_ids[having])
+        allow = ids if allow is None else allow & ids
     return Wish(
         history=(*before, *request.history),
         k=request.k,
         method=request.method,
-        allow=None if request.allow is None else frozenset(request.allow),
+        allow=allow,
         deny=frozenset(request.deny),
         no_repeats=request.no_repeats,
         explain=request.explain,

@@ -47,6 +47,9 @@ class RecommendRequest(_Asked):
     method: str = Field(FUSED, description="`fused`, or one member; `GET /model` lists them.")
     allow: ItemIds | None = Field(None, description="Nothing else is recommended. null: all may be.")
     deny: ItemIds = Field([], description="None of these is recommended.")
+    where: dict[str, str] = Field(
+        {}, max_length=20, description='Only items with these values in these columns: `{"categories": "Comedy"}`.'
+    )
     no_repeats: bool | None = Field(None, description="Leave out the history's items. null: the model's own rule.")
     explain: bool = Field(False, description="Give a reason in words for each item.")
 
@@ -118,6 +121,27 @@ class FoundItems(BaseModel):
 
     total: int
     items: list[FoundItem]
+
+
+class ColumnValue(BaseModel):
+    """A value that several items have in a column."""
+
+    value: str
+    n_items: int
+
+
+class Column(BaseModel):
+    """A column of the items table, with its commonest values."""
+
+    column: str
+    n_values: int
+    values: list[ColumnValue]
+
+
+class Columns(BaseModel):
+    """The columns by which lists and searches can be narrowed."""
+
+    columns: list[Column]
 
 
 class TokenInWords(BaseModel):
