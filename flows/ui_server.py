@@ -29,6 +29,7 @@ from flows.server import AUTH, HOST, STORES, server_password
 from flows.submission import with_checked_parameters
 from tsrec.errors import ArtifactError
 from tsrec.machine.request_checks import with_bounded_bodies, with_known_hosts
+from tsrec.report import PAGE_POLICY
 from tsrec.store import Artifact, ArtifactStore, Manifest
 
 REPORTS = "/reports"
@@ -36,11 +37,6 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 """Of one request: four times what Prefect sends at once (logs, in batches of 4,000,000 bytes)."""
 _DATASET = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{6,64}")
-# A report shows texts of the catalogue: whatever they hold, a page without an origin reads nothing that the UI keeps.
-_REPORT_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'"
-)
 
 
 def create_app() -> ASGIApp:
@@ -80,7 +76,7 @@ def with_reports(prefect: ASGIApp, stores: Sequence[str], auth: str, api_url: st
         page = _find_report(stores, request.path_params["dataset"], request.path_params["fingerprint"])
         if page is None:
             return PlainTextResponse("no such report", 404)
-        return HTMLResponse(page, headers={"Content-Security-Policy": _REPORT_POLICY, "Cache-Control": "no-store"})
+        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store"})
 
     reports = Starlette(routes=[Route(f"{REPORTS}/{{dataset}}/{{fingerprint}}", report)])
     policy = _page_policy(api_url)

@@ -126,6 +126,10 @@ def test_tokens_are_found_by_item_spelling_and_words(client: TestClient) -> None
 
 
 def test_users(client: TestClient, lineage: Lineage, fuse: Artifact) -> None:
+    found = _get(client, "/users", query="u5", limit=3)["users"]
+    assert [user["user_id"] for user in found] == ["u5", "u50", "u51"]
+    for user in found:
+        assert user["n_events"] == len(_get(client, f"/users/{user['user_id']}")["history"])
     for user in ("u0", "u9", "u59"):
         found = _get(client, f"/users/{user}")
         assert found["history"] == Explainer(lineage, fuse).history_of(user)
@@ -142,6 +146,12 @@ def test_the_model(client: TestClient, models: tuple[str, str]) -> None:
     assert [(move["kind"], move["to"]) for move in model["moves"]] == [("promote", models[0])]
     assert model["drift"]["n_new_events"] == 0 and model["rebuild"] == []
     assert "NDCG" in model["headline"]
+
+
+def test_the_report_of_the_model_comes_as_a_page_without_rights(client: TestClient) -> None:
+    answer = client.get("/report")
+    assert "<html" in answer.text and answer.headers["Content-Type"].startswith("text/html")
+    assert answer.headers["Content-Security-Policy"].startswith("sandbox allow-scripts; default-src 'none'")
 
 
 def test_a_new_item_is_placed_and_not_kept(client: TestClient) -> None:

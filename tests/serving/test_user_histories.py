@@ -37,6 +37,14 @@ def test_every_users_events_are_found(rows: int, tmp_path: Path, monkeypatch: py
         assert not len(found.of_user(nobody))
 
 
+def test_users_by_the_beginning_of_their_ids(tmp_path: Path) -> None:
+    found = UserHistories.of(_ingest(tmp_path, [(user, item) for user, items in USERS.items() for item in items]))
+    assert found.beginning("", 100) == [(user, len(items)) for user, items in USERS.items()]
+    assert found.beginning("U1", 100) == [("U1", 4), ("U10", 1)]
+    assert found.beginning("U", 2) == [("U1", 4), ("U10", 1)]
+    assert found.beginning("V", 5) == []
+
+
 def test_no_events_at_all(tmp_path: Path) -> None:
     assert not len(UserHistories.of(_ingest(tmp_path, [])).of_user("U1"))
 

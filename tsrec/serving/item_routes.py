@@ -10,6 +10,7 @@ from tsrec.serving.schemas import (
     MAX_K,
     Columns,
     FoundItems,
+    FoundUsers,
     Item,
     NewItem,
     NewItemPlace,
@@ -69,6 +70,15 @@ def item_routes(service: Service) -> APIRouter:
     def popular(k: _K = 10) -> object:
         """The items with the most events."""
         return {"items": service.views().popular(k)}
+
+    @routes.get("/users", response_model=FoundUsers)
+    def users(
+        query: Annotated[str, Query(max_length=1_000, description="The beginning of an id; empty: all.")] = "",
+        limit: Annotated[int, Query(ge=1, le=MAX_K)] = 20,
+    ) -> object:
+        """Users whose ids begin so."""
+        found = service.live().users.beginning(query, limit)
+        return {"users": [{"user_id": user_id, "n_events": n_events} for user_id, n_events in found]}
 
     @routes.get("/users/{user_id:path}", response_model=User)
     def user(user_id: str) -> object:

@@ -46,6 +46,17 @@ class ModelFigures:
             "settings": live.settings,
         }
 
+    def report(self) -> str | None:
+        """The page that the model's run wrote of it; None where there is none."""
+        lineage = self.live.lineage_now()
+        of_it = [
+            artifact
+            for artifact in lineage.listed
+            if artifact.manifest.key.stage == "report"
+            and artifact.manifest.key.parents.get("fuse") == self.live.fingerprint
+        ]
+        return lineage.verified(of_it[-1]).file("report.html").read_text(encoding="utf-8") if of_it else None
+
     @cached_property
     def _measured(self) -> dict[str, Any]:
         evaluate = self.live.evaluation

@@ -1,11 +1,12 @@
 """`/model`, and what machines ask: `/healthz`, `/readyz`, `/metrics`."""
 
 from fastapi import APIRouter
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
+from tsrec.report import PAGE_POLICY
 from tsrec.serving.metrics import CONTENT_TYPE, Metrics
 from tsrec.serving.model_figures import ModelFigures
-from tsrec.serving.problems import Problem, problem
+from tsrec.serving.problems import Problem, RefusedError, problem
 from tsrec.serving.schemas import Model, State
 from tsrec.serving.service import Service
 
@@ -18,6 +19,14 @@ def model_routes(service: Service, metrics: Metrics) -> APIRouter:
     def model() -> object:
         """The model that answers: its methods and figures, how it became the champion, how far its data have moved."""
         return ModelFigures.of(service.live()).all()
+
+    @routes.get("/report", response_class=HTMLResponse, tags=["model"])
+    def report() -> HTMLResponse:
+        """The report of the run that made the model."""
+        page = ModelFigures.of(service.live()).report()
+        if page is None:
+            raise RefusedError(404, "the store has no report of this model")
+        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY})
 
     @routes.get("/healthz", response_class=PlainTextResponse, tags=["operation"])
     async def health() -> str:

@@ -222,6 +222,19 @@ class User(BaseModel):
     items: list[Titled] = Field(description="The same, with titles.")
 
 
+class FoundUser(BaseModel):
+    """A user and how many events they have."""
+
+    user_id: str
+    n_events: int
+
+
+class FoundUsers(BaseModel):
+    """Users in the order of their ids."""
+
+    users: list[FoundUser]
+
+
 class Model(BaseModel):
     """The model that answers."""
 

@@ -14,6 +14,7 @@ from tsrec.errors import ArtifactError
 from tsrec.store import Artifact
 
 _ROWS = 65_536
+_BEHIND_ALL = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class UserHistories:
         if place == len(self.users) or self.users[place].as_py() != user_id:
             return self.items[:0]
         return self.items[self.offsets[place] : self.offsets[place + 1]]
+
+    def beginning(self, text: str, most: int) -> list[tuple[str, int]]:
+        """Users whose ids begin so, in their order, with how many events each has."""
+        first = self.place(text)
+        ids = self.users[first : min(first + most, self.place(text + _BEHIND_ALL))].to_pylist()
+        return list(zip(ids, np.diff(self.offsets[first : first + len(ids) + 1]).tolist(), strict=True))
 
     def place(self, user_id: str) -> int:
         """Where a user stands, or would stand."""
