@@ -39,7 +39,7 @@ def test_what_can_be_chosen_is_shared_and_short() -> None:
     assert list(choices) == ["categories", "colours", "price"]
     assert choices["categories"] == {
         "column": "categories",
-        "n_values": 3,
+        "n_values": 2,
         "values": [{"value": "Drama", "n_items": 2}],
     }
 

@@ -32,12 +32,12 @@ class ColumnValues:
         return self._of(column).get(value, np.empty(0, dtype=np.int64))
 
     def _choice(self, name: str) -> dict[str, Any] | None:
-        numbers = {value: len(items) for value, items in self._of(name).items() if len(value) <= _LONGEST}
-        shared = Counter({value: number for value, number in numbers.items() if number > 1})
+        of_value = {value: len(items) for value, items in self._of(name).items() if "," not in value}
+        shared = Counter({value: n for value, n in of_value.items() if n > 1 and len(value) <= _LONGEST})
         if not shared:
             return None
         values = [{"value": value, "n_items": number} for value, number in shared.most_common(_SHOWN)]
-        return {"column": name, "n_values": len(self._of(name)), "values": values}
+        return {"column": name, "n_values": len(of_value), "values": values}
 
     def _of(self, column: str) -> dict[str, np.ndarray]:
         if column not in self.names:

@@ -58,6 +58,7 @@ class LiveModel:
         decode = lineage.parent(fuse, "decode")
         self.ingest, self.sids = lineage.parent(fuse, "ingest"), lineage.parent(decode, "sids")
         self._meanings, self.evaluation = lineage.ancestor(decode, "sa_init"), evaluation_of(lineage, fuse)
+        self.users = UserHistories.of(self.ingest)  # every user's events, as ingested
 
     def recommender(self, method: str) -> Recommender:
         """The recommender of a method. Raises DataError where there is none."""
@@ -81,11 +82,6 @@ class LiveModel:
         if not len(mine):
             raise DataError(f"no user {user_id!r} has any interaction")
         return tuple(self.catalogue.item_ids[mine])
-
-    @cached_property
-    def users(self) -> UserHistories:
-        """Every user's events, as ingested."""
-        return UserHistories.of(self.ingest)
 
     @cached_property
     def made(self) -> dict[type, Any]:

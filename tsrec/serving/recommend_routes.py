@@ -25,8 +25,6 @@ def recommend_routes(service: Service) -> APIRouter:
             if request.method not in live.methods:
                 field = f"requests.{place}.method" if several else "method"
                 raise RefusedError(422, f"{field}: there is no such method; there are {', '.join(live.methods)}", field)
-        if any(request.user_id is not None for request in requests):
-            await run_in_threadpool(lambda: live.users)  # read once, by the first who asks
         wishes = [await _wish(live, request) for request in requests]
         answers = await service.engine.recommend(wishes)
         return RecommendAnswers(

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -57,7 +56,6 @@ class Service:
 
     def _open(self) -> None:
         while not self._stopped.is_set():
-            started = time.monotonic()
             try:
                 self.engine.start()
             except Exception as error:  # whatever it is, it is told to who asks, and may be mended meanwhile
@@ -66,10 +64,8 @@ class Service:
                 self._stopped.wait(_AGAIN_S)
                 continue
             self._problem = None
-            live = self.engine.live
-            logger.info("%s: %s answers after %.1f s", live.dataset, live.fingerprint, time.monotonic() - started)
             if self.when_open:
-                self.when_open(live)
+                self.when_open(self.engine.live)
             return
 
 
