@@ -153,7 +153,7 @@ def test_it_ends_in_time_whoever_is_connected(store: Path, tmp_path: Path) -> No
             slow.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())  # and never the rest
             time.sleep(0.3)
             assert served.seconds_to_end() < DEADLINE_S + 1 + 1  # a second more for a busy machine
-        assert "Traceback" not in served.logged
+        assert served.process.returncode in (0, -signal.SIGTERM)
 
 
 @pytest.mark.slow
