@@ -1,7 +1,6 @@
 """The champion changes while somebody asks without a pause: nobody is refused, and no answer is of two models."""
 
 import asyncio
-import shutil
 import threading
 from pathlib import Path
 
@@ -19,10 +18,7 @@ WISHES = [Wish((f"i{n}", f"i{n + 6}"), 10, "fused") for n in range(40)] + [
 
 
 @pytest.mark.slow
-def test_five_promotions_while_somebody_asks_without_a_pause(
-    store: Path, models: tuple[str, str], tmp_path: Path
-) -> None:
-    copied = Path(shutil.copytree(store, tmp_path / "store"))
+def test_five_promotions_while_somebody_asks_without_a_pause(copied: Path, models: tuple[str, str]) -> None:
     engine = Engine(copied, "shop", deadline_ms=2_000)
     engine.start()
     answers: list[tuple[Wish, Answer]] = []
