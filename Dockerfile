@@ -25,6 +25,6 @@ RUN pip install --no-cache-dir -c constraints.txt torch==2.13.0 \
 
 USER 1000
 VOLUME /home/tsrec/app/artifacts
-EXPOSE 4200
+EXPOSE 4200 8000
 # Refused without PREFECT_SERVER_API_AUTH_STRING=USER:PASSWORD (docker run -e ...), unless --without-auth is given.
 CMD ["tsrec", "serve", "--host", "0.0.0.0"]

@@ -29,6 +29,7 @@ _EXAMPLES = """examples:
   tsrec recommend configs/demo.yaml --users all --out recommendations
   tsrec artifacts list
   tsrec serve configs/demo.yaml                     run it from the browser
+  tsrec api ml-100k                                 a recommendation server, and a page that explains it
 
 A run that was stopped goes on where it was: give the same command again."""
 _ABLATION = """Build every variant of a grid on every data set with every seed, and compare them on the same targets.
@@ -56,6 +57,22 @@ examples:
 
 A grid that was stopped goes on where it was: give the same command again.
 Processes with different --seeds may run side by side. A last call with all seeds then finds their runs."""
+_API = """Serve recommendations of a data set's champion over HTTP, for the pages of a shop. A page at / shows why the
+recommender says what it says. A later promotion or rollback is followed within seconds.
+
+The server listens to this machine alone, unless --host says otherwise. It then wants keys in the environment variable
+TSREC_API_KEYS (KEY, or KEY,KEY,...), one of which every request brings as the header `Authorization: Bearer KEY`.
+Nothing in the store is written. SIGTERM or Ctrl-C ends it, after the requests that are under way."""
+_API_EXAMPLES = """examples:
+  tsrec api ml-100k
+  tsrec api shop.yaml                               the data set and the store of a profile
+  tsrec api shop --store s3://bucket/store --workers 2
+  TSREC_API_KEYS=secret tsrec api shop --host 0.0.0.0
+
+ask it:
+  curl http://127.0.0.1:8000/recommend --json '{"history": ["50", "181"], "k": 3, "explain": true}'
+  curl 'http://127.0.0.1:8000/items?query=star+wars'
+The page http://127.0.0.1:8000/docs lists all that can be asked."""
 _MODEL_HELP = (
     "the first digits of a model's fingerprint (`tsrec models list`), or `profile` for the newest model with exactly "
     "these settings (default: the champion)"
@@ -104,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(parsers)
     _add_artifacts(parsers)
     _add_serve(parsers)
+    _add_api(parsers)
     return parser
 
 
@@ -240,6 +258,36 @@ def _add_serve(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--without-auth", action="store_true", help="with --host: let other machines in without a password"
     )
     serve.set_defaults(command="serve")
+
+
+def _add_api(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    api = parsers.add_parser(
+        "api",
+        help="serve the champion of a data set over HTTP, with a page that explains what it recommends",
+        description=_API,
+        epilog=_API_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    api.add_argument("dataset", help="name of a data set, or a YAML profile of one")
+    api.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=_SET_HELP)
+    api.add_argument("--store", help="folder or fsspec URL of the artifacts (default: the profile's, else artifacts)")
+    api.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (default 127.0.0.1)")
+    api.add_argument("--port", type=_port, default=8000, help="port to listen on (default 8000)")
+    api.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that answer (default 1)")
+    api.add_argument(
+        "--deadline-ms",
+        type=_positive,
+        default=150,
+        metavar="MS",
+        help="how long a list may take; a member that would take longer is left out, and named (default 150)",
+    )
+    api.add_argument(
+        "--model",
+        metavar="FINGERPRINT",
+        help="this model alone, by the first digits of its fingerprint; without, the champion, which is followed",
+    )
+    api.add_argument("--without-auth", action="store_true", help="let other machines ask without a key")
+    api.set_defaults(command="api")
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:

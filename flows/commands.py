@@ -59,10 +59,13 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool, fo
     user = fuse.frame("recommendations", [C.USER])[C.USER].iloc[0]
     same = [*([profile] if profile else []), *(part for override in overrides for part in ("--set", override))]
     other = [] if is_champion else ["--model", fuse.fingerprint]
+    here = not is_url(config.store) and Path(config.store).absolute() == Path(Config().store).absolute()
+    elsewhere = [] if here else ["--store", config.store]
     for command in (
         ["recommend", *same, *other, f"--user={user}"],  # one word: a user id may begin with a dash
         ["run", *same, "--set", "evaluate.k=[1,5,20]"],
         ["serve", *same],
+        ["api", config.dataset, *elsewhere, *other],
     ):
         print(f"  {shlex.join([*_program(), *command])}")
 

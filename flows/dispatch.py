@@ -50,6 +50,22 @@ def _serve(o: argparse.Namespace) -> None:
     )
 
 
+def _api(o: argparse.Namespace) -> None:
+    from flows.api import api
+
+    api(
+        o.dataset,
+        o.set,
+        o.store,
+        o.host,
+        o.port,
+        workers=o.workers,
+        deadline_ms=o.deadline_ms,
+        without_auth=o.without_auth,
+        model=o.model,
+    )
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "run": lambda o: commands.run(o.profile, o.set, with_prefect=not o.no_prefect, force_from=o.force_from),
     "refresh": lambda o: commands.refresh(o.profile, o.set, with_prefect=not o.no_prefect),
@@ -64,4 +80,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "artifacts verify": lambda o: commands.verify_artifacts(o.store),
     "artifacts gc": lambda o: commands.collect_garbage(o.store, o.keep, o.dry_run),
     "serve": _serve,
+    "api": _api,
 }

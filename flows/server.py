@@ -5,7 +5,6 @@ Asked without Prefect, whose own attempts take long and end in a traceback.
 
 import contextlib
 import io
-import ipaddress
 import json
 import os
 import subprocess
@@ -21,6 +20,7 @@ import httpx  # isort: skip
 
 from flows.masking import in_one_line, masked
 from tsrec.errors import ConfigError, TsrecError
+from tsrec.machine.addresses import is_loopback, url_host
 
 STORES = "TSREC_REPORT_STORES"
 HOST = "TSREC_SERVER_HOST"  # what the server listens on
@@ -118,7 +118,7 @@ class Server:
         """`stores` are those whose reports a server of its own shows."""
         self.host, self.port, self.stores = host, port, stores
         configured = configured_url()
-        self.url = configured or f"http://{_address(host)}:{port}/api"
+        self.url = configured or f"http://{url_host(host)}:{port}/api"
         self.may_start = configured is None
         self._name = f"--port {port}: {self.url}" if configured is None else _named(configured)
         self.process: subprocess.Popen[bytes] | None = None
@@ -238,22 +238,3 @@ def _named(url: str) -> str:
 
 def _say(line: str) -> None:
     print(f"tsrec serve: {line}", file=sys.stderr, flush=True)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, as a name or an address, is this machine for itself alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host == "localhost"
-
-
-def _address(host: str) -> str:
-    """What this machine reaches a server by that listens on `host`, as a URL has it."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.is_unspecified:
-        return "127.0.0.1" if address.version == 4 else "[::1]"
-    return host if address.version == 4 else f"[{host}]"

@@ -25,20 +25,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flows.patience import with_patience
-from flows.request_checks import with_bounded_bodies, with_known_hosts
-from flows.server import HOST, STORES, server_password
+from flows.server import AUTH, HOST, STORES, server_password
 from flows.submission import with_checked_parameters
 from tsrec.errors import ArtifactError
+from tsrec.machine.request_checks import with_bounded_bodies, with_known_hosts
+from tsrec.report import PAGE_POLICY
 from tsrec.store import Artifact, ArtifactStore, Manifest
 
 REPORTS = "/reports"
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""Of one request: four times what Prefect sends at once (logs, in batches of 4,000,000 bytes)."""
 _DATASET = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{6,64}")
-# A report shows texts of the catalogue: whatever they hold, a page without an origin reads nothing that the UI keeps.
-_REPORT_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'"
-)
 
 
 def create_app() -> ASGIApp:
@@ -48,7 +46,7 @@ def create_app() -> ASGIApp:
 
     password = server_password()
     app = with_reports(
-        with_bounded_bodies(with_checked_parameters(with_patience(create_prefect(final=True)))),
+        with_bounded_bodies(with_checked_parameters(with_patience(create_prefect(final=True))), MAX_BODY_BYTES),
         json.loads(os.environ.get(STORES, "[]")),
         password,
         str(PREFECT_UI_API_URL.value() or ""),
@@ -56,7 +54,14 @@ def create_app() -> ASGIApp:
     if password:
         return app
     origins = get_current_settings().server.api.cors_allowed_origins.split(",")
-    return with_known_hosts(app, os.environ.get(HOST, ""), {origin.strip().rstrip("/") for origin in origins})
+    remedy = f"set {AUTH}=USER:PASSWORD"
+    return with_known_hosts(
+        app,
+        os.environ.get(HOST, ""),
+        remedy,
+        origins={origin.strip().rstrip("/") for origin in origins},
+        origins_remedy=f"name that site in PREFECT_SERVER_CORS_ALLOWED_ORIGINS, or {remedy}",
+    )
 
 
 def with_reports(prefect: ASGIApp, stores: Sequence[str], auth: str, api_url: str = "/api") -> ASGIApp:
@@ -71,7 +76,7 @@ def with_reports(prefect: ASGIApp, stores: Sequence[str], auth: str, api_url: st
         page = _find_report(stores, request.path_params["dataset"], request.path_params["fingerprint"])
         if page is None:
             return PlainTextResponse("no such report", 404)
-        return HTMLResponse(page, headers={"Content-Security-Policy": _REPORT_POLICY, "Cache-Control": "no-store"})
+        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store"})
 
     reports = Starlette(routes=[Route(f"{REPORTS}/{{dataset}}/{{fingerprint}}", report)])
     policy = _page_policy(api_url)

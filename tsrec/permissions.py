@@ -11,7 +11,6 @@ TSREC_WRITE_ROOTS       folders and URLs below which the store, and folders of r
                         (default: anywhere)
 """
 
-import ipaddress
 import os
 import re
 import sysconfig
@@ -26,7 +25,15 @@ from pydantic import BaseModel
 from tsrec.config import Config
 from tsrec.config.section import OnDisk
 from tsrec.errors import ConfigError, TeacherError
-from tsrec.machine.addresses import LOCAL_SCHEMES, address_problem, is_url, location, place_problem, scheme_of
+from tsrec.machine.addresses import (
+    LOCAL_SCHEMES,
+    address_problem,
+    is_loopback,
+    is_url,
+    location,
+    place_problem,
+    scheme_of,
+)
 
 TEACHER_URLS = "TSREC_TEACHER_URLS"
 TEACHER_KEY_ENV = "TSREC_TEACHER_KEY_ENV"
@@ -183,11 +190,7 @@ def _is_below(url: str, allowed: str) -> bool:
 
 
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host == "localhost"
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def _packages() -> list[str]:

@@ -32,6 +32,7 @@ GIVEN = {
     "DATABASE_PASSWORD": "d1",
     "STORE_ROOT_USER": "r1",
     "STORE_ROOT_PASSWORD": "r2",
+    "TSREC_API_KEYS": "k1,k2",
     "STORE_USER": "s1",
     "STORE_PASSWORD": "p $1*",
 }
@@ -75,8 +76,8 @@ def test_the_check_finds_what_is_wrong(right: str, wrong: str) -> None:
 
 def test_every_secret_comes_from_the_environment_and_has_no_default() -> None:
     text = compose_text()
-    secrets = re.findall(r"^ +(\w*(?:PASSWORD|AUTH_STRING|KEY|KEY_ID|ROOT_USER)): (.+)$", text, re.MULTILINE)
-    assert len(secrets) == 10
+    secrets = re.findall(r"^ +(\w*(?:PASSWORD|AUTH_STRING|KEY|KEYS|KEY_ID|ROOT_USER)): (.+)$", text, re.MULTILINE)
+    assert len(secrets) == 11
     for name, value in secrets:
         assert re.fullmatch(r"(\$\{\w+:\?[^}]+\}:?)+", value), f"{name}: {value}"
     for name in GIVEN:
@@ -93,6 +94,18 @@ def test_the_workers_command_is_one_that_serves() -> None:
     options = _parser().parse_args(words[2:])
     assert load_config(options.profiles[0], options.set).store == "s3://tsrec/store"
     assert service["environment"]["TSREC_WRITE_ROOTS"].split(",")[0] == "s3://tsrec/store"
+
+
+def test_the_command_of_the_api_is_one_that_serves() -> None:
+    service = interpolated(compose_text(), GIVEN)["services"]["api"]
+    words = shlex.split(
+        service["command"][-1].replace("${TSREC_API_DATASET}", service["environment"]["TSREC_API_DATASET"])
+    )
+    assert words[:2] == ["exec", "tsrec"]
+    options = _parser().parse_args(words[2:])
+    assert (options.command, options.dataset, options.store) == ("api", "ml-100k", "s3://tsrec/store")
+    assert service["ports"] == [f"{options.port}:{options.port}"]
+    assert f":{options.port}/readyz" in service["healthcheck"]["test"][-1]
 
 
 def test_what_runs_write_by_default_lies_in_a_volume_below_the_roots() -> None:
@@ -122,7 +135,7 @@ def test_only_the_store_and_what_makes_the_bucket_have_the_administrators_passwo
         name for name, service in services.items() if GIVEN["STORE_ROOT_PASSWORD"] in service["environment"].values()
     }
     assert knowing == {"storage", "bucket"}
-    for name in ("server", "worker"):
+    for name in ("server", "worker", "api"):
         assert services[name]["environment"]["AWS_ACCESS_KEY_ID"] == GIVEN["STORE_USER"]
         assert services[name]["init"] is True
 

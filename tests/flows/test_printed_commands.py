@@ -59,12 +59,14 @@ def _as_the_shell_reads_it(line: str) -> list[str]:
 
 
 def test_what_is_printed_runs_in_a_shell(printed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    recommend, again, serve = map(_as_the_shell_reads_it, printed)
+    recommend, again, serve, api = map(_as_the_shell_reads_it, printed)
     assert shutil.which(recommend[0])
     assert cli.main(recommend[recommend.index("recommend") :]) == 0
     assert "[-i,'" in capsys.readouterr().out
     for words, command in ((again, "run"), (serve, "serve")):
         assert cli._parser().parse_args(words[words.index(command) :]).set
+    options = cli._parser().parse_args(api[api.index("api") :])
+    assert options.dataset == "odd" and Path(options.store).is_dir()
 
 
 @pytest.mark.parametrize("history", [json.dumps([_item(1), _item(2)]), json.dumps([_item(0)])])

@@ -16,10 +16,10 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from flows.patience import with_patience
-from flows.request_checks import MAX_BODY_BYTES, with_bounded_bodies, with_known_hosts
 from flows.server import AUTH, HOST, STORES
 from flows.submission import with_checked_parameters
-from flows.ui_server import create_app
+from flows.ui_server import MAX_BODY_BYTES, create_app
+from tsrec.machine.request_checks import with_bounded_bodies, with_known_hosts
 
 ID = "00000000-0000-0000-0000-000000000000"
 SMALL = 1000
@@ -60,7 +60,7 @@ PAGES = Starlette(routes=[Route("/", lambda _: HTMLResponse("the UI")), WebSocke
     ],
 )
 def test_only_names_of_this_machine_are_answered(listens_on: str, host: str, known: bool) -> None:
-    client = TestClient(with_known_hosts(PAGES, listens_on))
+    client = TestClient(with_known_hosts(PAGES, listens_on, AUTH))
     answer = client.get("/", headers={"Host": host})
     assert answer.status_code == (200 if known else 421)
     assert ("the UI" if known else AUTH) in answer.text
@@ -141,7 +141,7 @@ def test_a_body_within_the_bound_arrives_whole(served: ASGIApp) -> None:
 def test_pages_of_other_sites_change_and_hear_nothing(origin: str | None, headers: dict[str, str], known: bool) -> None:
     """They may send what they want to 127.0.0.1, and browsers let them read what comes through a websocket."""
     headers = {"Host": "127.0.0.1:4200", **headers} | ({} if origin is None else {"Origin": origin})
-    client = TestClient(with_known_hosts(PAGES, "127.0.0.1", {"https://named.example"}))
+    client = TestClient(with_known_hosts(PAGES, "127.0.0.1", AUTH, origins={"https://named.example"}))
     assert client.get("/", headers=headers).status_code == (200 if known else 403)
     if known:
         with client.websocket_connect("/events", headers=headers):

@@ -3,6 +3,7 @@
 The address of an endpoint has to be plainer still: so plain that no two programs read it differently, and no secrets.
 """
 
+import ipaddress
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -98,6 +99,25 @@ def address_problem(url: str) -> str | None:
     if {".", ".."} & set(url.split("/")):
         return "must not go up in its path with dots"
     return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, as a name or an address, is this machine for itself alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
+
+
+def url_host(host: str) -> str:
+    """What this machine reaches a server by that listens on `host`, as a URL has it."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return host if address.version == 4 else f"[{host}]"
 
 
 def _port(url: str) -> int:

@@ -24,7 +24,7 @@ def measured(evaluate: Artifact) -> dict[str, float]:
 
 def metrics_of(lineage: Lineage, fuse: Artifact) -> dict[str, float]:
     """The same of a model, by the newest evaluation of it; empty where it was never evaluated."""
-    newest = _evaluation_of(lineage, fuse)
+    newest = evaluation_of(lineage, fuse)
     return measured(newest) if newest else {}
 
 
@@ -45,7 +45,7 @@ def beside_champion(
     if champion is None or champion == artifacts["fuse"].fingerprint:
         return [], False
     lineage = Lineage(store)
-    its = _evaluation_of(lineage, find_model(lineage, dataset, champion))
+    its = evaluation_of(lineage, find_model(lineage, dataset, champion))
     if its is None:
         return [], False
     rows = [
@@ -55,7 +55,7 @@ def beside_champion(
     return rows, _targets(mine) == _targets(its)
 
 
-def _evaluation_of(lineage: Lineage, fuse: Artifact) -> Artifact | None:
+def evaluation_of(lineage: Lineage, fuse: Artifact) -> Artifact | None:
     """The newest evaluation of a model."""
     of_it = [
         artifact

@@ -26,10 +26,14 @@ class Explainer:
         self._codes = dict(zip(sids[C.ITEM], map(tuple, sids[C.CODES]), strict=True))
         self._keywords = {row.token: list(row.keywords) for row in semantics.itertuples(index=False)}
 
+    def title(self, item_id: str) -> str:
+        """The item's title."""
+        return self._titles[item_id]
+
     def of(self, item_id: str) -> dict[str, Any]:
         """`title`, and `tokens`: SID token -> the keywords of the items that share it."""
         tokens = [format_token(level, int(code)) for level, code in enumerate(self._codes[item_id])]
-        return {"title": self._titles[item_id], "tokens": {token: self._keywords.get(token, []) for token in tokens}}
+        return {"title": self.title(item_id), "tokens": {token: self._keywords.get(token, []) for token in tokens}}
 
     def reason(self, item_id: str, history: Sequence[str], *, filled: bool = False) -> str:
         """Why an item fits a history, in the words of its SID tokens.

@@ -22,9 +22,17 @@ class Fused:
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """The best of what any member proposes."""
-        return self.rank_with_members(pasts, k, allow)[0]
+        return self.rank_with_members(pasts, k, allow, {})[0]
 
-    def rank_with_members(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> tuple[Ranked, np.ndarray]:
-        """The same, and (B, k, M) int32: the rank that each member gave each item, 0 where it did not propose it."""
-        lists = {name: self.members[name].rank(pasts, self.n_candidates, allow) for name in self.gate.members}
+    def rank_with_members(
+        self, pasts: Sequence[np.ndarray], k: int, allow: Filter, given: Mapping[str, Ranked]
+    ) -> tuple[Ranked, np.ndarray]:
+        """The same, and (B, k, M) int32: the rank that each member gave each item, 0 where it did not propose it.
+
+        Members whose lists are `given` are not asked.
+        """
+        lists = {
+            name: given[name] if name in given else self.members[name].rank(pasts, self.n_candidates, allow)
+            for name in self.gate.members
+        }
         return self.gate.rank(self.gate.pool(lists, pasts, self.popularity), k)

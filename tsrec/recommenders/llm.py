@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,11 @@ from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
 from tsrec.recommenders.settings import BeamSettings
 from tsrec.sid.space import SidSpace
-from tsrec.sid.tokens import HistoryTokens, first_sid_id
+from tsrec.sid.tokens import HistoryTokens, first_sid_id, opening_token, sid_token_ids
 from tsrec.store import Artifact
+
+_SEARCHES = 8  # over some of the items that are kept
+_WEIGHTS = (".safetensors", ".bin")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Llm:
     first_sid_id: int
     tokens: HistoryTokens
     config: BeamSettings
-    _made: tuple[bytes, _Beams] | None = field(default=None, init=False)
+    _made: dict[bytes, _Beams] = field(default_factory=dict, init=False)
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items of the best SIDs, whose log-probabilities are the scores; at most as many as there are beams.
@@ -66,19 +71,32 @@ class Llm:
         return ranked
 
     def _beams_over(self, allowed: np.ndarray | None) -> _Beams:
-        """The search over all allowed items; the last one made is kept, for callers that ask block by block."""
-        allowed = np.ones(self.catalogue.n_items, dtype=bool) if allowed is None else allowed
+        """The search over all allowed items; the last ones made are kept, for callers that ask block by block, and for
+        servers whose shops allow the same items again and again."""
+        if allowed is None:
+            return self._beams_over_all
         mark = np.packbits(allowed).tobytes()
-        if self._made is None or self._made[0] != mark:
-            numbers = np.flatnonzero(allowed)
-            place = np.full(self.catalogue.n_items, -1, dtype=np.int64)
-            place[numbers] = np.arange(len(numbers))
-            trie = Trie.build(self.codes[numbers], priority=self.catalogue.trained[numbers])
-            precision = resolve_precision(self.config.precision, self.model.device)
-            autocast = precision if precision != torch.float32 else None
-            writer = ExportedModel(self.model, self.space, self.first_sid_id, autocast)
-            self._made = (mark, _Beams(BeamSearch(writer, trie), trie, numbers, place))
-        return self._made[1]
+        beams = self._made.pop(mark, None) or self._beams(np.flatnonzero(allowed))
+        self._made[mark] = beams
+        if len(self._made) > _SEARCHES:
+            del self._made[next(iter(self._made))]
+        return beams
+
+    @cached_property
+    def _beams_over_all(self) -> _Beams:
+        return self._beams(np.arange(self.catalogue.n_items))
+
+    def _beams(self, numbers: np.ndarray) -> _Beams:
+        place = np.full(self.catalogue.n_items, -1, dtype=np.int64)
+        place[numbers] = np.arange(len(numbers))
+        trie = Trie.build(self.codes[numbers], priority=self.catalogue.trained[numbers])
+        return _Beams(BeamSearch(self._writer, trie), trie, numbers, place)
+
+    @cached_property
+    def _writer(self) -> ExportedModel:
+        precision = resolve_precision(self.config.precision, self.model.device)
+        autocast = precision if precision != torch.float32 else None
+        return ExportedModel(self.model, self.space, self.first_sid_id, autocast)
 
 
 def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: BeamSettings) -> Llm:
@@ -91,18 +109,40 @@ def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: Be
     model: Any = AutoModelForCausalLM.from_pretrained(
         folder, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
     )
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     space = SidSpace(tuple(sids.json("sid_space")["sizes"]))
-    codes, first = sids.matrix("item_sids", C.CODES).astype(np.int64), first_sid_id(tokenizer, space, folder)
+    codes = sids.matrix("item_sids", C.CODES).astype(np.int64)
+    files = [name for name in trained.manifest.files if name.startswith("model/") and not name.endswith(_WEIGHTS)]
+    hashes = tuple((name, trained.manifest.files[name].sha256) for name in sorted(files))
+    opening, first = _token_ids(_TokenizerFiles(hashes, space, folder))
     return Llm(
         model=model.to(resolve_device(config.device)).eval(),
         space=space,
         codes=codes,
         catalogue=catalogue,
         first_sid_id=first,
-        tokens=HistoryTokens.of(tokenizer, space, first, codes),
+        tokens=HistoryTokens(opening, sid_token_ids(first, space, codes)),
         config=config,
     )
+
+
+@dataclass(frozen=True)
+class _TokenizerFiles:
+    """A tokenizer by the `hashes` of its files, which lie in `folder`, and the SIDs that it holds."""
+
+    hashes: tuple[tuple[str, str], ...]
+    space: SidSpace
+    folder: Path = field(compare=False)
+
+
+@lru_cache(8)
+def _token_ids(files: _TokenizerFiles) -> tuple[int, int]:
+    """The ids of the token that opens a sequence, and of SID token 0.
+
+    Kept: a large tokenizer takes a quarter of a second to load, in which nothing else of the process runs, and a server
+    that opens the next model has mostly read its tokenizer before.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
+    return opening_token(tokenizer), first_sid_id(tokenizer, files.space, files.folder)
 
 
 def _items_of(beams: _Beams, leaves: np.ndarray, scores: np.ndarray, k: int, allow: Filter) -> Ranked:

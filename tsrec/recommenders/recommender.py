@@ -6,7 +6,8 @@
 Needs neither the raw files nor the configuration: a `fuse` artifact knows what it was made from.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import copy
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from tsrec.recommenders.fused import Fused
 from tsrec.recommenders.member import Catalogue, Member, open_catalogue
 from tsrec.recommenders.members import open_member
 from tsrec.recommenders.models import find_model
-from tsrec.recommenders.ranking import Filter, fill
+from tsrec.recommenders.ranking import Filter, Ranked, fill
 from tsrec.recommenders.served import EVERYTHING, open_served, served_of
 from tsrec.recommenders.settings import BeamSettings
 from tsrec.store import Artifact, ArtifactStore, Lineage
@@ -90,6 +91,13 @@ class Recommender:
         fused = Fused(members, gate, catalogue.popularity(), rules["n_candidates"])
         return cls(method, fused if method == FUSED else members[method], catalogue, repeats or rules["repeats"])
 
+    def of_member(self, name: str) -> "Recommender":
+        """The recommender of one member of this fusion, over what is open already."""
+        assert isinstance(self.member, Fused)
+        alone = copy.copy(self)
+        alone.name, alone.member = name, self.member.members[name]
+        return alone
+
     def recommend(
         self, histories: Sequence[Sequence[str]], k: int = 10, allowed: Collection[str] | None = None
     ) -> list[list[Recommendation]]:
@@ -116,7 +124,9 @@ class Recommender:
             mask[self.numbers(allowed)] = True
         found = []
         for start in range(0, len(histories), _BATCH):
-            found += self._some([self.numbers(history) for history in histories[start : start + _BATCH]], k, mask)
+            pasts = [self.numbers(history) for history in histories[start : start + _BATCH]]
+            blocked = pasts if self.repeats == "forbidden" else None
+            found += self.rank(pasts, k, Filter(self.catalogue.n_items, blocked, mask))
         return found
 
     def numbers(self, item_ids: Iterable[str]) -> np.ndarray:
@@ -128,13 +138,22 @@ class Recommender:
         """The ids that the catalogue lacks."""
         return [item for item in item_ids if item not in self._numbers]
 
-    def _some(self, pasts: list[np.ndarray], k: int, allowed: np.ndarray | None) -> list[list[Recommendation]]:
-        n_items = self.catalogue.n_items
-        allow = Filter(n_items, pasts if self.repeats == "forbidden" else None, allowed)
+    def rank(
+        self, pasts: Sequence[np.ndarray], k: int, allow: Filter, given: Mapping[str, Ranked] | None = None
+    ) -> list[list[Recommendation]]:
+        """The same for item numbers, and a filter of each history in place of the rule for repeats.
+
+        Args:
+            pasts: arrays of item numbers, oldest first.
+            k: how many items.
+            allow: what may be shown.
+            given: lists that need not be asked for, by the name of the member that made them.
+        """
+        given = given or {}
         if isinstance(self.member, Fused):
-            ranked, member_ranks = self.member.rank_with_members(pasts, k, allow)
+            ranked, member_ranks = self.member.rank_with_members(pasts, k, allow, given)
         else:
-            ranked = self.member.rank(pasts, k, allow)
+            ranked = given[self.name] if self.name in given else self.member.rank(pasts, k, allow)
             member_ranks = np.isfinite(ranked.scores)[..., None].astype(np.int32)
         names = self.member.gate.members if isinstance(self.member, Fused) else (self.name,)
         ranked = fill(ranked, self._by_popularity, allow)

@@ -20,7 +20,7 @@ from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
 from tsrec.sid.vectors import unit_rows
 
 _FILE = "item_vectors.safetensors"
-_LAST = 10  # events of a history that count, as of transitions
+LAST = 10  # events of a history that count, as of transitions
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TextSimilarity:
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items by their weighed cosine; nothing for an empty history."""
-        rows, items, recency = recency_weights(pasts, _LAST)
+        rows, items, recency = recency_weights(pasts, LAST)
         had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), len(self.vectors)))
         known = np.flatnonzero(np.diff(had.indptr))
         ranked = empty(len(pasts), k)

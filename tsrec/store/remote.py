@@ -141,11 +141,12 @@ class RemoteMirror:
             raise
         write_text_whole(folder / MANIFEST_NAME, published.manifest.to_json())
 
-    def manifests(self) -> list[Manifest]:
-        """All manifests, for listings. They stay out of the mirror: there a manifest means that its files are too."""
+    def manifests(self, dataset: str = "*", stage: str = "*") -> list[Manifest]:
+        """All manifests, or those of a data set or stage, for listings. They stay out of the mirror: there a manifest
+        means that its files are too."""
         by_folder: dict[str, dict[int, str]] = defaultdict(dict)
         with self._reached():
-            for path in self.filesystem.glob(f"{self.base}/*/*/*/manifest*.json"):
+            for path in self.filesystem.glob(f"{self.base}/{dataset}/{stage}/*/manifest*.json"):
                 by_folder[path.rsplit("/", 1)[0]].update(_numbered([path]))
             found = []
             for _, paths in sorted(by_folder.items()):
@@ -193,13 +194,19 @@ class RemoteMirror:
             self.filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             self.filesystem.pipe_file(target, text.encode())
 
+    def names(self, pattern: str) -> list[str]:
+        """Paths relative to the store, in order, of what matches a glob."""
+        with self._reached():
+            return sorted(path.removeprefix(f"{self.base}/") for path in self.filesystem.glob(f"{self.base}/{pattern}"))
+
     def notes(self, pattern: str) -> dict[str, bytes]:
         """Path relative to the store -> content of the small files that match a glob."""
+        names = self.names(pattern)
         with self._reached():
             found: dict[str, bytes] = {}
-            for path in self.filesystem.glob(f"{self.base}/{pattern}"):
+            for name in names:
                 with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # removed since it was listed
-                    found[path.removeprefix(f"{self.base}/")] = self.filesystem.cat_file(path)
+                    found[name] = self.filesystem.cat_file(f"{self.base}/{name}")
             return found
 
     def remove_note(self, relative: str) -> None:

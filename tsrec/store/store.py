@@ -85,10 +85,11 @@ class ArtifactStore:
                 shutil.rmtree(final.with_suffix(CORRUPT), ignore_errors=True)
             return self._share(Artifact(final, manifest), instead_of=existing)
 
-    def list(self) -> list[Artifact]:
-        """All finished artifacts, oldest first. Their files are not verified, nor fetched from a remote root."""
-        found = {manifest.key.path: manifest for manifest in self._manifests()}
-        for manifest in self.remote.manifests() if self.remote else ():
+    def list(self, dataset: str = "*", stage: str = "*") -> list[Artifact]:
+        """All finished artifacts, oldest first, or those of a data set or stage alone. Their files are not verified,
+        nor fetched from a remote root."""
+        found = {manifest.key.path: manifest for manifest in self._manifests(dataset, stage)}
+        for manifest in self.remote.manifests(dataset, stage) if self.remote else ():
             found.setdefault(manifest.key.path, manifest)
         artifacts = [Artifact(self.root / path, manifest) for path, manifest in found.items()]
         return sorted(artifacts, key=lambda artifact: (artifact.manifest.created, str(artifact.path)))
@@ -188,8 +189,8 @@ class ArtifactStore:
         _put_in_place(incoming, final)
         return Artifact(final, published.manifest)
 
-    def _manifests(self) -> Iterator[Manifest]:
-        for path in sorted(self.root.glob(f"*/*/*/{MANIFEST_NAME}")):
+    def _manifests(self, dataset: str, stage: str) -> Iterator[Manifest]:
+        for path in sorted(self.root.glob(f"{dataset}/{stage}/*/{MANIFEST_NAME}")):
             if path.parent.suffix:
                 continue  # .partial and .corrupt do not exist
             try:

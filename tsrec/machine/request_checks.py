@@ -1,32 +1,49 @@
-"""Which requests reach the Prefect server at all: none that another site's page sends, none that fills the memory.
+"""Which requests reach a server of ours at all: none that another site's page sends, none that fills the memory.
 
 A page of any site can point its own name at this machine (DNS rebinding), and then reads and writes here as if it were
 the server's: a server that asks for no password has nothing else to know it by than the name. It can also send requests
 to this machine's own name, blindly, and open websockets, which no rule of browsers keeps apart: those tell which site
-they are from. Bodies are counted before anything here or in Prefect reads them whole.
+they are from. Bodies are counted before an app reads them whole. Knows nothing of the apps behind it.
 """
 
 import ipaddress
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flows.server import AUTH, is_loopback
+from tsrec.machine.addresses import is_loopback
 
-MAX_BODY_BYTES = 16 * 1024 * 1024
-"""Of one request: four times what Prefect sends at once (logs, in batches of 4,000,000 bytes)."""
+Refuse = Callable[[int, str], ASGIApp]
+"""The answer that refuses a request, of its status and why."""
 
 
-def with_known_hosts(app: ASGIApp, listens_on: str, origins: Collection[str] = ()) -> ASGIApp:
-    """`app`, for requests that name this machine alone: as loopback, or as `listens_on`, a name or an address.
+def _in_plain_text(status: int, why: str) -> ASGIApp:
+    return PlainTextResponse(f"{why}\n", status)
 
-    Where that is an address for all (0.0.0.0), every address counts, which no page can take for its own, and this
-    machine's name. Pages of other sites than the server's own are refused, but for those of `origins`
-    (`https://shop.example`; `*`: all).
+
+def with_known_hosts(
+    app: ASGIApp,
+    listens_on: str,
+    remedy: str,
+    *,
+    origins: Collection[str] = (),
+    origins_remedy: str = "",
+    refuse: Refuse = _in_plain_text,
+) -> ASGIApp:
+    """`app`, for requests that name this machine alone: as loopback, or as `listens_on`.
+
+    Args:
+        app: asks for no password.
+        listens_on: a name or an address. Where that is one for all (0.0.0.0), every address counts, which no page can
+            take for its own, and this machine's name.
+        remedy: how to have a password asked for, for messages.
+        origins: sites (`https://shop.example`; `*`: all) whose pages are answered beside the server's own.
+        origins_remedy: the same for pages of other sites; empty: the same words.
+        refuse: makes the answers 421 and 403.
     """
 
     async def known(scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,24 +52,20 @@ def with_known_hosts(app: ASGIApp, listens_on: str, origins: Collection[str] = (
             return
         headers, refused = Headers(scope=scope), None
         if not _is_known(headers.get("Host", ""), listens_on):
-            refused = PlainTextResponse(
-                "This server asks for no password, so it answers only where it is called localhost or as it was told "
-                "to listen. Use such an address, have a proxy send it as the Host header, or set "
-                f"{AUTH}=USER:PASSWORD.\n",
+            refused = refuse(
                 421,
+                "This server asks for no password, so it answers only where it is called localhost or as it was told "
+                f"to listen. Use such an address, have a proxy send it as the Host header, or {remedy}.",
             )
         elif _is_foreign(headers, origins):
-            refused = PlainTextResponse(
-                "This server asks for no password, so it answers no page of another site. Name that site in "
-                f"PREFECT_SERVER_CORS_ALLOWED_ORIGINS, or set {AUTH}=USER:PASSWORD.\n",
-                403,
-            )
+            why = "This server asks for no password, so it answers no page of another site."
+            refused = refuse(403, f"{why} To change that, {origins_remedy or remedy}.")
         await (refused or app)(scope, receive, send)
 
     return known
 
 
-def with_bounded_bodies(app: ASGIApp, most_bytes: int = MAX_BODY_BYTES) -> ASGIApp:
+def with_bounded_bodies(app: ASGIApp, most_bytes: int, *, refuse: Refuse = _in_plain_text) -> ASGIApp:
     """`app`, and 413 in place of its answer to a request whose body has more bytes."""
 
     async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,10 +74,10 @@ def with_bounded_bodies(app: ASGIApp, most_bytes: int = MAX_BODY_BYTES) -> ASGIA
             return
         n_bytes, started, refused = 0, False, False
 
-        async def refuse() -> None:
+        async def refuse_it() -> None:
             nonlocal refused
             refused = True
-            await PlainTextResponse(f"a request has at most {most_bytes:,} bytes\n", 413)(scope, receive, send)
+            await refuse(413, f"a request has at most {most_bytes:,} bytes")(scope, receive, send)
 
         async def receive_bounded() -> Message:
             nonlocal n_bytes
@@ -72,7 +85,7 @@ def with_bounded_bodies(app: ASGIApp, most_bytes: int = MAX_BODY_BYTES) -> ASGIA
             n_bytes += len(message.get("body", b""))
             if n_bytes > most_bytes:
                 if not (started or refused):
-                    await refuse()
+                    await refuse_it()
                 raise ValueError(f"the body of {scope['path']} has more than {most_bytes:,} bytes")
             return message
 
@@ -84,7 +97,7 @@ def with_bounded_bodies(app: ASGIApp, most_bytes: int = MAX_BODY_BYTES) -> ASGIA
 
         length = Headers(scope=scope).get("Content-Length", "")
         if length.isdecimal() and int(length) > most_bytes:
-            await refuse()
+            await refuse_it()
             return
         try:
             await app(scope, receive_bounded, send_unless_refused)

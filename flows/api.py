@@ -1,0 +1,136 @@
+"""`tsrec api`: the live server of a data set's champion, until it is told to end."""
+
+import atexit
+import logging
+import math
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tsrec.config import load_config
+from tsrec.errors import ConfigError, in_one_line
+from tsrec.machine.addresses import is_loopback, is_url, url_host
+from tsrec.store import ArtifactStore, Lineage
+
+if TYPE_CHECKING:
+    from tsrec.serving.live_model import LiveModel
+
+logger = logging.getLogger("tsrec.serving")
+
+_PROFILE = (".yaml", ".yml")
+
+
+def api(
+    dataset: str,
+    overrides: Sequence[str],
+    store: str | None,
+    host: str,
+    port: int,
+    *,
+    workers: int,
+    deadline_ms: int,
+    without_auth: bool,
+    model: str | None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        dataset: name of a data set, or a profile that names one and its store.
+        overrides: of the profile.
+        store: where the artifacts are; None: where the profile has them.
+        host: address to listen on; 0.0.0.0 for all.
+        port: its port.
+        workers: processes that share it.
+        deadline_ms: how long a list may take.
+        without_auth: let other machines ask without a key.
+        model: a model other than the champion, by the first digits of its fingerprint.
+
+    Raises:
+        ConfigError: nobody would be asked for a key, nothing can listen there, or there is no such store.
+        ArtifactError: the store has no such model.
+    """
+    if workers > 1:
+        _share_metrics()
+    from tsrec.recommenders.models import find_model
+    from tsrec.serving.access import check_exposure, keys_of_environment
+    from tsrec.serving.app import create_app
+    from tsrec.serving.workers import run_workers
+
+    keys = keys_of_environment()
+    check_exposure(host, keys, without_auth)
+    store, dataset = _place(dataset, overrides, store)
+    if not is_url(store) and not Path(store).is_dir():
+        raise ConfigError(f"{store}: no such store; --store says where the artifacts of a run are")
+    find_model(Lineage(ArtifactStore(store)), dataset, model)
+    _check_free(host, port)
+
+    def say_open(live: "LiveModel") -> None:
+        who = "asks for a key" if keys else "answers this machine alone" if is_loopback(host) else "asks for no key"
+        url = f"http://{url_host(host)}:{port}"
+        logger.info(
+            "%s serves %s by model %s and %s; the page is %s/, the API %s/docs",
+            *(url, live.dataset, live.fingerprint, who, url, url),
+        )
+
+    app = create_app(
+        store,
+        dataset,
+        model=model,
+        deadline_ms=deadline_ms,
+        keys=keys,
+        listens_on=host,
+        when_open=say_open if workers == 1 else None,
+    )
+
+    def open_and_say() -> None:
+        engine = app.state.service.engine
+        engine.open()
+        say_open(engine.live)
+
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        host,
+        port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=math.ceil(deadline_ms / 1000),
+    )
+    if workers > 1:
+        run_workers(config, open_and_say, workers)
+    else:
+        uvicorn.Server(config).run()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise ConfigError where nothing can listen."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise ConfigError(
+            f"--host {host} --port {port}: nothing can listen there ({in_one_line(error)}); give others"
+        ) from None
+
+
+def _share_metrics() -> None:
+    """Have each worker tell what all of them counted: prometheus_client reads this when it is imported."""
+    folder = tempfile.mkdtemp(prefix="tsrec-metrics-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+
+
+def _place(dataset: str, overrides: Sequence[str], store: str | None) -> tuple[str, str]:
+    """Where the store is, and the name of the data set."""
+    if Path(dataset).suffix not in _PROFILE:
+        if overrides:
+            raise ConfigError("--set changes a profile; give one in place of the data set's name, or --store alone")
+        return store or "artifacts", dataset
+    config = load_config(dataset, overrides)
+    return store or config.store, config.dataset

@@ -1,0 +1,76 @@
+"""Lists from what is there: the cheap members are asked, the LLMs' lists are given or left out, the gate orders all."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tsrec.columns import FUSED
+from tsrec.recommenders.ranking import Ranked, empty
+from tsrec.recommenders.recommender import Recommendation
+from tsrec.serving.asked import Asked, filter_of
+from tsrec.serving.wishes import Answer, ListedItem
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A wish that is ready to be answered: `given` are the lists of all LLMs that its method asks, by name, as `Ranked`
+    of one row; of those that had no time they are None."""
+
+    asked: Asked
+    given: Mapping[str, Ranked | None]
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The LLMs that had no time."""
+        return tuple(name for name, ranked in self.given.items() if ranked is None)
+
+    @property
+    def method(self) -> str:
+        """What answers: the method that was asked for, or the others of the fusion where it had no time."""
+        return FUSED if self.asked.wish.method in self.left_out else self.asked.wish.method
+
+
+def answer_all(requests: Sequence[Request]) -> list[Answer]:
+    """The answers, in order; requests that share model, method and what is allowed are ranked together."""
+    alike: dict[tuple[int, str, bytes], list[int]] = defaultdict(list)
+    for place, request in enumerate(requests):
+        alike[id(request.asked.live), request.method, request.asked.allowed_mark].append(place)
+    answers: dict[int, Answer] = {}
+    for (_, method, _), places in alike.items():
+        some = [requests[place] for place in places]
+        answers |= dict(zip(places, map(_answer, some, _ranked(some, method)), strict=True))
+    return [answers[place] for place in range(len(requests))]
+
+
+def _ranked(some: list[Request], method: str) -> list[list[Recommendation]]:
+    asked = [request.asked for request in some]
+    live, k = asked[0].live, max(one.wish.k for one in asked)
+    names = live.llms if method == FUSED else (method,) if method in live.llms else ()
+    width = live.fusion.n_candidates if method == FUSED else k
+    given = {name: _joined([request.given.get(name) for request in some], width) for name in names}
+    return live.recommender(method).rank([one.past for one in asked], k, filter_of(asked), given)
+
+
+def _joined(lists: Sequence[Ranked | None], width: int) -> Ranked:
+    """Lists of one row each as those of all; empty where there is none."""
+    joined = empty(len(lists), width)
+    for row, ranked in enumerate(lists):
+        if ranked is not None:
+            n = min(width, ranked.items.shape[1])
+            joined.items[row, :n], joined.scores[row, :n] = ranked.items[0, :n], ranked.scores[0, :n]
+    return joined
+
+
+def _answer(request: Request, found: list[Recommendation]) -> Answer:
+    asked, wish = request.asked, request.asked.wish
+    live = asked.live
+    items = tuple(_listed(asked, rank, item) for rank, item in enumerate(found[: wish.k], start=1))
+    unknown = tuple(live.recommender(FUSED).unknown(wish.history))
+    return Answer(items, live.fingerprint, request.method, unknown, request.left_out)
+
+
+def _listed(asked: Asked, rank: int, item: Recommendation) -> ListedItem:
+    explainer, reason = asked.live.explainer, None
+    if asked.wish.explain:
+        reason = explainer.reason(item.item_id, asked.wish.history, filled=item.score is None)
+    return ListedItem(item.item_id, explainer.title(item.item_id), rank, item.score, item.proposed_by, reason)

@@ -1,0 +1,129 @@
+"""The LLM's lists: decoded together, cached, and promised where they may be there in time.
+
+A decode cannot be stopped once it runs. So what is decoded together is bounded, and of what would come too late nothing
+is queued: whoever asks is told at once, and answers without. Now and then, while nothing else is decoded, one list is
+begun all the same: the next who asks finds it, and how long it takes is measured again.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from tsrec.recommenders.ranking import Ranked
+from tsrec.serving.asked import Asked
+from tsrec.serving.batching import Batcher
+from tsrec.serving.llm_lists import LlmLists
+from tsrec.serving.observing import Observe
+
+logger = logging.getLogger(__name__)
+
+_SHARE_OF_DEADLINE = 0.4  # that one batch may take: who just missed it has time for the next
+_SHARE_OF_LATE = 0.2  # of the time, at most, in which lists are made that come too late
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    lists: LlmLists
+    asked: Asked
+    width: int
+    until: float  # by `time.monotonic`: afterwards nobody waits for it
+
+    @property
+    def tokens(self) -> int:
+        return self.lists.tokens(self.asked)
+
+    def goes_with(self, other: "_Job") -> bool:
+        """Whether one call can decode both."""
+        return self.lists is other.lists and self.asked.allowed_mark == other.asked.allowed_mark
+
+
+class Decoder:
+    """One thread that decodes for all wishes; `deadline_s` is what an answer may take.
+    `observe` is told of every batch and of every look into the cache."""
+
+    def __init__(self, deadline_s: float, observe: Observe) -> None:
+        self._observe = observe
+        self._longest_s = _SHARE_OF_DEADLINE * deadline_s
+        self._working, self._busy_until, self._no_late_before = False, 0.0, 0.0
+        self._batcher: Batcher[_Job, Ranked | None] = Batcher("decode", self._run, self._take)
+
+    def ask(self, lists: LlmLists, asked: Asked, until: float) -> "Future[Ranked | None] | None":
+        """The list of one history with a known item, or its promise.
+
+        None, now or as the promise's result: it would not be there `until` then (by `time.monotonic`). A promise may
+        come later all the same. To be asked from one thread.
+        """
+        asked = asked.for_decoding()
+        width = max(lists.width, asked.wish.k)
+        key = (asked.mark(lists.llm.config.max_history), width)
+        found = lists.cache.get(key)
+        self._observe("cache_hit", found is not None)
+        if found:
+            return found
+        job = _Job(lists, asked, width, until)
+        if time.monotonic() + self._wait_s(job) > until:
+            if self._working or self._batcher.waiting() or time.monotonic() < self._no_late_before:
+                return None
+            self._no_late_before, job = math.inf, replace(job, until=math.inf)
+        promise = self._batcher.submit(job)
+        lists.cache.put(key, promise)
+        return promise
+
+    def start(self) -> None:
+        """Begin."""
+        self._batcher.start()
+
+    def stop(self) -> None:
+        """Decode what was promised, and end the thread."""
+        self._batcher.stop()
+
+    def _wait_s(self, job: _Job) -> float:
+        """How long it would take until a job is done."""
+        jobs = [*self._batcher.waiting(), job]
+        seconds = max(0.0, self._busy_until - time.monotonic())
+        while jobs:
+            n = self._take(jobs)
+            seconds += self._seconds(jobs[:n])
+            jobs = jobs[n:]
+        return seconds
+
+    def _take(self, jobs: Sequence[_Job]) -> int:
+        """How many can be decoded together, from the first on, without taking too long."""
+        n = 1
+        while n < len(jobs) and jobs[n].goes_with(jobs[0]) and self._seconds(jobs[: n + 1]) <= self._longest_s:
+            n += 1
+        return n
+
+    def _seconds(self, jobs: Sequence[_Job]) -> float:
+        return jobs[0].lists.timing.seconds(len(jobs) * max(job.tokens for job in jobs))
+
+    def _run(self, jobs: list[_Job]) -> list[Ranked | None]:
+        self._working = True
+        try:
+            return self._decoded(jobs)
+        finally:
+            self._working, self._busy_until = False, 0.0
+
+    def _decoded(self, jobs: list[_Job]) -> list[Ranked | None]:
+        now = time.monotonic()
+        lists = jobs[0].lists
+        wanted = [job for job in jobs if now + self._seconds([job]) <= job.until]
+        if not wanted:
+            return [None] * len(jobs)
+        self._busy_until = now + self._seconds(wanted)
+        self._observe("decode_batch", len(wanted))
+        try:
+            made: Iterator[Ranked | None] = iter(
+                lists.decode([job.asked for job in wanted], max(job.width for job in wanted))
+            )
+        except Exception:  # the other members answer all the same
+            logger.exception("decoding failed for %d histories; they are answered without", len(wanted))
+            made = iter([None] * len(wanted))
+        seconds = time.monotonic() - now
+        if math.isinf(jobs[0].until):
+            self._no_late_before = now + seconds / _SHARE_OF_LATE
+        self._observe("decode_s", seconds)
+        return [next(made) if job in wanted else None for job in jobs]

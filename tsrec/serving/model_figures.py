@@ -1,0 +1,89 @@
+"""What people ask about a live model itself: its figures, how it became the champion, how far its data have moved."""
+
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from tsrec.columns import ALL
+from tsrec.columns import Columns as C
+from tsrec.config import DriftConfig
+from tsrec.errors import ArtifactError
+from tsrec.evaluate.summary import headline, worth
+from tsrec.refresh.drift import measure_drift, rebuild_reasons
+from tsrec.serving.catalogue_views import plain
+from tsrec.serving.live_model import LiveModel
+from tsrec.store import Artifact, base_role
+from tsrec.store.champions import moves_of
+
+
+class ModelFigures:
+    """Of one live model; all but the champion's moves is read once."""
+
+    def __init__(self, live: LiveModel) -> None:
+        self.live = live
+
+    @classmethod
+    def of(cls, live: LiveModel) -> "ModelFigures":
+        """Those of a live model, made by the first who asks."""
+        figures: ModelFigures = live.made.setdefault(cls, cls(live))
+        return figures
+
+    def all(self) -> dict[str, Any]:
+        """All of them, as JSON has them."""
+        live = self.live
+        moves = moves_of(live.lineage_now().store, live.dataset)
+        return {
+            "fingerprint": live.fingerprint,
+            "dataset": live.dataset,
+            "created": live.fuse.manifest.created,
+            "methods": list(live.methods),
+            "n_items": live.catalogue.n_items,
+            "n_users": len(live.users.users),
+            **self._measured,
+            **self._moved,
+            "moves": [move.model_dump(exclude={"dataset", "mark"}) for move in moves],
+            "settings": live.settings,
+        }
+
+    def report(self) -> str | None:
+        """The page that the model's run wrote of it; None where there is none."""
+        lineage = self.live.lineage_now()
+        of_it = [
+            artifact
+            for artifact in lineage.listed
+            if artifact.manifest.key.stage == "report"
+            and artifact.manifest.key.parents.get("fuse") == self.live.fingerprint
+        ]
+        return lineage.verified(of_it[-1]).file("report.html").read_text(encoding="utf-8") if of_it else None
+
+    @cached_property
+    def _measured(self) -> dict[str, Any]:
+        evaluate = self.live.evaluation
+        if evaluate is None:
+            return {"metrics": [], "worth": [], "headline": None}
+        metrics, differences = evaluate.frame("metrics"), evaluate.frame("differences")
+        return {
+            "metrics": _rows(metrics[metrics[C.SLICE] == ALL].drop(columns=C.SLICE)),
+            "worth": _rows(worth(differences)),
+            "headline": headline(differences),
+        }
+
+    @cached_property
+    def _moved(self) -> dict[str, Any]:
+        ingest = self.live.ingest
+        before = {"ingest": self._extended(ingest) or ingest}
+        drift = measure_drift(before, {"ingest": ingest, "sids": self.live.sids})
+        return {"drift": plain(drift), "rebuild": rebuild_reasons(drift, DriftConfig())}
+
+    def _extended(self, ingest: Artifact) -> Artifact | None:
+        """The data of the model that this one was refreshed from; None where there is none, or it is gone."""
+        role = base_role("ingest")
+        try:
+            return self.live.lineage_now().parent(ingest, role) if role in ingest.manifest.key.parents else None
+        except ArtifactError:
+            return None
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [plain(row) for row in table.to_dict("records")]

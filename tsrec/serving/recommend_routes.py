@@ -1,0 +1,68 @@
+"""`POST /recommend`: lists for histories and users."""
+
+from fastapi import APIRouter, Response
+from starlette.concurrency import run_in_threadpool
+
+from tsrec.serving.catalogue_views import CatalogueViews
+from tsrec.serving.live_model import LiveModel
+from tsrec.serving.problems import RefusedError
+from tsrec.serving.schemas import RecommendAnswer, RecommendAnswers, RecommendBody, RecommendRequest
+from tsrec.serving.service import Service
+from tsrec.serving.wishes import Answer, Wish
+
+
+def recommend_routes(service: Service) -> APIRouter:
+    """The route, asking a service."""
+    routes = APIRouter(tags=["recommend"])
+
+    @routes.post("/recommend", response_model=RecommendAnswers)
+    async def recommend(body: RecommendBody) -> Response:
+        """Lists for one request, or for several: `{"requests": [...]}`. All are answered by one model."""
+        live = service.live()
+        several = not isinstance(body, RecommendRequest)
+        requests = [body] if isinstance(body, RecommendRequest) else body.requests
+        for place, request in enumerate(requests):
+            if request.method not in live.methods:
+                field = f"requests.{place}.method" if several else "method"
+                raise RefusedError(422, f"{field}: there is no such method; there are {', '.join(live.methods)}", field)
+        wishes = [await _wish(live, request) for request in requests]
+        answers = await service.engine.recommend(wishes)
+        shown = [_shown(live, *pair) for pair in zip(requests, answers, strict=True)]
+        # Written here: FastAPI would check every field once more.
+        content = RecommendAnswers(model=answers[0].model, answers=shown).model_dump_json()
+        return Response(content, media_type="application/json")
+
+    return routes
+
+
+async def _wish(live: LiveModel, request: RecommendRequest) -> Wish:
+    before = () if request.user_id is None else live.catalogue.item_ids[live.users.of_user(request.user_id)]
+    allow = None if request.allow is None else frozenset(request.allow)
+    if request.where:
+        # Beside the event loop: the first who asks reads the column.
+        having = await run_in_threadpool(CatalogueViews.of(live).having, request.where, "where")
+        ids = frozenset(live.catalogue.item_ids[having])
+        allow = ids if allow is None else allow & ids
+    return Wish(
+        history=(*before, *request.history),
+        k=request.k,
+        method=request.method,
+        allow=allow,
+        deny=frozenset(request.deny),
+        no_repeats=request.no_repeats,
+        explain=request.explain,
+    )
+
+
+def _shown(live: LiveModel, request: RecommendRequest, answer: Answer) -> RecommendAnswer:
+    unknown_user = request.user_id is not None and not len(live.users.of_user(request.user_id))
+    return RecommendAnswer.model_validate(
+        {
+            "items": answer.items,
+            "method": answer.method,
+            "unknown": answer.unknown,
+            "unknown_user": unknown_user,
+            "left_out": answer.left_out,
+        },
+        from_attributes=True,
+    )
