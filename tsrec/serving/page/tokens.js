@@ -58,7 +58,7 @@ async function oneToken(path, signal) {
       { className: "panel token" },
       make("h2", {}, make("span", { className: "code" }, token.token), ` ${count(token.n_items, "item")}`),
       make("p", { className: "big" }, keywords(token.keywords)),
-      token.description && make("p", {}, make("span", { className: "soft" }, "In words: "), token.description),
+      saysMore(token) && make("p", {}, make("span", { className: "soft" }, "In words: "), token.description),
       make("h3", {}, "Its commonest items"),
       make(
         "ul",
@@ -69,6 +69,9 @@ async function oneToken(path, signal) {
     ...below,
   ];
 }
+
+/** Whether a token's description is more than its keywords with examples: without a teacher it is not. */
+const saysMore = ({ description, keywords: words }) => description && !description.startsWith(words.join(", "));
 
 function cards(tokens, path) {
   return make(

@@ -78,14 +78,12 @@ export async function open(parameters) {
 export function add(item) {
   const entry = known(item);
   update({ history: [...state.history, entry], user: "" }, `${entry.title} is in the history`);
-  byId("history").scrollTop = byId("history").scrollHeight;
 }
 
 /** Load a user's history and show its list. */
 export async function loadUser(user) {
   await fill(byId("user-form"), async () => {
     update({ history: await historyOf(user, nextState()), user }, `History of user ${user}`);
-    byId("history").scrollTop = byId("history").scrollHeight;
   }, byId("history-hint"));
 }
 
@@ -94,11 +92,13 @@ function deny(item) {
 }
 
 function update(changes, said) {
+  const grows = changes.history?.length > state.history.length || shown === null;
   state = { ...state, ...changes };
   const parameters = parametersOf(state);
   show(VIEW, parameters);
   if (said) announce(said);
   showInputs();
+  if (grows) byId("history").scrollTop = byId("history").scrollHeight;
   const now = address(VIEW, parameters);
   if (now !== shown) {
     shown = now;
@@ -152,7 +152,7 @@ function askForLists() {
       const both = theirs.items.filter((item) => ranks(mine).has(item.item_id)).length;
       byId("other-heading").replaceChildren(member(other), make("span", { className: "soft" }, ` ${both} of ${theirs.items.length} in both lists`));
       showList(byId("other-list"), theirs, ranks(mine), handlers);
-      byId("other-said").replaceChildren(...remarks(theirs, length));
+      byId("other-said").replaceChildren(...remarks({ ...theirs, unknown: [] }, length));
     }
     byId("answered").replaceChildren("Model ", make("a", { href: "#model", className: "code" }, model), ` · ${took} ms`);
   }, notice);
