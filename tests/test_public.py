@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import tsrec
+import tsrec.serving
 
 
 def test_every_public_name_is_there_and_documented() -> None:
@@ -31,3 +32,12 @@ def test_importing_it_loads_no_library() -> None:
 def test_an_unknown_name_says_what_there_is() -> None:
     with pytest.raises(AttributeError, match="it offers Artifact, ArtifactStore"):
         _ = tsrec.recommend
+
+
+def test_the_server_is_there_and_costs_nothing_before_it_is_used() -> None:
+    loaded = "[m for m in ('fastapi', 'torch') if m in sys.modules]"
+    code = f"import sys, tsrec.serving as serving; print({loaded}, serving.create_app.__doc__)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.startswith("[] The live server")
+    with pytest.raises(AttributeError, match="it offers create_app"):
+        _ = tsrec.serving.recommend  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 """A store with two models of the shop: one of all members, which is the champion, and one of fewer."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def models(config: Config) -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def store(config: Config, models: tuple[str, str]) -> Path:
-    """Where the store is. Whoever moves its champion copies it first."""
+    """Where the store is; its champion stays."""
     assert models
     return Path(config.store)
+
+
+@pytest.fixture
+def copied(store: Path, tmp_path: Path) -> Path:
+    """A copy of it, whose champion may be moved."""
+    return Path(shutil.copytree(store, tmp_path / "store"))

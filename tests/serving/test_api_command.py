@@ -45,6 +45,7 @@ class Served:
         while " the page is " not in self.logged:
             assert self.process.poll() is None and time.monotonic() < end, self.logged
             time.sleep(0.1)
+        httpx.get(f"{self.url}/healthz", timeout=30).raise_for_status()
 
     @property
     def url(self) -> str:

@@ -94,6 +94,10 @@ def test_what_was_counted(client: TestClient) -> None:
     assert 'tsrec_requests_total{method="GET",route="/items/{item_id:path}",status="404"}' in text
     assert "gone" not in text, "ids are no labels"
     assert 'tsrec_request_seconds_count{route="/recommend"}' in text
+    for name in ("stage_seconds_count", "batch_lists_count"):
+        assert re.search(rf'tsrec_{name}\{{stage="decode"\}} [1-9]', text)
+        assert re.search(rf'tsrec_{name}\{{stage="rank"\}} [1-9]', text)
+    assert 'tsrec_list_cache_total{result="miss"}' in text and "tsrec_lists_cut_total" in text
 
 
 @pytest.mark.parametrize(
@@ -325,6 +329,25 @@ def test_requests_under_way_are_bounded_and_probes_are_not() -> None:
 
     asyncio.run(all_of_them())
     assert seen == [503, 200, 200, 200, 200]
+
+
+def test_who_sends_a_body_slowly_does_not_hold_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsrec.serving.app.BODY_S", 0.05)
+    sent: list[Any] = []
+    pieces = [{"type": "http.request", "body": b'{"k"', "more_body": True}]
+
+    async def receive() -> Any:
+        if pieces:
+            return pieces.pop()
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/recommend", "query_string": b"", "headers": headers}
+    asyncio.run(create_app(tmp_path, "shop")(scope, receive, send))
+    assert sent[0]["status"] == 408 and b"nothing more of the body" in sent[1]["body"]
 
 
 def test_without_a_model_it_lives_says_why_and_waits_for_one(

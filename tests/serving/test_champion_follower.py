@@ -1,7 +1,6 @@
 """The champion is followed: a promotion or rollback is served soon, and what cannot be opened changes nothing."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,12 +14,6 @@ from tsrec.store import ArtifactStore, Lineage
 from tsrec.store.champions import promote, roll_back
 
 PROMISED_S = 10.0
-
-
-@pytest.fixture
-def copied(store: Path, tmp_path: Path) -> Path:
-    """A store whose champion may be moved."""
-    return Path(shutil.copytree(store, tmp_path / "store"))
 
 
 @pytest.fixture(params=["local", "remote"])

@@ -6,7 +6,7 @@ makes a (histories x items) matrix: scores are sparse, or come from a nearest-ne
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -96,8 +96,9 @@ def nearest(index: "faiss.Index", queries: np.ndarray, k: int, allow: Filter) ->
         wanted = min(wanted, int(allow.allowed.sum()))
         import faiss
 
-        selector = faiss.IDSelectorBitmap(np.packbits(allow.allowed, bitorder="little"))
-        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]  # its stubs lack it
+        bits: Any = np.packbits(allow.allowed, bitorder="little")
+        selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg]  # its stubs lack it
+        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
     if not wanted:
         return empty(len(queries), k)
     scores, items = index.search(np.ascontiguousarray(queries, dtype=np.float32), wanted, params=parameters)

@@ -1,10 +1,12 @@
 """Who may ask: whoever knows a key, where keys are asked for; and how much may be asked at once."""
 
+import asyncio
 import hmac
 import os
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tsrec.errors import ConfigError
@@ -16,6 +18,8 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 """Of one request: an `allow` of half a million ids."""
 MAX_IN_FLIGHT = 512
 """Requests at once, in one process."""
+BODY_S = 10.0
+"""Between two pieces of a body."""
 PROBES = frozenset({"/healthz", "/readyz"})
 OPEN = PROBES | {"/", "/docs", "/openapi.json"}
 """What is answered without a key: it tells nothing of the data."""
@@ -89,6 +93,30 @@ def with_bounded_load(app: ASGIApp, most: int) -> ASGIApp:
             n_running -= 1
 
     return bounded
+
+
+def with_timely_bodies(app: ASGIApp, most_s: float) -> ASGIApp:
+    """`app`, and 408 in place of its answer where the next piece of a body does not come within `most_s`: who sends
+    slowly would else hold a place for ever."""
+
+    async def timely(scope: Scope, receive: Receive, send: Send) -> None:
+        is_whole = False
+
+        async def receive_in_time() -> Message:
+            nonlocal is_whole
+            if is_whole:  # what comes then is that the client has gone, whenever
+                return await receive()
+            try:
+                async with asyncio.timeout(most_s):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"nothing more of the body came within {most_s:g} s") from None
+            is_whole = not message.get("more_body", False)
+            return message
+
+        await app(scope, receive_in_time if scope["type"] == "http" else receive, send)
+
+    return timely
 
 
 def with_headers(app: ASGIApp) -> ASGIApp:

@@ -35,7 +35,7 @@ def answer_all(requests: Sequence[Request]) -> list[Answer]:
     alike: dict[tuple[int, str, bytes], list[int]] = defaultdict(list)
     for place, request in enumerate(requests):
         alike[id(request.asked.live), request.method, request.asked.allowed_mark].append(place)
-    answers = {}
+    answers: dict[int, Answer] = {}
     for (_, method, _), places in alike.items():
         some = [requests[place] for place in places]
         answers |= dict(zip(places, map(_answer, some, _ranked(some, method)), strict=True))

@@ -19,12 +19,14 @@ from fastapi import FastAPI
 from tsrec import __version__
 from tsrec.machine.request_checks import with_bounded_bodies, with_known_hosts
 from tsrec.serving.access import (
+    BODY_S,
     KEYS,
     MAX_BODY_BYTES,
     MAX_IN_FLIGHT,
     with_bounded_load,
     with_headers,
     with_keys,
+    with_timely_bodies,
 )
 from tsrec.serving.engine import Engine
 from tsrec.serving.item_routes import item_routes
@@ -93,6 +95,7 @@ def create_app(
     add_problems(app)
     # The last one added sees a request first: nothing is read of one that is refused.
     app.add_middleware(with_bounded_bodies, most_bytes=MAX_BODY_BYTES, refuse=plain_problem)
+    app.add_middleware(with_timely_bodies, most_s=BODY_S)
     app.add_middleware(with_bounded_load, most=MAX_IN_FLIGHT)
     if keys:
         app.add_middleware(with_keys, keys=tuple(keys))

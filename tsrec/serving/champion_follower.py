@@ -121,6 +121,7 @@ class ChampionFollower:
         lineage = Lineage(ArtifactStore(self.address))
         live = LiveModel(lineage, find_model(lineage, self.dataset, self.model), self.cache_entries)
         live.warm()
+        self._problem, self._failed = None, None
         self._live, self._since, self._last_check = live, _now(), _now()
         logger.info("%s: %s serves, opened in %.1f s", self.dataset, live.fingerprint, time.monotonic() - started)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 _SHOWN = 100  # values of a column
+_LONGEST_LIST = 300  # characters of a cell
 _LONGEST = 60  # characters of a value that people choose from a list
 
 
@@ -57,4 +58,5 @@ def _values(cell: Any) -> set[str]:
     if cell is None or cell != cell:  # NaN
         return set()
     text = str(cell).strip()
-    return {text, *(part for whole in text.split(",") if (part := whole.strip()))} - {""}
+    parts = text.split(",") if len(text) <= _LONGEST_LIST else ()  # prose has commas, too
+    return {text, *(part.strip() for part in parts)} - {""}

@@ -95,15 +95,15 @@ class Engine:
         """See `ChampionFollower.state`; and how many wishes wait."""
         return {**self._follower.state(), "waiting": self._waiting}
 
-    async def recommend(self, wishes: Sequence[Wish]) -> list[Answer]:
-        """The answers, in order, all by one model.
+    async def recommend(self, wishes: Sequence[Wish], live: LiveModel | None = None) -> list[Answer]:
+        """The answers, in order, all by one model: by `live`, or by the one that answers now.
 
         Raises:
             DataError: there is no such method.
             BusyError: too many wishes wait.
         """
         until = time.monotonic() + self.deadline_ms / 1000
-        live = self.live
+        live = live or self.live
         for wish in wishes:
             live.recommender(wish.method)
         if self._waiting + len(wishes) > self.max_waiting:

@@ -18,6 +18,7 @@ MEDIA_TYPE = "application/problem+json"
 REFUSALS = {
     401: "A key is wanted.",
     404: "There is no such item, token or user.",
+    408: "The body did not arrive in time.",
     413: "The body is too long.",
     415: "The body is not JSON.",
     422: "A field was refused; the answer names it.",

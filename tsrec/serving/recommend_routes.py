@@ -1,6 +1,6 @@
 """`POST /recommend`: lists for histories and users."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from tsrec.serving.catalogue_views import CatalogueViews
@@ -16,7 +16,7 @@ def recommend_routes(service: Service) -> APIRouter:
     routes = APIRouter(tags=["recommend"])
 
     @routes.post("/recommend", response_model=RecommendAnswers)
-    async def recommend(body: RecommendBody) -> RecommendAnswers:
+    async def recommend(body: RecommendBody) -> Response:
         """Lists for one request, or for several: `{"requests": [...]}`. All are answered by one model."""
         live = service.live()
         several = not isinstance(body, RecommendRequest)
@@ -27,10 +27,10 @@ def recommend_routes(service: Service) -> APIRouter:
                 raise RefusedError(422, f"{field}: there is no such method; there are {', '.join(live.methods)}", field)
         wishes = [await _wish(live, request) for request in requests]
         answers = await service.engine.recommend(wishes)
-        return RecommendAnswers(
-            model=answers[0].model,
-            answers=[_shown(live, *pair) for pair in zip(requests, answers, strict=True)],
-        )
+        shown = [_shown(live, *pair) for pair in zip(requests, answers, strict=True)]
+        # Written here: FastAPI would check every field once more.
+        content = RecommendAnswers(model=answers[0].model, answers=shown).model_dump_json()
+        return Response(content, media_type="application/json")
 
     return routes
 

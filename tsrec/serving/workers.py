@@ -35,6 +35,7 @@ def run_workers(config: uvicorn.Config, prepare: Callable[[], None], n_workers: 
     """
     socket = config.bind_socket()
     prepare()
+    socket.listen(config.backlog)  # who asks now waits for the first worker
     gc.collect()
     gc.freeze()  # a collection would write to every object, and so copy what is shared
     stopping = False
