@@ -20,14 +20,21 @@ export function address(view, parameters = {}) {
   return `#${view}${text && `?${text}`}`;
 }
 
-/** Write the address of what is shown now; the browser's back button goes to what was before. */
-export function show(view, parameters) {
+/** Write the address of what somebody has just chosen; the browser's back button goes to what was before. */
+export function moveTo(view, parameters) {
   const next = address(view, parameters);
   if (next !== location.hash) history.pushState(null, "", next);
   remember(view, next);
 }
 
+/** Write the address of what was opened by an address, as this page spells it. */
+export function opened(view, parameters) {
+  const next = address(view, parameters);
+  if (next !== location.hash) history.replaceState(null, "", next);
+  remember(view, next);
+}
+
 /** Have the link of a view lead to where its visitor was. */
-export function remember(view, to) {
+function remember(view, to) {
   document.querySelector(`nav a[data-view="${view}"]`).href = to;
 }

@@ -1,6 +1,6 @@
 // The part "The model": its figures, what each member adds, how it came to serve, how far its data have moved.
 
-import { show } from "./address.js";
+import { opened } from "./address.js";
 import { ask, fill, hasKey, onlyTheLatest, request } from "./client.js";
 import { byId, draw, make } from "./dom.js";
 import { drift, member, metric, moment } from "./words.js";
@@ -12,7 +12,7 @@ const next = onlyTheLatest();
 
 /** Show the model that answers now. */
 export async function open() {
-  show("model", {});
+  opened("model", {});
   const signal = next();
   const shown = byId("model-figures");
   await fill(shown, async () => {

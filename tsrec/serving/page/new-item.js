@@ -1,6 +1,6 @@
 // The part "A new item": where an item would stand that the catalogue lacks.
 
-import { address, show } from "./address.js";
+import { address, moveTo } from "./address.js";
 import { ask, Failure, fill, onlyTheLatest } from "./client.js";
 import { byId, make } from "./dom.js";
 import { openItem } from "./item.js";
@@ -35,7 +35,7 @@ async function place(title, text) {
     return;
   }
   placed = address("new-item", { title, text });
-  show("new-item", { title, text });
+  moveTo("new-item", { title, text });
   if (!shown.children.length) shown.replaceChildren(make("p", { className: "soft" }, "Reading its text. The first time takes some seconds."));
   await fill(shown, async () => {
     let found;

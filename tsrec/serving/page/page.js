@@ -1,8 +1,8 @@
 // The explorer's page: opens the part that the address names, and says what is wrong where the server does not answer.
 
 import { here } from "./address.js";
-import { ask, Failure } from "./client.js";
-import { byId, make } from "./dom.js";
+import { ask, fill } from "./client.js";
+import { byId } from "./dom.js";
 import * as item from "./item.js";
 import * as model from "./model.js";
 import * as newItem from "./new-item.js";
@@ -10,6 +10,8 @@ import * as tokens from "./tokens.js";
 import * as tryIt from "./try-it.js";
 
 const PARTS = { "try-it": tryIt, tokens, "new-item": newItem, model };
+
+let shown = null;
 
 function openHere({ focus = true } = {}) {
   const { view, parameters } = here();
@@ -24,30 +26,22 @@ function openHere({ focus = true } = {}) {
     byId("main").focus({ preventScroll: true });
   }
   shown = view;
-  document.title = `${byId(`${view}-heading`).textContent} · ${byId("dataset").textContent}`;
+  document.title = titleOf(view);
   PARTS[view].open(parameters);
 }
 
-let shown = null;
-
 async function start() {
-  const notice = byId("lists-notice");
-  try {
-    const onWait = (detail) => notice.replaceChildren(make("span", { className: "notice" }, `Not ready yet: ${detail}. This page asks again.`));
-    const [figures, { columns }] = await Promise.all([ask("model", { onWait }), ask("columns", { onWait })]);
-    notice.replaceChildren();
-    byId("dataset").textContent = figures.dataset;
-    tryIt.start(figures, columns);
-    for (const part of [tokens, newItem, item]) part.start();
-    // Both come with a step back; what is shown already is left alone.
-    addEventListener("popstate", () => openHere());
-    addEventListener("hashchange", () => openHere());
-    openHere({ focus: false });
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    notice.replaceChildren(make("span", { className: "notice" }, `${error.message} Load the page again later.`));
-    byId("lists").setAttribute("aria-busy", "false");
-  }
+  for (const part of [tryIt, tokens, newItem, item]) part.start();
+  addEventListener("hashchange", () => openHere());
+  openHere({ focus: false });
+  await fill(byId("view-try-it"), async () => {
+    const [{ dataset, methods }, { columns }] = await Promise.all([ask("model"), ask("columns")]);
+    byId("dataset").textContent = dataset;
+    tryIt.offer(methods, columns);
+    document.title = titleOf(shown);
+  }, byId("lists-notice"));
 }
+
+const titleOf = (view) => `${byId(`${view}-heading`).textContent} · ${byId("dataset").textContent}`;
 
 start();

@@ -1,6 +1,6 @@
 // The part "What tokens mean": the tree of the items' codes, level by level, and a search.
 
-import { show } from "./address.js";
+import { opened } from "./address.js";
 import { ask, fill, onlyTheLatest } from "./client.js";
 import { byId, count, debounced, make } from "./dom.js";
 import { openItem } from "./item.js";
@@ -20,7 +20,7 @@ export async function open(parameters) {
   const tree = byId("token-tree");
   const path = (parameters.get("path") ?? "").split(".").filter(Boolean);
   const level = Math.max(1, Number(parameters.get("level")) || 1);
-  show("tokens", { path: path.join("."), level: path.length || level === 1 ? "" : level });
+  opened("tokens", { path: path.join("."), level: path.length || level === 1 ? "" : level });
   await fill(tree, async () => {
     const made = path.length ? await oneToken(path, signal) : await wholeLevel(level, signal);
     tree.replaceChildren(...made);

@@ -1,6 +1,6 @@
 // The part "Try it": a history, the lists that follow from it, and filters.
 
-import { address, show } from "./address.js";
+import { address, moveTo, opened } from "./address.js";
 import { ask, Failure, fill, isAbort, onlyTheLatest } from "./client.js";
 import { announce, byId, count, debounced, make } from "./dom.js";
 import { showHistory } from "./history.js";
@@ -19,14 +19,11 @@ let titles = new Map();
 const nextLists = onlyTheLatest();
 const nextState = onlyTheLatest();
 
-/** Make what does not change: fields, buttons. `model` is the answer of /model. */
-export function start(model, columns) {
+/** Make what does not change: fields and buttons. */
+export function start() {
   picker(byId("history-picker"), "Add an item to the history", "Search items by words", (item) => add(item));
   picker(byId("allow-picker"), "Recommend only these items", "Search items by words", (item) => update({ allow: joined(state.allow, item) }, `${item.title}: among those that may be recommended`));
   picker(byId("deny-picker"), "Never recommend these items", "Search items by words", (item) => deny(item));
-  byId("method").replaceChildren(...model.methods.map((name) => make("option", { value: name }, memberAndName(name))));
-  byId("other").replaceChildren(make("option", { value: "" }, "nobody"), ...model.methods.map((name) => make("option", { value: name }, memberAndName(name))));
-  byId("columns").replaceChildren(...columns.map(columnField));
   byId("clear-history").addEventListener("click", () => update({ history: [], user: "" }, "The history is empty"));
   byId("example").addEventListener("click", example);
   byId("clear-filters").addEventListener("click", () => update({ where: {}, allow: [], deny: [], repeats: "", length: EMPTY.length }, "No filter is set"));
@@ -41,6 +38,15 @@ export function start(model, columns) {
     const user = byId("user").value.trim();
     if (user) loadUser(user);
   });
+}
+
+/** Let visitors choose among a model's methods and the columns of its items. */
+export function offer(methods, columns) {
+  const options = () => methods.map((name) => make("option", { value: name }, memberAndName(name)));
+  byId("method").replaceChildren(...options());
+  byId("other").replaceChildren(make("option", { value: "" }, "nobody"), ...options());
+  byId("columns").replaceChildren(...columns.map(columnField));
+  showInputs();
 }
 
 /** Show what an address names. */
@@ -64,12 +70,12 @@ export async function open(parameters) {
     if (named.user && !named.history.length) named.history = await historyOf(named.user, signal);
     await Promise.all([...named.history.slice(-30), ...named.allow, ...named.deny].map((entry) => learn(entry, signal)));
     state = named;
-    update({});
+    update({}, null, opened);
   } catch (error) {
     if (isAbort(error)) return;
     if (!(error instanceof Failure)) throw error;
     state = { ...named, user: "" };
-    update({});
+    update({}, null, opened);
     byId("history-hint").replaceChildren(make("span", { className: "notice" }, error.message));
   }
 }
@@ -91,11 +97,11 @@ function deny(item) {
   update({ deny: joined(state.deny, item) }, `${item.title}: never recommended`);
 }
 
-function update(changes, said) {
+function update(changes, said, write = moveTo) {
   const grows = changes.history?.length > state.history.length || shown === null;
   state = { ...state, ...changes };
   const parameters = parametersOf(state);
-  show(VIEW, parameters);
+  write(VIEW, parameters);
   if (said) announce(said);
   showInputs();
   if (grows) byId("history").scrollTop = byId("history").scrollHeight;
@@ -176,8 +182,8 @@ function showInputs() {
     : "Nothing yet: the list shows what suits a newcomer.";
   byId("clear-history").disabled = !history.length;
   byId("user").value = state.user;
-  byId("method").value = state.method || FUSED;
-  byId("other").value = state.other;
+  choose(byId("method"), state.method || FUSED);
+  choose(byId("other"), state.other);
   byId("repeats").value = state.repeats;
   choose(byId("length"), String(state.length));
   for (const select of byId("columns").querySelectorAll("select")) choose(select, state.where[select.name] ?? "");
@@ -219,7 +225,7 @@ function columnField({ column, n_values, values }) {
 
 /** Choose a value of a select, also one that it does not list. */
 function choose(select, value) {
-  if (![...select.options].some((option) => option.value === value)) select.append(make("option", { value }, value));
+  if (![...select.options].some((option) => option.value === value)) select.append(make("option", { value }, select.name ? value : memberAndName(value)));
   select.value = value;
 }
 
