@@ -12,7 +12,7 @@ export function showList(ol, answer, others, { add, deny, open }) {
     ...answer.items.map((item) => {
       const title = item.title || item.item_id;
       const button = (name, text, words, act) =>
-        make("button", { type: "button", className: "small", textContent: text, on: { click: () => act(item) }, attributes: { "data-action": name, "aria-label": `${words}: ${title}` } });
+        make("button", { type: "button", className: "small", textContent: text, title: words, on: { click: () => act(item) }, attributes: { "data-action": name, "aria-label": `${text}: ${title}` } });
       return make(
         "li",
         { attributes: { "data-id": item.item_id } },
@@ -31,7 +31,7 @@ export function showList(ol, answer, others, { add, deny, open }) {
               : [make("span", { className: "tag" }, "Fills the list by popularity")]),
           ),
         ),
-        make("span", { className: "acts" }, button("add", "Add", "Add to the history", add), button("deny", "Not this", "Never recommend", deny)),
+        make("span", { className: "acts" }, button("add", "Add", "Add it to the history", add), button("deny", "Not this", "Never recommend it", deny)),
       );
     }),
   );
