@@ -64,6 +64,11 @@ def _hashes(store: Path) -> dict[str, str]:
     return {str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def test_probes_may_ask_for_the_head_alone(client: TestClient) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert client.head(path).status_code == 200 and not client.head(path).content
+
+
 def test_pages_load_nothing_from_elsewhere(client: TestClient) -> None:
     for path in ("/", "/docs"):
         answer = client.get(path)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from tsrec.config import Config
@@ -89,3 +90,30 @@ def test_a_model_that_is_named_stays(copied: Path, models: tuple[str, str]) -> N
     wait_for(lambda: engine.state()["last_check"] != checked)
     assert engine.live.fingerprint == second
     engine.stop()
+
+
+def test_a_promotion_in_a_bucket_is_served(
+    store: Path, models: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("s3fs", reason="pip install -e '.[dev]'")
+    pytest.importorskip("moto", reason="pip install -e '.[dev]'")
+    from tests.store.s3_server import BUCKET, environment, serve_s3
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with serve_s3() as server:
+        for name, value in environment(server).items():
+            monkeypatch.setenv(name, value)
+        fsspec.filesystem("s3").clear_instance_cache()
+        filesystem = fsspec.filesystem("s3")
+        filesystem.mkdir(BUCKET)
+        url = f"s3://{BUCKET}/store"
+        filesystem.put(f"{store}/", url, recursive=True)
+        engine = Engine(url, "shop", deadline_ms=60_000)
+        engine.start()
+        assert engine.live.fingerprint == models[0]
+        promote(ArtifactStore(url), "shop", models[1], "for a test", {})
+        wait_for(lambda: engine.live.fingerprint == models[1])
+        (answer,) = asyncio.run(engine.recommend([Wish(("i1",))]))
+        assert answer.model == models[1]
+        engine.stop()
+        filesystem.rm(BUCKET, recursive=True)  # the server's memory outlives it

@@ -28,6 +28,16 @@ class S3Server:
         return [request for request in self.requests if request.startswith(f"{method} ")]
 
 
+def environment(server: S3Server) -> dict[str, str]:
+    """What tells every S3 client of this machine to use the server."""
+    return {
+        "AWS_ENDPOINT_URL": server.url,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
 @dataclass
 class Answer:
     status: str

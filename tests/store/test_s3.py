@@ -25,7 +25,7 @@ from .conftest import Maker, key_of
 pytest.importorskip("s3fs", reason="pip install -e '.[dev]'")
 pytest.importorskip("moto", reason="pip install -e '.[dev]'")
 
-from .s3_server import BUCKET, Answer, S3Server, serve_s3
+from .s3_server import BUCKET, Answer, S3Server, environment, serve_s3
 
 URL = f"s3://{BUCKET}/team/store"
 # Children of one server that has imported what they need, so that each starts at once.
@@ -51,15 +51,6 @@ def s3(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]
     yield running
     running.fault = None
     filesystem.rm(BUCKET, recursive=True)
-
-
-def environment(server: S3Server) -> dict[str, str]:
-    return {
-        "AWS_ENDPOINT_URL": server.url,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
 from tsrec.sid.space import SidSpace
-from tsrec.sid.tokens import HistoryTokens, first_sid_id
+from tsrec.sid.tokens import HistoryTokens, first_sid_id, opening_token, sid_token_ids
 from tsrec.store import Artifact
 
 _SEARCHES = 8  # over some of the items that are kept
+_WEIGHTS = (".safetensors", ".bin")
 
 
 @dataclass(frozen=True)
@@ -107,18 +109,40 @@ def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: De
     model: Any = AutoModelForCausalLM.from_pretrained(
         folder, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
     )
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     space = SidSpace(tuple(sids.json("sid_space")["sizes"]))
-    codes, first = sids.matrix("item_sids", C.CODES).astype(np.int64), first_sid_id(tokenizer, space, folder)
+    codes = sids.matrix("item_sids", C.CODES).astype(np.int64)
+    files = [name for name in trained.manifest.files if name.startswith("model/") and not name.endswith(_WEIGHTS)]
+    hashes = tuple((name, trained.manifest.files[name].sha256) for name in sorted(files))
+    opening, first = _token_ids(_TokenizerFiles(hashes, space, folder))
     return Llm(
         model=model.to(resolve_device(config.device)).eval(),
         space=space,
         codes=codes,
         catalogue=catalogue,
         first_sid_id=first,
-        tokens=HistoryTokens.of(tokenizer, space, first, codes),
+        tokens=HistoryTokens(opening, sid_token_ids(first, space, codes)),
         config=config,
     )
+
+
+@dataclass(frozen=True)
+class _TokenizerFiles:
+    """A tokenizer by the `hashes` of its files, which lie in `folder`, and the SIDs that it holds."""
+
+    hashes: tuple[tuple[str, str], ...]
+    space: SidSpace
+    folder: Path = field(compare=False)
+
+
+@lru_cache(8)
+def _token_ids(files: _TokenizerFiles) -> tuple[int, int]:
+    """The ids of the token that opens a sequence, and of SID token 0.
+
+    Kept: a large tokenizer takes a quarter of a second to load, in which nothing else of the process runs, and a server
+    that opens the next model has mostly read its tokenizer before.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
+    return opening_token(tokenizer), first_sid_id(tokenizer, files.space, files.folder)
 
 
 def _items_of(beams: _Beams, leaves: np.ndarray, scores: np.ndarray, k: int, allow: Filter) -> Ranked:

@@ -12,7 +12,8 @@ from tsrec.errors import in_one_line
 from tsrec.recommenders.models import find_model
 from tsrec.serving.live_model import LiveModel
 from tsrec.store import ArtifactStore, Lineage
-from tsrec.store.champions import SERVED, champion_of
+from tsrec.store.champions import SERVED, champion_of, move_names
+from tsrec.store.notes import names
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ class ChampionFollower:
     _since: str = field(default="", init=False)
     _last_check: str = field(default="", init=False)
     _problem: str | None = field(default=None, init=False)
+    _target: tuple[str, str | None] | None = field(default=None, init=False)
+    _seen: list[str] | None = field(default=None, init=False)  # names: while they stay the same, so does the target
+    _is_new: bool = field(default=False, init=False)
     _failed: tuple[str, str | None] | None = field(default=None, init=False)
     _again: float = field(default=0.0, init=False)
     _pause_s: float = field(default=_LOOK_S, init=False)
@@ -86,7 +90,12 @@ class ChampionFollower:
         """Open what is to serve, if that has changed. What cannot be opened is tried again after ever longer pauses."""
         wanted = None
         try:
-            wanted = self._wanted(ArtifactStore(self.address))
+            store = ArtifactStore(self.address)
+            seen = [*move_names(store, self.dataset), *names(store, f"{self.dataset}/{SERVED}/*/manifest*.json")]
+            if seen != self._seen or self._is_new:  # a new one may not have been whole: it is read once more
+                self._target = self._wanted(store)
+            self._is_new, self._seen = seen != self._seen, seen
+            wanted = self._target
             if wanted != (self.live.fingerprint, self.live.served):
                 if wanted == self._failed and time.monotonic() < self._again:
                     return

@@ -1,8 +1,8 @@
 """The LLM's lists: decoded together, cached, and promised where they may be there in time.
 
 A decode cannot be stopped once it runs. So what is decoded together is bounded, and of what would come too late nothing
-is queued: whoever asks is told at once, and answers without. While nothing else is decoded, one list is begun however
-long it may take: the next who asks finds it, and how long it takes is measured again.
+is queued: whoever asks is told at once, and answers without. Now and then, while nothing else is decoded, one list is
+begun all the same: the next who asks finds it, and how long it takes is measured again.
 """
 
 import logging
@@ -21,6 +21,7 @@ from tsrec.serving.observing import Observe
 logger = logging.getLogger(__name__)
 
 _SHARE_OF_DEADLINE = 0.4  # that one batch may take: who just missed it has time for the next
+_SHARE_OF_LATE = 0.2  # of the time, at most, in which lists are made that come too late
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class Decoder:
     def __init__(self, deadline_s: float, observe: Observe) -> None:
         self._observe = observe
         self._longest_s = _SHARE_OF_DEADLINE * deadline_s
-        self._working, self._busy_until = False, 0.0
+        self._working, self._busy_until, self._no_late_before = False, 0.0, 0.0
         self._batcher: Batcher[_Job, Ranked | None] = Batcher("decode", self._run, self._take)
 
     def ask(self, lists: LlmLists, asked: Asked, until: float) -> "Future[Ranked | None] | None":
@@ -64,9 +65,9 @@ class Decoder:
             return found
         job = _Job(lists, asked, width, until)
         if time.monotonic() + self._wait_s(job) > until:
-            if self._working or self._batcher.waiting():
+            if self._working or self._batcher.waiting() or time.monotonic() < self._no_late_before:
                 return None
-            job = replace(job, until=math.inf)
+            self._no_late_before, job = math.inf, replace(job, until=math.inf)
         promise = self._batcher.submit(job)
         lists.cache.put(key, promise)
         return promise
@@ -121,5 +122,8 @@ class Decoder:
         except Exception:  # the other members answer all the same
             logger.exception("decoding failed for %d histories; they are answered without", len(wanted))
             made = iter([None] * len(wanted))
-        self._observe("decode_s", time.monotonic() - now)
+        seconds = time.monotonic() - now
+        if math.isinf(jobs[0].until):
+            self._no_late_before = now + seconds / _SHARE_OF_LATE
+        self._observe("decode_s", seconds)
         return [next(made) if job in wanted else None for job in jobs]

@@ -27,8 +27,8 @@ __all__ = ["Answer", "BusyError", "Engine", "ListedItem", "Wish"]
 
 _RANKED_AT_ONCE = 32
 _MANY_IDS = 5_000  # of one request; they are looked up beside the event loop
-_RESERVE = (0.01, 0.25)  # of the deadline, kept for the cheap members and the gate: seconds at least, share at most
-_FORGET = 0.98  # what the slowest of them took, from one answer to the next
+_RESERVE = (0.01, 0.4)  # of the deadline, kept for the cheap members and the gate: seconds at least, share at most
+_FORGET = 0.98  # how long the slowest of them took, from one answer to the next
 
 
 class Engine:
@@ -135,13 +135,14 @@ class Engine:
         given = {name: promise.result() if promise and promise.done() else None for name, promise in promises.items()}
         request = Request(asked, given)
         self._observe("left_out", len(request.left_out))
-        return await asyncio.wrap_future(self._ranker.submit(request))
+        started = time.monotonic()
+        answer = await asyncio.wrap_future(self._ranker.submit(request))
+        self._ranking_s = max(_FORGET * self._ranking_s, time.monotonic() - started)
+        return answer
 
     def _answer_all(self, requests: list[Request]) -> list[Answer]:
         started = time.monotonic()
         answers = answer_all(requests)
-        seconds = time.monotonic() - started
-        self._ranking_s = max(_FORGET * self._ranking_s, seconds)
         self._observe("rank_batch", len(requests))
-        self._observe("rank_s", seconds)
+        self._observe("rank_s", time.monotonic() - started)
         return answers

@@ -28,11 +28,13 @@ def model_routes(service: Service, metrics: Metrics) -> APIRouter:
             raise RefusedError(404, "the store has no report of this model")
         return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY})
 
+    @routes.head("/healthz", include_in_schema=False)  # as some load balancers ask
     @routes.get("/healthz", response_class=PlainTextResponse, tags=["operation"])
     async def health() -> str:
         """Whether the process lives."""
         return "alive\n"
 
+    @routes.head("/readyz", include_in_schema=False)
     @routes.get("/readyz", response_model=State, responses={503: {"model": Problem}}, tags=["operation"])
     async def ready() -> object:
         """Whether a model is open, which one, and what keeps a newer one from being opened."""

@@ -2,7 +2,7 @@
 
 import threading
 
-_MEMORY = 0.9  # weight of the past against each new measurement
+_MEMORY = 0.85  # weight of the past against each new measurement
 _CAUTION = 1.2  # what is promised is longer than what is expected by this factor
 _LEAST_SHARE = 0.1  # of a mean measurement that its tokens account for, whatever the fit says
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from tsrec.errors import ArtifactError
 from tsrec.store.manifest import Dataset, Fingerprint
-from tsrec.store.notes import read_notes, write_note
+from tsrec.store.notes import names, read_notes, write_note
 from tsrec.store.store import ArtifactStore
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,11 @@ class Move(BaseModel):
 def moves_of(store: ArtifactStore, dataset: str) -> list[Move]:
     """All moves of a data set's champion, oldest first; one that cannot be read is named in the log."""
     return all_moves(store, dataset)[0].get(dataset, [])
+
+
+def move_names(store: ArtifactStore, dataset: str) -> list[str]:
+    """Names of all moves of a data set's champion: while they stay the same, so does the champion."""
+    return names(store, f"{_FOLDER}/{dataset}/*.json")
 
 
 def all_moves(store: ArtifactStore, dataset: str = "*") -> tuple[dict[str, list[Move]], set[str]]:

@@ -36,6 +36,13 @@ def read_notes(store: ArtifactStore, pattern: str) -> dict[str, bytes]:
     return found
 
 
+def names(store: ArtifactStore, pattern: str) -> list[str]:
+    """Paths relative to the store, in order, of what matches a glob; nothing is read."""
+    if store.remote:
+        return store.remote.names(pattern)
+    return sorted(path.relative_to(store.root).as_posix() for path in store.root.glob(pattern))
+
+
 def remove_note(store: ArtifactStore, relative: str) -> None:
     """Remove a note, where it is still there."""
     if store.remote:

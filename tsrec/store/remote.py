@@ -194,13 +194,19 @@ class RemoteMirror:
             self.filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             self.filesystem.pipe_file(target, text.encode())
 
+    def names(self, pattern: str) -> list[str]:
+        """Paths relative to the store, in order, of what matches a glob."""
+        with self._reached():
+            return sorted(path.removeprefix(f"{self.base}/") for path in self.filesystem.glob(f"{self.base}/{pattern}"))
+
     def notes(self, pattern: str) -> dict[str, bytes]:
         """Path relative to the store -> content of the small files that match a glob."""
+        names = self.names(pattern)
         with self._reached():
             found: dict[str, bytes] = {}
-            for path in self.filesystem.glob(f"{self.base}/{pattern}"):
+            for name in names:
                 with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # removed since it was listed
-                    found[path.removeprefix(f"{self.base}/")] = self.filesystem.cat_file(path)
+                    found[name] = self.filesystem.cat_file(f"{self.base}/{name}")
             return found
 
     def remove_note(self, relative: str) -> None:
