@@ -19,6 +19,8 @@ import uvicorn
 
 from tests.flows.served import free_port
 from tsrec.serving import create_app
+from tsrec.store import ArtifactStore
+from tsrec.store.champions import promote
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -205,7 +207,7 @@ def test_filters_are_constraints_that_keep_the_list_full(page: Any, url: str) ->
     assert unwanted not in listed and len(listed) == 10
     assert page.locator("#filter-count").inner_text() == "1 set"
     page.locator("#filters > summary").click()
-    page.get_by_label("Only with this value of description").select_option("copper wire")
+    page.get_by_label("description", exact=True).select_option("copper wire")
     listed = _wait(lambda: all("copper wire" in title for title in _titles(page)) and _titles(page))
     assert 0 < len(listed) <= 8 and f"Only {len(listed)} items" in page.locator("#said").inner_text()
     page.get_by_role("button", name="Remove all filters").click()
@@ -267,11 +269,11 @@ def test_an_answer_that_comes_late_is_dropped(page: Any, url: str) -> None:
     _wait(lambda: (page.wait_for_timeout(20), held)[1])
     assert _titles(page) == expected  # the old list stays
     page.get_by_label("Recommended by").select_option("transitions")
-    _wait(lambda: page.locator("#list-heading").inner_text() == "What comes next")
+    _wait(lambda: page.locator("#list-heading").inner_text() == "Often right after")
     listed = _titles(page)
     held[0].continue_()
     page.wait_for_timeout(500)
-    assert _titles(page) == listed and page.locator("#list-heading").inner_text() == "What comes next"
+    assert _titles(page) == listed and page.locator("#list-heading").inner_text() == "Often right after"
 
 
 def test_what_a_catalogue_holds_is_never_read_as_html(page: Any, url: str) -> None:
@@ -299,7 +301,7 @@ def test_an_item_tells_its_tokens_and_its_like(page: Any, url: str) -> None:
     page.locator("#list").get_by_role("button", name=title, exact=True).press("Enter")
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("heading", name=title).wait_for()
-    for heading in ("By their texts", "Had by the same users", "By the tokens that they share"):
+    for heading in ("Alike by their texts", "Had by the same users", "Alike by their tokens"):
         dialog.get_by_role("heading", name=heading).wait_for()
     assert dialog.locator(".trail li").count() == 3
     dialog.get_by_role("button", name="Add to the history").click()
@@ -374,6 +376,24 @@ def test_the_model_shows_its_figures_and_its_moves(page: Any, url: str, models: 
     with page.expect_popup() as popup:
         page.get_by_role("link", name="Report of its run").click()
     popup.value.get_by_role("heading", name="tsrec: shop").wait_for()
+
+
+def test_a_new_champion_is_noticed(browser: Any, copied: Path, models: tuple[str, str]) -> None:
+    with _served(copied) as url, _page(browser) as page:
+        _go(page, url, "#try-it?h=i1")
+        assert page.locator("#method option").count() > 3
+        promote(ArtifactStore(copied), "shop", models[1], "for a test", {})
+        clear, example = page.get_by_role("button", name="Clear"), page.get_by_role("button", name="Show an example")
+
+        def answers_now() -> bool:
+            (clear if clear.is_enabled() else example).click()
+            page.wait_for_timeout(200)
+            return bool(page.locator("#answered").get_by_text(models[1]).count())
+
+        _wait(answers_now)
+        _wait(lambda: page.locator("#method option").count() == 3)
+        page.get_by_role("link", name="The model").click()
+        page.get_by_text("for a test").wait_for()
 
 
 def test_a_key_is_asked_for_once(browser: Any, store: Path) -> None:

@@ -5,7 +5,7 @@ import { byId, make } from "./dom.js";
 import { tokenTrail } from "./token-parts.js";
 import { add } from "./try-it.js";
 
-const LIKE = { text: "By their texts", together: "Had by the same users", sid: "By the tokens that they share" };
+const LIKE = { text: "Alike by their texts", together: "Had by the same users", sid: "Alike by their tokens" };
 const next = onlyTheLatest();
 
 /** The dialog's own buttons. */

@@ -21,7 +21,7 @@ export function showList(ol, answer, others, { add, deny, open }) {
           "div",
           { className: "what" },
           make("p", {}, make("button", { type: "button", className: "title", on: { click: () => open({ id: item.item_id, title }) }, attributes: { "data-action": "open" } }, title), others && difference(item, others)),
-          item.reason && make("p", { className: "reason" }, item.reason),
+          item.reason && make("p", { className: "reason" }, reason(item.reason)),
           make(
             "p",
             { className: "by" },
@@ -37,6 +37,9 @@ export function showList(ol, answer, others, { add, deny, open }) {
   );
   if (at >= 0) ol.children[Math.min(at, ol.children.length - 1)]?.querySelector(`[data-action="${action}"]`)?.focus();
 }
+
+/** A reason as a visitor reads it: where it names nothing else, it is what the item is about. */
+const reason = (text) => (text.includes(": ") ? text : `About: ${text}`);
 
 /** Ranks by item id. */
 export const ranks = (answer) => new Map(answer.items.map((item) => [item.item_id, item.rank]));

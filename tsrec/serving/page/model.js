@@ -31,7 +31,6 @@ function about(model) {
   ];
   const links = [];
   if (model.report !== false) links.push(make("a", { href: "report", target: "_blank", rel: "noopener", on: { click: download } }, "Report of its run"));
-  if (model.run) links.push(make("a", { href: model.run, target: "_blank", rel: "noopener" }, "Its run in Prefect"));
   return make(
     "div",
     { className: "panel" },
@@ -44,9 +43,14 @@ function about(model) {
 async function download(event) {
   if (!hasKey()) return;
   event.preventDefault();
-  const url = URL.createObjectURL(await (await request("report")).blob());
-  make("a", { href: url, download: "report.html" }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  const links = event.target.closest(".links");
+  const notice = make("span");
+  links.append(notice);
+  await fill(links, async () => {
+    const url = URL.createObjectURL(await (await request("report")).blob());
+    make("a", { href: url, download: "report.html" }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  }, notice);
 }
 
 function figures({ metrics }) {

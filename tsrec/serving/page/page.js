@@ -30,14 +30,20 @@ function openHere({ focus = true } = {}) {
   PARTS[view].open(parameters);
 }
 
-async function start() {
-  for (const part of [tryIt, tokens, newItem, item]) part.start();
+function start() {
+  for (const part of [tokens, newItem, item]) part.start();
+  tryIt.start(learnModel);
   addEventListener("hashchange", () => openHere());
   openHere({ focus: false });
+  learnModel();
+}
+
+/** What the model is that answers now, and by which columns its items can be told apart. */
+async function learnModel() {
   await fill(byId("view-try-it"), async () => {
-    const [{ dataset, methods }, { columns }] = await Promise.all([ask("model"), ask("columns")]);
-    byId("dataset").textContent = dataset;
-    tryIt.offer(methods, columns);
+    const [figures, { columns }] = await Promise.all([ask("model"), ask("columns")]);
+    byId("dataset").textContent = figures.dataset;
+    tryIt.offer(figures, columns);
     document.title = titleOf(shown);
   }, byId("lists-notice"));
 }

@@ -15,12 +15,16 @@ const FUSED = "fused";
 
 let state = { ...EMPTY };
 let shown = null; // the address of the lists that were asked for last
-let titles = new Map();
+let model = null; // whose methods are offered
+let onAnotherModel;
+const titles = new Map();
 const nextLists = onlyTheLatest();
 const nextState = onlyTheLatest();
 
-/** Make what does not change: fields and buttons. */
-export function start() {
+/** Make what does not change: fields and buttons. `learnModel` is called where another model answers than the one whose
+ * methods are offered. */
+export function start(learnModel) {
+  onAnotherModel = learnModel;
   picker(byId("history-picker"), "Add an item to the history", "Search items by words", (item) => add(item));
   picker(byId("allow-picker"), "Recommend only these items", "Search items by words", (item) => update({ allow: joined(state.allow, item) }, `${item.title}: among those that may be recommended`));
   picker(byId("deny-picker"), "Never recommend these items", "Search items by words", (item) => deny(item));
@@ -41,7 +45,8 @@ export function start() {
 }
 
 /** Let visitors choose among a model's methods and the columns of its items. */
-export function offer(methods, columns) {
+export function offer({ fingerprint, methods }, columns) {
+  model = fingerprint;
   const options = () => methods.map((name) => make("option", { value: name }, memberAndName(name)));
   byId("method").replaceChildren(...options());
   byId("other").replaceChildren(make("option", { value: "" }, "nobody"), ...options());
@@ -144,7 +149,7 @@ function askForLists() {
   return fill(byId("lists"), async () => {
     const onWait = (detail) => notice.replaceChildren(make("span", { className: "notice" }, `Not ready yet: ${detail}. This page asks again.`));
     const before = performance.now();
-    const { model, answers } = await ask("recommend", { body: { requests: methods.map(request) }, signal, onWait });
+    const { model: answering, answers } = await ask("recommend", { body: { requests: methods.map(request) }, signal, onWait });
     const took = Math.round(performance.now() - before);
     notice.replaceChildren();
     const [mine, theirs] = answers;
@@ -160,7 +165,8 @@ function askForLists() {
       showList(byId("other-list"), theirs, ranks(mine), handlers);
       byId("other-said").replaceChildren(...remarks({ ...theirs, unknown: [] }, length));
     }
-    byId("answered").replaceChildren("Model ", make("a", { href: "#model", className: "code" }, model), ` · ${took} ms`);
+    byId("answered").replaceChildren("Model ", make("a", { href: "#model", className: "code" }, answering), ` · ${took} ms`);
+    if (model !== null && answering !== model) onAnotherModel();
   }, notice);
 }
 
@@ -178,9 +184,10 @@ function showInputs() {
     open: (entry) => entry.known && openItem(entry.id),
   });
   byId("history-hint").textContent = history.length
-    ? `${state.user ? `User ${state.user}: ` : ""}${count(history.length, "item")}, the newest last.`
+    ? `${state.user ? `User ${state.user}: ` : ""}${count(history.length, "item")}${history.length > 1 ? ", the newest last" : ""}.`
     : "Nothing yet: the list shows what suits a newcomer.";
   byId("clear-history").disabled = !history.length;
+  byId("example").classList.toggle("main", !history.length);
   byId("user").value = state.user;
   choose(byId("method"), state.method || FUSED);
   choose(byId("other"), state.other);
@@ -220,7 +227,7 @@ function columnField({ column, n_values, values }) {
     ...values.map(({ value, n_items }) => make("option", { value }, `${value} (${n_items.toLocaleString("en")})`)),
   );
   const some = n_values > values.length ? `, the ${values.length} commonest` : "";
-  return make("div", { className: "field" }, make("label", { htmlFor: select.id }, `Only with this value of ${column}${some}`), select);
+  return make("div", { className: "field" }, make("label", { htmlFor: select.id }, `${column}${some}`), select);
 }
 
 /** Choose a value of a select, also one that it does not list. */
@@ -239,8 +246,12 @@ async function example() {
 }
 
 async function suggestUsers() {
-  const { users } = await ask(`users?${new URLSearchParams({ query: byId("user").value.trim(), limit: 12 })}`);
-  byId("users").replaceChildren(...users.map((user) => make("option", { value: user.user_id }, count(user.n_events, "event"))));
+  try {
+    const { users } = await ask(`users?${new URLSearchParams({ query: byId("user").value.trim(), limit: 12 })}`);
+    byId("users").replaceChildren(...users.map((user) => make("option", { value: user.user_id }, count(user.n_events, "event"))));
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error; // the field does without
+  }
 }
 
 async function historyOf(user, signal) {

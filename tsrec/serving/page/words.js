@@ -3,11 +3,11 @@
 const MEMBERS = {
   fused: "All members together",
   tsrec: "Language model",
-  "item-knn": "Bought together",
+  "item-knn": "Often together",
   popular: "Most popular",
-  sasrec: "Order of items",
+  sasrec: "Sequence model",
   "text-similarity": "Similar texts",
-  transitions: "What comes next",
+  transitions: "Often right after",
 };
 
 /** A member in words; its own name where there are none. */
