@@ -11,7 +11,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
 from prefect.logging.loggers import flow_run_logger
 
-from flows.masking import masked
+from tasks.masking import masked
 from tsrec.errors import TsrecError
 from tsrec.store import locks
 

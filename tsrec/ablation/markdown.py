@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tsrec.ablation.comparing import (
+from tsrec.ablation.ablation_plan import AblationPlan, AblationRun
+from tsrec.ablation.statistics import (
     DATASET,
     DIFFERENCE,
     MEAN,
@@ -16,7 +17,6 @@ from tsrec.ablation.comparing import (
     STD,
     VARIANT,
 )
-from tsrec.ablation.planning import Plan, Run
 from tsrec.columns import FUSED, LLM
 from tsrec.columns import Columns as C
 from tsrec.evaluate.intervals import CONFIDENCE, N_SAMPLES
@@ -27,7 +27,11 @@ _TITLES = {LLM: "The LLM alone", FUSED: "Fused with the other members"}
 
 
 def as_markdown(
-    plan: Plan, comparison: pd.DataFrame, worth: pd.DataFrame, runs: pd.DataFrame, failures: Mapping[Run, str]
+    plan: AblationPlan,
+    comparison: pd.DataFrame,
+    worth: pd.DataFrame,
+    runs: pd.DataFrame,
+    failures: Mapping[AblationRun, str],
 ) -> str:
     """The whole page.
 
@@ -52,13 +56,13 @@ def as_markdown(
     lines += ["## What differs", "", *_settings(plan), ""]
     lines += ["## Minutes of training", "", *_cost(plan, runs), ""]
     if failures:
-        lines += ["## Failed", "", *(f"- {run.words}: {_one_line(why)}" for run, why in failures.items()), ""]
-    for twin, run in plan.twins():
-        lines.append(f"{run.words} is the same model as {twin.variant}: its settings change nothing there.")
+        lines += ["## Failed", "", *(f"- {run.label}: {_one_line(why)}" for run, why in failures.items()), ""]
+    for twin, run in plan.identical_runs():
+        lines.append(f"{run.label} is the same model as {twin.variant}: its settings change nothing there.")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _introduction(plan: Plan, comparison: pd.DataFrame) -> Iterator[str]:
+def _introduction(plan: AblationPlan, comparison: pd.DataFrame) -> Iterator[str]:
     seeds = ", ".join(map(str, plan.ablation.seeds))
     if len(plan.ablation.seeds) > 1:
         yield f"Mean over the seeds {seeds}, ± their standard deviation; the best of each column is bold."
@@ -74,10 +78,12 @@ def _introduction(plan: Plan, comparison: pd.DataFrame) -> Iterator[str]:
             )
 
 
-Cell = Callable[[pd.Series, pd.DataFrame, Plan], str]
+Cell = Callable[[pd.Series, pd.DataFrame, AblationPlan], str]
 
 
-def _table(plan: Plan, comparison: pd.DataFrame, cell: Cell, cut_offs: Mapping[str, Sequence[int]]) -> list[str]:
+def _table(
+    plan: AblationPlan, comparison: pd.DataFrame, cell: Cell, cut_offs: Mapping[str, Sequence[int]]
+) -> list[str]:
     """Rows variants, columns data sets x cut-offs x (HR, NDCG)."""
     columns = [(dataset, metric, k) for dataset in plan.configs for k in cut_offs[dataset] for metric in ("hr", "ndcg")]
     several = len(plan.configs) > 1
@@ -99,7 +105,7 @@ def _table(plan: Plan, comparison: pd.DataFrame, cell: Cell, cut_offs: Mapping[s
     return _lines(head, rows)
 
 
-def _figure(row: pd.Series, of_column: pd.DataFrame, plan: Plan) -> str:
+def _figure(row: pd.Series, of_column: pd.DataFrame, plan: AblationPlan) -> str:
     text = _number(row[MEAN])
     if row[MEAN] == of_column[MEAN].max() and len(of_column) > 1:
         text = f"**{text}**"
@@ -108,7 +114,7 @@ def _figure(row: pd.Series, of_column: pd.DataFrame, plan: Plan) -> str:
     return text + (_FEWER if row[N_SEEDS] < len(plan.ablation.seeds) else "")
 
 
-def _worth(plan: Plan, worth: pd.DataFrame) -> list[str]:
+def _worth(plan: AblationPlan, worth: pd.DataFrame) -> list[str]:
     """A row a data set and variant, at the largest cut-off of each data set."""
     rows = []
     for (dataset, variant), mine in worth.groupby([DATASET, VARIANT], sort=False):
@@ -119,7 +125,7 @@ def _worth(plan: Plan, worth: pd.DataFrame) -> list[str]:
     return _lines(["data set", "variant", "fused without it, HR / NDCG", "it adds, HR", "it adds, NDCG"], rows)
 
 
-def _difference(row: pd.Series, of_column: pd.DataFrame, plan: Plan) -> str:
+def _difference(row: pd.Series, of_column: pd.DataFrame, plan: AblationPlan) -> str:
     if pd.isna(row[N_PAIRED]):
         return "no seed in common"
     share = "" if np.isnan(row[RELATIVE]) else f", {row[RELATIVE]:+.1%}"
@@ -135,13 +141,13 @@ def _proof(row: pd.Series) -> str:
     return f"[{_number(row[C.CI_LOW], sign='+')}, {_number(row[C.CI_HIGH], sign='+')}], {p}"
 
 
-def _settings(plan: Plan) -> Iterator[str]:
+def _settings(plan: AblationPlan) -> Iterator[str]:
     for variant in plan.ablation.variants:
         yield f"- {variant.name}: {', '.join(f'`{setting}`' for setting in variant.set) or 'nothing'}"
     yield f"- the seed is that of {', '.join(f'`{field}`' for field in plan.ablation.seeded)}"
 
 
-def _cost(plan: Plan, runs: pd.DataFrame) -> list[str]:
+def _cost(plan: AblationPlan, runs: pd.DataFrame) -> list[str]:
     """Mean minutes of fine-tuning over the seeds, by variant and data set; of what was found, when it was built."""
     by_run = runs.dropna(subset=["seconds"]).drop_duplicates([DATASET, VARIANT, "seed"])
     minutes = by_run.groupby([DATASET, VARIANT])["seconds"].mean() / 60

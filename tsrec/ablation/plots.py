@@ -4,13 +4,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tsrec.ablation.comparing import DATASET, DIFFERENCE, MEAN, SEED, STD, VARIANT
-from tsrec.ablation.planning import Plan
+from tsrec.ablation.ablation_plan import AblationPlan
+from tsrec.ablation.statistics import DATASET, DIFFERENCE, MEAN, SEED, STD, VARIANT
 from tsrec.columns import Columns as C
 from tsrec.report.figures import LINES, OTHERS, OURS, new_figure, png
 
 
-def figures_plot(plan: Plan, comparison: pd.DataFrame, runs: pd.DataFrame, method: str) -> bytes:
+def figures_plot(plan: AblationPlan, comparison: pd.DataFrame, runs: pd.DataFrame, method: str) -> bytes:
     """NDCG at the largest cut-off: a dot a seed, the mean with its standard deviation, a line at the reference."""
     names = [variant.name for variant in plan.ablation.variants][::-1]
     figure, all_axes = new_figure(1.6 + 3.4 * len(plan.configs), 0.8 + 0.36 * len(names), len(plan.configs))
@@ -31,7 +31,7 @@ def figures_plot(plan: Plan, comparison: pd.DataFrame, runs: pd.DataFrame, metho
     return png(figure)
 
 
-def differences_plot(plan: Plan, comparison: pd.DataFrame, method: str) -> bytes:
+def differences_plot(plan: AblationPlan, comparison: pd.DataFrame, method: str) -> bytes:
     """How far each variant is ahead of the reference in NDCG at the largest cut-off, with its interval over users."""
     names = [variant.name for variant in plan.ablation.variants if variant.name != plan.ablation.reference][::-1]
     figure, all_axes = new_figure(1.6 + 3.4 * len(plan.configs), 0.8 + 0.36 * len(names), len(plan.configs))
@@ -46,7 +46,7 @@ def differences_plot(plan: Plan, comparison: pd.DataFrame, method: str) -> bytes
     return png(figure)
 
 
-def curves_plot(plan: Plan, curves: pd.DataFrame) -> bytes:
+def curves_plot(plan: AblationPlan, curves: pd.DataFrame) -> bytes:
     """Loss on valid by step, a line a run, a colour a variant."""
     figure, all_axes = new_figure(4.6 * len(plan.configs), 3.2, len(plan.configs))
     for axes, dataset in zip(all_axes, plan.configs, strict=True):

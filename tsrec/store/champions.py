@@ -88,7 +88,7 @@ def _in_order(moves: list[Move]) -> list[Move]:
     return ordered[:1] + later
 
 
-def standing(moves: list[Move]) -> list[str]:
+def champion_stack(moves: list[Move]) -> list[str]:
     """The champion, last, below it those that a rollback would lead to, one after the other: fingerprints."""
     stack: list[str] = []
     for move in moves:
@@ -101,7 +101,7 @@ def standing(moves: list[Move]) -> list[str]:
 
 def champion_of(store: ArtifactStore, dataset: str) -> str | None:
     """Fingerprint of the data set's champion; None where there is none yet."""
-    return next(iter(standing(moves_of(store, dataset))[-1:]), None)
+    return next(iter(champion_stack(moves_of(store, dataset))[-1:]), None)
 
 
 def best_of(moves: list[Move]) -> str | None:
@@ -124,7 +124,7 @@ def roll_back(store: ArtifactStore, dataset: str, why: str) -> Move:
         ArtifactError: there was none, or it is gone from the store.
     """
     moves = moves_of(store, dataset)
-    before = standing(moves)[-2:-1]
+    before = champion_stack(moves)[-2:-1]
     if not before:
         raise ArtifactError(f"{dataset}: no earlier champion to go back to; see `tsrec models list`")
     there = {artifact.fingerprint for artifact in store.list() if artifact.manifest.key.dataset == dataset}
@@ -149,7 +149,7 @@ def _move(
         number=max((move.number for move in moves), default=0) + 1,
         kind=kind,
         to=to,
-        previous=next(iter(standing(moves)[-1:]), None),
+        previous=next(iter(champion_stack(moves)[-1:]), None),
         why=why,
         metrics=dict(metrics),
         when=datetime.now(UTC).isoformat(timespec="microseconds"),

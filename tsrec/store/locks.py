@@ -45,7 +45,7 @@ class Holder(BaseModel):
     run: str = ""
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """For a message."""
         return f"{self.run and f'run {self.run}, '}process {self.pid} on {self.host}, since {self.since}"
 
@@ -63,7 +63,7 @@ def hold(folder: Path) -> Iterator[None]:
         except Timeout:
             timeout = _REMIND_S
             other = holder(folder)
-            logger.warning("waiting for %s: held by %s", folder, other.words if other else "an unknown process")
+            logger.warning("waiting for %s: held by %s", folder, other.description if other else "an unknown process")
     try:
         with _noted(folder):
             yield
