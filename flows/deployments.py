@@ -131,9 +131,9 @@ def _register(
 
 def _switch_on(client: SyncPrefectClient, deployment: DeploymentResponse, schedule: CronSchedule) -> None:
     """Set the schedule that came with a deployment; make it anew where it was removed. Others are left alone."""
-    for mine in deployment.schedules:
-        if mine.slug == _SLUG:
-            client.update_deployment_schedule(deployment.id, mine.id, active=True, schedule=schedule)
+    for existing in deployment.schedules:
+        if existing.slug == _SLUG:
+            client.update_deployment_schedule(deployment.id, existing.id, active=True, schedule=schedule)
             return
     client.create_deployment_schedules(deployment.id, [_scheduled(schedule, active=True)])
 

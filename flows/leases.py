@@ -141,8 +141,8 @@ class StartLock:
         return self._id is not None
 
     @property
-    def is_over(self) -> bool:
-        """Whether it has taken so long that another worker may have it now."""
+    def has_expired(self) -> bool:
+        """Whether this worker has held the lock so long that another one may have taken it."""
         return time.monotonic() > self._until
 
     def release(self, client: SyncPrefectClient) -> None:

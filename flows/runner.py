@@ -173,13 +173,13 @@ class Runner:
                 elif run_id in self._heartbeat.lapsed:
                     why = f"the Prefect server did not hear of its worker for {HOLD_S:.0f} s"
                     if self._settle(client, run_id, Crashed(message=f"{why}. {RESUMES}")):
-                        again: State[Any] = AwaitingRetry(
+                        retry: State[Any] = AwaitingRetry(
                             message=f"{why}; it goes on where it was", scheduled_time=datetime.now(UTC)
                         )
-                        client.set_flow_run_state(run_id, again, force=True)
+                        client.set_flow_run_state(run_id, retry, force=True)
                 else:
-                    how = f"ended by signal {-code}" if code < 0 else f"ended with status {code}"
-                    self._settle(client, run_id, Crashed(message=f"its process {how}. {RESUMES}"))
+                    ending = f"ended by signal {-code}" if code < 0 else f"ended with status {code}"
+                    self._settle(client, run_id, Crashed(message=f"its process {ending}. {RESUMES}"))
             self.processes.pop(run_id)
 
     def _start_due_and_end_dead(self, client: SyncPrefectClient, active: Mapping[UUID, FlowRun]) -> None:
@@ -191,12 +191,12 @@ class Runner:
         if not self._start_lock.take(client):
             return
         try:
-            now = self._read_active(client)
+            current = self._read_active(client)
             for run_id, lease in dead.items():
-                if run_id in now and _lease(now[run_id]) == lease:
+                if run_id in current and _lease(current[run_id]) == lease:
                     with self._isolating_errors(client, run_id):
-                        self._end_dead(client, now.pop(run_id))
-            self._start_due(client, now)
+                        self._end_dead(client, current.pop(run_id))
+            self._start_due(client, current)
         finally:
             self._start_lock.release(client)
 
@@ -223,7 +223,7 @@ class Runner:
         due = self._read_due(client)
         newest = {_schedule_of(run): run.id for run in due if run.auto_scheduled}
         for run in due:
-            if self._start_lock.is_over:
+            if self._start_lock.has_expired:
                 return
             with self._isolating_errors(client, run.id, due=True):
                 if run.auto_scheduled and newest[_schedule_of(run)] != run.id:
@@ -257,7 +257,7 @@ class Runner:
             return False  # it was cancelled
         self._heartbeat.take(client, run.id)
         if (
-            self._start_lock.is_over
+            self._start_lock.has_expired
         ):  # another worker may have filled the place; this run is Crashed when its lease ends
             return False
         process = subprocess.Popen(

@@ -63,7 +63,7 @@ def task_runner_by_environment() -> TaskRunner[Any]:
 
 
 def shard_distributor() -> DistributeShards | None:
-    """What has the cluster of the current flow run make shards; None where it has none."""
+    """A function that has the Dask cluster of the current flow run make shards; None where it has no cluster."""
     run = FlowRunContext.get()
     if run is None or not hasattr(type(run.task_runner), "client"):  # of the type: asking for it starts the cluster
         return None

@@ -1,4 +1,4 @@
-"""Showing something in the UI, which never fails a stage: what was built lies in the store all the same."""
+"""Shows things in Prefect's UI. A failure to show never fails a stage: what was built lies in the store."""
 
 import logging
 from collections.abc import Callable

@@ -35,7 +35,7 @@ class AblationRun:
 
     @property
     def paths(self) -> list[str]:
-        """What it needs of the store, in order."""
+        """Paths of its artifacts in the store, in order."""
         return [stage.key.path for stage in self.stages.values()]
 
 
@@ -71,24 +71,24 @@ class AblationPlan:
                 users[run.config.store, path] = users.get((run.config.store, path), 0) + 1
         seen: set[tuple[str, str]] = set()
         shared: list[PlannedArtifact] = []
-        own: list[PlannedArtifact] = []
+        unshared: list[PlannedArtifact] = []
         for run in self.runs:
             for stage in run.stages.values():
                 place = run.config.store, stage.key.path
                 if place not in seen:
                     seen.add(place)
-                    (shared if users[place] > 1 else own).append(PlannedArtifact(run, stage, users[place]))
-        return shared + own
+                    (shared if users[place] > 1 else unshared).append(PlannedArtifact(run, stage, users[place]))
+        return shared + unshared
 
     def identical_runs(self) -> list[tuple[AblationRun, AblationRun]]:
         """Runs that come out as the very same model as an earlier one of the same seed."""
         first: dict[tuple[str, int, str], AblationRun] = {}
-        found = []
+        pairs = []
         for run in self.runs:
             twin = first.setdefault((run.dataset, run.seed, run.paths[-1]), run)
             if twin is not run:
-                found.append((twin, run))
-        return found
+                pairs.append((twin, run))
+        return pairs
 
     def summary_lines(self) -> Iterator[str]:
         """Lines for people: how many runs, which artifacts they share, and which of these are in the store already."""
@@ -102,11 +102,11 @@ class AblationPlan:
         there = {(name, a.manifest.key.path) for name, store in self.stores.items() for a in store.list()}
         for shared in (True, False):
             artifacts = [work for work in self.work if (work.n_runs > 1) is shared]
-            found = sum((work.run.config.store, work.stage.key.path) in there for work in artifacts)
+            n_there = sum((work.run.config.store, work.stage.key.path) in there for work in artifacts)
             what = "shared by runs" if shared else "of one run alone"
             names = list(dict.fromkeys(work.stage.stage.name for work in artifacts))
             counts = ", ".join(f"{name} {sum(work.stage.stage.name == name for work in artifacts)}" for name in names)
-            yield f"  {_counted(len(artifacts), 'artifact')} {what}, {found} of them there already" + (
+            yield f"  {_counted(len(artifacts), 'artifact')} {what}, {n_there} of them there already" + (
                 f": {counts}" if counts else ""
             )
         for twin, run in self.identical_runs():

@@ -22,7 +22,7 @@ from tsrec.columns import Columns as C
 from tsrec.evaluate.intervals import CONFIDENCE, N_SAMPLES
 from tsrec.evaluate.summary import TOO_FEW, has_interval
 
-_FEWER = " †"
+_FEWER_SEEDS_MARK = " †"
 _TITLES = {LLM: "The LLM alone", FUSED: "Fused with the other members"}
 
 
@@ -45,12 +45,12 @@ def as_markdown(
     ablation = plan.ablation
     lines = [f"# {ablation.name}", "", *_introduction(plan, comparison), ""]
     for method in plan.methods:
-        mine = comparison[comparison[C.METHOD] == method]
+        method_rows = comparison[comparison[C.METHOD] == method]
         cut_offs = {dataset: sorted(config.evaluate.k) for dataset, config in plan.configs.items()}
-        lines += [f"## {_TITLES[method]}", "", *_table(plan, mine, _figure, cut_offs), ""]
-        largest = {dataset: few[-1:] for dataset, few in cut_offs.items()}
-        if len(ablation.variants) > 1 and len(mine):
-            lines += [f"Against {ablation.reference}:", "", *_table(plan, mine, _difference, largest), ""]
+        lines += [f"## {_TITLES[method]}", "", *_table(plan, method_rows, _figure, cut_offs), ""]
+        largest = {dataset: ks[-1:] for dataset, ks in cut_offs.items()}
+        if len(ablation.variants) > 1 and len(method_rows):
+            lines += [f"Against {ablation.reference}:", "", *_table(plan, method_rows, _difference, largest), ""]
     if len(worth):
         lines += ["## What the LLM adds to the fusion", "", *_worth(plan, worth), ""]
     lines += ["## What differs", "", *_settings(plan), ""]
@@ -69,10 +69,10 @@ def _introduction(plan: AblationPlan, comparison: pd.DataFrame) -> Iterator[str]
     else:
         yield f"Seed {seeds}, so without a spread over seeds; the best of each column is bold."
     for dataset in plan.configs:
-        mine = comparison[comparison[DATASET] == dataset]
-        if len(mine):
+        rows = comparison[comparison[DATASET] == dataset]
+        if len(rows):
             yield (
-                f"{dataset}: {mine[C.N].max():,} {plan.ablation.split} targets of {mine[N_USERS].max():,} users; "
+                f"{dataset}: {rows[C.N].max():,} {plan.ablation.split} targets of {rows[N_USERS].max():,} users; "
                 f"differences with {CONFIDENCE:.0%} intervals over users, who were resampled in pairs "
                 f"{N_SAMPLES:,} times, seeds averaged."
             )
@@ -97,39 +97,39 @@ def _table(
         row = [f"{variant.name} (reference)" if is_reference and len(plan.ablation.variants) > 1 else variant.name]
         for dataset, metric, k in columns:
             place = (dataset, variant.name, metric, k)
-            of_column = comparison[
+            column_rows = comparison[
                 (comparison[DATASET] == dataset) & (comparison[C.METRIC] == metric) & (comparison[C.K] == k)
             ]
-            row.append(cell(indexed.loc[place], of_column, plan) if place in indexed.index else "failed")
+            row.append(cell(indexed.loc[place], column_rows, plan) if place in indexed.index else "failed")
         rows.append(row)
     return _lines(head, rows)
 
 
-def _figure(row: pd.Series, of_column: pd.DataFrame, plan: AblationPlan) -> str:
+def _figure(row: pd.Series, column_rows: pd.DataFrame, plan: AblationPlan) -> str:
     text = _number(row[MEAN])
-    if row[MEAN] == of_column[MEAN].max() and len(of_column) > 1:
+    if row[MEAN] == column_rows[MEAN].max() and len(column_rows) > 1:
         text = f"**{text}**"
     if not np.isnan(row[STD]):
         text += f" ± {_number(row[STD])}"
-    return text + (_FEWER if row[N_SEEDS] < len(plan.ablation.seeds) else "")
+    return text + (_FEWER_SEEDS_MARK if row[N_SEEDS] < len(plan.ablation.seeds) else "")
 
 
 def _worth(plan: AblationPlan, worth: pd.DataFrame) -> list[str]:
     """A row a data set and variant, at the largest cut-off of each data set."""
     rows = []
-    for (dataset, variant), mine in worth.groupby([DATASET, VARIANT], sort=False):
-        largest = mine[mine[C.K] == mine[C.K].max()].set_index(C.METRIC)
+    for (dataset, variant), group in worth.groupby([DATASET, VARIANT], sort=False):
+        largest = group[group[C.K] == group[C.K].max()].set_index(C.METRIC)
         hr, ndcg = (largest.loc[metric] for metric in ("hr", "ndcg"))
         figures = f"{_number(hr[MEAN])} / {_number(ndcg[MEAN])}"
-        rows.append([str(dataset), str(variant), figures, _difference(hr, mine, plan), _difference(ndcg, mine, plan)])
+        rows.append([str(dataset), str(variant), figures, _difference(hr, group, plan), _difference(ndcg, group, plan)])
     return _lines(["data set", "variant", "fused without it, HR / NDCG", "it adds, HR", "it adds, NDCG"], rows)
 
 
-def _difference(row: pd.Series, of_column: pd.DataFrame, plan: AblationPlan) -> str:
+def _difference(row: pd.Series, column_rows: pd.DataFrame, plan: AblationPlan) -> str:
     if pd.isna(row[N_PAIRED]):
         return "no seed in common"
     share = "" if np.isnan(row[RELATIVE]) else f", {row[RELATIVE]:+.1%}"
-    fewer = _FEWER if row[N_PAIRED] < len(plan.ablation.seeds) else ""
+    fewer = _FEWER_SEEDS_MARK if row[N_PAIRED] < len(plan.ablation.seeds) else ""
     return f"{_number(row[DIFFERENCE], sign='+')} {_proof(row)}{share}{fewer}"
 
 

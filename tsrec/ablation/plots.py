@@ -15,8 +15,8 @@ def figures_plot(plan: AblationPlan, comparison: pd.DataFrame, runs: pd.DataFram
     names = [variant.name for variant in plan.ablation.variants][::-1]
     figure, all_axes = new_figure(1.6 + 3.4 * len(plan.configs), 0.8 + 0.36 * len(names), len(plan.configs))
     for number, (axes, dataset) in enumerate(zip(all_axes, plan.configs, strict=True)):
-        means, k = _of(comparison, dataset, method)
-        dots, _ = _of(runs, dataset, method)
+        means, k = _largest_k_rows(comparison, dataset, method)
+        dots, _ = _largest_k_rows(runs, dataset, method)
         dots = dots[dots[VARIANT].isin(names)]
         axes.scatter(dots[C.VALUE], [names.index(name) for name in dots[VARIANT]], s=9, color=OTHERS, zorder=2)
         for row in means.to_dict("records"):
@@ -36,7 +36,7 @@ def differences_plot(plan: AblationPlan, comparison: pd.DataFrame, method: str) 
     names = [variant.name for variant in plan.ablation.variants if variant.name != plan.ablation.reference][::-1]
     figure, all_axes = new_figure(1.6 + 3.4 * len(plan.configs), 0.8 + 0.36 * len(names), len(plan.configs))
     for number, (axes, dataset) in enumerate(zip(all_axes, plan.configs, strict=True)):
-        rows, k = _of(comparison, dataset, method)
+        rows, k = _largest_k_rows(comparison, dataset, method)
         axes.axvline(0, color=OTHERS, lw=1)
         for row in rows[rows[DIFFERENCE].notna()].to_dict("records"):
             bounds = [[max(row[DIFFERENCE] - row[C.CI_LOW], 0)], [max(row[C.CI_HIGH] - row[DIFFERENCE], 0)]]
@@ -51,9 +51,9 @@ def curves_plot(plan: AblationPlan, curves: pd.DataFrame) -> bytes:
     figure, all_axes = new_figure(4.6 * len(plan.configs), 3.2, len(plan.configs))
     for axes, dataset in zip(all_axes, plan.configs, strict=True):
         for number, variant in enumerate(plan.ablation.variants):
-            mine = curves[(curves[DATASET] == dataset) & (curves[VARIANT] == variant.name)]
-            mine = mine[(mine[C.SPLIT] == "valid") & mine["loss_per_item"].notna()]
-            for place, (_, run) in enumerate(mine.groupby(SEED)):
+            valid_loss = curves[(curves[DATASET] == dataset) & (curves[VARIANT] == variant.name)]
+            valid_loss = valid_loss[(valid_loss[C.SPLIT] == "valid") & valid_loss["loss_per_item"].notna()]
+            for place, (_, run) in enumerate(valid_loss.groupby(SEED)):
                 label = variant.name if place == 0 else None
                 axes.plot(run["step"], run["loss_per_item"], color=LINES[number % len(LINES)], lw=1.1, label=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -64,7 +64,7 @@ def curves_plot(plan: AblationPlan, curves: pd.DataFrame) -> bytes:
     return png(figure)
 
 
-def _of(table: pd.DataFrame, dataset: str, method: str) -> tuple[pd.DataFrame, int]:
+def _largest_k_rows(table: pd.DataFrame, dataset: str, method: str) -> tuple[pd.DataFrame, int]:
     """The NDCG rows of one data set and method at its largest cut-off, and that."""
     rows = table[(table[DATASET] == dataset) & (table[C.METHOD] == method) & (table[C.METRIC] == "ndcg")]
     largest = int(rows[C.K].max()) if len(rows) else 0

@@ -80,11 +80,13 @@ def _curves(built: BuiltAblation) -> pd.DataFrame:
     """All training logs, with dataset, variant and seed in front, and `loss_per_item`: the loss of the history task
     times the tokens of a SID, so that SIDs of different length can be compared."""
     logs = []
-    for run, mine in built.measured.items():
-        log = mine.log.assign(loss_per_item=(mine.log["loss"] * mine.n_levels).where(mine.log["task"] == _HISTORY))
+    for run, metrics in built.measured.items():
+        log = metrics.log.assign(
+            loss_per_item=(metrics.log["loss"] * metrics.n_levels).where(metrics.log["task"] == _HISTORY)
+        )
         logs.append(log.assign(**{DATASET: run.dataset, VARIANT: run.variant, SEED: run.seed}))
     if not logs:
         return pd.DataFrame(columns=[DATASET, VARIANT, SEED, "step", "split", "task", "loss", "loss_per_item"])
-    found = pd.concat(logs, ignore_index=True)
+    curves = pd.concat(logs, ignore_index=True)
     first = [DATASET, VARIANT, SEED]
-    return found[first + [name for name in found.columns if name not in first]]
+    return curves[first + [name for name in curves.columns if name not in first]]

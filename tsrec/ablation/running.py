@@ -1,5 +1,8 @@
-"""Building what an ablation has planned, shared artifacts first; what fails takes the runs down that need it, and no
-other. Resuming is the store's business: what is there is found, and half-built stages go on where they were."""
+"""Builds what an ablation has planned, shared artifacts first.
+
+A stage that fails ends the runs that need it, and no other. Artifacts that exist are found; a stage that was killed
+resumes.
+"""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -21,7 +24,7 @@ Build = Callable[[PlannedStage, ArtifactStore, Mapping[str, Artifact], str], Art
 
 @dataclass
 class BuiltAblation:
-    """What came of an ablation: the figures of the runs that ended well, and why the others did not, in order."""
+    """The metrics of the runs that succeeded, and why the others failed, in order."""
 
     plan: AblationPlan
     measured: dict[AblationRun, RunMetrics] = field(default_factory=dict)
@@ -65,11 +68,11 @@ def _build_here(planned: PlannedStage, store: ArtifactStore, parents: Mapping[st
 
 
 class _MissingArtifactError(TsrecError):
-    """A stage that a run needs could not be builder."""
+    """A stage that a run needs could not be made."""
 
 
 class _ArtifactBuilder:
-    """Artifacts by their place in the stores, each asked for once, and why some could not be builder."""
+    """Artifacts by their place in the stores, each asked for once, and why some could not be made."""
 
     def __init__(self, plan: AblationPlan, build: Build) -> None:
         self._stores, self._build = plan.stores, build
@@ -77,14 +80,14 @@ class _ArtifactBuilder:
         self._failures: dict[tuple[str, str], str] = {}
 
     def get(self, run: AblationRun, stage: PlannedStage, purpose: str) -> Artifact | None:
-        """The artifact of a stage of a run, whose parents were asked for before; None where it cannot be builder."""
+        """The artifact of a stage of a run, whose parents were asked for before; None where it cannot be made."""
         place = run.config.store, stage.key.path
         if place not in self._artifacts:
             self._artifacts[place] = self._make(run, stage, purpose)
         return self._artifacts[place]
 
     def artifacts(self) -> list[Artifact]:
-        """All that were found or builder."""
+        """All that were found or made."""
         return [artifact for artifact in self._artifacts.values() if artifact]
 
     def missing_artifact_reason(self, run: AblationRun) -> str | None:
@@ -104,6 +107,6 @@ class _ArtifactBuilder:
         except Exception as error:  # whatever it is, it must not take the other runs down; a kill is none
             if not isinstance(error, TsrecError):
                 logger.exception("%s: %s", purpose, stage.name)
-            known = str(error) if isinstance(error, TsrecError) else f"{type(error).__name__}: {error}"
-            self._failures[run.config.store, stage.key.path] = f"{stage.name}: {known}"
+            reason = str(error) if isinstance(error, TsrecError) else f"{type(error).__name__}: {error}"
+            self._failures[run.config.store, stage.key.path] = f"{stage.name}: {reason}"
             return None

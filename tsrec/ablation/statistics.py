@@ -42,15 +42,15 @@ def runs_table(
     """
     rows: list[dict[str, Any]] = []
     for run in plan.runs:
-        own = {DATASET: run.dataset, VARIANT: run.variant, SEED: run.seed}
+        run_columns = {DATASET: run.dataset, VARIANT: run.variant, SEED: run.seed}
         if run in failures:
-            rows.append({**own, "failure": failures[run]})
+            rows.append({**run_columns, "failure": failures[run]})
             continue
-        mine = measured[run]
-        for method, values in mine.values.items():
-            for (metric, k), value in zip(mine.names, values.mean(axis=0), strict=True):
+        metrics = measured[run]
+        for method, values in metrics.values.items():
+            for (metric, k), value in zip(metrics.names, values.mean(axis=0), strict=True):
                 figures = {C.METHOD: method, C.METRIC: metric, C.K: k, C.VALUE: float(value), C.N: len(values)}
-                rows.append({**own, **figures, "seconds": mine.seconds, "model": mine.model})
+                rows.append({**run_columns, **figures, "seconds": metrics.seconds, "model": metrics.model})
     columns = [DATASET, VARIANT, SEED, C.METHOD, C.METRIC, C.K, C.VALUE, C.N, "seconds", "model", "failure"]
     return pd.DataFrame(rows, columns=columns).astype({C.K: "Int64", C.N: "Int64"})
 
@@ -67,15 +67,15 @@ def comparison_table(plan: AblationPlan, measured: Mapping[AblationRun, RunMetri
     rows: list[dict[str, Any]] = []
     for dataset in plan.configs:
         for method in plan.methods:
-            found: dict[str, dict[int, RunMetrics]] = {}
-            for run, mine in measured.items():
+            by_variant: dict[str, dict[int, RunMetrics]] = {}
+            for run, metrics in measured.items():
                 if run.dataset == dataset:
-                    found.setdefault(run.variant, {})[run.seed] = mine
-            against = _differences(found, plan.ablation.reference, method)
-            for variant in (v.name for v in plan.ablation.variants if v.name in found):
-                own = {DATASET: dataset, VARIANT: variant, C.METHOD: method}
-                rows += [{**own, **row, **against.get((variant, row[C.METRIC], row[C.K]), {})}
-                         for row in _means(list(found[variant].values()), method)]  # fmt: skip
+                    by_variant.setdefault(run.variant, {})[run.seed] = metrics
+            against = _differences(by_variant, plan.ablation.reference, method)
+            for variant in (v.name for v in plan.ablation.variants if v.name in by_variant):
+                row_columns = {DATASET: dataset, VARIANT: variant, C.METHOD: method}
+                rows += [{**row_columns, **row, **against.get((variant, row[C.METRIC], row[C.K]), {})}
+                         for row in _means(list(by_variant[variant].values()), method)]  # fmt: skip
     columns = [DATASET, VARIANT, C.METHOD, C.METRIC, C.K, MEAN, STD, N_SEEDS, C.N, N_USERS]
     columns += [DIFFERENCE, RELATIVE, C.CI_LOW, C.CI_HIGH, C.P, N_PAIRED]
     return pd.DataFrame(rows, columns=columns).astype({N_PAIRED: "Int64"})
@@ -91,8 +91,8 @@ def worth_table(plan: AblationPlan, measured: Mapping[AblationRun, RunMetrics]) 
     rows: list[dict[str, Any]] = []
     for dataset in plan.configs:
         for variant in (v.name for v in plan.ablation.variants):
-            runs = [mine for run, mine in measured.items() if (run.dataset, run.variant) == (dataset, variant)]
-            pairs = [(mine.values[FUSED], mine.without_llm) for mine in runs if mine.without_llm is not None]
+            runs = [metrics for run, metrics in measured.items() if (run.dataset, run.variant) == (dataset, variant)]
+            pairs = [(run.values[FUSED], run.without_llm) for run in runs if run.without_llm is not None]
             if not pairs:
                 continue
             base = np.mean([without for _, without in pairs], axis=(0, 1))  # (M,)
@@ -122,16 +122,16 @@ def _means(runs: Sequence[RunMetrics], method: str) -> list[dict[str, Any]]:
 
 
 def _differences(
-    found: Mapping[str, Mapping[int, RunMetrics]], reference: str, method: str
+    by_variant: Mapping[str, Mapping[int, RunMetrics]], reference: str, method: str
 ) -> dict[tuple[str, str, int], dict[str, Any]]:
     """(variant, metric, k) -> how far the variant is ahead of the reference."""
     rows: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for variant, mine in found.items():
-        seeds = sorted(mine.keys() & found.get(reference, {}).keys())
+    for variant, by_seed in by_variant.items():
+        seeds = sorted(by_seed.keys() & by_variant.get(reference, {}).keys())
         if variant == reference or not seeds:
             continue
-        pairs = [(mine[seed].values[method], found[reference][seed].values[method]) for seed in seeds]
-        for name, row in _paired(pairs, mine[seeds[0]]).items():
+        pairs = [(by_seed[seed].values[method], by_variant[reference][seed].values[method]) for seed in seeds]
+        for name, row in _paired(pairs, by_seed[seeds[0]]).items():
             rows[variant, *name] = row
     return rows
 
@@ -140,11 +140,11 @@ def _paired(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]], targets: RunMetrics
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """(metric, k) -> how far the first of each pair of (T, M) figures is ahead of the second; a pair a seed."""
-    ours, theirs = (np.mean(values, axis=0) for values in zip(*pairs, strict=True))  # (T, M)
-    resampled = bootstrap_means(ours - theirs, targets.users)
+    variant, reference = (np.mean(values, axis=0) for values in zip(*pairs, strict=True))  # (T, M)
+    resampled = bootstrap_means(variant - reference, targets.users)
     low, high = interval(resampled)
     p = p_value(resampled)
-    differences, base = (ours - theirs).mean(axis=0), theirs.mean(axis=0)
+    differences, base = (variant - reference).mean(axis=0), reference.mean(axis=0)
     return {
         name: {
             DIFFERENCE: float(differences[i]),

@@ -1,4 +1,7 @@
-"""Which kinds of events are kept: rows by the values of raw columns, compared as people mean them. Knows no files."""
+"""Which event types are kept (`ingest.keep`): rows by the values of raw columns, compared as people mean them.
+
+So 1, "01", true and yes are one value. Knows no files.
+"""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Which interactions stay: users, time window, rating, k-core."""
+"""Filters of interactions: dropped users, time window, rating threshold, k-core; finds users with too many events."""
 
 from collections.abc import Sequence
 

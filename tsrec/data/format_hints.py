@@ -1,5 +1,7 @@
-"""What a file that was not read probably is: its encoding, its separator, how it writes times. For messages only:
-nothing is read by it."""
+"""Guesses the encoding, the separator and the time format of a file that could not be read.
+
+For messages only: no file is read by a guess.
+"""
 
 import codecs
 import re

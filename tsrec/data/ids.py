@@ -1,4 +1,4 @@
-"""Ids as they stand in raw data -> text, and why two files' ids do not meet. Knows no files."""
+"""Ids as they stand in raw data -> text, and why ids of two files do not match. Knows no files."""
 
 import re
 from collections.abc import Callable
@@ -130,13 +130,13 @@ def why_ids_differ(unknown: pd.Index, known: pd.Index) -> tuple[str, str, str] |
         seen.
     """
     best, explained = None, 0
-    ours, theirs = unknown.to_series(), known.to_series()
+    unknown_ids, known_ids = unknown.to_series(), known.to_series()
     for cause, cure, form in _CAUSES:
-        found = pd.Index(form(theirs)).drop_duplicates().get_indexer(form(ours)) >= 0
+        found = pd.Index(form(known_ids)).drop_duplicates().get_indexer(form(unknown_ids)) >= 0
         if int(found.sum()) > explained:
             explained = int(found.sum())
-            first = ours.iloc[[int(np.argmax(found))]]
-            meant = theirs[(form(theirs) == form(first).iloc[0]).to_numpy()].iloc[0]
+            first = unknown_ids.iloc[[int(np.argmax(found))]]
+            meant = known_ids[(form(known_ids) == form(first).iloc[0]).to_numpy()].iloc[0]
             best = (f"{cause}; {cure}", str(first.iloc[0]), str(meant))
     return best if 2 * explained >= len(unknown) else None
 

@@ -1,4 +1,4 @@
-"""Each user's events in the order in which they happened, and events that stand there twice."""
+"""Sorts each user's events by time, whichever way the raw rows run; finds duplicates and ties."""
 
 from dataclasses import replace
 

@@ -113,13 +113,13 @@ def find_files(
     folder = Path(config.path).expanduser()
     used = {file.path for file in taken}
     if named is not None:
-        found = _named(folder, named, role, used)
+        found = _files_by_setting(folder, named, role, used)
     elif folder.is_dir():
-        found = _fitting(folder, config, role, patterns, used)
+        found = _files_by_pattern(folder, config, role, patterns, used)
         if not found and optional:
             return ()
         if not found:
-            raise DataError(_none_fits(folder, role, patterns) + hint)
+            raise DataError(_no_match_message(folder, role, patterns) + hint)
     else:
         problem = "a file, not a folder" if folder.is_file() else "no such folder"
         problem = "an archive; unpack it" if folder.is_file() and is_archive(folder) else problem
@@ -139,7 +139,7 @@ def without_repeated_files(files: Sequence[RawFile]) -> list[RawFile]:
     return list(found.values())
 
 
-def _named(folder: Path, named: str, role: Role, taken: set[Path]) -> list[Path]:
+def _files_by_setting(folder: Path, named: str, role: Role, taken: set[Path]) -> list[Path]:
     path = folder / Path(named).expanduser()
     if path.exists():  # before it is read as a pattern: a file may be called [1].csv
         return [path]
@@ -152,7 +152,7 @@ def _named(folder: Path, named: str, role: Role, taken: set[Path]) -> list[Path]
     return found
 
 
-def _fitting(
+def _files_by_pattern(
     folder: Path, config: IngestConfig, role: Role, patterns: Sequence[tuple[str, ...]], taken: set[Path]
 ) -> list[Path]:
     any_suffix = getattr(config, f"{role}_format").separator is not None
@@ -165,7 +165,7 @@ def _fitting(
             and not taken.intersection((path, *_files_in(path)))
             and (path.is_dir() or any_suffix or file_format(path))
         ]
-        found = [path for path in found if not _lies_unpacked(path, found)]
+        found = [path for path in found if not _is_unpacked_beside(path, found)]
         if len(found) <= 1 or _are_parts(found):
             if found:
                 return found
@@ -177,7 +177,7 @@ def _fitting(
     return []
 
 
-def _none_fits(folder: Path, role: Role, patterns: Sequence[tuple[str, ...]]) -> str:
+def _no_match_message(folder: Path, role: Role, patterns: Sequence[tuple[str, ...]]) -> str:
     wanted = " or ".join(group[0] for group in patterns)
     there = sorted(path.name for path in folder.iterdir() if not _is_hidden(path.name))
     holds = ", ".join(there[:_SHOWN_NAMES]) + (" ..." if len(there) > _SHOWN_NAMES else "")
@@ -188,7 +188,7 @@ def _none_fits(folder: Path, role: Role, patterns: Sequence[tuple[str, ...]]) ->
     )
 
 
-def _lies_unpacked(path: Path, found: list[Path]) -> bool:
+def _is_unpacked_beside(path: Path, found: list[Path]) -> bool:
     """Is it a packed file that somebody has unpacked beside it?"""
     return is_packed(path) and any(path.stem in (other.name, other.stem) for other in found if not is_packed(other))
 

@@ -1,4 +1,4 @@
-"""What an earlier model has learned from is no target of the model that goes on from it.
+"""Keeps events that the champion has learned from out of valid and test of a refresh, so that no target leaks.
 
 Late rows, and rows that are gone, move the cuts between train, valid and test. Events that the earlier model was
 trained on, or its gate fitted on, would then be held out. As targets they would flatter it, and what goes on from it.
@@ -38,22 +38,22 @@ def without_leaked_targets(
     """
     rank = split_rank(split)
     held_out = np.flatnonzero(rank >= split_rank(np.array(_VALID)))
-    now = pd.DataFrame({name: getattr(events, name)[held_out] for name in _EVENT}).assign(row=held_out)
-    before = pd.DataFrame(
+    current = pd.DataFrame({name: getattr(events, name)[held_out] for name in _EVENT}).assign(row=held_out)
+    previous = pd.DataFrame(
         {
             "user": pd.Index(user_ids).get_indexer(earlier[C.USER]).astype(np.int32),
             "item": pd.Index(item_ids).get_indexer(earlier[C.ITEM]).astype(np.int32),
             "timestamp": earlier[C.TIMESTAMP].to_numpy(),
-            "before": split_rank(pd.Index(SPLITS).get_indexer(earlier[C.SPLIT])),
+            "previous_rank": split_rank(pd.Index(SPLITS).get_indexer(earlier[C.SPLIT])),
         }
     )
     # An event may stand there several times (ingest.duplicates=keep): the latest use counts.
-    latest = now.merge(before, on=_EVENT).groupby("row")["before"].max()
+    latest = current.merge(previous, on=_EVENT).groupby("row")["previous_rank"].max()
     rows = latest.index.to_numpy(dtype=np.int64)
-    known = rows[latest.to_numpy() < rank[rows]]
+    leaked = rows[latest.to_numpy() < rank[rows]]
     kept = split.copy()
-    kept[known] = _HISTORY
-    if len(known) and (missing := without_targets(events, kept)):
+    kept[leaked] = _HISTORY
+    if len(leaked) and (missing := without_targets(events, kept)):
         raise DataError(
             f"no {' and no '.join(missing)} targets are left that the model to be refreshed has not learned from: late "
             "or removed rows moved the cut far back in time; give `tsrec run`, which starts anew, and `tsrec models "

@@ -131,7 +131,7 @@ def _add(planned: dict[str, PlannedStage], stage: Stage, config: Config, bases: 
     # The backbone depends on no data: all data sets of a store share it.
     dataset = config.dataset if stage.name != backbone.STAGE.name else SHARED
     raw_inputs = _raw_identities(stage, section)
-    key = ArtifactKey.covering(dataset, stage.name, stage.version, canonical(section), fingerprints, raw_inputs)
+    key = ArtifactKey.from_inputs(dataset, stage.name, stage.version, canonical(section), fingerprints, raw_inputs)
     if variant and stage.name in planned and planned[stage.name].key == key:
         return
     name = f"{stage.name}:{variant}" if variant else stage.name

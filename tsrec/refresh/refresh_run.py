@@ -1,6 +1,6 @@
-"""A refresh from beginning to end: is there anything new, what is planned, and does it become the champion.
+"""A refresh from beginning to end: is there new data, what is planned, how it compares, and promoting it.
 
-Building what is planned is the pipeline's business, or the flow's, which hands itself to `run`.
+`promotion_rule` decides on promotion. The pipeline builds what is planned, or the flow, which hands itself to `run`.
 """
 
 import contextlib
@@ -36,8 +36,11 @@ _TABLES = ("items", "interactions")  # all that comes out of raw files
 
 @dataclass(frozen=True)
 class RefreshPlan:
-    """What a refresh starts from: its own `config`, the `champion` (None: there is none, and this is a first build),
-    and the `stages` to build; none where the raw files are the champion's."""
+    """What a refresh builds.
+
+    `config` is the refresh's own. `champion` is None where there is none: then this is a first build. `stages` is empty
+    where the raw files are the champion's.
+    """
 
     config: Config
     champion: Artifact | None
@@ -46,7 +49,7 @@ class RefreshPlan:
 
 @dataclass(frozen=True)
 class RefreshOutcome:
-    """How a refresh ended: the model that was made (or found), what became of it and `why`, and what was measured."""
+    """How a refresh ended: `status`, the fingerprint of the `model` it made or found, why, and what was measured."""
 
     status: Literal["nothing new", "first", "promoted", "not promoted"]
     model: str
@@ -126,11 +129,11 @@ def _rejected_rebuild(store: ArtifactStore, champion: Artifact) -> str | None:
     """A model with codebooks of its own that was compared with one of the champion's codebooks, and did not replace it.
     Else a rejected rebuild would be made again every night."""
     lineage = Lineage(store)
-    mine = _codebooks_hash(lineage, champion)
+    champion_codebooks = _codebooks_hash(lineage, champion)
     for artifact in lineage.listed:
         if artifact.manifest.key.stage == "compare":
             old, new = (lineage.listed_parent(artifact, role) for role in (base_role("fuse"), "fuse"))
-            if old and new and _codebooks_hash(lineage, old) == mine != _codebooks_hash(lineage, new):
+            if old and new and _codebooks_hash(lineage, old) == champion_codebooks != _codebooks_hash(lineage, new):
                 return new.fingerprint
     return None
 
@@ -229,16 +232,16 @@ def _nothing_new(plan: RefreshPlan, why: str) -> RefreshOutcome:
 
 def _has_same_raw_data(planned: PlannedStage, base: Artifact) -> bool:
     """The same files, read by the same settings; another version of the code is no news."""
-    before = base.manifest.key
-    return planned.key.raw_inputs == before.raw_inputs and planned.key.config == before.config
+    base_key = base.manifest.key
+    return planned.key.raw_inputs == base_key.raw_inputs and planned.key.config == base_key.config
 
 
 def _has_same_tables(store: ArtifactStore, plan: RefreshPlan) -> bool:
     """Whether the raw files, cut, named or repeated otherwise, come to the very tables that the champion was made from.
     Builds them where they are missing."""
-    before = bases_of(Lineage(store), plan.champion).get(INGEST) if plan.champion else None
-    if before is None:
+    base = bases_of(Lineage(store), plan.champion).get(INGEST) if plan.champion else None
+    if base is None:
         return False
-    now = pipeline.build(plan.stages[INGEST], store, {})
-    hashes = [[made.manifest.files[f"{name}.parquet"].sha256 for name in _TABLES] for made in (before, now)]
+    ingest = pipeline.build(plan.stages[INGEST], store, {})
+    hashes = [[made.manifest.files[f"{name}.parquet"].sha256 for name in _TABLES] for made in (base, ingest)]
     return hashes[0] == hashes[1]

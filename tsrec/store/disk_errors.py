@@ -1,4 +1,4 @@
-"""What a disk refuses, in words: no space, a quota, a read-only folder, no permission.
+"""Errors of a disk that cannot be written to, explained: no space, a quota, a read-only folder, no permission.
 
 Each library that writes for a stage fails in its own way; the number of the operating system's error is in all but one
 of them. Knows nothing of stages.
@@ -23,7 +23,11 @@ _REFUSALS = {
     errno.EACCES: f"may not be written by this user; change its permissions, or name another store, {_GO_ON}",
     errno.EPERM: f"may not be written by this user; change its permissions, or name another store, {_GO_ON}",
 }
-_PLACE_MATTERS = {errno.EROFS, errno.EACCES, errno.EPERM}  # what is read may be refused too; that is not ours to say
+_ONLY_WITHIN_FOLDER = {
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+}  # what is read may be refused too; that is not ours to say
 _NUMBER = re.compile(r"(?:\[[Ee]rrno |os error |code: )(\d+)")
 _ALMOST_NOTHING = 1 << 16  # bytes
 
@@ -40,23 +44,23 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
     except TsrecError:
         raise
     except Exception as error:
-        if words := _words(error, folder):
-            raise ArtifactError(words) from error
+        if explanation := _explanation(error, folder):
+            raise ArtifactError(explanation) from error
         raise
 
 
-def _words(error: Exception, folder: Path) -> str | None:
-    for cause in _chain(error):
+def _explanation(error: Exception, folder: Path) -> str | None:
+    for cause in _causes(error):
         number = _number(cause)
         place = Path(str(cause.filename)) if isinstance(cause, OSError) and cause.filename else folder
-        if number in _PLACE_MATTERS and not place.is_relative_to(folder):
+        if number in _ONLY_WITHIN_FOLDER and not place.is_relative_to(folder):
             continue
         if number in _REFUSALS:
             return f"{place}: {_REFUSALS[number]}"
     return f"{folder}: {_FULL}" if _is_full(folder) else None  # torch does not say why a file could not be written
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

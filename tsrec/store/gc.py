@@ -93,8 +93,8 @@ def find_garbage(store: ArtifactStore, keep: int) -> Garbage:
         (in_use if store.is_in_use(path) else to_resume if resumable else leftovers).append(path)
     champions = {
         f"{dataset}/{MODEL_STAGE}/{model}"
-        for dataset, mine in moves.items()
-        for model in (*champion_stack(mine)[-KEPT_CHAMPIONS:], best_of(mine))
+        for dataset, dataset_moves in moves.items()
+        for model in (*champion_stack(dataset_moves)[-KEPT_CHAMPIONS:], best_of(dataset_moves))
     }
     roots = _roots(artifacts, runs, kept, keep, unreadable | unreadable_moves)
     roots += [artifact for artifact in artifacts if _model_path(artifact) in champions]

@@ -1,4 +1,4 @@
-"""What changes last digits beside settings: libraries, threads, the processor. Kept in manifests, compared on reuse.
+"""Libraries, threads and processor, which change last digits of results. Kept in manifests, compared on reuse.
 
 No fingerprint covers these: one store serves many machines, and last digits are no reason to make everything again.
 """
@@ -39,7 +39,7 @@ _LIBRARIES = (
 )
 
 
-def host_facts() -> dict[str, Any]:
+def host_environment() -> dict[str, Any]:
     """Host, Python and library versions, threads and processor, as the manifest records them.
 
     Where torch is not loaded nothing was computed with it, and its threads are not known.
@@ -62,8 +62,8 @@ def host_facts() -> dict[str, Any]:
 
 def warn_about_other_environments(artifacts: Iterable[Artifact]) -> None:
     """Say in one line of the log which artifacts of a run were made otherwise than this process makes them."""
-    here, listed = host_facts(), list(artifacts)
-    found = [differing for artifact in listed if (differing := _differing(artifact.manifest, here))]
+    here, listed = host_environment(), list(artifacts)
+    found = [differing for artifact in listed if (differing := _differences(artifact.manifest, here))]
     if not found:
         return
     whats = {what: there for differing in found for what, there in differing.items()}  # of several, the last one's
@@ -76,7 +76,7 @@ def warn_about_other_environments(artifacts: Iterable[Artifact]) -> None:
     )
 
 
-def _differing(manifest: Manifest, here: dict[str, Any]) -> dict[str, str]:
+def _differences(manifest: Manifest, here: dict[str, Any]) -> dict[str, str]:
     """What differs, in words, of what both know; tsrec itself aside, for its stages have versions."""
     then = {**manifest.libraries, "threads": manifest.threads, "processor": manifest.processor}
     now = {**here["libraries"], "threads": here["threads"], "processor": here["processor"]}

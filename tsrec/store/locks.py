@@ -1,4 +1,4 @@
-"""The lock of one artifact: whoever holds it may write there; whoever waits for it says so, and for whom.
+"""The lock of one artifact: only its holder may write there. A process that waits for it logs who holds it.
 
 The lock itself is the operating system's and ends with its holder, even a killed one. Other machines may not see it:
 for them there is the note beside it (process, host, since when), which its holder touches every half minute. A holder

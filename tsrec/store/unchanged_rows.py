@@ -1,4 +1,4 @@
-"""Which items of a table stood in an earlier one with the same content, so that what was made of them still holds."""
+"""Finds the items that an earlier table has with the same content, so that what was made of them can be reused."""
 
 from collections.abc import Sequence
 

@@ -73,7 +73,7 @@ def read_interactions(config: IngestConfig, files: Sequence[RawFile], known: Nam
         if config.order == "rows":
             rows[C.TIMESTAMP] = np.arange(n_rows, n_rows + len(rows))
         elif config.time_format:
-            rows[C.TIMESTAMP] = _moments(rows[C.TIMESTAMP], config.time_format, batch)
+            rows[C.TIMESTAMP] = _times_by_format(rows[C.TIMESTAMP], config.time_format, batch)
         if C.SPLIT not in rows and splits[batch.path]:
             rows[C.SPLIT] = splits[batch.path]
         n_rows += len(rows)
@@ -111,7 +111,7 @@ def _mapped(
         batch = explode_nested(raw, wanted, names[C.ITEM])
         try:
             if event_types:
-                batch = _chosen(batch, event_types, needed=expected is not needed)
+                batch = _keep_event_types(batch, event_types, needed=expected is not needed)
             rows = named_columns(batch, names, expected, hint + no_header * is_separated(batch.path))
         except DataError as error:
             rows = first_rows(batch, form, section)
@@ -137,7 +137,7 @@ def _header_below(rows: pd.DataFrame, names: Names, expected: tuple[str, ...]) -
     return f"; its row {int(np.argmax(found)) + 1} reads like the header: take out what stands above it"
 
 
-def _chosen(batch: Batch, event_types: EventTypeFilter, needed: bool) -> Batch:
+def _keep_event_types(batch: Batch, event_types: EventTypeFilter, needed: bool) -> Batch:
     """The rows of the kinds that are kept; a column that is not `needed` may be missing."""
     columns = {f"ingest.keep.{column}": (column,) for column in event_types.columns}
     named_columns(batch, columns, columns if needed else (), "name one of these in ingest.keep")
@@ -150,12 +150,12 @@ def _with_decimal_points(values: pd.Series) -> pd.Series:
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
         return values
     texts = values.astype("str")
-    found = texts.str.fullmatch(_WITH_COMMAS, na=False)
+    has_comma = texts.str.fullmatch(_WITH_COMMAS, na=False)
     points = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-    return values.where(~found, points)
+    return values.where(~has_comma, points)
 
 
-def _moments(values: pd.Series, time_format: str, batch: Batch) -> pd.Series:
+def _times_by_format(values: pd.Series, time_format: str, batch: Batch) -> pd.Series:
     moments = pd.to_datetime(values, format=time_format, utc=True, errors="coerce")
     bad = moments.isna().to_numpy() & ~is_missing_value(values)
     if bad.any():
