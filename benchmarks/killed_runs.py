@@ -243,7 +243,7 @@ def _run(flow: str, settings: list[str], store: str, out: str, folder: str) -> N
     elif flow == "refresh":
         refresh.run(config)
     else:
-        recommend_users(*pipeline.model_of(config), Wish(out=out, shard_users=4))
+        recommend_users(*pipeline.resolve_model(config), Wish(out=out, shard_users=4))
 
 
 def _artifacts(store: Path) -> dict[str, float]:

@@ -1,3 +1,3 @@
 """Prefect flows, their deployments, and the command line. No logic."""
 
-import flows.settings  # noqa: F401  (before anything imports prefect)
+import flows.prefect_environment  # noqa: F401  (before anything imports prefect)

@@ -1,6 +1,6 @@
 """The flow `ablation`: variants over data sets and seeds, every artifact that they share once, then the table."""
 
-import flows.settings  # noqa: F401, I001  (before anything imports prefect)
+import flows.prefect_environment  # noqa: F401, I001  (before anything imports prefect)
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from flows import run_logging
 from flows.masked_flow import masked_flow
 from flows.train import run_stage
 from tasks.ablation import TASK
-from tasks.sharing import chosen_task_runner
+from tasks.dask_shards import task_runner_by_environment
 from tsrec.ablation import build_ablation, plan_ablation
 from tsrec.config import Ablation, Config
 from tsrec.pipeline import PlannedStage
@@ -23,7 +23,7 @@ run_logging.install()
     name="ablation",
     flow_run_name="ablation-{ablation.name}",
     persist_result=False,
-    task_runner=chosen_task_runner(),
+    task_runner=task_runner_by_environment(),
     on_failure=[run_logging.log_refusal],
 )
 def ablation(
@@ -49,12 +49,12 @@ def ablation(
     """
     run_logging.install()
     plan = plan_ablation(ablation, (config, *more))
-    for line in plan.words():
+    for line in plan.summary_lines():
         get_run_logger().info("%s", line)
     results = TASK(build_ablation(plan, _build))
     results.check()
     return str(results.folder.absolute())
 
 
-def _build(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact], for_whom: str) -> Artifact:
-    return run_stage(planned, store, parents, f"{planned.stage.name} ({for_whom})")
+def _build(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact], purpose: str) -> Artifact:
+    return run_stage(planned, store, parents, f"{planned.stage.name} ({purpose})")

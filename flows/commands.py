@@ -40,7 +40,7 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool, fo
         train(config, force_from)
     else:
         pipeline.run(config, force_from=force_from)
-    from tsrec.data.losses import loss_lines
+    from tsrec.data.data_quality import data_quality_lines
     from tsrec.evaluate.intervals import CONFIDENCE
     from tsrec.evaluate.summary import headline, metrics_table
 
@@ -49,7 +49,7 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool, fo
     print(f"\n{config.dataset}, {config.evaluate.split} targets, {CONFIDENCE:.0%} intervals over users")
     print(metrics_table(evaluate.frame("metrics"), differences).to_string())
     print(headline(differences))
-    if lost := loss_lines(ingest):
+    if lost := data_quality_lines(ingest):
         print("\n".join(["\nof the raw data:", *(f"  {line}" for line in lost)]))
     print(f"\nreport: {report.file('report.html')}")
     champion = champion_of(ArtifactStore(config.store), config.dataset)
@@ -86,7 +86,7 @@ def refresh(profile: str | None, overrides: Sequence[str], *, with_prefect: bool
     outcome = refreshing.run(config)
     for name, value in outcome.summary.items():
         print(f"  {name:36s} {value:,.4f}" if isinstance(value, float) else f"  {name:36s} {value:,}")
-    print(outcome.words)
+    print(outcome.message)
 
 
 def ablation(
@@ -97,7 +97,7 @@ def ablation(
 
     asked, configs = load_grid(path, overrides, **fields)
     plan = ablations.plan_ablation(asked, configs)
-    print("\n".join(plan.words()), flush=True)
+    print("\n".join(plan.summary_lines()), flush=True)
     if dry_run:
         return
     lost = None
@@ -149,7 +149,7 @@ def recommend(
     from tsrec.recommenders.recommender import Recommender
 
     config = load_config(profile, overrides)
-    lineage, fuse = pipeline.model_of(config, wish.model)
+    lineage, fuse = pipeline.resolve_model(config, wish.model)
     recommender = Recommender.of(lineage, fuse, wish.method, "forbidden" if wish.no_repeats else None)
     explainer = Explainer(lineage, fuse)
     past = explainer.history_of(user) if user is not None else list(history or ())
@@ -192,7 +192,7 @@ def recommend_users(profile: str | None, overrides: Sequence[str], wish: Wish, *
     from tsrec import pipeline
     from tsrec.recommenders.batch import recommend_users as write
 
-    lineage, fuse = pipeline.model_of(load_config(profile, overrides), wish.model)
+    lineage, fuse = pipeline.resolve_model(load_config(profile, overrides), wish.model)
     batch = write(lineage, fuse, wish)
     if as_json:
         print_json({"model": fuse.fingerprint, "folder": str(batch.folder), **batch.counts})
@@ -238,7 +238,9 @@ def collect_garbage(store: str, keep: int, dry_run: bool) -> None:
     garbage = find_garbage(opened, keep)
     for path in garbage.in_use:
         holder = locks.holder(path)
-        print(f"being built, left alone: {path.relative_to(opened.root)}" + (f" ({holder.words})" if holder else ""))
+        print(
+            f"being built, left alone: {path.relative_to(opened.root)}" + (f" ({holder.description})" if holder else "")
+        )
     if garbage.in_use:
         print(
             "while a run is at work only leftovers are removed; collect again when it has ended "

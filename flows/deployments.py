@@ -20,9 +20,9 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 
-from flows.form import form_of, parameters_of
+from flows.form_schema import default_parameters, form_schema
+from flows.parameter_checks import TAG
 from flows.schedules import NIGHTLY, parse_cron
-from flows.submission import TAG
 from tsrec import __version__
 from tsrec.config import Config
 from tsrec.errors import ConfigError
@@ -102,8 +102,8 @@ def _register(
     form: dict[str, Any] = {
         "version": __version__,
         "description": served.about,
-        "parameters": parameters_of(flow, config),
-        "parameter_openapi_schema": form_of(flow, config, served.first),
+        "parameters": default_parameters(flow, config),
+        "parameter_openapi_schema": form_schema(flow, config, served.first),
         "enforce_parameter_schema": True,
         "entrypoint": served.entrypoint,
         "path": str(Path.cwd()),
@@ -131,9 +131,9 @@ def _register(
 
 def _switch_on(client: SyncPrefectClient, deployment: DeploymentResponse, schedule: CronSchedule) -> None:
     """Set the schedule that came with a deployment; make it anew where it was removed. Others are left alone."""
-    for mine in deployment.schedules:
-        if mine.slug == _SLUG:
-            client.update_deployment_schedule(deployment.id, mine.id, active=True, schedule=schedule)
+    for existing in deployment.schedules:
+        if existing.slug == _SLUG:
+            client.update_deployment_schedule(deployment.id, existing.id, active=True, schedule=schedule)
             return
     client.create_deployment_schedules(deployment.id, [_scheduled(schedule, active=True)])
 

@@ -10,43 +10,53 @@ from tsrec.config import Wish
 from tsrec.config.profiles import refusal
 
 
-def dispatch(o: argparse.Namespace) -> int | None:
+def dispatch(options: argparse.Namespace) -> int | None:
     """Do what the command line asks for; the exit status where it is not 0."""
-    return _COMMANDS[o.command](o)
+    return _COMMANDS[options.command](options)
 
 
-def _ablation(o: argparse.Namespace) -> None:
-    given = {name: getattr(o, name) for name in ("seeds", "split", "out") if getattr(o, name) is not None}
-    commands.ablation(o.grid, o.set, given, dry_run=o.dry_run, with_prefect=not o.no_prefect)
+def _ablation(options: argparse.Namespace) -> None:
+    options_given = {
+        name: getattr(options, name) for name in ("seeds", "split", "out") if getattr(options, name) is not None
+    }
+    commands.ablation(
+        options.grid, options.set, options_given, dry_run=options.dry_run, with_prefect=not options.no_prefect
+    )
 
 
-def _recommend(o: argparse.Namespace) -> None:
-    if bool(o.users) != bool(o.out):
-        o.refuse("--users FILE|all and --out FOLDER go together")
-    given = {"users": o.users, "out": o.out, "model": o.model, "allow": o.allow, "deny": o.deny}
-    given = {name: value for name, value in given.items() if value}
-    if o.max_unknown is not None:
-        given["max_unknown"] = o.max_unknown
+def _recommend(options: argparse.Namespace) -> None:
+    if bool(options.users) != bool(options.out):
+        options.refuse("--users FILE|all and --out FOLDER go together")
+    options_given = {
+        "users": options.users,
+        "out": options.out,
+        "model": options.model,
+        "allow": options.allow,
+        "deny": options.deny,
+    }
+    options_given = {name: value for name, value in options_given.items() if value}
+    if options.max_unknown is not None:
+        options_given["max_unknown"] = options.max_unknown
     try:
-        wish = Wish(k=o.k, method=o.method, no_repeats=o.no_repeats, **given)
+        wish = Wish(k=options.k, method=options.method, no_repeats=options.no_repeats, **options_given)
     except ValidationError as error:
         raise refusal(error, "recommend, ") from None
-    if o.users:
-        commands.recommend_users(o.profile, o.set, wish, as_json=o.json)
+    if options.users:
+        commands.recommend_users(options.profile, options.set, wish, as_json=options.json)
     else:
-        commands.recommend(o.profile, o.set, o.user, o.history, wish, as_json=o.json)
+        commands.recommend(options.profile, options.set, options.user, options.history, wish, as_json=options.json)
 
 
-def _serve(o: argparse.Namespace) -> None:
+def _serve(options: argparse.Namespace) -> None:
     commands.serve(
-        o.profiles,
-        o.set,
-        o.host,
-        o.port,
-        limit=o.limit,
-        schedule=o.schedule,
-        timezone=o.timezone,
-        without_auth=o.without_auth,
+        options.profiles,
+        options.set,
+        options.host,
+        options.port,
+        limit=options.limit,
+        schedule=options.schedule,
+        timezone=options.timezone,
+        without_auth=options.without_auth,
     )
 
 
@@ -67,18 +77,20 @@ def _api(o: argparse.Namespace) -> None:
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
-    "run": lambda o: commands.run(o.profile, o.set, with_prefect=not o.no_prefect, force_from=o.force_from),
-    "refresh": lambda o: commands.refresh(o.profile, o.set, with_prefect=not o.no_prefect),
+    "run": lambda options: commands.run(
+        options.profile, options.set, with_prefect=not options.no_prefect, force_from=options.force_from
+    ),
+    "refresh": lambda options: commands.refresh(options.profile, options.set, with_prefect=not options.no_prefect),
     "ablation": _ablation,
     "recommend": _recommend,
-    "models list": lambda o: model_commands.list_models(o.profile, o.set),
-    "models show": lambda o: model_commands.show_models(o.profile, o.set),
-    "models promote": lambda o: model_commands.promote(o.profile, o.set, o.model, o.why),
-    "models rollback": lambda o: model_commands.rollback(o.profile, o.set, o.why),
-    "artifacts list": lambda o: commands.list_artifacts(o.store),
-    "artifacts show": lambda o: commands.show_artifact(o.store, o.fingerprint),
-    "artifacts verify": lambda o: commands.verify_artifacts(o.store),
-    "artifacts gc": lambda o: commands.collect_garbage(o.store, o.keep, o.dry_run),
+    "models list": lambda options: model_commands.list_models(options.profile, options.set),
+    "models show": lambda options: model_commands.show_models(options.profile, options.set),
+    "models promote": lambda options: model_commands.promote(options.profile, options.set, options.model, options.why),
+    "models rollback": lambda options: model_commands.rollback(options.profile, options.set, options.why),
+    "artifacts list": lambda options: commands.list_artifacts(options.store),
+    "artifacts show": lambda options: commands.show_artifact(options.store, options.fingerprint),
+    "artifacts verify": lambda options: commands.verify_artifacts(options.store),
+    "artifacts gc": lambda options: commands.collect_garbage(options.store, options.keep, options.dry_run),
     "serve": _serve,
     "api": _api,
 }

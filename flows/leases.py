@@ -32,7 +32,7 @@ WORKER, BEAT = "tsrec.worker", "tsrec.beat"
 """Labels of a run: the worker that has it, and that worker's growing number."""
 _BEAT_EVERY_S = 12.0
 _BEAT_TIMEOUT_S = 8.0  # to connect, and to be answered: HOLD_S, a pause and these are less than LEASE_S
-_TURN = "tsrec_serve_turn"
+_START_LOCK = "tsrec_serve_turn"
 
 
 class Heartbeat:
@@ -49,7 +49,7 @@ class Heartbeat:
         self._stopping = threading.Event()
 
     def take(self, client: SyncPrefectClient, run_id: UUID) -> None:
-        """Have a run from now on."""
+        """Take the lease of a run for this worker."""
         asked = time.monotonic()
         client.update_flow_run_labels(run_id, {WORKER: self.worker, BEAT: next(self._beats)})
         self._renewed[run_id] = asked
@@ -90,18 +90,18 @@ class Heartbeat:
                     os.killpg(process.pid, signal.SIGKILL)
 
 
-class Watch:
-    """Tells which leases have lapsed: what a worker has seen unchanged for `LEASE_S` of its own looks."""
+class LeaseMonitor:
+    """Tells which leases have lapsed: those that did not change during `LEASE_S` of this worker's polling."""
 
     def __init__(self) -> None:
         self._seen: dict[Any, tuple[object, float]] = {}  # -> the lease, and for how many seconds it was the same
-        self._looked = time.monotonic()
+        self._polled = time.monotonic()
 
     def lapsed(self, leases: Mapping[Any, object]) -> list[Any]:
         """The keys of those that have lapsed, of all that there are now."""
         # Of a pause (the server was away, this machine slept) little counts: the others could not renew theirs either.
-        passed = min(time.monotonic() - self._looked, _BEAT_EVERY_S)
-        self._looked = time.monotonic()
+        passed = min(time.monotonic() - self._polled, _BEAT_EVERY_S)
+        self._polled = time.monotonic()
         seen = {}
         for key, lease in leases.items():
             before, seconds = self._seen.get(key, (None, 0.0))
@@ -110,38 +110,43 @@ class Watch:
         return [key for key, (_, seconds) in seen.items() if seconds > LEASE_S]
 
 
-class Turn:
-    """One worker at a time decides what starts: else two would see the same free place, and both take it. A variable in
-    the server, which only one can make; that of a worker that died in its turn is removed after `LEASE_S`."""
+class StartLock:
+    """A lock in the Prefect server: only the worker that holds it starts runs.
+
+    Without it two workers would see the same free place, and both take it.
+
+    It is a variable in the server, which only one worker can make. That of a worker that died is removed after
+    `LEASE_S`.
+    """
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
-        self._watch = Watch()
+        self._lease_monitor = LeaseMonitor()
         self._id: UUID | None = None
         self._until = 0.0
 
     def take(self, client: SyncPrefectClient) -> bool:
-        """Whether it is this worker's now; else ask again at the next look."""
+        """Try to take the lock; whether this worker holds it now. If not, try again at the next poll."""
         if self._id:  # the server did not hear that the last one was over
-            self.give_back(client)
+            self.release(client)
         self._until = time.monotonic() + HOLD_S
         try:
-            self._id = client.create_variable(VariableCreate(name=_TURN, value=self.worker)).id
+            self._id = client.create_variable(VariableCreate(name=_START_LOCK, value=self.worker)).id
         except ObjectAlreadyExists:
-            other = client.read_variable_by_name(_TURN)
+            other = client.read_variable_by_name(_START_LOCK)
             if other and other.value == self.worker:  # made by a request whose answer was lost
                 self._id = other.id
-            elif other and self._watch.lapsed({other.id: other.value}):
+            elif other and self._lease_monitor.lapsed({other.id: other.value}):
                 _delete(client, other.id)
         return self._id is not None
 
     @property
-    def is_over(self) -> bool:
-        """Whether it has taken so long that another worker may have it now."""
+    def has_expired(self) -> bool:
+        """Whether this worker has held the lock so long that another one may have taken it."""
         return time.monotonic() > self._until
 
-    def give_back(self, client: SyncPrefectClient) -> None:
-        """Let the next one decide."""
+    def release(self, client: SyncPrefectClient) -> None:
+        """Release the lock."""
         if self._id:
             _delete(client, self._id)
         self._id = None

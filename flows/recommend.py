@@ -1,6 +1,6 @@
 """The flow `recommend`: lists for many users by a finished model, as Parquet parts."""
 
-import flows.settings  # noqa: F401, I001  (before anything imports prefect)
+import flows.prefect_environment  # noqa: F401, I001  (before anything imports prefect)
 
 
 from flows import run_logging
@@ -33,6 +33,6 @@ def recommend(config: Config = Config(), wish: Wish = Wish()) -> str:  # noqa: B
     """
     run_logging.install()
     permissions.check_roots(config)  # before the store is opened: it may lie where it must not
-    lineage, fuse = pipeline.model_of(config, wish.model)
+    lineage, fuse = pipeline.resolve_model(config, wish.model)
     batch = TASK(lineage, fuse, wish)
     return str(batch.folder.absolute())

@@ -1,6 +1,6 @@
 """The flow `refresh`: the stages of `train`, each extending what the champion was made from, then a judgement."""
 
-import flows.settings  # noqa: F401, I001  (before anything imports prefect)
+import flows.prefect_environment  # noqa: F401, I001  (before anything imports prefect)
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
@@ -10,7 +10,7 @@ from flows import run_logging
 from flows.masked_flow import masked_flow
 from flows.train import run_stages
 from tasks.refresh import TASK
-from tasks.sharing import chosen_task_runner
+from tasks.dask_shards import task_runner_by_environment
 from tsrec import refresh as refreshing
 from tsrec.config import Config
 
@@ -21,7 +21,7 @@ run_logging.install()
     name="refresh",
     flow_run_name="refresh-{config.dataset}",
     persist_result=False,
-    task_runner=chosen_task_runner(),
+    task_runner=task_runner_by_environment(),
     on_failure=[run_logging.log_refusal],
 )
 def refresh(config: Config = Config()) -> State[str]:  # noqa: B008  (frozen, and the UI's form shows its values)
@@ -38,5 +38,5 @@ def refresh(config: Config = Config()) -> State[str]:  # noqa: B008  (frozen, an
     """
     run_logging.install()
     outcome = refreshing.run(config, build=run_stages, judge=TASK)
-    get_run_logger().info("%s", outcome.words)
-    return Completed(message=outcome.words, data=outcome.words)
+    get_run_logger().info("%s", outcome.message)
+    return Completed(message=outcome.message, data=outcome.message)

@@ -11,7 +11,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
 from prefect.logging.loggers import flow_run_logger
 
-from flows.masking import masked
+from tasks.masking import masked
 from tsrec.errors import TsrecError
 from tsrec.store import locks
 
@@ -44,14 +44,14 @@ def install() -> None:
         logger = logging.getLogger(name)  # a filter that is there already is not added again
         logger.addFilter(drop_deliberate_traceback)
         logger.addFilter(mask_addresses)
-    ours = logging.getLogger("tsrec")
-    if ours.level == logging.NOTSET:
-        ours.setLevel(logging.INFO)
-    if not any(isinstance(handler, APILogHandler) for handler in ours.handlers):
+    tsrec_logger = logging.getLogger("tsrec")
+    if tsrec_logger.level == logging.NOTSET:
+        tsrec_logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, APILogHandler) for handler in tsrec_logger.handlers):
         handler = APILogHandler()
         handler.addFilter(mask_addresses)
         handler.addFilter(lambda _: bool(FlowRunContext.get() or TaskRunContext.get()))  # tsrec also works without runs
-        ours.addHandler(handler)
+        tsrec_logger.addHandler(handler)
 
 
 def log_refusal(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:

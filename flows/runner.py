@@ -39,18 +39,18 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Crashed, Failed, Pending, Scheduled
 from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 
-from flows.form import completed
-from flows.leases import BEAT, HOLD_S, LEASE_S, WORKER, Heartbeat, Turn, Watch
-from flows.masking import in_one_line
+from flows.form_schema import merged_parameters
+from flows.leases import BEAT, HOLD_S, LEASE_S, WORKER, Heartbeat, LeaseMonitor, StartLock
+from flows.parameter_checks import TAG
 from flows.schedules import check_cron
-from flows.submission import TAG
+from tasks.masking import masked_in_one_line
 from tsrec.config import Config
 from tsrec.errors import ConfigError
 
-LOOK_EVERY_S = 1.5
+POLL_EVERY_S = 1.5
 QUEUED = "Queued"  # not Prefect's "Late": nothing is wrong
 RESUMES = "Retry, or a new run of the same parameters, goes on where it was."
-_SETTLING_S = 60.0
+_LATE_TASKS_S = 60.0
 _ACTIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 _Run = FlowRun | FlowRunResponse
 
@@ -69,50 +69,50 @@ class Runner:
         self.stopping = threading.Event()
         self.processes: dict[UUID, subprocess.Popen[bytes]] = {}
         self._heartbeat = Heartbeat(self.processes)
-        self._turn = Turn(self._heartbeat.worker)
-        self._watch = Watch()
-        self._settling: dict[UUID, tuple[State[Any], float]] = {}
-        self._said: set[str] = set()
-        self._lost_since: float | None = None
+        self._start_lock = StartLock(self._heartbeat.worker)
+        self._lease_monitor = LeaseMonitor()
+        self._late_tasks: dict[UUID, tuple[State[Any], float]] = {}
+        self._printed: set[str] = set()
+        self._server_lost_since: float | None = None
 
     def run(self) -> None:
         """Look for work until `stopping` is set; then end what runs, and say so in its state."""
         with get_client(sync_client=True) as client:
             with self._heartbeat.beating():
                 while not self.stopping.is_set():
-                    self._look(client)
-                    self.stopping.wait(LOOK_EVERY_S)
+                    self._poll(client)
+                    self.stopping.wait(POLL_EVERY_S)
             self._stop(client)
 
-    def _look(self, client: SyncPrefectClient) -> None:
+    def _poll(self, client: SyncPrefectClient) -> None:
         if not self.server_answers():
-            self._say_lost()
+            self._report_lost_server()
             return
         try:
-            present = self._read_present(client)
-            self._settle_late_tasks(client, present)
-            self._settle_own(client, present)
-            self._start_and_bury(client, present)
+            active = self._read_active(client)
+            self._settle_late_tasks(client, active)
+            self._settle_own_runs(client, active)
+            self._start_due_and_end_dead(client, active)
         except httpx.HTTPError as error:
-            self._say_lost(error)
+            self._report_lost_server(error)
         else:
-            if self._lost_since is not None:
-                _say(f"the Prefect server answers again after {time.monotonic() - self._lost_since:.0f} s")
-            self._lost_since = None
+            if self._server_lost_since is not None:
+                _print(f"the Prefect server answers again after {time.monotonic() - self._server_lost_since:.0f} s")
+            self._server_lost_since = None
 
-    def _say_lost(self, error: Exception | None = None) -> None:
-        if self._lost_since is None:
-            self._lost_since = time.monotonic()
-            why = f" ({in_one_line(error)})" if error else ""
-            _say(
+    def _report_lost_server(self, error: Exception | None = None) -> None:
+        if self._server_lost_since is None:
+            self._server_lost_since = time.monotonic()
+            why = f" ({masked_in_one_line(error)})" if error else ""
+            _print(
                 f"the Prefect server does not answer{why}; nothing new starts until it does. Runs go on for "
                 f"{HOLD_S:.0f} s; then they stop, and go on when it answers"
             )
 
-    def _read_present(self, client: SyncPrefectClient) -> dict[UUID, FlowRun]:
+    def _read_active(self, client: SyncPrefectClient) -> dict[UUID, FlowRun]:
         """Runs of all workers that are at work, and those that this one has a process of, whatever their state; those
         that were due first come first."""
-        active = FlowRunFilter(tags=FlowRunFilterTags(all_=[TAG]), state=_of_types(_ACTIVE))
+        active = FlowRunFilter(tags=FlowRunFilterTags(all_=[TAG]), state=_state_filter(_ACTIVE))
         filters = [active]
         if self.processes:
             filters.append(FlowRunFilter(id=FlowRunFilterId(any_=list(self.processes))))
@@ -125,8 +125,8 @@ class Runner:
         return {run.id: run for run in found}
 
     @contextlib.contextmanager
-    def _apart(self, client: SyncPrefectClient, run: UUID, *, due: bool = False) -> Iterator[None]:
-        """What goes wrong with one run is no other's matter: it is said, and one that is `due` becomes Failed."""
+    def _isolating_errors(self, client: SyncPrefectClient, run: UUID, *, due: bool = False) -> Iterator[None]:
+        """Keep an error of one run from the others: print it, and set a run that is `due` to Failed."""
         try:
             yield
         except ObjectNotFound:  # deleted in the UI
@@ -136,35 +136,35 @@ class Runner:
             if isinstance(error, httpx.HTTPError) and (answer is None or answer.is_server_error):
                 raise  # the server is lost, to all of them
             kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
-            what = kind + in_one_line(error)
+            what = kind + masked_in_one_line(error)
             if due:
                 with contextlib.suppress(ObjectNotFound):
                     client.set_flow_run_state(run, Failed(message=f"it cannot be started: {what}"), force=True)
-            if (line := f"run {run}: {what}") not in self._said:
-                _say(line)
-            self._said.add(line)
+            if (line := f"run {run}: {what}") not in self._printed:
+                _print(line)
+            self._printed.add(line)
 
-    def _settle_late_tasks(self, client: SyncPrefectClient, present: Mapping[UUID, FlowRun]) -> None:
-        """What a killed process sent last may still be on its way when its run has ended."""
-        for run_id, (state, until) in list(self._settling.items()):
-            retried = run_id in present and _is_active(present[run_id])  # its tasks are alive
+    def _settle_late_tasks(self, client: SyncPrefectClient, active: Mapping[UUID, FlowRun]) -> None:
+        """End tasks that appear after their run has ended: a killed process's last messages may arrive late."""
+        for run_id, (state, until) in list(self._late_tasks.items()):
+            retried = run_id in active and _is_active(active[run_id])  # its tasks are alive
             if retried or time.monotonic() > until:
-                del self._settling[run_id]
+                del self._late_tasks[run_id]
                 continue
-            with self._apart(client, run_id):
+            with self._isolating_errors(client, run_id):
                 _settle_tasks(client, run_id, state)
 
-    def _settle_own(self, client: SyncPrefectClient, present: Mapping[UUID, FlowRun]) -> None:
-        """Own runs that are to end, and those whose process has ended without saying so."""
+    def _settle_own_runs(self, client: SyncPrefectClient, active: Mapping[UUID, FlowRun]) -> None:
+        """End own runs that were cancelled or deleted, and those whose process has ended without setting a state."""
         for run_id, process in list(self.processes.items()):
-            with self._apart(client, run_id):
-                run = present.get(run_id)
+            with self._isolating_errors(client, run_id):
+                run = active.get(run_id)
                 if run is None:
                     self._kill(run_id)
-                    _say(f"run {run_id} was deleted; its process was ended")
+                    _print(f"run {run_id} was deleted; its process was ended")
                 elif run.labels.get(WORKER) != self._heartbeat.worker:
                     self._kill(run_id)
-                    _say(f"run {run.name} was taken for dead by another worker; its process was ended")
+                    _print(f"run {run.name} was taken for dead by another worker; its process was ended")
                 elif run.state and run.state.type in (StateType.CANCELLING, StateType.CANCELLED):
                     self._kill(run_id)
                     self._settle(client, run_id, Cancelled(message=f"cancelled; what was built stays. {RESUMES}"))
@@ -173,34 +173,34 @@ class Runner:
                 elif run_id in self._heartbeat.lapsed:
                     why = f"the Prefect server did not hear of its worker for {HOLD_S:.0f} s"
                     if self._settle(client, run_id, Crashed(message=f"{why}. {RESUMES}")):
-                        again: State[Any] = AwaitingRetry(
+                        retry: State[Any] = AwaitingRetry(
                             message=f"{why}; it goes on where it was", scheduled_time=datetime.now(UTC)
                         )
-                        client.set_flow_run_state(run_id, again, force=True)
+                        client.set_flow_run_state(run_id, retry, force=True)
                 else:
-                    how = f"ended by signal {-code}" if code < 0 else f"ended with status {code}"
-                    self._settle(client, run_id, Crashed(message=f"its process {how}. {RESUMES}"))
+                    ending = f"ended by signal {-code}" if code < 0 else f"ended with status {code}"
+                    self._settle(client, run_id, Crashed(message=f"its process {ending}. {RESUMES}"))
             self.processes.pop(run_id)
 
-    def _start_and_bury(self, client: SyncPrefectClient, present: Mapping[UUID, FlowRun]) -> None:
+    def _start_due_and_end_dead(self, client: SyncPrefectClient, active: Mapping[UUID, FlowRun]) -> None:
         """Start what is due where there is room for it, and end the runs of workers that are dead."""
-        leases = {run.id: _lease(run) for run in present.values() if run.id not in self.processes}
-        dead = {run_id: leases[run_id] for run_id in self._watch.lapsed(leases)}
-        if not dead and all(self._waits(run, present) for run in self._read_due(client)):
+        leases = {run.id: _lease(run) for run in active.values() if run.id not in self.processes}
+        dead = {run_id: leases[run_id] for run_id in self._lease_monitor.lapsed(leases)}
+        if not dead and all(self._is_queued(run, active) for run in self._read_due(client)):
             return
-        if not self._turn.take(client):
+        if not self._start_lock.take(client):
             return
         try:
-            now = self._read_present(client)
+            current = self._read_active(client)
             for run_id, lease in dead.items():
-                if run_id in now and _lease(now[run_id]) == lease:
-                    with self._apart(client, run_id):
-                        self._bury(client, now.pop(run_id))
-            self._start_due(client, now)
+                if run_id in current and _lease(current[run_id]) == lease:
+                    with self._isolating_errors(client, run_id):
+                        self._end_dead(client, current.pop(run_id))
+            self._start_due(client, current)
         finally:
-            self._turn.give_back(client)
+            self._start_lock.release(client)
 
-    def _bury(self, client: SyncPrefectClient, run: FlowRun) -> None:
+    def _end_dead(self, client: SyncPrefectClient, run: FlowRun) -> None:
         """End the run of a worker that is dead; were it not, it would see that the run is not its own any more."""
         cancelled = run.state and run.state.type == StateType.CANCELLING
         worker = run.labels.get(WORKER, "none")
@@ -212,31 +212,31 @@ class Runner:
         due = client.get_scheduled_flow_runs_for_deployments(list(self.deployments), datetime.now(UTC))  # oldest first
         return [run for run in due if run.id not in self.processes]
 
-    def _waits(self, run: _Run, present: Mapping[UUID, FlowRun]) -> bool:
-        """Whether a run that is due waits already, for one that is still there."""
+    def _is_queued(self, run: _Run, active: Mapping[UUID, FlowRun]) -> bool:
+        """Whether a run that is due is already shown as queued behind a run that is still active."""
         if run.state is None or run.state.name != QUEUED:
             return False
-        others = _of_same_data_set(run, present)
+        others = _runs_of_same_data_set(run, active)
         return len(others) >= self.limit and (run.state.message or "").startswith(_waiting_for(others[0]))
 
-    def _start_due(self, client: SyncPrefectClient, present: dict[UUID, FlowRun]) -> None:
+    def _start_due(self, client: SyncPrefectClient, active: dict[UUID, FlowRun]) -> None:
         due = self._read_due(client)
-        newest = {_made_by(run): run.id for run in due if run.auto_scheduled}
+        newest = {_schedule_of(run): run.id for run in due if run.auto_scheduled}
         for run in due:
-            if self._turn.is_over:
+            if self._start_lock.has_expired:
                 return
-            with self._apart(client, run.id, due=True):
-                if run.auto_scheduled and newest[_made_by(run)] != run.id:
+            with self._isolating_errors(client, run.id, due=True):
+                if run.auto_scheduled and newest[_schedule_of(run)] != run.id:
                     client.set_flow_run_state(run.id, Cancelled(message="missed; a later run of its schedule is due"))
                     continue
                 run.parameters = self._completed(client, run)
                 _dataset(run.parameters)
-                others = _of_same_data_set(run, present)
+                others = _runs_of_same_data_set(run, active)
                 if len(others) >= self.limit:
-                    if not self._waits(run, present):
+                    if not self._is_queued(run, active):
                         _queue(client, run, others[0], self.limit)
                 elif self._start(client, run):
-                    present[run.id] = client.read_flow_run(run.id)
+                    active[run.id] = client.read_flow_run(run.id)
 
     def _completed(self, client: SyncPrefectClient, run: _Run) -> dict[str, Any]:
         """The parameters of a run; a schedule's may be single fields, which stand for themselves."""
@@ -247,7 +247,7 @@ class Runner:
             if isinstance(made.schedule, CronSchedule) and run.created_by and made.id == run.created_by.id:
                 check_cron(made.schedule.cron)  # the UI takes others
         given = hydrate(run.parameters, HydrationContext(raise_on_error=True))  # what was written as JSON
-        parameters = completed(given, deployment.parameters)
+        parameters = merged_parameters(given, deployment.parameters)
         if parameters != run.parameters:
             client.update_flow_run(run.id, parameters=parameters)
         return parameters
@@ -256,15 +256,17 @@ class Runner:
         if client.set_flow_run_state(run.id, Pending()).status != SetStateStatus.ACCEPT:
             return False  # it was cancelled
         self._heartbeat.take(client, run.id)
-        if self._turn.is_over:  # another worker may have filled the place; this run says Crashed when its lease ends
+        if (
+            self._start_lock.has_expired
+        ):  # another worker may have filled the place; this run is Crashed when its lease ends
             return False
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.child", str(os.getpid()), "run"],
+            [sys.executable, "-m", "flows.child_process", str(os.getpid()), "run"],
             env={**os.environ, "PREFECT__FLOW_RUN_ID": str(run.id)},
             start_new_session=True,  # a group to kill as one
         )
         self.processes[run.id] = process
-        self._settling.pop(run.id, None)  # a retry: its tasks are alive again
+        self._late_tasks.pop(run.id, None)  # a retry: its tasks are alive again
         client.update_flow_run(run.id, infrastructure_pid=f"{platform.node()}:{process.pid}")
         return True
 
@@ -273,7 +275,7 @@ class Runner:
         had none. Raises ObjectNotFound where it was deleted."""
         if unfinished := _is_active(client.read_flow_run(run_id)):
             client.set_flow_run_state(run_id, state, force=True)
-        self._settling[run_id] = (state, time.monotonic() + _SETTLING_S)
+        self._late_tasks[run_id] = (state, time.monotonic() + _LATE_TASKS_S)
         _settle_tasks(client, run_id, state)
         return unfinished
 
@@ -285,18 +287,18 @@ class Runner:
 
     def _stop(self, client: SyncPrefectClient) -> None:
         if self.processes:
-            _say(f"stopping; {len(self.processes)} unfinished run(s) end now and go on when they are run again")
+            _print(f"stopping; {len(self.processes)} unfinished run(s) end now and go on when they are run again")
         for run_id in self.processes:
             self._kill(run_id)
         try:
             for run_id in list(self.processes):
                 if self.server_answers():
-                    with self._apart(client, run_id):
+                    with self._isolating_errors(client, run_id):
                         self._settle(client, run_id, Crashed(message=f"tsrec serve was stopped. {RESUMES}"))
                 self.processes.pop(run_id)
         except httpx.HTTPError as error:
-            why = in_one_line(error)
-            _say(f"the Prefect server does not answer ({why}); any other `tsrec serve` sets the states of these runs")
+            why = masked_in_one_line(error)
+            _print(f"the Prefect server does not answer ({why}); any other `tsrec serve` sets the states of these runs")
 
 
 def _queue(client: SyncPrefectClient, run: _Run, other: FlowRun, limit: int) -> None:
@@ -329,7 +331,7 @@ def _lease(run: FlowRun) -> tuple[object, ...]:
     return run.state_id, run.labels.get(WORKER), run.labels.get(BEAT)
 
 
-def _made_by(run: _Run) -> tuple[UUID | None, UUID | None]:
+def _schedule_of(run: _Run) -> tuple[UUID | None, UUID | None]:
     """The schedule that a run comes from: a deployment may have several."""
     return run.deployment_id, run.created_by.id if run.created_by else None
 
@@ -342,19 +344,19 @@ def _dataset(parameters: Mapping[str, Any]) -> str:
     return str(config.get("dataset", Config.model_fields["dataset"].default))
 
 
-def _of_same_data_set(run: _Run, present: Mapping[UUID, FlowRun]) -> list[FlowRun]:
+def _runs_of_same_data_set(run: _Run, active: Mapping[UUID, FlowRun]) -> list[FlowRun]:
     """Other runs of a run's data set; none where it cannot be told."""
     same: list[FlowRun] = []
-    for other in present.values():
+    for other in active.values():
         with contextlib.suppress(ConfigError):
             if other.id != run.id and _dataset(other.parameters) == _dataset(run.parameters):
                 same.append(other)
     return same
 
 
-def _of_types(types: list[StateType]) -> FlowRunFilterState:
+def _state_filter(types: list[StateType]) -> FlowRunFilterState:
     return FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(f"tsrec serve: {line}", file=sys.stderr, flush=True)

@@ -8,8 +8,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 from uuid import UUID
 
-from flows.masking import in_one_line, masked
 from flows.server import Server, check_exposure, check_home, share_password
+from tasks.masking import masked, masked_in_one_line
 from tsrec.config import Config
 from tsrec.errors import ConfigError, TsrecError
 
@@ -67,7 +67,7 @@ def serve(
 
 
 def _run(server: Server, configs: Sequence[Config], limit: int, cron: "CronSchedule | None") -> None:
-    import flows.settings  # noqa: F401, I001  (before prefect)
+    import flows.prefect_environment  # noqa: F401, I001  (before prefect)
 
     import httpx
     from prefect.client.orchestration import get_client
@@ -85,7 +85,7 @@ def _run(server: Server, configs: Sequence[Config], limit: int, cron: "CronSched
                 names |= deployments.register(client, config, cron)
     except (httpx.HTTPError, PrefectException) as error:
         raise TsrecError(
-            f"the Prefect server at {masked(server.url)} did not take the deployments: {in_one_line(error)}"
+            f"the Prefect server at {masked(server.url)} did not take the deployments: {masked_in_one_line(error)}"
         ) from error
     runner = Runner(names, limit, server.revive)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,11 +14,11 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-import flows.settings  # noqa: F401  (before prefect)
+import flows.prefect_environment  # noqa: F401  (before prefect)
 
 import httpx  # isort: skip
 
-from flows.masking import in_one_line, masked
+from tasks.masking import masked, masked_in_one_line
 from tsrec.errors import ConfigError, TsrecError
 from tsrec.machine.addresses import is_loopback, url_host
 
@@ -76,7 +76,7 @@ def check_home() -> None:
             "folder that this user can write to, in a container to a volume"
         ) from None
     except ValueError as error:  # pydantic's and tomllib's are such
-        why = in_one_line(error).split(" [type=")[0]
+        why = masked_in_one_line(error).split(" [type=")[0]
         raise TsrecError(
             f"Prefect's settings cannot be read ({why}); look at the environment variables that begin with PREFECT_, "
             "and at profiles.toml in Prefect's home"
@@ -192,7 +192,7 @@ class Server:
             ours["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = self.ui_url
         # A session of its own: Ctrl-C reaches `tsrec serve` alone, which ends the server after the runs.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.child", str(os.getpid()), "server", self.host, str(self.port)],
+            [sys.executable, "-m", "flows.child_process", str(os.getpid()), "server", self.host, str(self.port)],
             env=os.environ | ours,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

@@ -1,6 +1,6 @@
 """The training flow: every stage as one task, *Cached* when its artifact exists."""
 
-import flows.settings  # noqa: F401, I001  (before anything imports prefect)
+import flows.prefect_environment  # noqa: F401, I001  (before anything imports prefect)
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -30,11 +30,11 @@ from tasks import (
     soft_targets,
 )
 from tasks.champion import publish_beside_champion
-from tasks.sharing import chosen_task_runner
-from tasks.showing import show
+from tasks.dask_shards import task_runner_by_environment
+from tasks.ui import show_in_ui
 from tsrec import pipeline
 from tsrec.config import Config
-from tsrec.data.losses import loss_lines
+from tsrec.data.data_quality import data_quality_lines
 from tsrec.pipeline import PlannedStage
 from tsrec.store import Artifact, ArtifactStore
 
@@ -67,7 +67,7 @@ run_logging.install()
     name="train",
     flow_run_name="train-{config.dataset}",
     persist_result=False,
-    task_runner=chosen_task_runner(),
+    task_runner=task_runner_by_environment(),
     on_failure=[run_logging.log_refusal],
 )
 def train(
@@ -89,8 +89,8 @@ def train(
     run_logging.install()
     logger = get_run_logger()
     artifacts = pipeline.run(config, force_from=force_from, build=run_stages)
-    show(publish_beside_champion, ArtifactStore(config.store), config.dataset, artifacts)
-    for line in loss_lines(artifacts["ingest"]):
+    show_in_ui(publish_beside_champion, ArtifactStore(config.store), config.dataset, artifacts)
+    for line in data_quality_lines(artifacts["ingest"]):
         logger.info("raw data: %s", line)
     logger.info("report: %s", artifacts["report"].file("report.html"))
     return {name: str(artifact.path) for name, artifact in artifacts.items()}
@@ -99,7 +99,7 @@ def train(
 def run_stages(config: Config, stages: Mapping[str, PlannedStage], store: ArtifactStore) -> dict[str, Artifact]:
     """Record a run, and build what is missing of it, a task a stage; all artifacts by planned name."""
     artifacts: dict[str, Artifact] = {}
-    pipeline.record(config, stages, store)
+    pipeline.record_planned_run(config, stages, store)
     for name, planned in stages.items():
         parents = {parent: artifacts[parent] for parent in planned.parents.values()}
         artifacts[name] = run_stage(planned, store, parents, name)

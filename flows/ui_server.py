@@ -5,7 +5,7 @@ but this server. Reports are looked up by data set and fingerprint, in the store
 a store can be asked for.
 """
 
-import flows.settings  # noqa: F401, I001  (before anything imports prefect)
+import flows.prefect_environment  # noqa: F401, I001  (before anything imports prefect)
 
 import base64
 import contextlib
@@ -24,9 +24,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flows.patience import with_patience
+from flows.parameter_checks import with_checked_parameters
+from flows.request_retries import with_retries
 from flows.server import AUTH, HOST, STORES, server_password
-from flows.submission import with_checked_parameters
 from tsrec.errors import ArtifactError
 from tsrec.machine.request_checks import with_bounded_bodies, with_known_hosts
 from tsrec.report import PAGE_POLICY
@@ -46,7 +46,7 @@ def create_app() -> ASGIApp:
 
     password = server_password()
     app = with_reports(
-        with_bounded_bodies(with_checked_parameters(with_patience(create_prefect(final=True))), MAX_BODY_BYTES),
+        with_bounded_bodies(with_checked_parameters(with_retries(create_prefect(final=True))), MAX_BODY_BYTES),
         json.loads(os.environ.get(STORES, "[]")),
         password,
         str(PREFECT_UI_API_URL.value() or ""),

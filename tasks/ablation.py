@@ -7,20 +7,20 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.masking import masking_errors
-from tasks.showing import show
 from tasks.stage_task import artifact_key
-from tsrec.ablation import Built, Results, write_results
+from tasks.ui import show_in_ui
+from tsrec.ablation import AblationResults, BuiltAblation, write_results
 
 
 @masking_errors
-def write(built: Built) -> Results:
+def write(built: BuiltAblation) -> AblationResults:
     """Compare what was measured, and write it."""
     results = write_results(built)
-    show(publish_page, results, built.plan.ablation.name)
+    show_in_ui(publish_page, results, built.plan.ablation.name)
     return results
 
 
-def publish_page(results: Results, name: str) -> None:
+def publish_page(results: AblationResults, name: str) -> None:
     """The tables, where their files lie, and the pictures, embedded so that any browser shows them."""
     pictures = "\n\n".join(
         f"![{path.stem}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')})"

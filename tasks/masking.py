@@ -1,10 +1,12 @@
-"""Addresses for messages, states and logs, without the secrets that people write into them."""
+"""Masks passwords and other secrets of addresses in messages, states, logs and errors."""
 
 import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
+
+from tsrec.errors import in_one_line
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,6 +23,11 @@ def masked(text: str) -> str:
     return _SECRET_QUERY.sub(r"\1***", _SECRET_BEFORE_HOST.sub("***@", text))
 
 
+def masked_in_one_line(error: Exception) -> str:
+    """What an error says, masked, for a line of a terminal; its class where it says nothing, as timeouts do."""
+    return masked(in_one_line(error).split(" - For more information")[0])
+
+
 @contextlib.contextmanager
 def masked_errors() -> Iterator[None]:
     """Mask what the errors of a block say.
@@ -31,12 +38,12 @@ def masked_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        each: BaseException | None = error
-        while each:
-            each.args = tuple(masked(part) if isinstance(part, str) else part for part in each.args)
-            each = each.__cause__ or each.__context__
-        if (said := str(error)) != masked(said):
-            raise RuntimeError(f"{type(error).__name__}: {masked(said)}") from None
+        cause: BaseException | None = error
+        while cause:
+            cause.args = tuple(masked(part) if isinstance(part, str) else part for part in cause.args)
+            cause = cause.__cause__ or cause.__context__
+        if (message := str(error)) != masked(message):
+            raise RuntimeError(f"{type(error).__name__}: {masked(message)}") from None
         raise
 
 

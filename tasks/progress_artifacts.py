@@ -11,7 +11,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from tasks.showing import show
+from tasks.ui import show_in_ui
 from tsrec.machine.progress import observed_by
 
 _SEND_EVERY_S = 2.0
@@ -39,7 +39,7 @@ class _Sender(threading.Thread):
         """Show what has changed."""
         for step, percent in list(self._newest.items()):
             if self._sent.get(step, (None, None))[1] != percent:
-                show(self._send_one, step, percent)
+                show_in_ui(self._send_one, step, percent)
 
     def _send_one(self, step: str, percent: float) -> None:
         if known := self._sent.get(step):

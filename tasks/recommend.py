@@ -5,8 +5,8 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.masking import masking_errors
-from tasks.showing import show
 from tasks.stage_task import artifact_key
+from tasks.ui import show_in_ui
 from tsrec.config import Wish
 from tsrec.recommenders.batch import Batch, recommend_users
 from tsrec.store import Artifact, Lineage
@@ -16,7 +16,7 @@ from tsrec.store import Artifact, Lineage
 def recommend(lineage: Lineage, fuse: Artifact, wish: Wish) -> Batch:
     """Make the parts, or find them; a run started again goes on at the part that it was at."""
     batch = recommend_users(lineage, fuse, wish)
-    show(publish_counts, batch, fuse)
+    show_in_ui(publish_counts, batch, fuse)
     return batch
 
 

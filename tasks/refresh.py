@@ -7,25 +7,25 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.masking import masking_errors
-from tasks.showing import show
 from tasks.stage_task import artifact_key
-from tsrec.refresh import Outcome, Started, finish
+from tasks.ui import show_in_ui
+from tsrec.refresh import RefreshOutcome, RefreshPlan, judge_refresh
 from tsrec.store import Artifact, ArtifactStore
 
 
 @masking_errors
-def judge(store: ArtifactStore, started: Started, artifacts: Mapping[str, Artifact]) -> Outcome:
+def judge(store: ArtifactStore, plan: RefreshPlan, artifacts: Mapping[str, Artifact]) -> RefreshOutcome:
     """Compare with the champion, and promote where the rule says so."""
-    outcome = finish(store, started, artifacts)
-    show(_publish, started.config.dataset, outcome)
+    outcome = judge_refresh(store, plan, artifacts)
+    show_in_ui(_publish, plan.config.dataset, outcome)
     return outcome
 
 
-def _publish(dataset: str, outcome: Outcome) -> None:
+def _publish(dataset: str, outcome: RefreshOutcome) -> None:
     create_table_artifact(
         [{"what": name, "value": value} for name, value in outcome.summary.items()],
         key=artifact_key("refresh", dataset),
-        description=outcome.words,
+        description=outcome.message,
     )
 
 

@@ -13,10 +13,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from tasks.dask_shards import shard_distributor
 from tasks.masking import masking_errors
 from tasks.progress_artifacts import shown_progress
-from tasks.sharing import spread_of_this_run
-from tasks.showing import show
+from tasks.ui import show_in_ui
 from tsrec import pipeline
 from tsrec.errors import TsrecError
 from tsrec.pipeline import PlannedStage
@@ -48,9 +48,9 @@ def stage_task(
         found = planned.found_in(store)
         if (artifact := found) is None:
             with shown_progress(artifact_key("progress", f"{planned.key.dataset}-{planned.name}")):
-                artifact = pipeline.build(planned, store, parents, spread_of_this_run())
+                artifact = pipeline.build(planned, store, parents, shard_distributor())
         if publish is not None:
-            show(publish, artifact)
+            show_in_ui(publish, artifact)
         if found:
             return Completed(name="Cached", message=f"found {planned.key.path}", data=artifact)
         seconds = artifact.manifest.seconds

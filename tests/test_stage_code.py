@@ -87,7 +87,7 @@ def test_what_all_stages_share_asks_for_all_of_them_at_once(now: Record) -> None
         ("finetune", {"training.trainer", "finetune.model", "config.finetune"}, {"sids.rq_vae", "data.stage"}),
         ("soft_targets", {"recommenders.refit", "recommenders.gate"}, {"recommenders.sasrec", "recommenders.popular"}),
         ("sasrec", {"recommenders.sasrec", "training.trainer"}, {"recommenders.popular", "recommenders.members"}),
-        ("ingest", {"data.stage", "data.sources.movielens", "data.times"}, {"store.store", "errors"}),
+        ("ingest", {"data.stage", "data.sources.movielens", "data.timestamps"}, {"store.store", "errors"}),
     ],
 )
 def test_a_stages_code_is_what_it_imports(stage: str, its: set[str], not_its: set[str]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tsrec.ablation import Plan, Results, build_ablation, plan_ablation, write_results
+from tsrec.ablation import AblationPlan, AblationResults, build_ablation, plan_ablation, write_results
 from tsrec.config import load_grid
 
 ROOT = Path(__file__).parents[2]
@@ -18,11 +18,11 @@ def on_shop(shop_settings: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def plan(on_shop: list[str], tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def plan(on_shop: list[str], tmp_path_factory: pytest.TempPathFactory) -> AblationPlan:
     folder = tmp_path_factory.mktemp("ablation")
     return plan_ablation(*load_grid(GRID, [*on_shop, f"store={folder / 'store'}"], out=str(folder / "out")))
 
 
 @pytest.fixture(scope="module")
-def results(plan: Plan) -> Results:
+def results(plan: AblationPlan) -> AblationResults:
     return write_results(build_ablation(plan))

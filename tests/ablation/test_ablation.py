@@ -18,7 +18,7 @@ from flows.ablation import ablation as flow
 from flows.cli import main
 from tests.ablation.conftest import GRID, ROOT
 from tsrec import pipeline
-from tsrec.ablation import Plan, Results, build_ablation, plan_ablation, write_results
+from tsrec.ablation import AblationPlan, AblationResults, build_ablation, plan_ablation, write_results
 from tsrec.config import Ablation, AblationVariant, load_grid, with_overrides
 from tsrec.errors import LostRunsError
 from tsrec.evaluate.intervals import N_SAMPLES, SEED
@@ -28,16 +28,16 @@ from tsrec.store.gc import find_garbage
 WILD = AblationVariant(name="wild", set=("finetune.learning_rate=1e30", "finetune.warmup_steps=0"))
 
 
-def _store(plan: Plan) -> ArtifactStore:
+def _store(plan: AblationPlan) -> ArtifactStore:
     (store,) = plan.stores.values()
     return store
 
 
-def _table(results: Results, name: str = "table") -> pd.DataFrame:
+def _table(results: AblationResults, name: str = "table") -> pd.DataFrame:
     return pd.read_parquet(results.folder / f"{name}.parquet")
 
 
-def test_what_runs_share_is_planned_once_and_first(plan: Plan) -> None:
+def test_what_runs_share_is_planned_once_and_first(plan: AblationPlan) -> None:
     work = [(item.stage.stage.name, item.n_runs) for item in plan.work]
     shared = [("ingest", 4), ("keywords", 4), ("embed", 4), ("sids", 4), ("backbone", 4)]
     assert work[:5] == shared
@@ -50,24 +50,26 @@ def test_what_runs_share_is_planned_once_and_first(plan: Plan) -> None:
     ]
 
 
-def test_only_what_the_llm_needs_is_built_and_hardly_any_of_test_is_decoded(plan: Plan, results: Results) -> None:
+def test_only_what_the_llm_needs_is_built_and_hardly_any_of_test_is_decoded(
+    plan: AblationPlan, results: AblationResults
+) -> None:
     built = [artifact.manifest.key.stage for artifact in _store(plan).list()]
     assert sorted(built) == sorted(work.stage.stage.name for work in plan.work)
     assert plan.runs[0].config.recommend.max_test_targets == 100
     assert results.failures == {}
 
 
-def test_a_second_call_finds_everything_and_says_the_same(plan: Plan, results: Results) -> None:
+def test_a_second_call_finds_everything_and_says_the_same(plan: AblationPlan, results: AblationResults) -> None:
     before = {artifact.fingerprint: artifact.manifest.created for artifact in _store(plan).list()}
     pages = {path.name: path.read_bytes() for path in results.folder.iterdir()}
     again = plan_ablation(plan.ablation, tuple(plan.configs.values()))
-    assert "12 artifacts of one run alone, 12 of them there already" in "\n".join(again.words())
+    assert "12 artifacts of one run alone, 12 of them there already" in "\n".join(again.summary_lines())
     write_results(build_ablation(again))
     assert {artifact.fingerprint: artifact.manifest.created for artifact in _store(plan).list()} == before
     assert {path.name: path.read_bytes() for path in results.folder.iterdir()} == pages
 
 
-def _values(plan: Plan, variant: str, seed: int, metric: str, k: int) -> pd.Series:
+def _values(plan: AblationPlan, variant: str, seed: int, metric: str, k: int) -> pd.Series:
     """Plainly: every valid target's metric, by user."""
     (run,) = [run for run in plan.runs if (run.variant, run.seed) == (variant, seed)]
     store = _store(plan)
@@ -84,7 +86,7 @@ def _values(plan: Plan, variant: str, seed: int, metric: str, k: int) -> pd.Seri
 
 
 @pytest.mark.parametrize(("metric", "k"), [("hr", 3), ("ndcg", 10)])
-def test_figures_are_those_counted_plainly(plan: Plan, results: Results, metric: str, k: int) -> None:
+def test_figures_are_those_counted_plainly(plan: AblationPlan, results: AblationResults, metric: str, k: int) -> None:
     table = _table(results).set_index(["dataset", "variant", "method", "metric", "k"])
     means = {}
     for variant in ("SA-Init", "random"):
@@ -111,7 +113,7 @@ def test_figures_are_those_counted_plainly(plan: Plan, results: Results, metric:
     assert row["n_paired_seeds"] == 2
 
 
-def test_the_page_holds_the_tables_and_the_folder_the_pictures(results: Results, plan: Plan) -> None:
+def test_the_page_holds_the_tables_and_the_folder_the_pictures(results: AblationResults, plan: AblationPlan) -> None:
     page = (results.folder / "table.md").read_text(encoding="utf-8")
     assert page == results.page
     assert "| variant | HR@3 | NDCG@3 | HR@5 | NDCG@5 | HR@10 | NDCG@10 |" in page
@@ -128,7 +130,7 @@ def test_the_page_holds_the_tables_and_the_folder_the_pictures(results: Results,
     assert curves["loss_per_item"].to_numpy() == pytest.approx(3 * curves["loss"].to_numpy())
 
 
-def test_collection_keeps_what_the_ablation_uses(plan: Plan, results: Results) -> None:
+def test_collection_keeps_what_the_ablation_uses(plan: AblationPlan, results: AblationResults) -> None:
     store = _store(plan)
     used = {path for run in plan.runs for path in run.paths}
     garbage = find_garbage(store, keep=1)
@@ -140,7 +142,7 @@ def test_collection_keeps_what_the_ablation_uses(plan: Plan, results: Results) -
 
 @pytest.mark.usefixtures("prefect_server")
 def test_the_flow_makes_the_same_page_and_fails_when_all_is_written(
-    plan: Plan, results: Results, tmp_path: Path
+    plan: AblationPlan, results: AblationResults, tmp_path: Path
 ) -> None:
     asked = Ablation.model_validate(plan.ablation.model_dump() | {"out": str(tmp_path)})
     assert flow(plan.configs["shop"], asked) == str(tmp_path)
@@ -167,7 +169,7 @@ def test_the_form_of_the_flow_starts_with_the_papers_claim() -> None:
 
 
 def test_a_variant_that_fails_leaves_the_others_and_is_said(
-    plan: Plan, results: Results, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    plan: AblationPlan, results: AblationResults, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = {"variants": (WILD, *plan.ablation.variants), "seeds": (1,), "out": str(tmp_path)}
     three = plan_ablation(Ablation.model_validate(plan.ablation.model_dump() | asked), tuple(plan.configs.values()))
@@ -184,7 +186,9 @@ def test_a_variant_that_fails_leaves_the_others_and_is_said(
     assert "failed, the other runs go on" in caplog.text
 
 
-def test_a_failed_reference_leaves_figures_without_differences(plan: Plan, results: Results, tmp_path: Path) -> None:
+def test_a_failed_reference_leaves_figures_without_differences(
+    plan: AblationPlan, results: AblationResults, tmp_path: Path
+) -> None:
     asked = {"variants": (WILD, plan.ablation.variants[1]), "reference": "wild", "out": str(tmp_path), "seeds": (1,)}
     two = plan_ablation(Ablation.model_validate(plan.ablation.model_dump() | asked), tuple(plan.configs.values()))
     page = write_results(build_ablation(two)).page
@@ -192,14 +196,16 @@ def test_a_failed_reference_leaves_figures_without_differences(plan: Plan, resul
     assert "| wild (reference) | failed |" in page
 
 
-def test_a_variant_that_changes_nothing_is_said(plan: Plan) -> None:
+def test_a_variant_that_changes_nothing_is_said(plan: AblationPlan) -> None:
     same = AblationVariant(name="same", set=("sa_init.initializer=keywords",))
     asked = {"variants": (*plan.ablation.variants, same)}
     three = plan_ablation(Ablation.model_validate(plan.ablation.model_dump() | asked), tuple(plan.configs.values()))
-    assert "shop, same, seed 1 is the same model as SA-Init" in "\n".join(three.words())
+    assert "shop, same, seed 1 is the same model as SA-Init" in "\n".join(three.summary_lines())
 
 
-def test_lists_of_the_whole_pipeline_are_taken_where_they_are(plan: Plan, results: Results, tmp_path: Path) -> None:
+def test_lists_of_the_whole_pipeline_are_taken_where_they_are(
+    plan: AblationPlan, results: AblationResults, tmp_path: Path
+) -> None:
     """A model that `tsrec run` has finished is not decoded again; its figures are the same."""
     config = with_overrides(plan.configs["shop"], ["finetune.seed=1", "members.methods=[popular, transitions]"])
     pipeline.run(config)
@@ -213,7 +219,7 @@ def test_lists_of_the_whole_pipeline_are_taken_where_they_are(plan: Plan, result
 
 
 def test_data_sets_stand_side_by_side_and_share_what_depends_on_none(
-    plan: Plan, results: Results, tmp_path: Path
+    plan: AblationPlan, results: AblationResults, tmp_path: Path
 ) -> None:
     config = plan.configs["shop"]
     other = with_overrides(config, ["dataset=other", "recommend.repeats=forbidden", "evaluate.k=[5]"])
@@ -252,7 +258,9 @@ def test_fused_is_measured_where_it_is_asked_for(on_shop: list[str], tmp_path: P
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_it_goes_on(plan: Plan, results: Results, on_shop: list[str], tmp_path: Path) -> None:
+def test_killed_and_started_again_it_goes_on(
+    plan: AblationPlan, results: AblationResults, on_shop: list[str], tmp_path: Path
+) -> None:
     store = tmp_path / "store"
     settings = [part for setting in [*on_shop, f"store={store}"] for part in ("--set", setting)]
     command = ["ablation", str(GRID), *settings, "--out", str(tmp_path / "out"), "--no-prefect"]
@@ -281,7 +289,7 @@ def test_killed_and_started_again_it_goes_on(plan: Plan, results: Results, on_sh
 
 
 def test_the_command_prints_the_page_and_its_status_is_that_of_the_worst_run(
-    plan: Plan, results: Results, on_shop: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    plan: AblationPlan, results: AblationResults, on_shop: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = [part for setting in [*on_shop, f"store={_store(plan).root}"] for part in ("--set", setting)]
     command = ["ablation", str(GRID), *settings, "--seeds", "1", "--out", str(tmp_path), "--no-prefect"]

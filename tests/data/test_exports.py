@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data.conftest import EVENTS, ITEMS, Ingest, with_items, with_log
-from tsrec.data.ids import as_ids, lost_digits
+from tsrec.data.ids import has_lost_digits, ids_as_text
 from tsrec.errors import DataError
 
 
@@ -29,8 +29,8 @@ from tsrec.errors import DataError
     ],
 )
 def test_numbers_that_a_spreadsheet_has_rounded_are_found(text: str, is_lost: bool) -> None:
-    assert lost_digits(pd.Series([text], dtype="str")).tolist() == [is_lost]
-    assert lost_digits(pd.Series([text, 7, None], dtype=object)).tolist() == [is_lost, False, False]
+    assert has_lost_digits(pd.Series([text], dtype="str")).tolist() == [is_lost]
+    assert has_lost_digits(pd.Series([text, 7, None], dtype=object)).tolist() == [is_lost, False, False]
 
 
 def test_ids_and_times_that_lost_their_last_digits_are_an_error(ingest: Ingest) -> None:
@@ -66,7 +66,7 @@ def test_hours_as_analytics_write_them_are_dates(ingest: Ingest) -> None:
 def test_decimals_of_a_database_meet_whole_numbers(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": pa.array([Decimal("8"), Decimal("7.5")], pa.decimal128(38, 10))}), tmp_path / "x")
     values = pq.read_table(tmp_path / "x").to_pandas()["id"]
-    assert as_ids(values, tmp_path)[0].tolist() == ["8", "7.5000000000"]
+    assert ids_as_text(values, tmp_path)[0].tolist() == ["8", "7.5000000000"]
 
 
 @pytest.mark.parametrize("word", ["(not set)", "undefined"])

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.conftest import Ingest, with_log
+from tsrec.data.data_quality import data_quality_lines
 from tsrec.data.events import SPLITS, Events
 from tsrec.data.filtering import k_core
-from tsrec.data.losses import loss_lines
 from tsrec.data.splitting import by_time, leave_one_out
 
 PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=40)
@@ -119,7 +119,7 @@ PEOPLE = {f"u{number}": 4 for number in range(20)}
 
 def test_an_id_of_many_events_is_named_and_can_be_left_out(ingest: Ingest) -> None:
     files = with_log(_log({**PEOPLE, "-1": 70, "guest": 50}))
-    lines = [line for line in loss_lines(ingest(files)) if "one user" in line]
+    lines = [line for line in data_quality_lines(ingest(files)) if "one user" in line]
     assert lines[0] == (
         "warning: 70 of 200 interactions (35.0%) are of one user, '-1', 18 times the median's; if it is nobody's id "
         "(guests, a default), ingest.drop_users=['-1'] leaves it out"
@@ -128,14 +128,14 @@ def test_an_id_of_many_events_is_named_and_can_be_left_out(ingest: Ingest) -> No
     artifact = ingest(files, drop_users=[-1, "guest"])
     assert set(artifact.frame("interactions")["user_id"]) == set(PEOPLE)
     assert artifact.counts["n_dropped_by_user"] == 120
-    assert loss_lines(artifact) == ["120 of 200 interactions (60.0%) go by ingest.drop_users"]
+    assert data_quality_lines(artifact) == ["120 of 200 interactions (60.0%) go by ingest.drop_users"]
 
 
 @pytest.mark.parametrize("events_of", [{"u": 50}, {"u": 50, "v": 40}, {**PEOPLE, "busy": 20}, {"0": 5, **PEOPLE}])
 def test_one_of_few_users_and_a_busy_one_are_somebody(ingest: Ingest, events_of: dict[str, int]) -> None:
-    assert loss_lines(ingest(with_log(_log(events_of)))) == []
+    assert data_quality_lines(ingest(with_log(_log(events_of)))) == []
 
 
 def test_an_id_to_leave_out_that_is_no_users_is_told_of(ingest: Ingest) -> None:
-    lines = loss_lines(ingest(with_log(_log(PEOPLE)), drop_users=["gast", "u1"]))
+    lines = data_quality_lines(ingest(with_log(_log(PEOPLE)), drop_users=["gast", "u1"]))
     assert "warning: 1 of 2 ids (50.0%) in ingest.drop_users are no user's; e.g. 'gast'" in lines

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.conftest import Ingest
-from tsrec.data.ids import as_ids, no_ids
+from tsrec.data.ids import ids_as_text, invalid_ids
 from tsrec.errors import DataError
 
 
@@ -31,7 +31,7 @@ from tsrec.errors import DataError
 )
 def test_ids_as_text(raw: object, text: str) -> None:
     for values in (pd.Series([raw], dtype=object), *([pd.Series([raw])] if isinstance(raw, int | float) else [])):
-        ids, n_escaped = as_ids(values, Path("log.csv"))
+        ids, n_escaped = ids_as_text(values, Path("log.csv"))
         assert ids.tolist() == [text]
         assert n_escaped == (isinstance(raw, str) and raw != text)
 
@@ -39,14 +39,17 @@ def test_ids_as_text(raw: object, text: str) -> None:
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1)))
 def test_ids_of_text_columns_and_of_objects_are_the_same(raw: list[str]) -> None:
     """Two files of different formats have to meet."""
-    text, objects = as_ids(pd.Series(raw, dtype="str"), Path("a")), as_ids(pd.Series(raw, dtype=object), Path("b"))
+    text, objects = (
+        ids_as_text(pd.Series(raw, dtype="str"), Path("a")),
+        ids_as_text(pd.Series(raw, dtype=object), Path("b")),
+    )
     assert text[0].tolist() == objects[0].tolist()
     assert text[1] == objects[1]
 
 
 @pytest.mark.parametrize("value", [["a"], {"id": 1}, True])
 def test_what_is_no_id_is_refused(ingest: Ingest, value: object) -> None:
-    assert no_ids(pd.Series([value], dtype=object)).tolist() == [True]
+    assert invalid_ids(pd.Series([value], dtype=object)).tolist() == [True]
     items = json.dumps({"item_id": "a", "title": "Glue"}) + "\n"
     row = json.dumps({"user_id": value, "item_id": "a", "timestamp": 1}) + "\n"
     with pytest.raises(DataError, match=r"interactions\.jsonl: row 1, field user_id: .* is not an id"):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.data.conftest import Ingest, with_log
 from tsrec.config import IngestConfig
 from tsrec.config.ingest import InteractionColumns
+from tsrec.data.data_quality import data_quality_lines
 from tsrec.data.events import Events
-from tsrec.data.losses import loss_lines
-from tsrec.data.ordering import find_duplicates, in_order, ties
+from tsrec.data.ordering import find_duplicates, find_ties, sort_by_user_and_time
 from tsrec.errors import DataError
 
 HEADER = "user_id,item_id,timestamp\n"
@@ -34,8 +34,8 @@ NAMES = np.array(["d", "b", "c", "a"], dtype=object)
 @given(ROWS)
 def test_a_log_comes_out_alike_from_old_to_new_and_turned_round(rows: list[tuple[int, int]]) -> None:
     rows = sorted(rows, key=lambda row: row[1])
-    forward, names = in_order(_events(rows), NAMES)
-    backward, _ = in_order(_events(rows[::-1]), NAMES)
+    forward, names = sort_by_user_and_time(_events(rows), NAMES)
+    backward, _ = sort_by_user_and_time(_events(rows[::-1]), NAMES)
     assert names.tolist() == ["a", "b", "c", "d"]
     expected = sorted(range(len(rows)), key=lambda row: (NAMES[rows[row][0]], rows[row][1], row))
     assert forward.item.tolist() == expected
@@ -47,13 +47,13 @@ def test_a_log_comes_out_alike_from_old_to_new_and_turned_round(rows: list[tuple
 
 def test_where_rows_follow_no_direction_ties_keep_raw_order() -> None:
     rows = [(0, 5), (0, 1), (0, 5), (0, 3), (0, 1), (0, 4), (1, 2), (1, 2)]
-    ordered, _ = in_order(_events(rows), NAMES[:2])
+    ordered, _ = sort_by_user_and_time(_events(rows), NAMES[:2])
     assert ordered.item.tolist() == [6, 7, 1, 4, 3, 5, 0, 2]
 
 
 def test_a_user_whose_rows_run_backward_among_others_that_do_not() -> None:
     rows = [(0, 3), (1, 1), (0, 2), (1, 1), (0, 2), (1, 2), (0, 1)]
-    ordered, _ = in_order(_events(rows), np.array(["a", "b"], dtype=object))
+    ordered, _ = sort_by_user_and_time(_events(rows), np.array(["a", "b"], dtype=object))
     assert ordered.item.tolist() == [6, 4, 2, 0, 1, 3, 5]
 
 
@@ -111,17 +111,17 @@ def test_a_second_column_orders_events_of_one_time(ingest: Ingest, frames: tuple
         artifact = ingest(with_log(_two_clocks(log)), interaction_columns=MAPPED)
         assert artifact.frame("interactions")["item_id"].tolist() == ["a", "b", "b", "c"]
         assert (artifact.counts["n_ties"], artifact.counts["n_duplicates"]) == (0, 0)
-        assert loss_lines(artifact) == []
+        assert data_quality_lines(artifact) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=20))
 def test_order_within_a_time_equals_a_plain_sort(rows: list[tuple[int, int, int]]) -> None:
     orders = np.array([order for _, _, order in rows])
     events = replace(_events([row[:2] for row in rows]), order=orders)
-    ordered, _ = in_order(events, np.array(["a", "b"], dtype=object))
+    ordered, _ = sort_by_user_and_time(events, np.array(["a", "b"], dtype=object))
     keys = [rows[item] for item in ordered.item]
     assert keys == sorted(rows)
-    assert ties(ordered).tolist() == [False, *(one == other for one, other in pairwise(keys))]
+    assert find_ties(ordered).tolist() == [False, *(one == other for one, other in pairwise(keys))]
 
 
 def test_rows_newest_first_are_known_by_the_second_column(ingest: Ingest) -> None:
@@ -147,7 +147,9 @@ def test_an_order_column_beside_the_order_of_rows_is_refused() -> None:
 def test_many_ties_are_told_of_loudly(ingest: Ingest) -> None:
     rows: list[tuple[str, str, object]] = [("u", item, 0) for item in "abc"]
     mapped = {name: MAPPED[name] for name in ("user_id", "timestamp")}
-    (line, *_) = loss_lines(ingest(with_log(_two_clocks(rows) + "u,a,2024-03-09,0\n"), interaction_columns=mapped))
+    (line, *_) = data_quality_lines(
+        ingest(with_log(_two_clocks(rows) + "u,a,2024-03-09,0\n"), interaction_columns=mapped)
+    )
     assert line.startswith("warning: 2 of 4 interactions (50.0%) have the same user and time as another before them")
     assert "ingest.interaction_columns.order" in line
 
@@ -155,7 +157,7 @@ def test_many_ties_are_told_of_loudly(ingest: Ingest) -> None:
 def test_a_few_ties_are_no_warning(ingest: Ingest) -> None:
     times = [*range(19), 18]
     log = HEADER + "".join(f"u,{'abc'[place % 3]},{time}\n" for place, time in enumerate(times))
-    (line,) = loss_lines(ingest(with_log(log)))
+    (line,) = data_quality_lines(ingest(with_log(log)))
     assert line.startswith("1 of 20 interactions (5.0%) have the same user and time as another")
 
 
@@ -171,12 +173,12 @@ def test_a_split_by_time_of_numbers_that_are_no_clock_times_is_questioned(
 ) -> None:
     log = HEADER + "".join(f"{'uv'[place % 2]},{'abc'[place % 3]},{place}\n" for place in range(40))
     files = with_log(log)
-    (line,) = loss_lines(ingest(files, split="time", **config))
+    (line,) = data_quality_lines(ingest(files, split="time", **config))
     assert line.startswith("warning: 40 of 40 interactions (100.0%) are ")
     assert question in line
-    assert loss_lines(ingest(files, **config)) == []
+    assert data_quality_lines(ingest(files, **config)) == []
 
 
 def test_a_split_by_clock_times_is_not_questioned(ingest: Ingest) -> None:
     log = HEADER + "".join(f"{'uv'[place % 2]},{'abc'[place % 3]},{1_580_000_000 + place}\n" for place in range(40))
-    assert loss_lines(ingest(with_log(log), split="time")) == []
+    assert data_quality_lines(ingest(with_log(log), split="time")) == []

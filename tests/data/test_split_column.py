@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.conftest import Ingest, with_log
+from tsrec.data.data_quality import data_quality_lines
 from tsrec.data.events import SPLITS, Events
-from tsrec.data.losses import loss_lines
 from tsrec.data.splitting import as_given
 from tsrec.errors import DataError
 
@@ -51,7 +51,7 @@ def test_a_few_of_them_become_history_and_are_counted(ingest: Ingest) -> None:
 def test_splits_drawn_at_random_are_read_as_given_and_told_loudly(ingest: Ingest) -> None:
     log = _log("xttvtt", "xttvtx", "ttvxt", "tvtxx")
     artifact = ingest(with_log(log), split="column")
-    (line,) = [line for line in loss_lines(artifact) if "later split of their user" in line]
+    (line,) = [line for line in data_quality_lines(artifact) if "later split of their user" in line]
     assert line.startswith("warning: 11 of 22 interactions (50.0%)") and "user 'u0': train after valid or test" in line
     assert artifact.counts["n_splits_set_to_history"] == 11
 

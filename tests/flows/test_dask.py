@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.sharing import DASK, chosen_task_runner
+from tasks.dask_shards import DASK, task_runner_by_environment
 from tests.flows.served import ROOT
 from tsrec.errors import ConfigError
 from tsrec.store import ArtifactStore
@@ -18,14 +18,14 @@ RUN = """
 import json, os, sys
 from prefect.testing.utilities import prefect_test_harness
 from flows.train import train
-from tasks.sharing import DASK, chosen_task_runner
+from tasks.dask_shards import DASK, task_runner_by_environment
 from tsrec.config import load_config
 if __name__ == "__main__":  # workers import this file
     with prefect_test_harness(server_startup_timeout=240):
         for workers, settings in json.loads(sys.argv[1]).items():
             print(f"workers: {workers}", file=sys.stderr, flush=True)
             os.environ[DASK] = workers
-            train.with_options(task_runner=chosen_task_runner())(load_config(None, settings))
+            train.with_options(task_runner=task_runner_by_environment())(load_config(None, settings))
 """
 
 
@@ -33,7 +33,7 @@ if __name__ == "__main__":  # workers import this file
 def test_what_is_neither_a_number_nor_an_address_is_refused(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DASK, wanted)
     with pytest.raises(ConfigError, match=f"{DASK}={wanted}: neither"):
-        chosen_task_runner()
+        task_runner_by_environment()
 
 
 @pytest.mark.slow

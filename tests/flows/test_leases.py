@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
-import flows.settings  # noqa: F401  (before anything asks Prefect)
+import flows.prefect_environment  # noqa: F401  (before anything asks Prefect)
 from flows import leases
-from flows.leases import LEASE_S, Turn, Watch
+from flows.leases import LEASE_S, LeaseMonitor, StartLock
 from tests.flows.postgres import USER, postgres_programs, serve_postgres
 from tests.flows.prefect_api import ENDED, PATIENCE_S, PrefectApi
 from tests.flows.prefect_process import own_home, serve_api
@@ -25,7 +25,7 @@ ACTIVE = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCE
 
 def test_a_lease_lapses_when_it_stood_still_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "LEASE_S", 0.2)
-    watch, start = Watch(), time.monotonic()
+    watch, start = LeaseMonitor(), time.monotonic()
     for number in range(8):
         lapsed = watch.lapsed({"beating": number, "still": 1})
         assert lapsed == [] or (lapsed == ["still"] and time.monotonic() - start > 0.2)
@@ -38,7 +38,7 @@ def test_a_lease_lapses_when_it_stood_still_and_not_before(monkeypatch: pytest.M
 def test_a_pause_of_the_watcher_is_no_silence_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "LEASE_S", 0.2)
     monkeypatch.setattr(leases, "_BEAT_EVERY_S", 0.05)
-    watch = Watch()
+    watch = LeaseMonitor()
     watch.lapsed({"run": 1})
     time.sleep(0.3)  # the server was away: nobody could renew anything
     assert watch.lapsed({"run": 1}) == []
@@ -113,15 +113,15 @@ def _compete_for_turns(url: str) -> None:
     at_turn: list[str] = []
 
     def compete(name: str) -> int:
-        turn, n_turns = Turn(name), 0
+        lock, n_turns = StartLock(name), 0
         with SyncPrefectClient(f"{url}/api") as client:
             while n_turns < 10:
-                if turn.take(client):
+                if lock.take(client):
                     at_turn.append(name)
                     time.sleep(0.02)
                     assert at_turn == [name]
                     at_turn.clear()
-                    turn.give_back(client)
+                    lock.release(client)
                     n_turns += 1
                 time.sleep(0.01)
         return n_turns
@@ -148,13 +148,13 @@ def test_one_worker_at_a_time_has_its_turn_on_postgres(tmp_path: Path) -> None:
 def test_a_turn_of_a_dead_worker_is_taken_over(api: PrefectApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "LEASE_S", 1.0)
     with SyncPrefectClient(f"{api.url}/api") as client:
-        dead, alive = Turn("dead"), Turn("alive")
+        dead, alive = StartLock("dead"), StartLock("alive")
         assert dead.take(client)
         assert not alive.take(client)
         api.wait(lambda: alive.take(client), "the turn")
-        dead.give_back(client)  # were it alive after all: the turn of another is left alone
-        assert not Turn("third").take(client)
-        alive.give_back(client)
+        dead.release(client)  # were it alive after all: the turn of another is left alone
+        assert not StartLock("third").take(client)
+        alive.release(client)
 
 
 @pytest.mark.slow

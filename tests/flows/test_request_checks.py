@@ -15,9 +15,9 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
-from flows.patience import with_patience
+from flows.parameter_checks import with_checked_parameters
+from flows.request_retries import with_retries
 from flows.server import AUTH, HOST, STORES
-from flows.submission import with_checked_parameters
 from flows.ui_server import MAX_BODY_BYTES, create_app
 from tsrec.machine.request_checks import with_bounded_bodies, with_known_hosts
 
@@ -89,7 +89,7 @@ async def _echo(request: Request) -> PlainTextResponse:
 def served() -> ASGIApp:
     """The middlewares as the server has them, with a small bound."""
     echo = Starlette(routes=[Route("/{path:path}", _echo, methods=["GET", "POST"])])
-    return with_bounded_bodies(with_checked_parameters(with_patience(echo)), SMALL)
+    return with_bounded_bodies(with_checked_parameters(with_retries(echo)), SMALL)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import yaml
 
-from flows.form import completed
+from flows.form_schema import merged_parameters
 from tests.flows.prefect_api import PATIENCE_S, PrefectApi, wait_for
 from tests.flows.prefect_process import deploy_all, own_home, serve_api, start, stop
 from tests.flows.served import ROOT
@@ -54,7 +54,7 @@ def test_a_schedule_of_a_deployed_flow_fires_on_a_process_worker(
         train = api.deployments("train")["demo"]
         assert api.deployments("refresh")["demo"]["schedules"][0]["active"] is False
         shop = load_config(None, [*shop_settings, f"store={tmp_path / 'store'}"]).model_dump(mode="json")
-        parameters = completed({"config": shop}, train["parameters"])
+        parameters = merged_parameters({"config": shop}, train["parameters"])
         schedule = {"schedule": {"interval": 15}, "active": True, "parameters": parameters}
         api.insist("POST", f"deployments/{train['id']}/schedules", [schedule])
         run = api.wait_ended(api.wait(api.started_runs, "the scheduled run")[0]["id"])
@@ -84,7 +84,7 @@ def test_a_run_that_died_with_its_worker_says_crashed_in_the_end(
     deploy_all(environment, ROOT)
     train = api.deployments("train")["demo"]
     long = load_config(None, [*shop_settings, f"store={tmp_path / 'store'}", "finetune.epochs=5000"])
-    parameters = completed({"config": long.model_dump(mode="json")}, train["parameters"])
+    parameters = merged_parameters({"config": long.model_dump(mode="json")}, train["parameters"])
     run = api.create_run(train, parameters)
     beats = {
         "filter": {

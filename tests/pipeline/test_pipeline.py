@@ -206,9 +206,9 @@ def test_a_finished_run_is_found_by_its_settings_alone(
     artifacts: dict[str, Artifact], config: Config, shop: Path
 ) -> None:
     elsewhere = with_overrides(config, ["ingest.path=/nowhere"])
-    assert pipeline.finished(elsewhere)[1].fingerprint == artifacts["fuse"].fingerprint
+    assert pipeline.find_finished(elsewhere)[1].fingerprint == artifacts["fuse"].fingerprint
     with pytest.raises(ArtifactError, match="no finished recommender"):
-        pipeline.finished(with_overrides(config, ["finetune.seed=99"]))
+        pipeline.find_finished(with_overrides(config, ["finetune.seed=99"]))
 
 
 def test_a_run_says_once_that_it_uses_what_another_machine_made(
@@ -288,7 +288,7 @@ def test_a_run_records_what_it_uses_so_that_no_other_profile_takes_it(
     store = ArtifactStore(config.store)
     other = config.model_copy(update={"finetune": config.finetune.model_copy(update={"epochs": 1.0})})
     planned = pipeline.plan(other)
-    pipeline.record(other, planned, store)
+    pipeline.record_planned_run(other, planned, store)
     assert not find_garbage(store, keep=1).artifacts, "not while the other one is unfinished"
     page = planned["report"].key
     store.build(page, lambda out: out.write_json("page", 1))

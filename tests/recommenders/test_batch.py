@@ -17,7 +17,7 @@ from tsrec.store import Artifact
 
 
 def _write(config: Config, folder: Path, **wish: object) -> Batch:
-    return recommend_users(*pipeline.finished(config), Wish(out=str(folder), **wish))
+    return recommend_users(*pipeline.find_finished(config), Wish(out=str(folder), **wish))
 
 
 def _rows(batch: Batch) -> pd.DataFrame:

@@ -110,7 +110,7 @@ def test_the_fusion_names_who_proposed_an_item(artifacts: dict[str, Artifact], c
 
 
 def test_items_are_explained_from_artifacts(artifacts: dict[str, Artifact], config: Config) -> None:
-    lineage, fuse = pipeline.finished(config)
+    lineage, fuse = pipeline.find_finished(config)
     explainer = Explainer(lineage, fuse)
     about = explainer.of("i1")
     assert about["title"] == "glue stick model a heavy duty"
@@ -124,7 +124,7 @@ def test_what_was_never_built_is_said(artifacts: dict[str, Artifact], config: Co
     with pytest.raises(ArtifactError, match=r"no method 'bpr'; there are fused, tsrec, item-knn, popular"):
         Recommender.open(config.store, "shop", "bpr")
     with pytest.raises(ArtifactError, match="no finished recommender"):
-        pipeline.finished(with_overrides(config, ["sids.seed=9"]))
+        pipeline.find_finished(with_overrides(config, ["sids.seed=9"]))
 
 
 _FORK = """

@@ -56,7 +56,7 @@ def test_the_fusion_with_trees_is_ahead_of_the_weights_alone(artifacts: dict[str
 
 
 def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact], config: Config) -> None:
-    recommender = Recommender.of(*pipeline.finished(config))
+    recommender = Recommender.of(*pipeline.find_finished(config))
     table = artifacts["fuse"].frame("fused")
     table = table[table["split"] == "test"]
     events = artifacts["ingest"].frame("interactions")

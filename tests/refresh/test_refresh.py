@@ -17,8 +17,8 @@ from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ConfigError, DataError
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.served import fit_served, served_of
-from tsrec.refresh import Outcome
-from tsrec.refresh.rule import judge
+from tsrec.refresh import RefreshOutcome
+from tsrec.refresh.promotion_rule import decide_promotion
 from tsrec.store import Artifact, ArtifactStore, Lineage, base_role, is_base, locks
 from tsrec.store.champions import champion_of, moves_of, promote, roll_back
 from tsrec.store.gc import collect, find_garbage
@@ -43,13 +43,13 @@ def champion(artifacts: dict[str, Artifact]) -> dict[str, Artifact]:
 
 
 @pytest.fixture(scope="module")
-def before(champion: dict[str, Artifact], config: Config) -> Outcome:
+def before(champion: dict[str, Artifact], config: Config) -> RefreshOutcome:
     """A refresh before anything is new."""
     return refresh.run(config)
 
 
 @pytest.fixture(scope="module")
-def cut_otherwise(before: object, config: Config, data: Path) -> Outcome:
+def cut_otherwise(before: object, config: Config, data: Path) -> RefreshOutcome:
     """A refresh of the same events in two files, one of which comes twice."""
     header, *rows = (data / "interactions.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     folder = data.parent / "cut"
@@ -65,13 +65,13 @@ def cut_otherwise(before: object, config: Config, data: Path) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(cut_otherwise: object, config: Config, data: Path, shop: Path) -> Outcome:
+def outcome(cut_otherwise: object, config: Config, data: Path, shop: Path) -> RefreshOutcome:
     grow_shop(data, shop)
     return refresh.run(with_overrides(config, ["refresh.refit=true"]))
 
 
 @pytest.fixture(scope="module")
-def refreshed(outcome: Outcome, config: Config) -> Callable[[str], Artifact]:
+def refreshed(outcome: RefreshOutcome, config: Config) -> Callable[[str], Artifact]:
     """Artifacts that the refreshed model was made from, by stage."""
     lineage = Lineage(ArtifactStore(config.store))
     made = refresh.bases.bases_of(lineage, ArtifactStore(config.store).open(outcome.model))
@@ -79,7 +79,7 @@ def refreshed(outcome: Outcome, config: Config) -> Callable[[str], Artifact]:
 
 
 def test_nothing_new_ends_at_once_and_builds_nothing(
-    before: Outcome, champion: dict[str, Artifact], config: Config
+    before: RefreshOutcome, champion: dict[str, Artifact], config: Config
 ) -> None:
     assert (before.status, before.model) == ("nothing new", champion["fuse"].fingerprint)
     store = ArtifactStore(config.store)
@@ -88,7 +88,7 @@ def test_nothing_new_ends_at_once_and_builds_nothing(
 
 
 def test_the_same_events_in_other_files_are_nothing_new(
-    cut_otherwise: Outcome, champion: dict[str, Artifact], config: Config
+    cut_otherwise: RefreshOutcome, champion: dict[str, Artifact], config: Config
 ) -> None:
     assert (cut_otherwise.status, cut_otherwise.model) == ("nothing new", champion["fuse"].fingerprint)
     assert "other raw files, and the same items and interactions" in cut_otherwise.why
@@ -97,7 +97,7 @@ def test_the_same_events_in_other_files_are_nothing_new(
 def test_a_data_set_has_one_refresh_at_a_time_and_others_do_not_wait(
     before: object, config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found: list[Outcome] = []
+    found: list[RefreshOutcome] = []
     second = threading.Thread(target=lambda: found.append(refresh.run(config)))
     with locks.hold(ArtifactStore(config.store).root / "shop" / "refresh"):  # as a refresh does
         second.start()
@@ -110,7 +110,9 @@ def test_a_data_set_has_one_refresh_at_a_time_and_others_do_not_wait(
     assert [outcome.status for outcome in found] == ["nothing new"]
 
 
-def test_a_refresh_is_the_same_plan_with_bases(outcome: Outcome, champion: dict[str, Artifact], config: Config) -> None:
+def test_a_refresh_is_the_same_plan_with_bases(
+    outcome: RefreshOutcome, champion: dict[str, Artifact], config: Config
+) -> None:
     plain, based = pipeline.plan(config), pipeline.plan(config, champion)
     assert list(plain) == list(based)
     assert {name: stage.parents for name, stage in plain.items()} == {name: s.parents for name, s in based.items()}
@@ -187,9 +189,9 @@ def test_sasrec_goes_on_from_the_champions_weights(
     assert refreshed("sasrec").manifest.key.config == champion["sasrec"].manifest.key.config
 
 
-def test_a_refresh_ranks_no_more_targets_than_it_needs(config: Config, outcome: Outcome) -> None:
+def test_a_refresh_ranks_no_more_targets_than_it_needs(config: Config, outcome: RefreshOutcome) -> None:
     few = config.model_copy(update={"refresh": config.refresh.model_copy(update={"max_targets": 100})})
-    started = refresh.begin(few, ArtifactStore(few.store))
+    started = refresh.plan_refresh(few, ArtifactStore(few.store))
     assert (started.config.recommend.max_valid_targets, started.config.recommend.max_test_targets) == (100, 100)
 
 
@@ -202,7 +204,7 @@ def test_known_tokens_keep_their_first_rows(
     assert not np.array_equal(old[~used], new[~used]) or not (~used).any()
 
 
-def test_the_challenger_is_judged_on_the_same_targets_and_promoted(outcome: Outcome, config: Config) -> None:
+def test_the_challenger_is_judged_on_the_same_targets_and_promoted(outcome: RefreshOutcome, config: Config) -> None:
     store = ArtifactStore(config.store)
     assert outcome.status == "promoted"  # such a shop cannot tell worse
     assert champion_of(store, "shop") == outcome.model
@@ -223,7 +225,9 @@ def test_the_challenger_is_judged_on_the_same_targets_and_promoted(outcome: Outc
     assert metrics["challenger", "all", "ndcg", 10] == pytest.approx(own["fused", "all", "ndcg", 10])
 
 
-def test_drift_is_measured_and_asks_for_a_rebuild(outcome: Outcome, refreshed: Callable[[str], Artifact]) -> None:
+def test_drift_is_measured_and_asks_for_a_rebuild(
+    outcome: RefreshOutcome, refreshed: Callable[[str], Artifact]
+) -> None:
     drift = outcome.summary
     assert drift["new_items"] == drift["placed_items"] == pytest.approx(3 / 51, abs=1e-5)
     assert drift["n_new_events"] >= 50 and drift["n_late_events"] == drift["n_gone_events"] == 0
@@ -231,20 +235,20 @@ def test_drift_is_measured_and_asks_for_a_rebuild(outcome: Outcome, refreshed: C
     assert drift["new_users"] == 0 and drift["new_item_events"] > 0
     assert drift["quantization_error_new"] > 2 * drift["quantization_error_known"]
     # Glue sticks are like nothing that the codebooks were made for.
-    assert len(outcome.rebuild) == 1 and "times worse than known ones" in outcome.words
+    assert len(outcome.rebuild) == 1 and "times worse than known ones" in outcome.message
     assert refreshed("sids").counts["n_items_placed"] == 3
 
 
-def test_lists_of_few_items_are_not_promoted(outcome: Outcome, config: Config) -> None:
+def test_lists_of_few_items_are_not_promoted(outcome: RefreshOutcome, config: Config) -> None:
     (comparison,) = [a for a in ArtifactStore(config.store).list() if a.manifest.key.stage == "compare"]
     sids = refresh.bases.bases_of(Lineage(ArtifactStore(config.store)), ArtifactStore(config.store).open(outcome.model))
     strict = with_overrides(config, ["refresh.min_coverage=5"])
-    verdict = judge(comparison, sids["sids"], strict)
-    assert not verdict.promotes and "below refresh.min_coverage=5" in verdict.why
-    assert judge(comparison, sids["sids"], config).promotes
+    decision = decide_promotion(comparison, sids["sids"], strict, outcome.model, [])
+    assert not decision.promotes and "below refresh.min_coverage=5" in decision.why
+    assert decide_promotion(comparison, sids["sids"], config, outcome.model, []).promotes
 
 
-def test_new_items_can_be_recommended(outcome: Outcome, config: Config) -> None:
+def test_new_items_can_be_recommended(outcome: RefreshOutcome, config: Config) -> None:
     door = Recommender.open(config.store, "shop")
     (found,) = door.recommend([["n0", "i1"]], k=51)
     assert set(NEW_ITEMS) <= {item.item_id for item in found}
@@ -255,7 +259,7 @@ def served(champion: dict[str, Artifact], config: Config) -> Artifact:
     return fit_served(ArtifactStore(config.store), champion["fuse"], config)
 
 
-def test_members_of_a_promoted_model_are_fitted_to_serve(outcome: Outcome, config: Config) -> None:
+def test_members_of_a_promoted_model_are_fitted_to_serve(outcome: RefreshOutcome, config: Config) -> None:
     store = ArtifactStore(config.store)
     assert served_of(Lineage(store), store.open(outcome.model)) is not None
 
@@ -276,9 +280,9 @@ def test_members_that_have_seen_everything_serve_and_are_not_measured(
 
 
 def test_the_model_of_a_refresh_is_found_by_its_settings_and_collection_spares_what_serves(
-    outcome: Outcome, champion: dict[str, Artifact], served: Artifact, config: Config
+    outcome: RefreshOutcome, champion: dict[str, Artifact], served: Artifact, config: Config
 ) -> None:
-    assert pipeline.finished(config)[1].fingerprint == outcome.model
+    assert pipeline.find_finished(config)[1].fingerprint == outcome.model
     store = ArtifactStore(config.store)
     collect(store, find_garbage(store, keep=1))
     wanted = {champion["fuse"].fingerprint, served.fingerprint, outcome.model}
@@ -287,7 +291,7 @@ def test_the_model_of_a_refresh_is_found_by_its_settings_and_collection_spares_w
 
 
 def test_a_refused_challenger_leaves_the_champion(
-    outcome: Outcome, champion: dict[str, Artifact], config: Config, data: Path
+    outcome: RefreshOutcome, champion: dict[str, Artifact], config: Config, data: Path
 ) -> None:
     """Runs last: the data grow once more. As if the first champion had measured better than the second."""
     first = champion["fuse"].fingerprint
@@ -310,7 +314,7 @@ def test_a_refused_challenger_leaves_the_champion(
     assert moves_of(store, "shop")[-1].best == (None if ahead_of_both else first)
 
 
-def test_what_a_person_rolled_back_does_not_come_back_by_itself(config: Config, outcome: Outcome) -> None:
+def test_what_a_person_rolled_back_does_not_come_back_by_itself(config: Config, outcome: RefreshOutcome) -> None:
     store = ArtifactStore(config.store)
     away = champion_of(store, "shop")
     roll_back(store, "shop", "users complained")
@@ -322,7 +326,7 @@ def test_what_a_person_rolled_back_does_not_come_back_by_itself(config: Config, 
     assert refresh.run(config).status == "nothing new"
 
 
-def test_other_settings_than_the_champions_are_refused(config: Config, outcome: Outcome, data: Path) -> None:
+def test_other_settings_than_the_champions_are_refused(config: Config, outcome: RefreshOutcome, data: Path) -> None:
     with (data / "interactions.csv").open("a", encoding="utf-8") as stream:
         stream.write("u1,i1,400\n")
     with pytest.raises(ConfigError, match=r"sids\.seed is 5, and the champion was made with 1"):
@@ -332,7 +336,7 @@ def test_other_settings_than_the_champions_are_refused(config: Config, outcome: 
 
 
 def test_a_rebuild_starts_where_configured_is_judged_and_once_refused_is_not_made_again_every_night(
-    config: Config, outcome: Outcome, data: Path, caplog: pytest.LogCaptureFixture
+    config: Config, outcome: RefreshOutcome, data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The space is full of nothing here: drift is above its bound again, for the new items are still new."""
     store = ArtifactStore(config.store)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.keys import key_of
 from tsrec.errors import ArtifactError
 from tsrec.store import ArtifactStore, champions
-from tsrec.store.champions import Move, best_of, champion_of, moves_of, promote, roll_back, standing
+from tsrec.store.champions import Move, best_of, champion_of, champion_stack, moves_of, promote, roll_back
 from tsrec.store.gc import collect, find_garbage
 from tsrec.store.manifest import base_role
 from tsrec.store.notes import remove_note, write_note
@@ -173,4 +173,4 @@ def test_rolling_back_undoes_promotions_one_by_one(steps: list[str | None]) -> N
                 }
             )
         )
-    assert standing(moves) == expected
+    assert champion_stack(moves) == expected

@@ -59,7 +59,7 @@ def test_who_waits_is_told_the_run_that_it_waits_for(folder: Path) -> None:
             known = locks.holder(folder)
     finally:
         locks.RUN.reset(token)
-    assert known and known.words.startswith(f"run train-shop (0123abcd), process {os.getpid()} on ")
+    assert known and known.description.startswith(f"run train-shop (0123abcd), process {os.getpid()} on ")
 
 
 def test_a_lock_that_is_free_is_taken_without_a_word(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

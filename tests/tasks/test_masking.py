@@ -9,7 +9,7 @@ import pytest
 from prefect.exceptions import ParameterTypeError
 from pydantic import BaseModel, ValidationError, field_validator
 
-import flows.settings  # noqa: F401  (before anything asks Prefect)
+import flows.prefect_environment  # noqa: F401  (before anything asks Prefect)
 from flows.masked_flow import masked_flow
 from tasks.masking import masked, masked_errors
 from tsrec.errors import ConfigError

@@ -3,8 +3,8 @@
 Works on plans of the pipeline and on the store; trains, decodes and ranks nothing itself.
 """
 
-from tsrec.ablation.planning import Plan, plan_ablation
-from tsrec.ablation.results import Results, write_results
-from tsrec.ablation.running import Built, build_ablation
+from tsrec.ablation.ablation_plan import AblationPlan, plan_ablation
+from tsrec.ablation.results import AblationResults, write_results
+from tsrec.ablation.running import BuiltAblation, build_ablation
 
-__all__ = ["Built", "Plan", "Results", "build_ablation", "plan_ablation", "write_results"]
+__all__ = ["AblationPlan", "AblationResults", "BuiltAblation", "build_ablation", "plan_ablation", "write_results"]

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tsrec.ablation.comparing import (
+from tsrec.ablation.ablation_plan import AblationPlan, AblationRun
+from tsrec.ablation.statistics import (
     DATASET,
     DIFFERENCE,
     MEAN,
@@ -16,18 +17,21 @@ from tsrec.ablation.comparing import (
     STD,
     VARIANT,
 )
-from tsrec.ablation.planning import Plan, Run
 from tsrec.columns import FUSED, LLM
 from tsrec.columns import Columns as C
 from tsrec.evaluate.intervals import CONFIDENCE, N_SAMPLES
 from tsrec.evaluate.summary import TOO_FEW, has_interval
 
-_FEWER = " †"
+_FEWER_SEEDS_MARK = " †"
 _TITLES = {LLM: "The LLM alone", FUSED: "Fused with the other members"}
 
 
 def as_markdown(
-    plan: Plan, comparison: pd.DataFrame, worth: pd.DataFrame, runs: pd.DataFrame, failures: Mapping[Run, str]
+    plan: AblationPlan,
+    comparison: pd.DataFrame,
+    worth: pd.DataFrame,
+    runs: pd.DataFrame,
+    failures: Mapping[AblationRun, str],
 ) -> str:
     """The whole page.
 
@@ -41,43 +45,45 @@ def as_markdown(
     ablation = plan.ablation
     lines = [f"# {ablation.name}", "", *_introduction(plan, comparison), ""]
     for method in plan.methods:
-        mine = comparison[comparison[C.METHOD] == method]
+        method_rows = comparison[comparison[C.METHOD] == method]
         cut_offs = {dataset: sorted(config.evaluate.k) for dataset, config in plan.configs.items()}
-        lines += [f"## {_TITLES[method]}", "", *_table(plan, mine, _figure, cut_offs), ""]
-        largest = {dataset: few[-1:] for dataset, few in cut_offs.items()}
-        if len(ablation.variants) > 1 and len(mine):
-            lines += [f"Against {ablation.reference}:", "", *_table(plan, mine, _difference, largest), ""]
+        lines += [f"## {_TITLES[method]}", "", *_table(plan, method_rows, _figure, cut_offs), ""]
+        largest = {dataset: ks[-1:] for dataset, ks in cut_offs.items()}
+        if len(ablation.variants) > 1 and len(method_rows):
+            lines += [f"Against {ablation.reference}:", "", *_table(plan, method_rows, _difference, largest), ""]
     if len(worth):
         lines += ["## What the LLM adds to the fusion", "", *_worth(plan, worth), ""]
     lines += ["## What differs", "", *_settings(plan), ""]
     lines += ["## Minutes of training", "", *_cost(plan, runs), ""]
     if failures:
-        lines += ["## Failed", "", *(f"- {run.words}: {_one_line(why)}" for run, why in failures.items()), ""]
-    for twin, run in plan.twins():
-        lines.append(f"{run.words} is the same model as {twin.variant}: its settings change nothing there.")
+        lines += ["## Failed", "", *(f"- {run.label}: {_one_line(why)}" for run, why in failures.items()), ""]
+    for twin, run in plan.identical_runs():
+        lines.append(f"{run.label} is the same model as {twin.variant}: its settings change nothing there.")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _introduction(plan: Plan, comparison: pd.DataFrame) -> Iterator[str]:
+def _introduction(plan: AblationPlan, comparison: pd.DataFrame) -> Iterator[str]:
     seeds = ", ".join(map(str, plan.ablation.seeds))
     if len(plan.ablation.seeds) > 1:
         yield f"Mean over the seeds {seeds}, ± their standard deviation; the best of each column is bold."
     else:
         yield f"Seed {seeds}, so without a spread over seeds; the best of each column is bold."
     for dataset in plan.configs:
-        mine = comparison[comparison[DATASET] == dataset]
-        if len(mine):
+        rows = comparison[comparison[DATASET] == dataset]
+        if len(rows):
             yield (
-                f"{dataset}: {mine[C.N].max():,} {plan.ablation.split} targets of {mine[N_USERS].max():,} users; "
+                f"{dataset}: {rows[C.N].max():,} {plan.ablation.split} targets of {rows[N_USERS].max():,} users; "
                 f"differences with {CONFIDENCE:.0%} intervals over users, who were resampled in pairs "
                 f"{N_SAMPLES:,} times, seeds averaged."
             )
 
 
-Cell = Callable[[pd.Series, pd.DataFrame, Plan], str]
+Cell = Callable[[pd.Series, pd.DataFrame, AblationPlan], str]
 
 
-def _table(plan: Plan, comparison: pd.DataFrame, cell: Cell, cut_offs: Mapping[str, Sequence[int]]) -> list[str]:
+def _table(
+    plan: AblationPlan, comparison: pd.DataFrame, cell: Cell, cut_offs: Mapping[str, Sequence[int]]
+) -> list[str]:
     """Rows variants, columns data sets x cut-offs x (HR, NDCG)."""
     columns = [(dataset, metric, k) for dataset in plan.configs for k in cut_offs[dataset] for metric in ("hr", "ndcg")]
     several = len(plan.configs) > 1
@@ -91,39 +97,39 @@ def _table(plan: Plan, comparison: pd.DataFrame, cell: Cell, cut_offs: Mapping[s
         row = [f"{variant.name} (reference)" if is_reference and len(plan.ablation.variants) > 1 else variant.name]
         for dataset, metric, k in columns:
             place = (dataset, variant.name, metric, k)
-            of_column = comparison[
+            column_rows = comparison[
                 (comparison[DATASET] == dataset) & (comparison[C.METRIC] == metric) & (comparison[C.K] == k)
             ]
-            row.append(cell(indexed.loc[place], of_column, plan) if place in indexed.index else "failed")
+            row.append(cell(indexed.loc[place], column_rows, plan) if place in indexed.index else "failed")
         rows.append(row)
     return _lines(head, rows)
 
 
-def _figure(row: pd.Series, of_column: pd.DataFrame, plan: Plan) -> str:
+def _figure(row: pd.Series, column_rows: pd.DataFrame, plan: AblationPlan) -> str:
     text = _number(row[MEAN])
-    if row[MEAN] == of_column[MEAN].max() and len(of_column) > 1:
+    if row[MEAN] == column_rows[MEAN].max() and len(column_rows) > 1:
         text = f"**{text}**"
     if not np.isnan(row[STD]):
         text += f" ± {_number(row[STD])}"
-    return text + (_FEWER if row[N_SEEDS] < len(plan.ablation.seeds) else "")
+    return text + (_FEWER_SEEDS_MARK if row[N_SEEDS] < len(plan.ablation.seeds) else "")
 
 
-def _worth(plan: Plan, worth: pd.DataFrame) -> list[str]:
+def _worth(plan: AblationPlan, worth: pd.DataFrame) -> list[str]:
     """A row a data set and variant, at the largest cut-off of each data set."""
     rows = []
-    for (dataset, variant), mine in worth.groupby([DATASET, VARIANT], sort=False):
-        largest = mine[mine[C.K] == mine[C.K].max()].set_index(C.METRIC)
+    for (dataset, variant), group in worth.groupby([DATASET, VARIANT], sort=False):
+        largest = group[group[C.K] == group[C.K].max()].set_index(C.METRIC)
         hr, ndcg = (largest.loc[metric] for metric in ("hr", "ndcg"))
         figures = f"{_number(hr[MEAN])} / {_number(ndcg[MEAN])}"
-        rows.append([str(dataset), str(variant), figures, _difference(hr, mine, plan), _difference(ndcg, mine, plan)])
+        rows.append([str(dataset), str(variant), figures, _difference(hr, group, plan), _difference(ndcg, group, plan)])
     return _lines(["data set", "variant", "fused without it, HR / NDCG", "it adds, HR", "it adds, NDCG"], rows)
 
 
-def _difference(row: pd.Series, of_column: pd.DataFrame, plan: Plan) -> str:
+def _difference(row: pd.Series, column_rows: pd.DataFrame, plan: AblationPlan) -> str:
     if pd.isna(row[N_PAIRED]):
         return "no seed in common"
     share = "" if np.isnan(row[RELATIVE]) else f", {row[RELATIVE]:+.1%}"
-    fewer = _FEWER if row[N_PAIRED] < len(plan.ablation.seeds) else ""
+    fewer = _FEWER_SEEDS_MARK if row[N_PAIRED] < len(plan.ablation.seeds) else ""
     return f"{_number(row[DIFFERENCE], sign='+')} {_proof(row)}{share}{fewer}"
 
 
@@ -135,13 +141,13 @@ def _proof(row: pd.Series) -> str:
     return f"[{_number(row[C.CI_LOW], sign='+')}, {_number(row[C.CI_HIGH], sign='+')}], {p}"
 
 
-def _settings(plan: Plan) -> Iterator[str]:
+def _settings(plan: AblationPlan) -> Iterator[str]:
     for variant in plan.ablation.variants:
         yield f"- {variant.name}: {', '.join(f'`{setting}`' for setting in variant.set) or 'nothing'}"
     yield f"- the seed is that of {', '.join(f'`{field}`' for field in plan.ablation.seeded)}"
 
 
-def _cost(plan: Plan, runs: pd.DataFrame) -> list[str]:
+def _cost(plan: AblationPlan, runs: pd.DataFrame) -> list[str]:
     """Mean minutes of fine-tuning over the seeds, by variant and data set; of what was found, when it was built."""
     by_run = runs.dropna(subset=["seconds"]).drop_duplicates([DATASET, VARIANT, "seed"])
     minutes = by_run.groupby([DATASET, VARIANT])["seconds"].mean() / 60

@@ -4,19 +4,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tsrec.ablation.comparing import DATASET, DIFFERENCE, MEAN, SEED, STD, VARIANT
-from tsrec.ablation.planning import Plan
+from tsrec.ablation.ablation_plan import AblationPlan
+from tsrec.ablation.statistics import DATASET, DIFFERENCE, MEAN, SEED, STD, VARIANT
 from tsrec.columns import Columns as C
 from tsrec.report.figures import LINES, OTHERS, OURS, new_figure, png
 
 
-def figures_plot(plan: Plan, comparison: pd.DataFrame, runs: pd.DataFrame, method: str) -> bytes:
+def figures_plot(plan: AblationPlan, comparison: pd.DataFrame, runs: pd.DataFrame, method: str) -> bytes:
     """NDCG at the largest cut-off: a dot a seed, the mean with its standard deviation, a line at the reference."""
     names = [variant.name for variant in plan.ablation.variants][::-1]
     figure, all_axes = new_figure(1.6 + 3.4 * len(plan.configs), 0.8 + 0.36 * len(names), len(plan.configs))
     for number, (axes, dataset) in enumerate(zip(all_axes, plan.configs, strict=True)):
-        means, k = _of(comparison, dataset, method)
-        dots, _ = _of(runs, dataset, method)
+        means, k = _largest_k_rows(comparison, dataset, method)
+        dots, _ = _largest_k_rows(runs, dataset, method)
         dots = dots[dots[VARIANT].isin(names)]
         axes.scatter(dots[C.VALUE], [names.index(name) for name in dots[VARIANT]], s=9, color=OTHERS, zorder=2)
         for row in means.to_dict("records"):
@@ -31,12 +31,12 @@ def figures_plot(plan: Plan, comparison: pd.DataFrame, runs: pd.DataFrame, metho
     return png(figure)
 
 
-def differences_plot(plan: Plan, comparison: pd.DataFrame, method: str) -> bytes:
+def differences_plot(plan: AblationPlan, comparison: pd.DataFrame, method: str) -> bytes:
     """How far each variant is ahead of the reference in NDCG at the largest cut-off, with its interval over users."""
     names = [variant.name for variant in plan.ablation.variants if variant.name != plan.ablation.reference][::-1]
     figure, all_axes = new_figure(1.6 + 3.4 * len(plan.configs), 0.8 + 0.36 * len(names), len(plan.configs))
     for number, (axes, dataset) in enumerate(zip(all_axes, plan.configs, strict=True)):
-        rows, k = _of(comparison, dataset, method)
+        rows, k = _largest_k_rows(comparison, dataset, method)
         axes.axvline(0, color=OTHERS, lw=1)
         for row in rows[rows[DIFFERENCE].notna()].to_dict("records"):
             bounds = [[max(row[DIFFERENCE] - row[C.CI_LOW], 0)], [max(row[C.CI_HIGH] - row[DIFFERENCE], 0)]]
@@ -46,14 +46,14 @@ def differences_plot(plan: Plan, comparison: pd.DataFrame, method: str) -> bytes
     return png(figure)
 
 
-def curves_plot(plan: Plan, curves: pd.DataFrame) -> bytes:
+def curves_plot(plan: AblationPlan, curves: pd.DataFrame) -> bytes:
     """Loss on valid by step, a line a run, a colour a variant."""
     figure, all_axes = new_figure(4.6 * len(plan.configs), 3.2, len(plan.configs))
     for axes, dataset in zip(all_axes, plan.configs, strict=True):
         for number, variant in enumerate(plan.ablation.variants):
-            mine = curves[(curves[DATASET] == dataset) & (curves[VARIANT] == variant.name)]
-            mine = mine[(mine[C.SPLIT] == "valid") & mine["loss_per_item"].notna()]
-            for place, (_, run) in enumerate(mine.groupby(SEED)):
+            valid_loss = curves[(curves[DATASET] == dataset) & (curves[VARIANT] == variant.name)]
+            valid_loss = valid_loss[(valid_loss[C.SPLIT] == "valid") & valid_loss["loss_per_item"].notna()]
+            for place, (_, run) in enumerate(valid_loss.groupby(SEED)):
                 label = variant.name if place == 0 else None
                 axes.plot(run["step"], run["loss_per_item"], color=LINES[number % len(LINES)], lw=1.1, label=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -64,7 +64,7 @@ def curves_plot(plan: Plan, curves: pd.DataFrame) -> bytes:
     return png(figure)
 
 
-def _of(table: pd.DataFrame, dataset: str, method: str) -> tuple[pd.DataFrame, int]:
+def _largest_k_rows(table: pd.DataFrame, dataset: str, method: str) -> tuple[pd.DataFrame, int]:
     """The NDCG rows of one data set and method at its largest cut-off, and that."""
     rows = table[(table[DATASET] == dataset) & (table[C.METHOD] == method) & (table[C.METRIC] == "ndcg")]
     largest = int(rows[C.K].max()) if len(rows) else 0

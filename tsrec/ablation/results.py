@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 
 from tsrec import permissions
-from tsrec.ablation.comparing import DATASET, SEED, VARIANT, comparison_table, runs_table, worth_table
 from tsrec.ablation.markdown import as_markdown
-from tsrec.ablation.running import Built
+from tsrec.ablation.running import BuiltAblation
+from tsrec.ablation.statistics import DATASET, SEED, VARIANT, comparison_table, runs_table, worth_table
 from tsrec.errors import LostRunsError
 from tsrec.store.work_files import write_parquet, write_text_whole, write_whole
 
@@ -18,7 +18,7 @@ _HISTORY = "history"  # the task whose loss on valid is that of recommending
 
 
 @dataclass(frozen=True)
-class Results:
+class AblationResults:
     """A finished ablation: its `folder`, the page as text, the pictures, and why runs failed, by run."""
 
     folder: Path
@@ -37,7 +37,7 @@ class Results:
             )
 
 
-def write_results(built: Built) -> Results:
+def write_results(built: BuiltAblation) -> AblationResults:
     """Write into the ablation's folder, each file whole; those of an earlier call are replaced.
 
     `table.md` the page to paste; `table.parquet` of `comparison_table`; `worth.parquet` of `worth_table`;
@@ -63,8 +63,8 @@ def write_results(built: Built) -> Results:
     for path, content in paths.items():
         write_whole(path, partial(_write_bytes, content))
     write_text_whole(folder / "table.md", page)
-    failures = {run.words: why for run, why in built.failures.items()}
-    return Results(folder, page, tuple(paths), len(plan.runs), failures)
+    failures = {run.label: why for run, why in built.failures.items()}
+    return AblationResults(folder, page, tuple(paths), len(plan.runs), failures)
 
 
 def _write_bytes(content: bytes, path: Path) -> None:
@@ -76,15 +76,17 @@ def _write(path: Path, table: pd.DataFrame) -> None:
     write_whole(path, lambda temporary: write_parquet(arrow, temporary))
 
 
-def _curves(built: Built) -> pd.DataFrame:
+def _curves(built: BuiltAblation) -> pd.DataFrame:
     """All training logs, with dataset, variant and seed in front, and `loss_per_item`: the loss of the history task
     times the tokens of a SID, so that SIDs of different length can be compared."""
     logs = []
-    for run, mine in built.measured.items():
-        log = mine.log.assign(loss_per_item=(mine.log["loss"] * mine.n_levels).where(mine.log["task"] == _HISTORY))
+    for run, metrics in built.measured.items():
+        log = metrics.log.assign(
+            loss_per_item=(metrics.log["loss"] * metrics.n_levels).where(metrics.log["task"] == _HISTORY)
+        )
         logs.append(log.assign(**{DATASET: run.dataset, VARIANT: run.variant, SEED: run.seed}))
     if not logs:
         return pd.DataFrame(columns=[DATASET, VARIANT, SEED, "step", "split", "task", "loss", "loss_per_item"])
-    found = pd.concat(logs, ignore_index=True)
+    curves = pd.concat(logs, ignore_index=True)
     first = [DATASET, VARIANT, SEED]
-    return found[first + [name for name in found.columns if name not in first]]
+    return curves[first + [name for name in curves.columns if name not in first]]

@@ -1,17 +1,20 @@
-"""Building what an ablation has planned, shared artifacts first; what fails takes the runs down that need it, and no
-other. Resuming is the store's business: what is there is found, and half-built stages go on where they were."""
+"""Builds what an ablation has planned, shared artifacts first.
+
+A stage that fails ends the runs that need it, and no other. Artifacts that exist are found; a stage that was killed
+resumes.
+"""
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tsrec import permissions, pipeline
-from tsrec.ablation.measuring import Measured, measure
-from tsrec.ablation.planning import Plan, Run, record
+from tsrec.ablation.ablation_plan import AblationPlan, AblationRun, record_planned_runs
+from tsrec.ablation.run_metrics import RunMetrics, measure
 from tsrec.errors import TsrecError
 from tsrec.pipeline import PlannedStage
 from tsrec.store import Artifact, ArtifactStore
-from tsrec.store.hosts import tell_differences
+from tsrec.store.host_environment import warn_about_other_environments
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +23,15 @@ Build = Callable[[PlannedStage, ArtifactStore, Mapping[str, Artifact], str], Art
 
 
 @dataclass
-class Built:
-    """What came of an ablation: the figures of the runs that ended well, and why the others did not, in order."""
+class BuiltAblation:
+    """The metrics of the runs that succeeded, and why the others failed, in order."""
 
-    plan: Plan
-    measured: dict[Run, Measured] = field(default_factory=dict)
-    failures: dict[Run, str] = field(default_factory=dict)
+    plan: AblationPlan
+    measured: dict[AblationRun, RunMetrics] = field(default_factory=dict)
+    failures: dict[AblationRun, str] = field(default_factory=dict)
 
 
-def build_ablation(plan: Plan, build: Build | None = None) -> Built:
+def build_ablation(plan: AblationPlan, build: Build | None = None) -> BuiltAblation:
     """Build everything that is missing, and measure every run as soon as it is whole.
 
     Args:
@@ -39,73 +42,71 @@ def build_ablation(plan: Plan, build: Build | None = None) -> Built:
         ConfigError: the folder of the results cannot be written; nothing is built.
     """
     permissions.writable_folder("out", plan.ablation.folder)
-    record(plan)
-    made, built = _Made(plan, build or _build_here), Built(plan)
+    record_planned_runs(plan)
+    builder, built = _ArtifactBuilder(plan, build or _build_here), BuiltAblation(plan)
     shared = [work for work in plan.work if work.n_runs > 1]
     for number, work in enumerate(shared, start=1):
-        for_whom = f"shared {number} of {len(shared)}: {work.run.dataset}, for {work.n_runs} runs"
-        made.get(work.run, work.stage, for_whom)
+        purpose = f"shared {number} of {len(shared)}: {work.run.dataset}, for {work.n_runs} runs"
+        builder.get(work.run, work.stage, purpose)
     for number, run in enumerate(plan.runs, start=1):
-        for_whom = f"run {number} of {len(plan.runs)}: {run.words}"
-        artifacts = {name: made.get(run, stage, for_whom) for name, stage in run.stages.items()}
+        purpose = f"run {number} of {len(plan.runs)}: {run.label}"
+        artifacts = {name: builder.get(run, stage, purpose) for name, stage in run.stages.items()}
         try:
-            if lost := made.why_lost(run):
-                raise _LostError(lost)
+            if lost := builder.missing_artifact_reason(run):
+                raise _MissingArtifactError(lost)
             built.measured[run] = measure(run, {name: artifact for name, artifact in artifacts.items() if artifact})
-            logger.info("%s: %s", for_whom, built.measured[run].words)
+            logger.info("%s: %s", purpose, built.measured[run].summary)
         except TsrecError as error:
             built.failures[run] = str(error)
-            logger.error("%s: failed, the other runs go on: %s", for_whom, error)
-    tell_differences(made.artifacts())
+            logger.error("%s: failed, the other runs go on: %s", purpose, error)
+    warn_about_other_environments(builder.artifacts())
     return built
 
 
-def _build_here(
-    planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact], for_whom: str
-) -> Artifact:
+def _build_here(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact], purpose: str) -> Artifact:
     return pipeline.build(planned, store, parents)
 
 
-class _LostError(TsrecError):
+class _MissingArtifactError(TsrecError):
     """A stage that a run needs could not be made."""
 
 
-class _Made:
+class _ArtifactBuilder:
     """Artifacts by their place in the stores, each asked for once, and why some could not be made."""
 
-    def __init__(self, plan: Plan, build: Build) -> None:
+    def __init__(self, plan: AblationPlan, build: Build) -> None:
         self._stores, self._build = plan.stores, build
         self._artifacts: dict[tuple[str, str], Artifact | None] = {}
         self._failures: dict[tuple[str, str], str] = {}
 
-    def get(self, run: Run, stage: PlannedStage, for_whom: str) -> Artifact | None:
+    def get(self, run: AblationRun, stage: PlannedStage, purpose: str) -> Artifact | None:
         """The artifact of a stage of a run, whose parents were asked for before; None where it cannot be made."""
         place = run.config.store, stage.key.path
         if place not in self._artifacts:
-            self._artifacts[place] = self._make(run, stage, for_whom)
+            self._artifacts[place] = self._make(run, stage, purpose)
         return self._artifacts[place]
 
     def artifacts(self) -> list[Artifact]:
         """All that were found or made."""
         return [artifact for artifact in self._artifacts.values() if artifact]
 
-    def why_lost(self, run: Run) -> str | None:
+    def missing_artifact_reason(self, run: AblationRun) -> str | None:
         """The first failure among a run's stages; None where it is whole."""
         return next((why for path in run.paths if (why := self._failures.get((run.config.store, path)))), None)
 
-    def _make(self, run: Run, stage: PlannedStage, for_whom: str) -> Artifact | None:
+    def _make(self, run: AblationRun, stage: PlannedStage, purpose: str) -> Artifact | None:
         parents: dict[str, Artifact] = {}
         for name in stage.parents.values():
             parent = self._artifacts[run.config.store, run.stages[name].key.path]
             if parent is None:
                 return None
             parents[name] = parent
-        logger.info("%s: %s", for_whom, stage.name)
+        logger.info("%s: %s", purpose, stage.name)
         try:
-            return self._build(stage, self._stores[run.config.store], parents, for_whom)
+            return self._build(stage, self._stores[run.config.store], parents, purpose)
         except Exception as error:  # whatever it is, it must not take the other runs down; a kill is none
             if not isinstance(error, TsrecError):
-                logger.exception("%s: %s", for_whom, stage.name)
-            known = str(error) if isinstance(error, TsrecError) else f"{type(error).__name__}: {error}"
-            self._failures[run.config.store, stage.key.path] = f"{stage.name}: {known}"
+                logger.exception("%s: %s", purpose, stage.name)
+            reason = str(error) if isinstance(error, TsrecError) else f"{type(error).__name__}: {error}"
+            self._failures[run.config.store, stage.key.path] = f"{stage.name}: {reason}"
             return None

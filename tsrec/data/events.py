@@ -10,14 +10,14 @@ import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
+from tsrec.data.event_types import EventTypeFilter, as_numbers
 from tsrec.data.files import Batch
-from tsrec.data.guesses import likely_time_formats
-from tsrec.data.half_written import LastRow
-from tsrec.data.ids import as_ids, lost_digits, no_ids
-from tsrec.data.kinds import KindFilter, as_numbers
-from tsrec.data.missing import missing
+from tsrec.data.format_hints import likely_time_formats
+from tsrec.data.ids import has_lost_digits, ids_as_text, invalid_ids
+from tsrec.data.missing_values import is_missing_value
 from tsrec.data.nested import dotted_names
-from tsrec.data.times import Clock, RawTimes, parse_order, parse_times, settle
+from tsrec.data.timestamps import Clock, RawTimes, parse_order, parse_times, to_common_unit
+from tsrec.data.truncated_files import TruncatedTimeDetector
 from tsrec.errors import DataError
 
 SPLITS = tuple(split.value for split in Split)
@@ -62,7 +62,7 @@ class EventReader:
         self.needs_rating, self.needs_split = needs_rating, needs_split
         self.user_codes: dict[str, int] = {}
         self.n_rows = 0  # but for those that were left out
-        self.kinds: KindFilter | None = None
+        self.event_types: EventTypeFilter | None = None
         self.n_left_out = 0  # by `ingest.keep`
         self.n_incomplete = dict.fromkeys(_NEEDED.values(), 0)  # rows that lack it, and nothing before it
         self._incomplete_examples: dict[str, str] = {}
@@ -74,7 +74,7 @@ class EventReader:
         self._columns: dict[str, list[np.ndarray]] = {"user": [], "item": [], "rating": [], "split": []}
         self._times: list[RawTimes] = []
         self._orders: list[RawTimes] = []
-        self._last_row = LastRow()
+        self._time_truncation = TruncatedTimeDetector()
 
     def read(self, raw: Batch) -> None:
         """Take in one batch; rows without a user, item or time and events of unknown items are skipped and counted.
@@ -83,9 +83,9 @@ class EventReader:
             DataError: a needed column is missing, or a value cannot be read; names its row and field.
         """
         if raw.first_row == 1:
-            self._last_row = LastRow()
+            self._time_truncation = TruncatedTimeDetector()
         self.path, self.first_row = raw.path, raw.first_row
-        self.kinds, self.n_left_out = raw.kinds, self.n_left_out + raw.n_left_out
+        self.event_types, self.n_left_out = raw.event_types, self.n_left_out + raw.n_left_out
         if raw.rows.empty:
             return
         self.n_rows += len(raw.rows)
@@ -98,7 +98,7 @@ class EventReader:
         numbers = np.array([self.user_codes.setdefault(user, len(self.user_codes)) for user in users], dtype=np.int32)
         times, bad = parse_times(batch[C.TIMESTAMP])
         self._refuse(batch[C.TIMESTAMP], bad, "a number or an ISO date", hint=_time_hint)
-        if self._last_row.is_cut(batch[C.TIMESTAMP]):
+        if self._time_truncation.is_cut(batch[C.TIMESTAMP]):
             self._refuse(batch[C.TIMESTAMP], np.arange(len(batch)) == len(batch) - 1, "as long as all others: cut off")
         columns = {
             "user": numbers[codes],
@@ -125,15 +125,15 @@ class EventReader:
         Raises:
             DataError: times of different units stand side by side.
         """
-        timestamp, clock, counts = self._settled(C.TIMESTAMP, self._times)
-        order = self._settled(C.ORDER, self._orders)[0] if self._orders else None
+        timestamp, clock, counts = self._in_common_unit(C.TIMESTAMP, self._times)
+        order = self._in_common_unit(C.ORDER, self._orders)[0] if self._orders else None
         # Column by column, so that no more than one of them is held twice.
         columns = {name: np.concatenate(self._columns.pop(name)) for name in list(self._columns)}
         return Events(timestamp=timestamp, order=order, **columns), clock, counts
 
-    def _settled(self, field: str, times: list[RawTimes]) -> tuple[np.ndarray, Clock, dict[str, int | str]]:
+    def _in_common_unit(self, field: str, times: list[RawTimes]) -> tuple[np.ndarray, Clock, dict[str, int | str]]:
         try:
-            return settle(RawTimes.concatenate(times))
+            return to_common_unit(RawTimes.concatenate(times))
         except DataError as error:
             raise DataError(f"{self.path}: field {field}: {error}") from None
 
@@ -154,7 +154,7 @@ class EventReader:
         for field, what in _NEEDED.items():
             if field not in rows and field == C.ORDER:
                 continue
-            found = missing(rows[field]) & ~lacks
+            found = is_missing_value(rows[field]) & ~lacks
             if found.any():
                 first = rows[field][found].iloc[:1]
                 shown = repr(first.iloc[0]) if isinstance(first.iloc[0], str) else "nothing"
@@ -165,7 +165,7 @@ class EventReader:
         return rows[~lacks] if lacks.any() else rows
 
     def _count_rounded(self, *columns: pd.Series) -> None:
-        found = [lost_digits(values) for values in columns]
+        found = [has_lost_digits(values) for values in columns]
         self.n_rounded += int(np.logical_or.reduce(found).sum())
         for values, rounded in zip(columns, found, strict=True):
             if rounded.any() and not self.rounded_example:
@@ -175,8 +175,8 @@ class EventReader:
 
     def _ids(self, batch: pd.DataFrame, field: str) -> pd.Series:
         values = batch[field]
-        self._refuse(values, no_ids(values), "an id", hint=_list_hint)
-        ids, n_escaped = as_ids(values, self.path)
+        self._refuse(values, invalid_ids(values), "an id", hint=_list_hint)
+        ids, n_escaped = ids_as_text(values, self.path)
         self.n_ids_escaped += n_escaped
         return ids
 
@@ -185,7 +185,7 @@ class EventReader:
             return np.full(len(batch), np.nan, dtype=np.float32)
         values = self._column(batch, C.RATING, "ingest.min_rating")
         ratings = as_numbers(values)
-        self._refuse(values, ratings.isna().to_numpy() & ~missing(values), "a number", hint=_decimal_hint)
+        self._refuse(values, ratings.isna().to_numpy() & ~is_missing_value(values), "a number", hint=_decimal_hint)
         return ratings.to_numpy().astype(np.float32)
 
     def _splits(self, batch: pd.DataFrame) -> np.ndarray:

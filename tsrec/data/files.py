@@ -13,10 +13,10 @@ import pandas as pd
 
 from tsrec.config import TableFormat
 from tsrec.data import json_lines, parquet
-from tsrec.data.guesses import likely_encoding, undecodable_line
-from tsrec.data.kinds import KindFilter
-from tsrec.data.opening import PACKED, inner_name, is_packed, no_rows, unpacking
-from tsrec.data.separated import SeparatedFile
+from tsrec.data.compressed_files import PACKED, inner_name, is_packed, no_rows, unpacking
+from tsrec.data.delimited_text import DelimitedFile
+from tsrec.data.event_types import EventTypeFilter
+from tsrec.data.format_hints import likely_encoding, undecodable_line
 from tsrec.errors import DataError
 
 _SEPARATED = (".csv", ".tsv", ".inter", ".item", ".dat", ".data", ".txt")
@@ -46,7 +46,7 @@ class Batch:
     path: Path
     first_row: int
     columns: tuple[str, ...]
-    kinds: KindFilter | None = None
+    event_types: EventTypeFilter | None = None
     n_left_out: int = 0
 
 
@@ -141,7 +141,7 @@ def _read_unpacked(
         elif kind in _JSON:
             yield from json_lines.read(path, form.encoding, wanted)
         elif kind or form.separator is not None:
-            yield from SeparatedFile(path, kind, form, section).read(wanted)
+            yield from DelimitedFile(path, kind, form, section).read(wanted)
         else:
             raise DataError(
                 f"{path}: unknown format; expected a name that ends in one of {', '.join(_SUFFIXES)}, packed "
@@ -149,7 +149,7 @@ def _read_unpacked(
                 f"read whatever its name where {section}.separator is set"
             )
     except UnicodeError:
-        more = SeparatedFile(path, kind, form, section).hint() if kind in _SEPARATED else ""
+        more = DelimitedFile(path, kind, form, section).hint() if kind in _SEPARATED else ""
         raise DataError(
             f"{path}: line {undecodable_line(path, form.encoding)}: not {form.encoding.upper()}; set {section}.encoding"
             f"={likely_encoding(path)} if that is how the file is written, or convert the file{more}"

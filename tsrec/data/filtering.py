@@ -1,4 +1,4 @@
-"""Which interactions stay: users, time window, rating, k-core."""
+"""Filters of interactions: dropped users, time window, rating threshold, k-core; finds users with too many events."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from tsrec.config import IngestConfig
 from tsrec.data.events import Events
-from tsrec.data.times import Clock, moment
+from tsrec.data.timestamps import Clock, parse_time_limit
 
 _LARGE_SHARE = 0.05  # of all events, for one user
 _TIMES_THE_MEDIAN = 5  # so that one of few users, or a busy one, is nothing odd
@@ -17,7 +17,7 @@ def without_users(events: Events, user_ids: np.ndarray, dropped: Sequence[str]) 
     return events.take(~np.isin(user_ids, list(dropped))[events.user]) if dropped else events
 
 
-def crowds(events: Events) -> list[tuple[int, int, float]]:
+def overactive_users(events: Events) -> list[tuple[int, int, float]]:
     """Users with so many events that they may be no person (guests, a default): code, events, times the median's."""
     n_events = np.bincount(events.user)
     median = float(np.median(n_events[n_events > 0])) if len(events) else 0.0
@@ -30,9 +30,9 @@ def filter_events(events: Events, clock: Clock, config: IngestConfig) -> tuple[E
     counts = {}
     keep = np.ones(len(events), dtype=bool)
     if config.since is not None:
-        keep &= events.timestamp >= moment(config.since, "since", clock)
+        keep &= events.timestamp >= parse_time_limit(config.since, "since", clock)
     if config.until is not None:
-        keep &= events.timestamp < moment(config.until, "until", clock)
+        keep &= events.timestamp < parse_time_limit(config.until, "until", clock)
     counts["n_dropped_by_time"] = int((~keep).sum())
     events = events.take(keep)
     if config.min_rating is not None:

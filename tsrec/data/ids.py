@@ -1,4 +1,4 @@
-"""Ids as they stand in raw data -> text, and why two files' ids do not meet. Knows no files."""
+"""Ids as they stand in raw data -> text, and why ids of two files do not match. Knows no files."""
 
 import re
 from collections.abc import Callable
@@ -18,14 +18,14 @@ _EXACT = 2.0**53  # above it a float skips whole numbers: digits of the id are l
 _SCIENTIFIC = re.compile(r"\s*[+-]?\d(?:[.,](?P<part>\d*))?[eE]\+(?P<exponent>\d\d+)\s*")
 
 
-def no_ids(values: pd.Series) -> np.ndarray:
+def invalid_ids(values: pd.Series) -> np.ndarray:
     """(E,) bool: which values can be nobody's id: a list, an object, true or false. Missing ones are not asked for."""
     if values.dtype == object:
         return np.array([isinstance(value, bool | list | tuple | dict | set) for value in values], dtype=bool)
     return np.full(len(values), values.dtype == bool)
 
 
-def lost_digits(values: pd.Series) -> np.ndarray:
+def has_lost_digits(values: pd.Series) -> np.ndarray:
     """(E,) bool: texts such as 4,00638E+12, which spreadsheets make of long numbers: the digits after 4,00638 are lost,
     and different numbers become one."""
     found = np.zeros(len(values), dtype=bool)
@@ -37,7 +37,7 @@ def lost_digits(values: pd.Series) -> np.ndarray:
     return found
 
 
-def as_ids(values: pd.Series, path: Path) -> tuple[pd.Series, int]:
+def ids_as_text(values: pd.Series, path: Path) -> tuple[pd.Series, int]:
     """Text of every id, and how many were escaped. Ids are joined on, printed and pasted, so they are not cleaned:
     characters that a terminal obeys or does not show are written out (`\\x1b`, `\\u202e`). Libraries keep whole
     numbers as floats where a value is missing, and databases as decimals: 5.0 is the id 5.
@@ -122,7 +122,7 @@ _CAUSES: tuple[tuple[str, str, Callable[[pd.Series], pd.Series]], ...] = (
 )
 
 
-def why_apart(unknown: pd.Index, known: pd.Index) -> tuple[str, str, str] | None:
+def why_ids_differ(unknown: pd.Index, known: pd.Index) -> tuple[str, str, str] | None:
     """Why ids are not among the known ones: the cause that explains most of them, if it explains half.
 
     Returns:
@@ -130,18 +130,18 @@ def why_apart(unknown: pd.Index, known: pd.Index) -> tuple[str, str, str] | None
         seen.
     """
     best, explained = None, 0
-    ours, theirs = unknown.to_series(), known.to_series()
+    unknown_ids, known_ids = unknown.to_series(), known.to_series()
     for cause, cure, form in _CAUSES:
-        found = pd.Index(form(theirs)).drop_duplicates().get_indexer(form(ours)) >= 0
+        found = pd.Index(form(known_ids)).drop_duplicates().get_indexer(form(unknown_ids)) >= 0
         if int(found.sum()) > explained:
             explained = int(found.sum())
-            first = ours.iloc[[int(np.argmax(found))]]
-            meant = theirs[(form(theirs) == form(first).iloc[0]).to_numpy()].iloc[0]
+            first = unknown_ids.iloc[[int(np.argmax(found))]]
+            meant = known_ids[(form(known_ids) == form(first).iloc[0]).to_numpy()].iloc[0]
             best = (f"{cause}; {cure}", str(first.iloc[0]), str(meant))
     return best if 2 * explained >= len(unknown) else None
 
 
-def holds_several(unknown: pd.Index, known: pd.Index) -> bool:
+def holds_several_ids(unknown: pd.Index, known: pd.Index) -> bool:
     """Whether the first unknown value is a list of ids that are known, written into one field: `N1 N2`, `['N1' 'N2']`,
     or with a mark behind each, as in `N1-1 N2-0`."""
     parts = str(unknown[0]).strip("[]{}()").split(" ")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from tsrec.data.opening import open_text
+from tsrec.data.compressed_files import open_text
 from tsrec.errors import DataError
 
 _EXPECTED = "expected one object a line, or one array of objects in the whole file"

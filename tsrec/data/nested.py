@@ -23,7 +23,7 @@ def with_parents(names: Collection[str]) -> set[str]:
     return {".".join(part[:depth]) for part in parts for depth in range(1, len(part) + 1)}
 
 
-def unfolded(batch: Batch, names: Collection[str], item: Collection[str]) -> Batch:
+def explode_nested(batch: Batch, names: Collection[str], item: Collection[str]) -> Batch:
     """The batch with a column for each dotted name that is found in it.
 
     Where the item's id (`item`: the names it may have) is such a name, lists become a row for each entry, with the
@@ -37,7 +37,7 @@ def unfolded(batch: Batch, names: Collection[str], item: Collection[str]) -> Bat
     into_rows = any(name not in rows and _column_of(name, rows) for name in item)
     if not into_rows and len(names) > 1:
         for name in sorted(names):  # each by itself: lists beside each other need not belong together
-            batch = unfolded(batch, [name], item)
+            batch = explode_nested(batch, [name], item)
         return batch
     for name in sorted(names):
         column = None if name in rows else _column_of(name, rows)

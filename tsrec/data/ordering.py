@@ -1,4 +1,4 @@
-"""Each user's events in the order in which they happened, and events that stand there twice."""
+"""Sorts each user's events by time, whichever way the raw rows run; finds duplicates and ties."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from tsrec.data.events import SPLITS, Events
 _CLEARLY = 0.9  # share of all changes of time between a user's neighbouring rows that go one way
 
 
-def in_order(events: Events, user_ids: np.ndarray) -> tuple[Events, np.ndarray]:
+def sort_by_user_and_time(events: Events, user_ids: np.ndarray) -> tuple[Events, np.ndarray]:
     """Events by user id and time; users renumbered in order of their ids, all of them.
 
     Events of one user and time stand by their order where a column gives it, by their split where it is given
@@ -65,7 +65,7 @@ def split_rank(split: np.ndarray) -> np.ndarray:
 
 def find_duplicates(events: Events) -> np.ndarray:
     """(E,) bool: events of the same user, item, time and order as an earlier row. Events come in order."""
-    tied = ties(events)
+    tied = find_ties(events)
     found = np.zeros(len(events), dtype=bool)
     involved = np.flatnonzero(tied | np.append(tied[1:], False))
     group = np.cumsum(~tied[involved])
@@ -73,7 +73,7 @@ def find_duplicates(events: Events) -> np.ndarray:
     return found
 
 
-def ties(events: Events) -> np.ndarray:
+def find_ties(events: Events) -> np.ndarray:
     """(E,) bool: events of the same user, time and order as the row before. Events come in order."""
     tied = np.zeros(len(events), dtype=bool)
     tied[1:] = (events.user[1:] == events.user[:-1]) & (events.timestamp[1:] == events.timestamp[:-1])

@@ -1,4 +1,4 @@
-"""Which events are learned from, chosen on and tested on. Events come in order of user and time."""
+"""Splits events into train, valid and test: leave-one-out, by time, or as given. Events are sorted by user and time."""
 
 import numpy as np
 
@@ -94,6 +94,6 @@ def check_targets(events: Events, split: np.ndarray, method: str) -> None:
 
 
 def without_targets(events: Events, split: np.ndarray) -> list[str]:
-    """Those of train, valid and test that have no target."""
+    """The names of the splits (train, valid, test) that have no target."""
     counts = count_targets(events, split)
     return [name for name in (Split.TRAIN, Split.VALID, Split.TEST) if not counts[f"n_{name}_targets"]]

@@ -13,19 +13,19 @@ import pyarrow as pa
 from tsrec import permissions
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
-from tsrec.data.arrival import lacks_line_end, once_each
 from tsrec.data.cleaning import clean_items
+from tsrec.data.data_quality import DataQualityReport, explain_failed_join
 from tsrec.data.events import SPLITS, EventReader, Events
-from tsrec.data.filtering import crowds, filter_events, k_core, renumber, without_users
-from tsrec.data.finding import RawFile
-from tsrec.data.held_out import without_known
-from tsrec.data.ids import as_ids, lost_digits, no_ids
-from tsrec.data.losses import LossReport, failed_join
-from tsrec.data.missing import missing
-from tsrec.data.ordering import find_duplicates, in_order, ties
+from tsrec.data.filtering import filter_events, k_core, overactive_users, renumber, without_users
+from tsrec.data.ids import has_lost_digits, ids_as_text, invalid_ids
+from tsrec.data.missing_values import is_missing_value
+from tsrec.data.ordering import find_duplicates, find_ties, sort_by_user_and_time
+from tsrec.data.raw_files import RawFile, without_repeated_files
+from tsrec.data.refresh_leakage import without_leaked_targets
 from tsrec.data.sources import SOURCES
 from tsrec.data.splitting import SPLITTERS, check_targets, count_targets
-from tsrec.data.times import ORDER, Clock
+from tsrec.data.timestamps import ORDER, Clock
+from tsrec.data.truncated_files import lacks_line_end
 from tsrec.errors import DataError
 from tsrec.machine.progress import progress
 from tsrec.stage import Parents
@@ -55,14 +55,14 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
     With a base, what its model has learned from is held out no more, though the splits say so.
     """
     item_files, event_files = SOURCES[config.source].files(config)
-    losses = LossReport(config.max_loss)
-    event_files = tuple(_arrived(config, item_files, event_files, out, losses))
-    items = _read_items(config, item_files, out, losses)
-    reader = _read_events(config, item_files, event_files, pd.Index(items[C.ITEM]), out, losses)
-    events, user_ids = _select(config, reader, out, losses)
+    quality = DataQualityReport(config.max_loss)
+    event_files = tuple(_files_to_read(config, item_files, event_files, out, quality))
+    items = _read_items(config, item_files, out, quality)
+    reader = _read_events(config, item_files, event_files, pd.Index(items[C.ITEM]), out, quality)
+    events, user_ids = _select(config, reader, out, quality)
     if not len(events):
         raise DataError(
-            f"{_place(event_files)}: no interaction is left; see ingest.drop_users, since, until, min_rating, "
+            f"{_file_names(event_files)}: no interaction is left; see ingest.drop_users, since, until, min_rating, "
             f"min_user_events, min_item_events, and the {out.counts['n_interactions_with_unknown_items']} of unknown "
             "items"
         )
@@ -72,33 +72,33 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
         out.count(n_items_dropped_by_k_core=n_before - len(items))
     out.count(n_items=len(items), n_users=len(user_ids), n_interactions=len(events))
     item_ids = items[C.ITEM].to_numpy(dtype=object)
-    split = _split(config, events, user_ids, item_ids, parents.get(base_role("ingest")), out, losses)
+    split = _split(config, events, user_ids, item_ids, parents.get(base_role("ingest")), out, quality)
     out.write_table("items", items)
     _write_interactions(events, split, item_ids, user_ids, out)
-    losses.write(out)
+    quality.write(out)
 
 
-def _arrived(
+def _files_to_read(
     config: IngestConfig,
     item_files: Sequence[RawFile],
     event_files: Sequence[RawFile],
     out: ArtifactWriter,
-    losses: LossReport,
+    quality: DataQualityReport,
 ) -> Sequence[RawFile]:
     """The files of interactions that are read; of what comes twice, and of what may be cut, word is given."""
     files = [*(file for file in item_files if not file.is_log), *event_files]
     cut = [file.path for file in files if lacks_line_end(file.path)]
-    read = once_each(event_files) if config.duplicates == "drop" else event_files
+    read = without_repeated_files(event_files) if config.duplicates == "drop" else event_files
     n_repeated = len(event_files) - len(read)
     out.count(n_files_without_line_end=len(cut), n_files_repeated=n_repeated)
     hint = f"e.g. {cut[0]}: its last row may be cut" if cut else ""
-    losses.add(len(cut), len(files), "files stop within a line", hint=hint)
-    losses.add(n_repeated, len(event_files), "files have the bytes of another with interactions, and are skipped")
+    quality.add(len(cut), len(files), "files stop within a line", hint=hint)
+    quality.add(n_repeated, len(event_files), "files have the bytes of another with interactions, and are skipped")
     return read
 
 
 def _read_items(
-    config: IngestConfig, files: Sequence[RawFile], out: ArtifactWriter, losses: LossReport
+    config: IngestConfig, files: Sequence[RawFile], out: ArtifactWriter, quality: DataQualityReport
 ) -> pd.DataFrame:
     source = SOURCES[config.source]
     frames: list[pd.DataFrame] = []
@@ -108,19 +108,19 @@ def _read_items(
     for batch in progress(source.items(config, files), desc="reading items", unit="batch"):
         if batch.first_row == 1:
             seen.clear()
-        nameless = missing(batch.rows[C.ITEM])
+        nameless = is_missing_value(batch.rows[C.ITEM])
         if nameless.any() and not no_id:
             place = int(np.argmax(nameless))
             value = batch.rows[C.ITEM].iloc[place]
             shown = repr(value) if isinstance(value, str) else "nothing"
             no_id = f"e.g. {shown} in row {batch.first_row + int(batch.rows.index[place])} of {batch.path.name}"
         rows = batch.rows[~nameless]
-        odd = no_ids(rows[C.ITEM])
+        odd = invalid_ids(rows[C.ITEM])
         if odd.any():
             row = batch.first_row + int(rows.index[np.argmax(odd)])
             raise DataError(f"{batch.path}: row {row}, field item_id: the item has no id")
-        ids, n_escaped = as_ids(rows[C.ITEM], batch.path)
-        rounded = lost_digits(ids)
+        ids, n_escaped = ids_as_text(rows[C.ITEM], batch.path)
+        rounded = has_lost_digits(ids)
         if rounded.any() and not n_rounded:
             rounded_example = f"{ids[rounded].iloc[0]!r} in {batch.path.name}"
         n_rounded += int(rounded.sum())
@@ -137,21 +137,21 @@ def _read_items(
         totals.update(n_item_ids_escaped=n_escaped)
     n_rows = totals.pop("n_items", 0)
     if not n_rows:
-        raise DataError(f"{_place(files)}: the table holds no items")
+        raise DataError(f"{_file_names(files)}: the table holds no items")
     items = pd.concat(frames)
     counts_row: Literal["first", "last"] = "first" if source.repeats_items else "last"
     older = items[C.ITEM].duplicated(keep=counts_row).to_numpy()
     out.count(**totals, n_repeated_items=int(older.sum()), n_item_ids_with_lost_digits=n_rounded)
-    losses.add(totals["n_items_without_id"], n_rows, "items have no id, and are left out", hint=no_id, stops=True)
+    quality.add(totals["n_items_without_id"], n_rows, "items have no id, and are left out", hint=no_id, stops=True)
     hint = f"e.g. {rounded_example}{_KEEP_DIGITS}"
-    losses.add(n_rounded, n_rows, "items have an id whose last digits are lost", hint=hint, stops=True)
+    quality.add(n_rounded, n_rows, "items have an id whose last digits are lost", hint=hint, stops=True)
     what = f"rows repeat an item of their file; of each item the {counts_row} row counts"
     hint = twice + _IS_LOG * (2 * n_twice > n_rows)
-    losses.add(n_twice, n_rows, what, hint=hint, stops=not source.repeats_items)
+    quality.add(n_twice, n_rows, what, hint=hint, stops=not source.repeats_items)
     fields = ", ".join(config.text_fields)
     hint = f"their id stands for it; see ingest.text_fields ({fields}) and item_columns"
-    losses.add(totals["n_items_without_text"], n_rows, "items have no text", hint=hint, stops=True)
-    losses.add(totals["n_texts_cut"], n_rows, "texts are cut", hint="see ingest.max_text_chars", wanted=True)
+    quality.add(totals["n_items_without_text"], n_rows, "items have no text", hint=hint, stops=True)
+    quality.add(totals["n_texts_cut"], n_rows, "texts are cut", hint="see ingest.max_text_chars", wanted=True)
     return items[~older].sort_values(C.ITEM, kind="stable", ignore_index=True)
 
 
@@ -161,7 +161,7 @@ def _read_events(
     files: Sequence[RawFile],
     item_ids: pd.Index,
     out: ArtifactWriter,
-    losses: LossReport,
+    quality: DataQualityReport,
 ) -> EventReader:
     reader = EventReader(item_ids, needs_rating=config.min_rating is not None, needs_split=config.split == "column")
     batches = SOURCES[config.source].interactions(config, files)
@@ -169,12 +169,14 @@ def _read_events(
         reader.read(batch)
     n_read = reader.n_rows + reader.n_left_out
     if not n_read:
-        raise DataError(f"{_place(files)}: the table holds no interactions")
-    if reader.kinds:
-        never = reader.kinds.never_found()
+        raise DataError(f"{_file_names(files)}: the table holds no interactions")
+    if reader.event_types:
+        absent = reader.event_types.values_not_found()
         out.count(n_dropped_by_keep=reader.n_left_out)
-        losses.add(reader.n_left_out, n_read, "interactions go by ingest.keep", wanted=True)
-        losses.add(len(never), reader.kinds.n_values(), "values of ingest.keep stand nowhere", hint="; ".join(never))
+        quality.add(reader.n_left_out, n_read, "interactions go by ingest.keep", wanted=True)
+        quality.add(
+            len(absent), reader.event_types.n_values(), "values of ingest.keep stand nowhere", hint="; ".join(absent)
+        )
     out.count(
         **{f"n_interactions_without_{what}": n for what, n in reader.n_incomplete.items()},
         n_interactions_read=n_read,
@@ -183,21 +185,21 @@ def _read_events(
         n_interactions_with_lost_digits=reader.n_rounded,
     )
     what = "interactions have an id or a time whose last digits are lost"
-    losses.add(reader.n_rounded, reader.n_rows, what, hint=f"e.g. {reader.rounded_example}{_KEEP_DIGITS}", stops=True)
+    quality.add(reader.n_rounded, reader.n_rows, what, hint=f"e.g. {reader.rounded_example}{_KEEP_DIGITS}", stops=True)
     what = "interactions lack a user, item or time, and are left out"
     hint = f"{reader.incomplete()}; ingest.interaction_columns may name other columns"
     if 2 * reader.n_incomplete["time"] > reader.n_rows:
         hint += "; where there are no times, set ingest.order=rows"
-    losses.add(sum(reader.n_incomplete.values()), reader.n_rows, what, hint=hint, stops=True)
+    quality.add(sum(reader.n_incomplete.values()), reader.n_rows, what, hint=hint, stops=True)
     if reader.n_unknown_items:
         what = "interactions name items that the catalogue lacks"
-        hint = failed_join(reader.unknown_items, files[0].path, item_ids, item_files[0].path)
-        losses.add(reader.n_unknown_items, reader.n_rows, what, hint=hint, stops=True)
+        hint = explain_failed_join(reader.unknown_items, files[0].path, item_ids, item_files[0].path)
+        quality.add(reader.n_unknown_items, reader.n_rows, what, hint=hint, stops=True)
     return reader
 
 
 def _select(
-    config: IngestConfig, reader: EventReader, out: ArtifactWriter, losses: LossReport
+    config: IngestConfig, reader: EventReader, out: ArtifactWriter, quality: DataQualityReport
 ) -> tuple[Events, np.ndarray]:
     """Events that stay, in order; users that still have events, renumbered in order of their ids."""
     events, clock, facts = reader.events()
@@ -205,33 +207,33 @@ def _select(
     n_before = len(events)
     events = without_users(events, reader.user_ids(), config.drop_users)
     out.count(n_dropped_by_user=n_before - len(events))
-    losses.add(n_before - len(events), n_before, "interactions go by ingest.drop_users", wanted=True)
+    quality.add(n_before - len(events), n_before, "interactions go by ingest.drop_users", wanted=True)
     absent = [user for user in config.drop_users if user not in reader.user_codes]
     if absent:
         what = "ids in ingest.drop_users are no user's"
-        losses.add(len(absent), len(config.drop_users), what, hint=f"e.g. {absent[0]!r}")
+        quality.add(len(absent), len(config.drop_users), what, hint=f"e.g. {absent[0]!r}")
     n_before = len(events)
     odd = int(facts["n_times_outside_1990_to_2100"])
-    losses.add(odd, n_before, f"timestamps (in {clock.unit}) lie outside 1990 to 2100", hint="missing ones?")
+    quality.add(odd, n_before, f"timestamps (in {clock.unit}) lie outside 1990 to 2100", hint="missing ones?")
     events, counts = filter_events(events, clock, config)
     out.count(**counts)
     for name, settings in (("n_dropped_by_time", "since, until"), ("n_dropped_by_rating", "min_rating")):
-        losses.add(counts.get(name, 0), n_before, f"interactions go by ingest.{settings}", wanted=True)
-    events, user_ids = in_order(events, reader.user_ids())
+        quality.add(counts.get(name, 0), n_before, f"interactions go by ingest.{settings}", wanted=True)
+    events, user_ids = sort_by_user_and_time(events, reader.user_ids())
     twice = find_duplicates(events)
     out.count(n_duplicates=int(twice.sum()))
     if config.duplicates == "drop":
         what = "interactions repeat user, item and time of another, and go"
-        losses.add(int(twice.sum()), len(events), what, hint="ingest.duplicates=keep keeps them")
+        quality.add(int(twice.sum()), len(events), what, hint="ingest.duplicates=keep keeps them")
         events = events.take(~twice)
-    for code, n_events, times_the_median in crowds(events):
+    for code, n_events, times_the_median in overactive_users(events):
         what = f"interactions are of one user, {user_ids[code]!r}, {times_the_median:,.0f} times the median's"
         hint = f"if it is nobody's id (guests, a default), ingest.drop_users=[{user_ids[code]!r}] leaves it out"
-        losses.add(n_events, len(events), what, hint=hint)
+        quality.add(n_events, len(events), what, hint=hint)
     n_before, n_users = len(events), np.count_nonzero(np.bincount(events.user))
     events = k_core(events, config.min_user_events, config.min_item_events)
     present, user = renumber(events.user)
-    n_ties = int(ties(events).sum())
+    n_ties = int(find_ties(events).sum())
     out.count(
         n_dropped_by_k_core=n_before - len(events),
         n_users_dropped_by_k_core=int(n_users - len(present)),
@@ -239,16 +241,16 @@ def _select(
     )
     what = "interactions have the same user and time as another before them, so that the order of the rows counts"
     hint = "where a column tells which came first, name it in ingest.interaction_columns.order"
-    losses.add(n_ties, len(events), what, hint=hint, warn_above=_WARN_OF_TIES_ABOVE)
+    quality.add(n_ties, len(events), what, hint=hint, warn_above=_WARN_OF_TIES_ABOVE)
     if config.split == "time" and clock.unit == ORDER:
-        what, hint = _question(config, events, clock)
-        losses.add(len(events), len(events), what, hint=hint)
+        what, hint = _split_by_number_hint(config, events, clock)
+        quality.add(len(events), len(events), what, hint=hint)
     what = "interactions go by ingest.min_user_events, min_item_events"
-    losses.add(n_before - len(events), n_before, what, wanted=True)
+    quality.add(n_before - len(events), n_before, what, wanted=True)
     return replace(events, user=user), user_ids[present]
 
 
-def _question(config: IngestConfig, events: Events, clock: Clock) -> tuple[str, str]:
+def _split_by_number_hint(config: IngestConfig, events: Events, clock: Clock) -> tuple[str, str]:
     """What is odd about a split by time of numbers that are no clock times, and what to do if they are not one order
     of all users' events."""
     if config.order == "rows":
@@ -269,52 +271,52 @@ def _split(
     item_ids: np.ndarray,
     base: Artifact | None,
     out: ArtifactWriter,
-    losses: LossReport,
+    quality: DataQualityReport,
 ) -> np.ndarray:
     split, counts = SPLITTERS[config.split](events)
     out.count(**counts)
     what = "users have fewer than three events, so that they only train"
-    losses.add(counts.get("n_users_too_short_to_split", 0), len(user_ids), what)
+    quality.add(counts.get("n_users_too_short_to_split", 0), len(user_ids), what)
     if counts.get("n_splits_set_to_history"):
         changed = np.flatnonzero(split != events.split)
         what = "interactions follow an event of a later split of their user; they are kept as history, no targets"
         hint = (
             f"e.g. user {user_ids[events.user[changed[0]]]!r}: {SPLITS[events.split[changed[0]]]} after valid or test"
         )
-        losses.add(len(changed), len(events), what, hint=hint + "; ingest.split splits anew")
+        quality.add(len(changed), len(events), what, hint=hint + "; ingest.split splits anew")
     if base is not None:
         check_targets(events, split, config.split)
-        split = _without_known(events, split, user_ids, item_ids, base, out, losses)
+        split = _without_leaked_targets(events, split, user_ids, item_ids, base, out, quality)
     targets = count_targets(events, split)
     out.count(**targets)
     for name in ("valid", "test"):
         n_lost = targets[f"n_{name}_events_without_history"]
-        losses.add(n_lost, n_lost + targets[f"n_{name}_targets"], f"{name}-events have no earlier event: no targets")
+        quality.add(n_lost, n_lost + targets[f"n_{name}_targets"], f"{name}-events have no earlier event: no targets")
     check_targets(events, split, config.split)
     return split
 
 
-def _without_known(
+def _without_leaked_targets(
     events: Events,
     split: np.ndarray,
     user_ids: np.ndarray,
     item_ids: np.ndarray,
     base: Artifact,
     out: ArtifactWriter,
-    losses: LossReport,
+    quality: DataQualityReport,
 ) -> np.ndarray:
     earlier = base.frame("interactions", [C.USER, C.ITEM, C.TIMESTAMP, C.SPLIT])
-    kept = without_known(events, split, user_ids, item_ids, earlier)
+    kept = without_leaked_targets(events, split, user_ids, item_ids, earlier)
     n_known = int((kept != split).sum())
     out.count(n_held_out_events_known_to_base=n_known)
     n_held_out = int(np.isin(split, [SPLITS.index("valid"), SPLITS.index("test")]).sum())
     what = "events of valid and test are known to the model that is refreshed; they are kept as history, no targets"
     hint = "late or removed rows moved the cut back in time; `tsrec run` starts anew"
-    losses.add(n_known, n_held_out, what, hint=hint)
+    quality.add(n_known, n_held_out, what, hint=hint)
     return kept
 
 
-def _place(files: Sequence[RawFile]) -> str:
+def _file_names(files: Sequence[RawFile]) -> str:
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     return f"{files[0].path}{more}"
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from tsrec.data.markup import is_code, without_markup
-from tsrec.data.missing import is_missing_word
+from tsrec.data.missing_values import is_missing_word
 
 COUNTED = (
     "n_values_from_lists_or_objects",

@@ -16,7 +16,7 @@ from tsrec.embed.settings import EmbedSettings
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role, matrix_of
 from tsrec.store.shards import Shard, tables_of
-from tsrec.store.unchanged import unchanged_rows
+from tsrec.store.unchanged_rows import unchanged_rows
 
 _BASE = base_role("embed")
 _SHARD_BATCHES = 8

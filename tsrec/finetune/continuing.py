@@ -23,7 +23,7 @@ from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import first_sid_id
 from tsrec.stage import Parents
 from tsrec.store import base_role
-from tsrec.store.unchanged import unchanged_rows
+from tsrec.store.unchanged_rows import unchanged_rows
 from tsrec.training.packing import Example, Examples
 
 _EVENT = [C.USER, C.ITEM, C.TIMESTAMP]

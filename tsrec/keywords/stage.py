@@ -17,7 +17,7 @@ from tsrec.keywords.usage import cost_usd, usage_of, with_usage
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role
 from tsrec.store.shards import Shard, tables_of
-from tsrec.store.unchanged import unchanged_rows
+from tsrec.store.unchanged_rows import unchanged_rows
 
 _PAID = "answers.sqlite"
 _BASE, _BASE_ITEMS = base_role("keywords"), base_role("ingest")

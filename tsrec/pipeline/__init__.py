@@ -1,7 +1,7 @@
 """The chain of stages: planning what a configuration asks for, building it in order, finding what was built."""
 
-from tsrec.pipeline.building import Build, Spread, build, build_all, make_shards, record, run
-from tsrec.pipeline.finding import PROFILE, finished, model_of
+from tsrec.pipeline.building import Build, DistributeShards, build, build_all, make_shards, record_planned_run, run
+from tsrec.pipeline.model_lookup import PROFILE, find_finished, resolve_model
 from tsrec.pipeline.planning import STAGES, Bases, PlannedStage, check, plan
 
 __all__ = [
@@ -9,15 +9,15 @@ __all__ = [
     "STAGES",
     "Bases",
     "Build",
+    "DistributeShards",
     "PlannedStage",
-    "Spread",
     "build",
     "build_all",
     "check",
-    "finished",
+    "find_finished",
     "make_shards",
-    "model_of",
     "plan",
-    "record",
+    "record_planned_run",
+    "resolve_model",
     "run",
 ]

@@ -12,22 +12,22 @@ from tsrec.config import Config, canonical
 from tsrec.errors import ArtifactError, ConfigError, DataError
 from tsrec.machine.quiet import quiet_libraries
 from tsrec.machine.threads import one_blas_thread
-from tsrec.pipeline import forcing
+from tsrec.pipeline.force_from import finish_forced_run, mark_for_rebuild
 from tsrec.pipeline.planning import PlannedStage, check
 from tsrec.pipeline.promotion import promote_first
-from tsrec.store import Artifact, ArtifactStore, ArtifactWriter, canonical_json, known_sha256, record_run
-from tsrec.store.hosts import tell_differences
+from tsrec.store import Artifact, ArtifactStore, ArtifactWriter, cached_sha256, canonical_json, record_run
+from tsrec.store.host_environment import warn_about_other_environments
 
 logger = logging.getLogger(__name__)
 
-Spread = Callable[[PlannedStage, Mapping[str, Artifact], Path], None]
+DistributeShards = Callable[[PlannedStage, Mapping[str, Artifact], Path], None]
 Build = Callable[[Config, Mapping[str, PlannedStage], ArtifactStore], dict[str, Artifact]]
 
 
 def build_all(config: Config, stages: Mapping[str, PlannedStage], store: ArtifactStore) -> dict[str, Artifact]:
     """Record a run, build every planned artifact that does not exist yet, and return all of them by planned name."""
     artifacts: dict[str, Artifact] = {}
-    record(config, stages, store)
+    record_planned_run(config, stages, store)
     for name, planned in stages.items():
         logger.info("%s: %s", name, planned.key.path)
         artifacts[name] = build(planned, store, artifacts)
@@ -53,16 +53,16 @@ def run(
     stages = check(config)  # before the store is opened: it may lie where it must not
     store = store or ArtifactStore(config.store)
     if force_from:
-        stages = forcing.force(stages, force_from, store)
+        stages = mark_for_rebuild(stages, force_from, store)
     artifacts = build(config, stages, store)
-    tell_differences(artifacts.values())
+    warn_about_other_environments(artifacts.values())
     if force_from:
-        forcing.finish(stages, force_from, store)
+        finish_forced_run(stages, force_from, store)
     promote_first(store, config.dataset, artifacts)
     return artifacts
 
 
-def record(config: Config, planned: Mapping[str, PlannedStage], store: ArtifactStore) -> None:
+def record_planned_run(config: Config, planned: Mapping[str, PlannedStage], store: ArtifactStore) -> None:
     """Write down which artifacts a run that starts now uses, so that garbage collection keeps them.
 
     A run without a profile counts as one of its own, named by its settings: data may change, they may not.
@@ -72,7 +72,10 @@ def record(config: Config, planned: Mapping[str, PlannedStage], store: ArtifactS
 
 
 def build(
-    planned: PlannedStage, store: ArtifactStore, artifacts: Mapping[str, Artifact], spread: Spread | None = None
+    planned: PlannedStage,
+    store: ArtifactStore,
+    artifacts: Mapping[str, Artifact],
+    distribute: DistributeShards | None = None,
 ) -> Artifact:
     """Return the stage's artifact, building it where the store has none.
 
@@ -80,24 +83,33 @@ def build(
         planned: the stage.
         store: where it is looked for, and built.
         artifacts: by planned name; those that are its parents are handed to it.
-        spread: has other processes call `make_shards` first, with what it is given.
+        distribute: has other processes call `make_shards` first, with what it is given.
     """
-    wanted = {role: artifacts[name] for role, name in planned.parents.items()}
+    parents = {role: artifacts[name] for role, name in planned.parents.items()}
 
     def make(writer: ArtifactWriter) -> None:
-        bases = {role: _found(store, base) for role, base in planned.bases.items()}
+        bases = {role: _verified_base(store, base) for role, base in planned.bases.items()}
         with quiet_libraries(), one_blas_thread():
-            if spread and planned.stage.shards:
-                spread(planned, wanted | bases, writer.path)
-            planned.stage.run(planned.config, wanted | bases, writer)
+            if distribute and planned.stage.shards:
+                distribute(planned, parents | bases, writer.path)
+            planned.stage.run(planned.config, parents | bases, writer)
         _check_unchanged(planned)
 
-    return store.build(planned.key, make, planned.anew_since)
+    return store.build(planned.key, make, planned.rebuild_before)
 
 
 def make_shards(planned: PlannedStage, parents: Mapping[str, Artifact], folder: Path, share: int, n_shares: int) -> int:
-    """Make every `n_shares`-th shard of a stage, from `share` on, for the process that builds the artifact in `folder`
-    and waits; how many there were to make.
+    """Make one share of a stage's shards, for the process that builds the artifact in `folder` and waits.
+
+    Args:
+        planned: the stage.
+        parents: its artifacts by role.
+        folder: where the artifact is built.
+        share: number of the first shard; every `n_shares`-th one from there on is made.
+        n_shares: into how many shares the shards are divided.
+
+    Returns:
+        the number of shards in this share.
 
     Raises:
         ConfigError: this process does not see the folder.
@@ -108,20 +120,20 @@ def make_shards(planned: PlannedStage, parents: Mapping[str, Artifact], folder: 
         )
     assert planned.stage.shards is not None
     with quiet_libraries(), one_blas_thread():
-        mine = planned.stage.shards(planned.config, parents, ArtifactWriter(folder))[share::n_shares]
-        for shard in mine:
+        shards = planned.stage.shards(planned.config, parents, ArtifactWriter(folder))[share::n_shares]
+        for shard in shards:
             shard.table()
-    return len(mine)
+    return len(shards)
 
 
 def _check_unchanged(planned: PlannedStage) -> None:
-    """Raise DataError where what was read from outside the store is not what the fingerprint says: files grow."""
-    for name, read in planned.stage.raw_inputs(planned.config).items():
-        if isinstance(read, Path) and read.is_file() and known_sha256(read) != planned.key.raw_inputs.get(name):
-            raise DataError(f"{read}: has changed, or come, since this run began; run again to read it as it is now")
+    """Raise DataError where a raw file has changed since the stage was planned, so that its fingerprint is wrong."""
+    for name, raw in planned.stage.raw_inputs(planned.config).items():
+        if isinstance(raw, Path) and raw.is_file() and cached_sha256(raw) != planned.key.raw_inputs.get(name):
+            raise DataError(f"{raw}: has changed, or come, since this run began; run again to read it as it is now")
 
 
-def _found(store: ArtifactStore, artifact: Artifact) -> Artifact:
+def _verified_base(store: ArtifactStore, artifact: Artifact) -> Artifact:
     """A base with its files checked, and fetched where the store is remote."""
     found = store.find(artifact.manifest.key)
     if found is None:

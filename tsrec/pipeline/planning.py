@@ -23,7 +23,7 @@ from tsrec import (
 from tsrec.config import Config, Section, canonical, with_overrides
 from tsrec.machine.devices import check_device
 from tsrec.stage import Stage
-from tsrec.store import SHARED, Artifact, ArtifactKey, ArtifactStore, base_role, known_sha256
+from tsrec.store import SHARED, Artifact, ArtifactKey, ArtifactStore, base_role, cached_sha256
 
 Bases = Mapping[str, Artifact]
 
@@ -54,7 +54,7 @@ class PlannedStage:
 
     `name` is the stage's, with the variant after a colon (`decode:seed2`) for a further LLM; `parents` maps the role
     that the stage calls a parent by to the name of the planned stage that makes it; `bases` maps the roles of what it
-    extends to artifacts that are there already. An artifact made before `anew_since` (ISO, UTC) counts as missing.
+    extends to artifacts that are there already. An artifact made before `rebuild_before` (ISO, UTC) counts as missing.
     """
 
     name: str
@@ -63,12 +63,12 @@ class PlannedStage:
     key: ArtifactKey
     parents: dict[str, str]
     bases: dict[str, Artifact] = field(default_factory=dict)
-    anew_since: str = ""
+    rebuild_before: str = ""
 
     def found_in(self, store: ArtifactStore) -> Artifact | None:
         """The finished, verified artifact, or None."""
         artifact = store.find(self.key)
-        return artifact if artifact and artifact.manifest.created >= self.anew_since else None
+        return artifact if artifact and artifact.manifest.created >= self.rebuild_before else None
 
 
 def plan(config: Config, bases: Bases | None = None, goal: Stage = report.STAGE) -> dict[str, PlannedStage]:
@@ -122,20 +122,20 @@ def _add_variant(planned: dict[str, PlannedStage], config: Config, bases: Bases,
 
 
 def _add(planned: dict[str, PlannedStage], stage: Stage, config: Config, bases: Bases, variant: str = "") -> None:
-    extended = _bases_of(stage, bases, variant)
-    section = stage.section(config, extends=bool(extended))
-    own = {role: f"{role}:{variant}" for role in stage.parents(config)}
-    parents = {role: own[role] if own[role] in planned else role for role in own}
-    marks = {role: planned[name].key.fingerprint for role, name in parents.items()}
-    marks |= {role: base.fingerprint for role, base in extended.items()}
+    bases_by_role = _bases_of(stage, bases, variant)
+    section = stage.section(config, extends=bool(bases_by_role))
+    variant_names = {role: f"{role}:{variant}" for role in stage.parents(config)}
+    parents = {role: name if name in planned else role for role, name in variant_names.items()}
+    fingerprints = {role: planned[name].key.fingerprint for role, name in parents.items()}
+    fingerprints |= {role: base.fingerprint for role, base in bases_by_role.items()}
     # The backbone depends on no data: all data sets of a store share it.
     dataset = config.dataset if stage.name != backbone.STAGE.name else SHARED
-    raw = _raw_identities(stage, section)
-    key = ArtifactKey.covering(dataset, stage.name, stage.version, canonical(section), marks, raw)
+    raw_inputs = _raw_identities(stage, section)
+    key = ArtifactKey.from_inputs(dataset, stage.name, stage.version, canonical(section), fingerprints, raw_inputs)
     if variant and stage.name in planned and planned[stage.name].key == key:
         return
     name = f"{stage.name}:{variant}" if variant else stage.name
-    planned[name] = PlannedStage(name, stage, section, key, parents, extended)
+    planned[name] = PlannedStage(name, stage, section, key, parents, bases_by_role)
 
 
 def _bases_of(stage: Stage, bases: Bases, variant: str) -> dict[str, Artifact]:
@@ -148,13 +148,13 @@ def _bases_of(stage: Stage, bases: Bases, variant: str) -> dict[str, Artifact]:
 def _raw_identities(stage: Stage, section: Section) -> dict[str, str]:
     """What identifies each input from outside the store: a file's hash, or the name of a published content."""
     raw: dict[str, str] = {}
-    for name, read in sorted(stage.raw_inputs(section).items()):
-        if isinstance(read, Path):
+    for name, raw_input in sorted(stage.raw_inputs(section).items()):
+        if isinstance(raw_input, Path):
             if stage is not data.STAGE:  # it checks its own: only it knows which of them are copies of URLs
-                permissions.check_readable(f"{stage.name}, {name}", read)
-            raw[name] = known_sha256(read)
+                permissions.check_readable(f"{stage.name}, {name}", raw_input)
+            raw[name] = cached_sha256(raw_input)
         else:
-            raw[name] = read
+            raw[name] = raw_input
     return raw
 
 

@@ -13,19 +13,19 @@ from tsrec.store.champions import Move, champion_of, promote
 logger = logging.getLogger(__name__)
 
 
-def measured(evaluate: Artifact) -> dict[str, float]:
+def fused_metrics(evaluate: Artifact) -> dict[str, float]:
     """HR and NDCG of the fusion over all targets at the largest cut-off, and `n_targets`."""
     metrics = evaluate.frame("metrics")
-    mine = metrics[(metrics[C.METHOD] == FUSED) & (metrics[C.SLICE] == ALL) & metrics[C.METRIC].isin(("hr", "ndcg"))]
-    rows = mine[mine[C.K] == mine[C.K].max()].itertuples(index=False)
+    fused = metrics[(metrics[C.METHOD] == FUSED) & (metrics[C.SLICE] == ALL) & metrics[C.METRIC].isin(("hr", "ndcg"))]
+    rows = fused[fused[C.K] == fused[C.K].max()].itertuples(index=False)
     figures = {f"{row.metric}@{row.k}": round(float(row.value), 6) for row in rows}
-    return {**figures, "n_targets": float(mine[C.N].max())}
+    return {**figures, "n_targets": float(fused[C.N].max())}
 
 
 def metrics_of(lineage: Lineage, fuse: Artifact) -> dict[str, float]:
-    """The same of a model, by the newest evaluation of it; empty where it was never evaluated."""
+    """`fused_metrics` of a model's newest evaluation; empty where it was never evaluated."""
     newest = evaluation_of(lineage, fuse)
-    return measured(newest) if newest else {}
+    return fused_metrics(newest) if newest else {}
 
 
 def beside_champion(
@@ -41,31 +41,31 @@ def beside_champion(
         dataset: name of the data set.
         artifacts: all of a run, by planned name.
     """
-    champion, mine = champion_of(store, dataset), artifacts["evaluate"]
+    champion, evaluate = champion_of(store, dataset), artifacts["evaluate"]
     if champion is None or champion == artifacts["fuse"].fingerprint:
         return [], False
     lineage = Lineage(store)
-    its = evaluation_of(lineage, find_model(lineage, dataset, champion))
-    if its is None:
+    champion_evaluate = evaluation_of(lineage, find_model(lineage, dataset, champion))
+    if champion_evaluate is None:
         return [], False
     rows = [
-        {"model": model, "fingerprint": evaluate.manifest.key.parents["fuse"], **measured(evaluate)}
-        for model, evaluate in (("this run", mine), ("champion", its))
+        {"model": model, "fingerprint": evaluation.manifest.key.parents["fuse"], **fused_metrics(evaluation)}
+        for model, evaluation in (("this run", evaluate), ("champion", champion_evaluate))
     ]
-    return rows, _targets(mine) == _targets(its)
+    return rows, _targets_identity(evaluate) == _targets_identity(champion_evaluate)
 
 
 def evaluation_of(lineage: Lineage, fuse: Artifact) -> Artifact | None:
     """The newest evaluation of a model."""
-    of_it = [
+    evaluations = [
         artifact
         for artifact in lineage.listed
         if artifact.manifest.key.stage == "evaluate" and artifact.manifest.key.parents["fuse"] == fuse.fingerprint
     ]
-    return lineage.verified(of_it[-1]) if of_it else None
+    return lineage.verified(evaluations[-1]) if evaluations else None
 
 
-def _targets(evaluate: Artifact) -> tuple[Any, ...]:
+def _targets_identity(evaluate: Artifact) -> tuple[Any, ...]:
     """What an evaluation's targets depend on."""
     key = evaluate.manifest.key
     return key.parents["ingest"], key.config["own"]["split"], key.config["rules"]
@@ -82,7 +82,7 @@ def promote_first(store: ArtifactStore, dataset: str, artifacts: Mapping[str, Ar
     if champion_of(store, dataset) is not None:
         return None
     fuse = artifacts["fuse"].fingerprint
-    move = promote(store, dataset, fuse, "the first finished run", measured(artifacts["evaluate"]))
+    move = promote(store, dataset, fuse, "the first finished run", fused_metrics(artifacts["evaluate"]))
     logger.info("%s: %s is the champion, the first model of this data set", dataset, fuse)
     return move
 

@@ -30,7 +30,7 @@ from tsrec.recommenders.id_lists import SAMPLE, check_known, likely_header, read
 from tsrec.recommenders.recommender import Recommendation, Recommender
 from tsrec.recommenders.users import User, all_users, chosen_users
 from tsrec.store import Artifact, Lineage, canonical_json, file_sha256, locks
-from tsrec.store.refusals import in_words
+from tsrec.store.disk_errors import explain_disk_errors
 from tsrec.store.work_files import discard, kept_table, write_text_whole
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def recommend_users(lineage: Lineage, fuse: Artifact, wish: Wish) -> Batch:
     """
     job = _job(fuse, wish)
     folder = permissions.writable_folder("out", wish.out)
-    with in_words(folder):
+    with explain_disk_errors(folder):
         return _write(lineage, fuse, wish, folder, job)
 
 

@@ -45,7 +45,7 @@ def served_key(fuse: Artifact, config: Config) -> ArtifactKey:
     """The key of what `fit_served` makes."""
     settings = ServedSettings(**fitted_anew(config))
     dataset, parents = fuse.manifest.key.dataset, {"fuse": fuse.fingerprint}
-    return ArtifactKey.covering(dataset, SERVED, _VERSION, canonical(settings), parents)
+    return ArtifactKey.from_inputs(dataset, SERVED, _VERSION, canonical(settings), parents)
 
 
 def served_of(lineage: Lineage, fuse: Artifact) -> Artifact | None:

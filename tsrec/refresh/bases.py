@@ -1,4 +1,4 @@
-"""What a model was made from, as the bases of a refresh, and whether it still can be extended."""
+"""The bases of a refresh: the artifacts that the champion was made from, and whether these can be extended."""
 
 from collections.abc import Mapping
 
@@ -7,9 +7,9 @@ from tsrec.errors import ConfigError
 from tsrec.pipeline import PlannedStage
 from tsrec.store import Artifact, Lineage, base_role, is_base
 
-_ANEW = "a refresh cannot bridge that; give `tsrec run`, which starts anew, and `tsrec models promote`"
+_NEEDS_NEW_RUN = "a refresh cannot bridge that; give `tsrec run`, which starts anew, and `tsrec models promote`"
 INGEST = "ingest"  # which extends nothing: of its base it knows what must not be held out
-_NO_MATTER = ("device",)  # where something was computed
+_IGNORED_FIELDS = ("device",)  # where something was computed
 
 
 def bases_of(lineage: Lineage, fuse: Artifact) -> dict[str, Artifact]:
@@ -24,7 +24,7 @@ def bases_of(lineage: Lineage, fuse: Artifact) -> dict[str, Artifact]:
         if parent is None or is_base(role) or name in found:
             continue
         found[name] = parent
-        queue += [(parent, own, variant) for own in parent.manifest.key.parents]
+        queue += [(parent, parent_role, variant) for parent_role in parent.manifest.key.parents]
     return found
 
 
@@ -39,28 +39,30 @@ def check_bases(config: Config, planned: Mapping[str, PlannedStage]) -> None:
     How fine-tuning goes on may change from refresh to refresh; what it goes on from may not.
     """
     for name, stage in planned.items():
-        own = stage.bases.get(base_role(stage.stage.name))
-        if own is None or name == INGEST:
+        base = stage.bases.get(base_role(stage.stage.name))
+        if base is None or name == INGEST:
             continue
-        before = own.manifest.key
-        if before.stage_version != stage.key.stage_version:
-            raise ConfigError(f"{name}: the champion was made by another version of this stage, and {_ANEW}")
+        base_key = base.manifest.key
+        if base_key.stage_version != stage.key.stage_version:
+            raise ConfigError(f"{name}: the champion was made by another version of this stage, and {_NEEDS_NEW_RUN}")
         if stage.stage.extending:
             backbone = stage.key.parents.get("backbone")
-            if backbone != before.parents.get("backbone"):
-                raise ConfigError(f"{name}: the champion was trained from another backbone, and {_ANEW}")
+            if backbone != base_key.parents.get("backbone"):
+                raise ConfigError(f"{name}: the champion was trained from another backbone, and {_NEEDS_NEW_RUN}")
             continue
         settings = canonical(stage.config)
         differing = [
             field
-            for field in sorted(settings.keys() | before.config.keys())
-            if field not in _NO_MATTER and settings.get(field) != before.config.get(field)
+            for field in sorted(settings.keys() | base_key.config.keys())
+            if field not in _IGNORED_FIELDS and settings.get(field) != base_key.config.get(field)
         ]
         if differing:
             field, unset = differing[0], neutral_value(stage.config, differing[0])
             raise ConfigError(
                 f"{stage.stage.name}.{field} is {settings.get(field, unset)!r}, and the champion was made with "
-                f"{before.config.get(field, unset)!r}; {_ANEW}"
+                f"{base_key.config.get(field, unset)!r}; {_NEEDS_NEW_RUN}"
             )
     if not extends(planned):
-        raise ConfigError(f"{config.dataset}: nothing that the champion was made from is left to extend; {_ANEW}")
+        raise ConfigError(
+            f"{config.dataset}: nothing that the champion was made from is left to extend; {_NEEDS_NEW_RUN}"
+        )

@@ -1,4 +1,4 @@
-"""Champion and challenger on the same newest targets, users resampled in pairs; and what happens to new items."""
+"""Measures champion and challenger on the same newest targets, with paired differences, and hits on new items."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -56,7 +56,7 @@ def compare(
     parents[base_role("fuse")] = champion.fingerprint
     if best is not None:
         parents[_BEST_ROLE] = best.fingerprint
-    key = ArtifactKey.covering(config.dataset, _STAGE, _VERSION, canonical(settings), parents)
+    key = ArtifactKey.from_inputs(config.dataset, _STAGE, _VERSION, canonical(settings), parents)
     return store.build(key, lambda out: _compare(Lineage(store), champion, best, artifacts, settings, out))
 
 
@@ -70,19 +70,19 @@ def _compare(
 ) -> None:
     catalogue, histories = read_catalogue(artifacts["ingest"])
     all_targets = ranked_targets(histories, settings.rules)
-    mine = np.flatnonzero(all_targets.of(Split(settings.own.split)))
-    targets = Targets(histories, all_targets.events[mine])
+    rows = np.flatnonzero(all_targets.of(Split(settings.own.split)))
+    targets = Targets(histories, all_targets.events[rows])
     k = max(settings.own.k)
     recommender = Recommender.of(lineage, champion, as_measured=True)
     lists = {
-        CHALLENGER: read_candidates(artifacts["fuse"], FUSED, all_targets).items[mine, :k],
+        CHALLENGER: read_candidates(artifacts["fuse"], FUSED, all_targets).items[rows, :k],
         CHAMPION: _champion_lists(CHAMPION, recommender, targets, catalogue, k, out),
     }
     if best is not None:
-        its = Recommender.of(lineage, best, as_measured=True)
-        lists[BEST] = _champion_lists(BEST, its, targets, catalogue, k, out)
-    was_there = np.isin(catalogue.item_ids, recommender.catalogue.item_ids)
-    is_new = ~was_there[targets.items]
+        best_recommender = Recommender.of(lineage, best, as_measured=True)
+        lists[BEST] = _champion_lists(BEST, best_recommender, targets, catalogue, k, out)
+    was_known = np.isin(catalogue.item_ids, recommender.catalogue.item_ids)
+    is_new = ~was_known[targets.items]
     slices = slices_of(histories, targets.events, catalogue.n_items)
     slices |= {"new items": is_new, "known items": ~is_new}
     metrics, differences = score(
@@ -91,19 +91,19 @@ def _compare(
     out.write_table("metrics", metrics)
     out.write_table("differences", differences)
     summary: dict[str, Any] = {
-        "n_targets": len(mine),
+        "n_targets": len(rows),
         "n_new_item_targets": int(is_new.sum()),
-        "n_new_items": int((~was_there).sum()),
-        "share_new_items": float((~was_there).mean()),
+        "n_new_items": int((~was_known).sum()),
+        "share_new_items": float((~was_known).mean()),
     }
     if is_new.any():
-        after = read_candidates(artifacts["decode"], LLM, all_targets).items[mine[is_new], :k]
+        after = read_candidates(artifacts["decode"], LLM, all_targets).items[rows[is_new], :k]
         decode = lineage.parent(champion, "decode")
         trained = lineage.parent(decode, trained_in(decode.manifest.key.parents))
         before = _llm_lists(trained, artifacts["sids"], targets, np.flatnonzero(is_new), catalogue, settings, k)
-        wanted = targets.items[is_new][:, None]
-        summary[f"hr@{k}_new_items_before_training"] = float((before == wanted).any(axis=1).mean())
-        summary[f"hr@{k}_new_items_after_training"] = float((after == wanted).any(axis=1).mean())
+        target_items = targets.items[is_new][:, None]
+        summary[f"hr@{k}_new_items_before_training"] = float((before == target_items).any(axis=1).mean())
+        summary[f"hr@{k}_new_items_after_training"] = float((after == target_items).any(axis=1).mean())
     out.write_json("summary", summary)
 
 
@@ -111,12 +111,15 @@ def _champion_lists(
     name: str, recommender: Recommender, targets: Targets, catalogue: Catalogue, k: int, out: ArtifactWriter
 ) -> np.ndarray:
     """(T, k) item numbers of the new catalogue; -1 for items that have gone from it, and behind the last."""
-    number = {item: place for place, item in enumerate(catalogue.item_ids)}
+    item_number = {item_id: number for number, item_id in enumerate(catalogue.item_ids)}
 
     def rank(rows: slice) -> pa.Table:
-        pasts = [catalogue.item_ids[past].tolist() for past in targets.pasts(rows)]
-        found = [[number.get(item.item_id, -1) for item in mine] for mine in recommender.recommend(pasts, k)]
-        return pa.table({C.ITEMS: pa.array([mine + [-1] * (k - len(mine)) for mine in found], pa.list_(pa.int32()))})
+        histories = [catalogue.item_ids[past].tolist() for past in targets.pasts(rows)]
+        ranked = [
+            [item_number.get(item.item_id, -1) for item in items] for items in recommender.recommend(histories, k)
+        ]
+        padded = [items + [-1] * (k - len(items)) for items in ranked]
+        return pa.table({C.ITEMS: pa.array(padded, pa.list_(pa.int32()))})
 
     parts = []
     with progress(desc=f"ranking by the {name}", total=len(targets.events), unit="target") as bar:

@@ -40,30 +40,30 @@ def measure_drift(before: Mapping[str, Artifact], after: Mapping[str, Artifact])
     train = old_events.loc[old_events[C.SPLIT] == Split.TRAIN.value, C.ITEM]
     newest = events.loc[events[C.SPLIT] == Split.TEST.value, C.ITEM]
     sids, new_items = after["sids"], items - old_items
-    found = {
+    drift = {
         "new_items": len(new_items) / len(items),
         "new_users": len(users - old_users) / len(users),
         "new_item_events": float(newest.isin(new_items).mean()) if len(newest) else 0.0,
-        **_arrivals(old_events, events),
+        **_event_changes(old_events, events),
         "n_held_out_events_known": float(after["ingest"].counts.get("n_held_out_events_known_to_base", 0)),
         "placed_items": float(sids.counts.get("n_items_placed", 0)) / len(items),
     }
     errors = ("quantization_error_known", "quantization_error_new")
-    found |= {name: float(sids.counts[name]) for name in errors if name in sids.counts}
+    drift |= {name: float(sids.counts[name]) for name in errors if name in sids.counts}
     for row in sids.frame("codebook_health").itertuples(index=False):
-        found[f"perplexity_level_{row.level + 1}"] = float(row.perplexity)
+        drift[f"perplexity_level_{row.level + 1}"] = float(row.perplexity)
     if len(newest) and len(train):
-        found["popularity_shift"] = popularity_shift(train, newest)
-    return found
+        drift["popularity_shift"] = popularity_shift(train, newest)
+    return drift
 
 
-def _arrivals(before: pd.DataFrame, now: pd.DataFrame) -> dict[str, float]:
+def _event_changes(before: pd.DataFrame, now: pd.DataFrame) -> dict[str, float]:
     # Hashes: ten million events as tuples would not fit.
     old, new = (pd.util.hash_pandas_object(table[_EVENT], index=False).to_numpy() for table in (before, now))
-    came = ~np.isin(new, old)
-    late = came & (now[C.TIMESTAMP] < before[C.TIMESTAMP].max()).to_numpy()
-    gone = ~np.isin(old, new)
-    counts = {"n_new_events": came, "n_late_events": late, "n_gone_events": gone}
+    is_new = ~np.isin(new, old)
+    is_late = is_new & (now[C.TIMESTAMP] < before[C.TIMESTAMP].max()).to_numpy()
+    is_gone = ~np.isin(old, new)
+    counts = {"n_new_events": is_new, "n_late_events": is_late, "n_gone_events": is_gone}
     return {name: float(flags.sum()) for name, flags in counts.items()}
 
 

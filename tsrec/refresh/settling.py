@@ -1,4 +1,4 @@
-"""Raw files that somebody may still be writing: a refresh by schedule waits until they have settled."""
+"""Waits until raw files have not changed for some seconds: another program may still be writing them."""
 
 import logging
 import time

@@ -2,7 +2,7 @@
 
 from tsrec.store.artifact import Artifact, ArtifactWriter, matrix_of
 from tsrec.store.fingerprint import canonical_json, file_sha256, fingerprint
-from tsrec.store.known_hashes import known_sha256
+from tsrec.store.hash_cache import cached_sha256
 from tsrec.store.lineage import Lineage
 from tsrec.store.manifest import SHARED, ArtifactKey, FileEntry, Manifest, base_role, is_base
 from tsrec.store.runs import record_run
@@ -18,11 +18,11 @@ __all__ = [
     "Lineage",
     "Manifest",
     "base_role",
+    "cached_sha256",
     "canonical_json",
     "file_sha256",
     "fingerprint",
     "is_base",
-    "known_sha256",
     "matrix_of",
     "record_run",
 ]

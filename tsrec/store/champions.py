@@ -1,4 +1,4 @@
-"""The champion of a data set: the one finished model that recommends until it is told otherwise, and how it came so.
+"""The champion of a data set: the finished model that recommends, and the history of its promotions and rollbacks.
 
 Every move of the pointer is one small JSON in `<root>/.champions/<dataset>/`, numbered, created once and never
 overwritten: the move with the highest number counts, so that the pointer moves atomically wherever the store lies and
@@ -24,8 +24,9 @@ from tsrec.store.store import ArtifactStore
 logger = logging.getLogger(__name__)
 
 MODEL_STAGE = "fuse"
-SERVED = "served"  # members that serve in place of those of the model that is their parent
 """The stage whose artifact is the model: from it everything that recommending needs is found."""
+SERVED = "served"
+"""The stage of members that serve in place of those of the model that is their parent."""
 
 _FOLDER = ".champions"
 
@@ -80,21 +81,21 @@ def all_moves(store: ArtifactStore, dataset: str = "*") -> tuple[dict[str, list[
         except ValueError:  # pydantic's is one
             unreadable.add(name)
             logger.warning("%s: not a readable move of the champion; look at `tsrec models show`", path)
-    return {name: _in_order(mine) for name, mine in found.items()}, unreadable
+    return {name: _in_order(moves) for name, moves in found.items()}, unreadable
 
 
 def _in_order(moves: list[Move]) -> list[Move]:
     """Oldest first. A move that was made while another took its number did not know of it, and comes from there."""
     ordered = sorted(moves, key=lambda move: (move.number, move.when, move.mark, move.to))
-    later = [
-        move.model_copy(update={"previous": before.to}) if move.number == before.number else move
-        for before, move in pairwise(ordered)
+    corrected = [
+        move.model_copy(update={"previous": earlier.to}) if move.number == earlier.number else move
+        for earlier, move in pairwise(ordered)
     ]
-    return ordered[:1] + later
+    return ordered[:1] + corrected
 
 
-def standing(moves: list[Move]) -> list[str]:
-    """The champion, last, below it those that a rollback would lead to, one after the other: fingerprints."""
+def champion_stack(moves: list[Move]) -> list[str]:
+    """Fingerprints: the champion last, before it those that one rollback after the other would lead to."""
     stack: list[str] = []
     for move in moves:
         if move.kind == "rollback":
@@ -106,7 +107,7 @@ def standing(moves: list[Move]) -> list[str]:
 
 def champion_of(store: ArtifactStore, dataset: str) -> str | None:
     """Fingerprint of the data set's champion; None where there is none yet."""
-    return next(iter(standing(moves_of(store, dataset))[-1:]), None)
+    return next(iter(champion_stack(moves_of(store, dataset))[-1:]), None)
 
 
 def best_of(moves: list[Move]) -> str | None:
@@ -129,14 +130,14 @@ def roll_back(store: ArtifactStore, dataset: str, why: str) -> Move:
         ArtifactError: there was none, or it is gone from the store.
     """
     moves = moves_of(store, dataset)
-    before = standing(moves)[-2:-1]
-    if not before:
+    previous = champion_stack(moves)[-2:-1]
+    if not previous:
         raise ArtifactError(f"{dataset}: no earlier champion to go back to; see `tsrec models list`")
     there = {artifact.fingerprint for artifact in store.list() if artifact.manifest.key.dataset == dataset}
-    if before[0] not in there:
-        raise ArtifactError(f"{dataset}: the champion before, {before[0]}, is gone; see `tsrec models list`")
-    earlier = next(move for move in reversed(moves) if move.to == before[0])
-    return _move(store, dataset, "rollback", before[0], why, earlier.metrics, earlier.best)
+    if previous[0] not in there:
+        raise ArtifactError(f"{dataset}: the champion before, {previous[0]}, is gone; see `tsrec models list`")
+    earlier = next(move for move in reversed(moves) if move.to == previous[0])
+    return _move(store, dataset, "rollback", previous[0], why, earlier.metrics, earlier.best)
 
 
 def _move(
@@ -154,7 +155,7 @@ def _move(
         number=max((move.number for move in moves), default=0) + 1,
         kind=kind,
         to=to,
-        previous=next(iter(standing(moves)[-1:]), None),
+        previous=next(iter(champion_stack(moves)[-1:]), None),
         why=why,
         metrics=dict(metrics),
         when=datetime.now(UTC).isoformat(timespec="microseconds"),

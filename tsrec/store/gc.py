@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tsrec.store import locks
 from tsrec.store.artifact import Artifact
-from tsrec.store.champions import MODEL_STAGE, SERVED, all_moves, best_of, standing
+from tsrec.store.champions import MODEL_STAGE, SERVED, all_moves, best_of, champion_stack
 from tsrec.store.manifest import SHARED, is_base
 from tsrec.store.runs import Run, forget_run, recorded_runs
 from tsrec.store.store import ABANDONED_AFTER, PARTIAL, ArtifactStore
@@ -56,7 +56,7 @@ class Garbage:
         return stored + sum(_size(folder) for folder in self.leftovers)
 
 
-def tidy(store: ArtifactStore, keep: int) -> None:
+def collect_garbage(store: ArtifactStore, keep: int) -> None:
     """Remove what nobody wants any more, as `tsrec artifacts gc` does, with a line in the log."""
     garbage = find_garbage(store, keep)
     collect(store, garbage)
@@ -93,8 +93,8 @@ def find_garbage(store: ArtifactStore, keep: int) -> Garbage:
         (in_use if store.is_in_use(path) else to_resume if resumable else leftovers).append(path)
     champions = {
         f"{dataset}/{MODEL_STAGE}/{model}"
-        for dataset, mine in moves.items()
-        for model in (*standing(mine)[-KEPT_CHAMPIONS:], best_of(mine))
+        for dataset, dataset_moves in moves.items()
+        for model in (*champion_stack(dataset_moves)[-KEPT_CHAMPIONS:], best_of(dataset_moves))
     }
     roots = _roots(artifacts, runs, kept, keep, unreadable | unreadable_moves)
     roots += [artifact for artifact in artifacts if _model_path(artifact) in champions]

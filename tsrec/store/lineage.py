@@ -14,7 +14,7 @@ class Lineage:
     def __init__(self, store: ArtifactStore) -> None:
         self.store = store
         self.listed = store.list()
-        self._by_mark = {(a.manifest.key.stage, a.manifest.key.fingerprint): a for a in self.listed}
+        self._by_stage_and_fingerprint = {(a.manifest.key.stage, a.manifest.key.fingerprint): a for a in self.listed}
 
     def verified(self, artifact: Artifact) -> Artifact:
         """The artifact with its files checked, and fetched where the store is remote.
@@ -63,4 +63,4 @@ class Lineage:
 
     def listed_parent(self, artifact: Artifact, role: str) -> Artifact | None:
         """The same, neither checked nor fetched; None where it is gone."""
-        return self._by_mark.get((role.partition(":")[0], artifact.manifest.key.parents[role]))
+        return self._by_stage_and_fingerprint.get((role.partition(":")[0], artifact.manifest.key.parents[role]))

@@ -1,4 +1,4 @@
-"""The lock of one artifact: whoever holds it may write there; whoever waits for it says so, and for whom.
+"""The lock of one artifact: only its holder may write there. A process that waits for it logs who holds it.
 
 The lock itself is the operating system's and ends with its holder, even a killed one. Other machines may not see it:
 for them there is the note beside it (process, host, since when), which its holder touches every half minute. A holder
@@ -45,7 +45,7 @@ class Holder(BaseModel):
     run: str = ""
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """For a message."""
         return f"{self.run and f'run {self.run}, '}process {self.pid} on {self.host}, since {self.since}"
 
@@ -63,7 +63,7 @@ def hold(folder: Path) -> Iterator[None]:
         except Timeout:
             timeout = _REMIND_S
             other = holder(folder)
-            logger.warning("waiting for %s: held by %s", folder, other.words if other else "an unknown process")
+            logger.warning("waiting for %s: held by %s", folder, other.description if other else "an unknown process")
     try:
         with _noted(folder):
             yield

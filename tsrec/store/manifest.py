@@ -77,7 +77,7 @@ class ArtifactKey(BaseModel):
     raw_inputs: dict[str, str]
 
     @classmethod
-    def covering(
+    def from_inputs(
         cls,
         dataset: str,
         stage: str,
@@ -86,7 +86,7 @@ class ArtifactKey(BaseModel):
         parents: dict[str, str],
         raw_inputs: dict[str, str] | None = None,
     ) -> "ArtifactKey":
-        """The key with the fingerprint of what is given; arguments as of `fingerprint`."""
+        """The key of the artifact that a stage makes from these inputs; arguments as of `fingerprint`."""
         raw = raw_inputs or {}
         return cls(
             dataset=dataset,

@@ -4,7 +4,7 @@ They lie in the remote itself where the store is remote: every machine sees the 
 say.
 """
 
-from tsrec.store.refusals import in_words
+from tsrec.store.disk_errors import explain_disk_errors
 from tsrec.store.store import ArtifactStore
 from tsrec.store.work_files import write_text_whole
 
@@ -15,7 +15,7 @@ def write_note(store: ArtifactStore, relative: str, text: str) -> None:
         store.remote.write_note(relative, text)
         return
     path = store.root / relative
-    with in_words(store.root):
+    with explain_disk_errors(store.root):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_whole(path, text)
 

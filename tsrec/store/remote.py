@@ -29,9 +29,9 @@ from pydantic import StringConstraints
 from tsrec.errors import ArtifactError, ConfigError, CorruptArtifactError, TsrecError
 from tsrec.machine.addresses import open_filesystem
 from tsrec.machine.local_cache import local_cache
+from tsrec.store.disk_errors import explain_disk_errors
 from tsrec.store.fingerprint import file_sha256
 from tsrec.store.manifest import MANIFEST_NAME, Manifest, is_artifact_path
-from tsrec.store.refusals import in_words
 from tsrec.store.work_files import write_text_whole
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class RemoteMirror:
             raise ConfigError(f"store: {url}: the address of a store holds no *, ? or [")
         digest = hashlib.sha256(url.encode()).hexdigest()[:16]
         self.cache = local_cache("stores") / digest
-        with in_words(self.cache):
+        with explain_disk_errors(self.cache):
             self.cache.mkdir(parents=True, exist_ok=True)
         self._damaged: set[tuple[str, str]] = set()  # artifact and upload
 

@@ -1,7 +1,7 @@
-"""A stage's work in pieces: each outlives a kill, and may be made beforehand by another process.
+"""Shards of a stage: pieces of its work that outlive a kill, so that the stage resumes at the first missing one.
 
-A shard is a table in the stage's work folder. The stage makes what is missing, one after the other; whoever makes some
-of them first, in whatever order, saves it that time and changes nothing else.
+A shard is a table in the stage's work folder, checked by its seal before it is reused (`work_files`). Other processes
+may make shards beforehand, in any order: that saves time and changes nothing else.
 """
 
 from collections.abc import Callable, Sequence

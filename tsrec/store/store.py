@@ -17,9 +17,9 @@ from tsrec.errors import ArtifactError, ConfigError, CorruptArtifactError
 from tsrec.machine.addresses import is_url, place_problem
 from tsrec.store import locks
 from tsrec.store.artifact import WORK_NAME, Artifact, ArtifactWriter
-from tsrec.store.hosts import host_facts
+from tsrec.store.disk_errors import explain_disk_errors
+from tsrec.store.host_environment import host_environment
 from tsrec.store.manifest import MANIFEST_NAME, ArtifactKey, Manifest, is_artifact_path
-from tsrec.store.refusals import in_words
 from tsrec.store.remote import Published, RemoteMirror
 from tsrec.store.work_files import discard, flush
 
@@ -64,7 +64,7 @@ class ArtifactStore:
         Raises ArtifactError where the disk refuses (see `refusals`).
         """
         final = self.root / key.path
-        with in_words(self.root), locks.hold(final):
+        with explain_disk_errors(self.root), locks.hold(final):
             existing = self._settle(key)  # whoever held the lock before us may have built it
             if existing and existing.manifest.created >= since:
                 return existing
@@ -77,7 +77,7 @@ class ArtifactStore:
                 counts=writer.counts,
                 created=datetime.now(UTC).isoformat(timespec="microseconds"),
                 seconds=round(time.monotonic() - started, 3),
-                **host_facts(),
+                **host_environment(),
             )
             _finish(writer.path, manifest)
             _put_in_place(writer.path, final)

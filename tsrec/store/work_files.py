@@ -46,8 +46,8 @@ def _write_by_way_of(temporary: Path, path: Path, write: Callable[[Path], object
 
 def write_text_whole(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all, whoever else writes it at the same moment."""
-    own = path.with_name(f"{path.name}.{uuid4().hex[:8]}{_TEMPORARY}")
-    _write_by_way_of(own, path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    temporary_path = path.with_name(f"{path.name}.{uuid4().hex[:8]}{_TEMPORARY}")
+    _write_by_way_of(temporary_path, path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tsrec.config import IngestConfig
 from tsrec.data.files import Batch
-from tsrec.data.finding import RawFile
+from tsrec.data.raw_files import RawFile
 from tsrec.data.sources import amazon, grouplens, movielens, recbole, tables
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
 from tsrec.data.files import Batch
-from tsrec.data.finding import RawFile, find_files
+from tsrec.data.raw_files import RawFile, find_files
 from tsrec.data.sources.tables import read_interactions, read_items
 
 # ours -> theirs, newest first: 2023, then 2018 and 2014

@@ -9,10 +9,10 @@ import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig, TableFormat
+from tsrec.data.compressed_files import PACKED, open_bytes, unpacking
 from tsrec.data.files import Batch, named_columns, read_batches
-from tsrec.data.finding import RawFile, find_files
-from tsrec.data.guesses import likely_encoding
-from tsrec.data.opening import PACKED, open_bytes, unpacking
+from tsrec.data.format_hints import likely_encoding
+from tsrec.data.raw_files import RawFile, find_files
 from tsrec.errors import DataError
 
 # The columns of files without a header, by their separator.

@@ -10,7 +10,7 @@ import pandas as pd
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
 from tsrec.data.files import Batch, read_batches
-from tsrec.data.finding import RawFile
+from tsrec.data.raw_files import RawFile
 from tsrec.errors import MissingDependencyError
 
 _COLUMNS = ("item_id", "movie_title", "release_year", "class")

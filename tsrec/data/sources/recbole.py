@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
+from tsrec.data.compressed_files import PACKED
 from tsrec.data.files import Batch
-from tsrec.data.finding import RawFile, find_both
-from tsrec.data.opening import PACKED
+from tsrec.data.raw_files import RawFile, find_both
 from tsrec.data.sources.tables import read_interactions, read_items
 
 _ITEM_COLUMNS = {

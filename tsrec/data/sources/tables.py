@@ -9,12 +9,12 @@ import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
+from tsrec.data.event_types import EventTypeFilter
 from tsrec.data.files import Batch, first_rows, is_separated, named_columns, read_batches
-from tsrec.data.finding import RawFile, Role, find_both
-from tsrec.data.kinds import KindFilter
-from tsrec.data.log_items import last_texts
-from tsrec.data.missing import missing
-from tsrec.data.nested import dotted_names, unfolded, with_parents
+from tsrec.data.items_from_log import newest_item_texts
+from tsrec.data.missing_values import is_missing_value
+from tsrec.data.nested import dotted_names, explode_nested, with_parents
+from tsrec.data.raw_files import RawFile, Role, find_both
 from tsrec.errors import DataError
 
 Names = Mapping[str, tuple[str, ...]]  # ours -> theirs, the preferred one first
@@ -48,7 +48,7 @@ def read_items(config: IngestConfig, files: Sequence[RawFile], known: Names) -> 
         yield from _mapped(config, "items", files, known, mapping, (C.ITEM, C.TITLE))
         return
     mapping = {C.ITEM: config.interaction_columns.item_id or C.ITEM, **mapping}
-    items = last_texts(_mapped(config, "interactions", files, known, mapping, (C.ITEM, C.TITLE), of_items=True))
+    items = newest_item_texts(_mapped(config, "interactions", files, known, mapping, (C.ITEM, C.TITLE), of_items=True))
     if items is not None:
         yield items
 
@@ -73,7 +73,7 @@ def read_interactions(config: IngestConfig, files: Sequence[RawFile], known: Nam
         if config.order == "rows":
             rows[C.TIMESTAMP] = np.arange(n_rows, n_rows + len(rows))
         elif config.time_format:
-            rows[C.TIMESTAMP] = _moments(rows[C.TIMESTAMP], config.time_format, batch)
+            rows[C.TIMESTAMP] = _times_by_format(rows[C.TIMESTAMP], config.time_format, batch)
         if C.SPLIT not in rows and splits[batch.path]:
             rows[C.SPLIT] = splits[batch.path]
         n_rows += len(rows)
@@ -94,10 +94,10 @@ def _mapped(
     of_items: bool = False,
 ) -> Iterator[Batch]:
     """Batches under our names, of files of the role: `of_items` what interactions say of items."""
-    kinds = KindFilter(config.keep) if config.keep and role == "interactions" else None
+    event_types = EventTypeFilter(config.keep) if config.keep and role == "interactions" else None
     names = {**known, **{ours: (theirs,) for ours, theirs in mapping.items()}}
     wanted = {theirs for candidates in names.values() for theirs in candidates}
-    wanted.update(kinds.columns if kinds else ())
+    wanted.update(event_types.columns if event_types else ())
     section, form = f"ingest.{role}_format", config.items_format if role == "items" else config.interactions_format
     hint = f"map it in ingest.{'item' if role == 'items' or of_items else 'interaction'}_columns"
     if of_items:
@@ -108,10 +108,10 @@ def _mapped(
     expected: tuple[str, ...] = (*needed, *mapping)  # a mapped column has to exist, but JSON may leave it out later on
     n_kept = 0
     for raw in read_batches(files, form, with_parents(wanted), section):
-        batch = unfolded(raw, wanted, names[C.ITEM])
+        batch = explode_nested(raw, wanted, names[C.ITEM])
         try:
-            if kinds:
-                batch = _chosen(batch, kinds, needed=expected is not needed)
+            if event_types:
+                batch = _keep_event_types(batch, event_types, needed=expected is not needed)
             rows = named_columns(batch, names, expected, hint + no_header * is_separated(batch.path))
         except DataError as error:
             rows = first_rows(batch, form, section)
@@ -123,8 +123,8 @@ def _mapped(
         n_kept += len(rows)
         yield replace(batch, rows=rows)
         expected = needed
-    if kinds and not n_kept and expected is needed:
-        why = "; ".join(kinds.never_found()) or "no row has one of the values of every column"
+    if event_types and not n_kept and expected is needed:
+        why = "; ".join(event_types.values_not_found()) or "no row has one of the values of every column"
         raise DataError(f"{files[0].path}: ingest.keep leaves no interaction: {why}")
 
 
@@ -137,12 +137,12 @@ def _header_below(rows: pd.DataFrame, names: Names, expected: tuple[str, ...]) -
     return f"; its row {int(np.argmax(found)) + 1} reads like the header: take out what stands above it"
 
 
-def _chosen(batch: Batch, kinds: KindFilter, needed: bool) -> Batch:
+def _keep_event_types(batch: Batch, event_types: EventTypeFilter, needed: bool) -> Batch:
     """The rows of the kinds that are kept; a column that is not `needed` may be missing."""
-    columns = {f"ingest.keep.{column}": (column,) for column in kinds.columns}
+    columns = {f"ingest.keep.{column}": (column,) for column in event_types.columns}
     named_columns(batch, columns, columns if needed else (), "name one of these in ingest.keep")
-    kept = kinds.keeps(batch.rows.reindex(columns=list(kinds.columns)))
-    return replace(batch, rows=batch.rows[kept], kinds=kinds, n_left_out=int((~kept).sum()))
+    kept = event_types.keeps(batch.rows.reindex(columns=list(event_types.columns)))
+    return replace(batch, rows=batch.rows[kept], event_types=event_types, n_left_out=int((~kept).sum()))
 
 
 def _with_decimal_points(values: pd.Series) -> pd.Series:
@@ -150,14 +150,14 @@ def _with_decimal_points(values: pd.Series) -> pd.Series:
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
         return values
     texts = values.astype("str")
-    found = texts.str.fullmatch(_WITH_COMMAS, na=False)
+    has_comma = texts.str.fullmatch(_WITH_COMMAS, na=False)
     points = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-    return values.where(~found, points)
+    return values.where(~has_comma, points)
 
 
-def _moments(values: pd.Series, time_format: str, batch: Batch) -> pd.Series:
+def _times_by_format(values: pd.Series, time_format: str, batch: Batch) -> pd.Series:
     moments = pd.to_datetime(values, format=time_format, utc=True, errors="coerce")
-    bad = moments.isna().to_numpy() & ~missing(values)
+    bad = moments.isna().to_numpy() & ~is_missing_value(values)
     if bad.any():
         place = int(np.argmax(bad))
         row = batch.first_row + int(values.index[place])

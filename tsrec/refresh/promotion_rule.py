@@ -1,0 +1,125 @@
+"""Decides whether a refreshed model becomes the champion, and why: what was measured, the rule, a person's rollback."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tsrec.columns import Columns as C
+from tsrec.config import Config
+from tsrec.evaluate.summary import has_interval, with_interval
+from tsrec.refresh.comparison import BEST, CHALLENGER, CHAMPION
+from tsrec.sids.health import describe_collapse
+from tsrec.store import Artifact
+from tsrec.store.champions import Move
+
+
+@dataclass(frozen=True)
+class PromotionDecision:
+    """Whether to promote the challenger.
+
+    `why` says it in words. `metrics` are the challenger's, and how far it is ahead of the champion. `is_best`: no
+    champion since the last rebuild measured better.
+    """
+
+    promotes: bool
+    why: str
+    metrics: dict[str, float]
+    is_best: bool
+
+
+def decide_promotion(
+    comparison: Artifact, sids: Artifact, config: Config, challenger: str, moves: Sequence[Move]
+) -> PromotionDecision:
+    """Decide whether the challenger becomes the champion.
+
+    The bounds of `refresh` come first, then the rule `refresh.promote`. A model that a person rolled back is not
+    promoted, whatever was measured.
+
+    Args:
+        comparison: what `compare` made.
+        sids: the challenger's, for the health of its codebooks.
+        config: the rule and its bounds.
+        challenger: fingerprint of the challenger.
+        moves: all moves of the data set's champion, oldest first.
+    """
+    decision = _decide_by_measurements(comparison, sids, config)
+    rollback = _rollback_from(challenger, moves)
+    if not decision.promotes or rollback is None:
+        return decision
+    why = f"was rolled back on {rollback.when[:10]} ({rollback.why}); `tsrec models promote` if it is to serve again"
+    return replace(decision, promotes=False, why=why)
+
+
+def _decide_by_measurements(comparison: Artifact, sids: Artifact, config: Config) -> PromotionDecision:
+    """Apply the bounds of `refresh`, then the rule `refresh.promote`."""
+    k, rule = max(config.evaluate.k), config.refresh
+    against = {row[C.AGAINST]: row for row in _differences(comparison, k)}  # the champion; where there is one, the best
+    row = against[CHAMPION]
+    metrics = {**_challenger_metrics(comparison, k), f"ahead in ndcg@{k}": round(float(row[C.VALUE]), 6)}
+    n_targets = int(row[C.N])
+
+    def decision(promotes: bool, why: str) -> PromotionDecision:
+        return PromotionDecision(
+            promotes, why, metrics, is_best=all(float(row[C.VALUE]) >= 0 for row in against.values())
+        )
+
+    if n_targets < rule.min_targets:
+        return decision(False, f"{n_targets} targets are fewer than refresh.min_targets={rule.min_targets}")
+    health = sids.frame("codebook_health")
+    if collapse := describe_collapse(health, sids.manifest.files["item_sids.parquet"].n_rows or 0, config.sids):
+        return decision(False, f"{collapse}: a rebuild is due (`tsrec run`)")
+    coverage, champion_coverage = (_coverage(comparison, method, k) for method in (CHALLENGER, CHAMPION))
+    if coverage < rule.min_coverage * champion_coverage:
+        why = f"coverage@{k} fell from {champion_coverage:.1%} to {coverage:.1%}, below "
+        return decision(False, f"{why}refresh.min_coverage={rule.min_coverage:g} of it")
+    measured = f"{_shown(row, k)} against the champion on {n_targets} targets"
+    if rule.promote == "never":
+        return decision(False, f"{measured}; refresh.promote is never")
+    if not has_interval(row[C.CI_LOW]):
+        return decision(False, f"{measured}: too few users to tell, so nothing is promoted")
+    if rule.promote == "if-better":
+        return decision(bool(row[C.CI_LOW] > 0), f"{measured}; promoted only if better")
+    best = against.get(BEST, row)
+    if row[C.CI_HIGH] >= 0 and best[C.CI_HIGH] < 0:
+        return decision(False, f"{measured}, but {_shown(best, k)} against the best champion since the last rebuild")
+    return decision(bool(row[C.CI_HIGH] >= 0), f"{measured}; promoted unless worse")
+
+
+def _rollback_from(model: str, moves: Sequence[Move]) -> Move | None:
+    """The last rollback away from a model since it was last promoted; None where there is none."""
+    rollback = None
+    for move in moves:
+        if move.kind == "rollback" and move.previous == model:
+            rollback = move
+        elif move.kind == "promote" and move.to == model:
+            rollback = None
+    return rollback
+
+
+def _differences(comparison: Artifact, k: int) -> list[dict[str, Any]]:
+    """How far the challenger is ahead of each champion in NDCG@k."""
+    rows = comparison.frame("differences")
+    ndcg = rows[(rows[C.METHOD] == CHALLENGER) & (rows[C.METRIC] == "ndcg") & (rows[C.K] == k)]
+    return ndcg.to_dict("records")
+
+
+def _shown(row: Mapping[str, Any], k: int) -> str:
+    return f"NDCG@{k} {with_interval(row[C.VALUE], row[C.CI_LOW], row[C.CI_HIGH])}"
+
+
+def _coverage(comparison: Artifact, method: str, k: int) -> float:
+    rows = comparison.frame("metrics")
+    (value,) = rows.loc[(rows[C.METHOD] == method) & (rows[C.METRIC] == "coverage") & (rows[C.K] == k), C.VALUE]
+    return float(value)
+
+
+def _challenger_metrics(comparison: Artifact, k: int) -> dict[str, float]:
+    rows = comparison.frame("metrics")
+    rows = rows[(rows[C.METHOD] == CHALLENGER) & (rows[C.SLICE] == "all") & (rows[C.K] == k)]
+    figures = {row.metric: round(float(row.value), 6) for row in rows.itertuples(index=False)}
+    return {
+        f"coverage@{k}": round(_coverage(comparison, CHALLENGER, k), 6),
+        f"hr@{k}": figures["hr"],
+        f"ndcg@{k}": figures["ndcg"],
+        "n_targets": float(rows[C.N].max()),
+    }
