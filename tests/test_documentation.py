@@ -162,7 +162,7 @@ def test_profiles_and_grids_can_be_read(page: Path, tmp_path: Path) -> None:
 def test_the_page_of_settings_has_each_with_its_default_and_meaning() -> None:
     assert len(NAMES) == len(set(NAMES))
     assert "| `finetune.label_smoothing` | `0.0` | Share of each SID label" in SETTINGS
-    assert "| `sids.rq_vae.hidden` | `[256]` | Widths" in SETTINGS
+    assert "| `sids.codes_per_level` | `[256, 256, 256]` | Codes" in SETTINGS
     assert "| `store` † | `artifacts` |" in SETTINGS
     assert "| `members.llms[].name` | required |" in SETTINGS
     assert "| `ingest.path` † | empty |" in SETTINGS

@@ -91,7 +91,6 @@ def settings_of(shop: Path, backbone: Path) -> list[str]:
         "finetune.tasks={history: 1, title_to_sid: 0.5, token_to_meaning: 0.5, meaning_to_token: 0.5}",
         "members.sasrec.epochs=1",
         "refresh.settle_s=0",
-        "evaluate.bootstrap_samples=100",
     ]
 
 

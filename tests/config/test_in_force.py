@@ -8,12 +8,12 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from tsrec.config import Config, EmbedConfig, FinetuneConfig, RqVaeConfig, SidsConfig, canonical
+from tsrec import embed, finetune, recommenders
+from tsrec.config import Config, FinetuneConfig, SidsConfig, canonical
 from tsrec.config.section import ResolvesTo
 from tsrec.machine import devices
 
 ALIGNED = {"finetune": {"tasks": {"token_to_meaning": 0.1}}}
-OF_PREFIXES = {"finetune": {"semantics": "prefix", "tasks": {"token_to_meaning": 0.1}}}
 
 # (field, what is set, what else): `field` is in force under `what is set` and not under `what else`.
 CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -21,29 +21,12 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("keywords.openai.base_url", {"keywords": {"teacher": "openai"}}, {}),
     ("keywords.openai.temperature", {"keywords": {"teacher": "openai"}}, {}),
     ("finetune.lora.rank", {"finetune": {"method": "lora"}}, {}),
-    ("finetune.lora.alpha", {"finetune": {"method": "lora"}}, {"finetune": {"method": "sid-rows"}}),
-    ("finetune.lora.dropout", {"finetune": {"method": "lora"}}, {}),
-    ("finetune.max_text_tokens", {"finetune": {"tasks": {"token_to_meaning": 0.1}}}, {}),
-    (
-        "finetune.max_history",
-        {"finetune": {"tasks": {"titles_to_sid": 1}}},
-        {"finetune": {"tasks": {"title_to_sid": 1}}},
-    ),
-    ("finetune.semantics", ALIGNED, {"finetune": {"tasks": {"title_to_sid": 1}}}),
-    *(
-        (f"finetune.distill.{name}", {"finetune": {"distill": {"share": 0.5}}}, {})
-        for name in ("folds", "items", "max_targets")
-    ),
-    ("finetune.shared_items", {"finetune": {"tasks": {"items_to_token": 1}}}, ALIGNED),
-    *((f"semantics.{name}", OF_PREFIXES, ALIGNED) for name in ("n_keywords", "min_items", "contrast")),
     ("semantics.teacher", ALIGNED, {}),
-    *((f"rl.{name}", {"rl": {"epochs": 1}}, {}) for name in ("beams", "batch_size", "learning_rate", "kl")),
+    *((f"rl.{name}", {"rl": {"epochs": 1}}, {}) for name in ("beams", "learning_rate")),
     *(
         (f"sids.{name}", {}, {"sids": {"import_file": "sids.json"}})
         for name in (
             "codes_per_level",
-            "min_items_per_code",
-            "iterations",
             "unique",
             "max_largest_cluster",
             "min_utilization",
@@ -52,11 +35,7 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
             "cooccurrence",
         )
     ),
-    *((f"sids.rq_vae.{name}", {"sids": {"quantizer": "rq-vae"}}, {}) for name in RqVaeConfig.model_fields),
-    *((f"sids.cooccurrence_{name}", {}, {"sids": {"cooccurrence": 0}}) for name in ("window", "factors")),
     ("sa_init.centre", {"sa_init": {"initializer": "keyword-string"}}, {"sa_init": {"initializer": "vocabulary-mean"}}),
-    ("sa_init.whiten", {"sa_init": {"whiten": True}}, {"sa_init": {"initializer": "vocabulary-mean", "whiten": True}}),
-    ("sa_init.levels", {"sa_init": {"initializer": "vocabulary-mean"}}, {"sa_init": {"initializer": "random"}}),
 ]
 CONDITIONAL = {field for field, _, _ in CONDITIONS}
 
@@ -159,13 +138,22 @@ def test_a_field_is_fingerprinted_only_where_it_is_in_force(
 
 def test_auto_enters_as_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
     here = "cuda" if torch.cuda.is_available() else "cpu"
-    assert canonical(EmbedConfig())["device"] == here
-    assert canonical(FinetuneConfig(device="cuda:1"))["device"] == "cuda"
+    assert canonical(Config())["device"] == here
+    assert canonical(Config(device="cuda:1"))["device"] == "cuda"
     own = devices.precision_name("auto", "cpu")
     assert own in ("float32", "bfloat16")
-    assert canonical(FinetuneConfig(device="cpu")) == canonical(FinetuneConfig(device="cpu", precision=own))
+    assert canonical(Config(device="cpu")) == canonical(Config(device="cpu", precision=own))
     other = "float32" if own == "bfloat16" else "bfloat16"
-    assert canonical(FinetuneConfig(device="cpu")) != canonical(FinetuneConfig(device="cpu", precision=other))
+    assert canonical(Config(device="cpu")) != canonical(Config(device="cpu", precision=other))
+
+
+def test_what_is_computed_is_computed_on_the_runs_device() -> None:
+    config = Config(device="cuda:1", precision="bfloat16")
+    assert embed.STAGE.config(config).device == "cuda:1"  # type: ignore[attr-defined]
+    goes_on = finetune.STAGE.section(config, extends=True)
+    of_llm = (finetune.STAGE.config(config), goes_on.whole, finetune.RL.config(config).finetune)  # type: ignore[attr-defined]
+    for settings in (*of_llm, recommenders.DECODE.config(config).own):  # type: ignore[attr-defined]
+        assert (settings.device, settings.precision) == ("cuda:1", "bfloat16")
 
 
 def test_a_model_folder_is_not_known_by_its_place(tmp_path: Path) -> None:
@@ -181,7 +169,7 @@ def test_a_model_folder_is_not_known_by_its_place(tmp_path: Path) -> None:
 def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_before() -> None:
     """Artifacts that were made before these fields are found again."""
     settings = canonical(FinetuneConfig(tasks={"history": 1, "token_to_meaning": 1}))
-    later = {"semantics", "shared_items", "distill", "label_smoothing"}
+    later = {"distill", "label_smoothing"}
     assert not later & settings.keys()
     assert settings["tasks"].keys() == {
         "history",
@@ -193,17 +181,5 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
         "meaning_to_token",
     }
     assert not {"semantics", "rl"} & canonical(Config()).keys()
-    assert canonical(Config().sa_init).keys() == {
-        "n_keywords",
-        "initializer",
-        "levels",
-        "centre",
-        "norm",
-        "random_std",
-        "seed",
-    }
-    of_texts = canonical(SidsConfig(cooccurrence=0))
-    assert not {name for name in of_texts if name.startswith(("quantizer", "rq_vae", "cooccurrence"))}
-    with_more = FinetuneConfig(tasks={"items_to_token": 0.5})
-    assert canonical(with_more)["tasks"]["items_to_token"] == 0.5
-    assert canonical(with_more)["shared_items"] == 4
+    assert not {"quantizer", "cooccurrence"} & canonical(SidsConfig(cooccurrence=0)).keys()
+    assert canonical(FinetuneConfig(tasks={"keywords_to_token": 0.5}))["tasks"]["keywords_to_token"] == 0.5

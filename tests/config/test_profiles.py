@@ -98,10 +98,10 @@ def test_a_key_that_stands_twice_is_refused_at_every_depth(tmp_path: Path, text:
         load_config(write(tmp_path, text))
 
 
-def test_a_merged_mapping_may_be_changed_key_by_key(tmp_path: Path) -> None:
-    text = "sids: &seeded {seed: 3}\nsa_init:\n  <<: *seeded\n  seed: 4\nfinetune:\n  <<: *seeded\n"
-    config = load_config(write(tmp_path, text))
-    assert (config.sids.seed, config.sa_init.seed, config.finetune.seed) == (3, 4, 3)
+@pytest.mark.parametrize(("changed", "seed"), [("", 3), ("  seed: 4\n", 4)])
+def test_a_merged_mapping_may_be_changed_key_by_key(tmp_path: Path, changed: str, seed: int) -> None:
+    config = load_config(write(tmp_path, f"sids: &seeded {{seed: 3}}\nfinetune:\n  <<: *seeded\n{changed}"))
+    assert (config.sids.seed, config.finetune.seed) == (3, seed)
 
 
 def test_no_data_is_read_by_accident(tmp_path: Path) -> None:
@@ -146,7 +146,6 @@ def test_the_shipped_profiles_find_their_data_from_anywhere(monkeypatch: pytest.
         (["evaluate.k=[60]", "decode.beams=60"], "fuse.length = 50 is less than evaluate.k = 60"),
         (["decode.max_history=30"], "decode.max_history = 30 items, but finetune.window_items = 20"),
         (["finetune.tasks.history=0"], "finetune.tasks: every weight is 0"),
-        (["sa_init.levels=4"], "sa_init.levels = 4, but sids.codes_per_level has 3 levels"),
         (["evaluate.k=[5, 10, 5]"], "evaluate.k: 5 stands there twice"),
         (["ingest.source=tables", "ingest.text_fields=[title, title]"], "ingest.text_fields: 'title' stands there"),
         (

@@ -41,7 +41,7 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str)
         ("dataset=../elsewhere", "dataset: String should match pattern"),
         ("dataset=A/b", "dataset: String should match pattern"),
         ("ingest=5", "ingest: "),
-        ("decode.device=gpu", "decode.device: String should match pattern"),
+        ("device=gpu", "device: String should match pattern"),
         ("evaluate.k=[0, 10]", r"evaluate.k.0: Input should be greater than or equal to 1"),
         ("evaluate.k=[]", "evaluate.k: Tuple should have at least 1 item"),
         ("ingest.path=/data/shop", "ingest: path given, but no source, and movielens-100k would be read by accident"),

@@ -16,6 +16,17 @@ ITEMS = "item_id,title\na,Glue\nb,Wire\nc,Oil\n"
 EVENTS = "user_id,item_id,timestamp\n" + "".join(f"u,{item},{time}\n" for time, item in enumerate("abca"))
 
 Ingest = Callable[..., Artifact]
+Files = dict[str, str | bytes]
+
+
+def with_log(content: str | bytes, name: str = "interactions.csv") -> Files:
+    """Three items, and this log."""
+    return {"items.csv": ITEMS, name: content}
+
+
+def with_items(content: str | bytes, name: str = "items.csv") -> Files:
+    """These items, and four events of one user."""
+    return {name: content, "interactions.csv": EVENTS}
 
 
 def run_ingest(config: IngestConfig, store: Path, base: Artifact | None = None) -> Artifact:

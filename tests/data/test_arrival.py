@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest
+from tests.data.conftest import EVENTS, ITEMS, Ingest, with_log
 from tsrec import pipeline
 from tsrec.config import load_config
 from tsrec.data.arrival import lacks_line_end
@@ -57,7 +57,7 @@ CUT = EVENTS.rstrip("\n") + "\nu,b,12"  # of 1234
 
 
 def test_a_file_that_stops_within_a_line_is_read_with_a_warning(ingest: Ingest) -> None:
-    cut = ingest({"items.csv": ITEMS, "interactions.csv": CUT})
+    cut = ingest(with_log(CUT))
     assert cut.counts["n_files_without_line_end"] == 1
     (line,) = [line for line in loss_lines(cut) if "stop within a line" in line]
     assert line.startswith("warning: 1 of 2 files") and "interactions.csv: its last row may be cut" in line

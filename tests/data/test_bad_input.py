@@ -2,107 +2,115 @@
 
 import gzip
 import io
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest
-from tsrec.errors import ConfigError, DataError, TsrecError
+from tests.data.conftest import EVENTS, ITEMS, Ingest, with_items, with_log
+from tsrec.errors import ConfigError, DataError
 
 HEADER = "user_id,item_id,timestamp\n"
+BOTH: dict[str, str | bytes] = {"items.csv": ITEMS, "interactions.csv": EVENTS}
+GOOD_LINE = '{"item_id": "a", "title": "Glue"}\n'
 
 
-def _refused(ingest: Ingest, files: dict[str, str | bytes], *parts: str, **config: object) -> None:
-    with pytest.raises(TsrecError) as caught:
-        ingest(files, **config)
-    for part in parts:
-        assert part in str(caught.value)
+def _cut_parquet() -> bytes:
+    buffer = io.BytesIO()
+    pd.DataFrame({"item_id": ["a"], "title": ["Glue"]}).to_parquet(buffer)
+    return buffer.getvalue()[:-9]
 
 
-def test_no_path(ingest: Ingest) -> None:
-    with pytest.raises(ConfigError, match=r"ingest\.path: source 'tables' needs the folder"):
-        ingest({}, path=None)
-
-
-def test_missing_folder(ingest: Ingest) -> None:
-    with pytest.raises(DataError, match=r"nowhere: no such folder; set ingest\.path"):
-        ingest({}, path="nowhere")
-
-
-def test_missing_file(ingest: Ingest) -> None:
-    _refused(
-        ingest,
+REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
+    "no path": ({}, {"path": None}, "ingest.path: source 'tables' needs the folder"),
+    "no folder": ({}, {"path": "nowhere"}, "nowhere: no such folder; set ingest.path"),
+    "no file": (
         {"items.csv": ITEMS},
+        {},
         "expected one file interactions.* or train.*, found none; set ingest.interactions_file (there is items.csv)",
-    )
-
-
-def test_missing_named_file(ingest: Ingest) -> None:
-    files: dict[str, str | bytes] = {"items.csv": ITEMS, "interactions.csv": EVENTS}
-    _refused(ingest, files, "log.csv: no such file", interactions_file="log.csv")
-
-
-def test_two_files_that_fit(ingest: Ingest) -> None:
-    files: dict[str, str | bytes] = {"items.csv": ITEMS, "items.tsv": "", "interactions.csv": EVENTS}
-    _refused(ingest, files, "found items.csv, items.tsv; set ingest.items_file")
-
-
-def test_missing_column(ingest: Ingest) -> None:
-    bad = EVENTS.replace("timestamp", "when")
-    _refused(
-        ingest,
-        {"items.csv": ITEMS, "interactions.csv": bad},
+    ),
+    "no such file": (BOTH, {"interactions_file": "log.csv"}, "log.csv: no such file"),
+    "two files": ({**BOTH, "items.tsv": ""}, {}, "found items.csv, items.tsv; set ingest.items_file"),
+    "no column": (
+        with_log(EVENTS.replace("timestamp", "when")),
+        {},
         "interactions.csv: no column timestamp (for timestamp); it has user_id, item_id, when; "
         "map it in ingest.interaction_columns",
-    )
-
-
-def test_missing_mapped_column(ingest: Ingest) -> None:
-    files: dict[str, str | bytes] = {"items.csv": ITEMS, "interactions.csv": EVENTS}
-    _refused(ingest, files, "items.csv: no column maker (for brand)", item_columns={"brand": "maker"})
-
-
-def test_missing_split_column(ingest: Ingest) -> None:
-    files: dict[str, str | bytes] = {"items.csv": ITEMS, "interactions.csv": EVENTS}
-    _refused(ingest, files, "interactions.csv: no column split, which ingest.split=column needs", split="column")
-
-
-def test_missing_rating_column(ingest: Ingest) -> None:
-    files: dict[str, str | bytes] = {"items.csv": ITEMS, "interactions.csv": EVENTS}
-    _refused(ingest, files, "interactions.csv: no column rating, which ingest.min_rating needs", min_rating=3)
-
-
-def test_unparsable_csv_line(ingest: Ingest) -> None:
-    bad = EVENTS + "u,a,5,6,7\n"
-    _refused(
-        ingest,
-        {"items.csv": ITEMS, "interactions.csv": bad},
+    ),
+    "no mapped column": (BOTH, {"item_columns": {"brand": "maker"}}, "items.csv: no column maker (for brand)"),
+    "no split": (BOTH, {"split": "column"}, "interactions.csv: no column split, which ingest.split=column needs"),
+    "no rating": (BOTH, {"min_rating": 3}, "interactions.csv: no column rating, which ingest.min_rating needs"),
+    "a row too long": (
+        with_log(EVENTS + "u,a,5,6,7\n"),
+        {},
         "interactions.csv: row 5 has 5 fields, expected 3: 'u,a,5,6,7'",
-    )
-
-
-def test_more_fields_than_the_header(ingest: Ingest) -> None:
-    _refused(
-        ingest,
-        {"items.csv": ITEMS, "interactions.csv": HEADER + "u,a,0,1\n"},
+    ),
+    "the first row too long": (
+        with_log(HEADER + "u,a,0,1\n"),
+        {},
         "interactions.csv: row 1 has 4 fields, expected 3: 'u,a,0,1'",
-    )
+    ),
+    # Nothing is made up for missing fields, even where they are not needed.
+    "a row too short": (
+        with_log("user_id,item_id,timestamp,rating\nu,a,1,5\n\nu,b,2\n"),
+        {},
+        "interactions.csv: row 2 has 3 fields, expected 4: 'u,b,2'; mend the row",
+    ),
+    "a row of a TSV too short": (
+        {"items.csv": ITEMS, "interactions.tsv": "user_id\titem_id\ttimestamp\trating\nu\ta\t1\t5\n\nu\tb\t2\n"},
+        {},
+        r"interactions.tsv: row 2 has 3 fields, expected 4: 'u\tb\t2'; mend the row",
+    ),
+    "half a line of JSON": (
+        with_items(GOOD_LINE + '{"item_id": \n', "items.jsonl"),
+        {},
+        "items.jsonl: line 2: not a JSON object",
+    ),
+    "a line of JSON that is a list": (
+        with_items(GOOD_LINE + "[1, 2]\n", "items.jsonl"),
+        {},
+        "items.jsonl: line 2: expected a JSON object, found a list",
+    ),
+    "no gzip of CSV": (with_items(ITEMS, "items.csv.gz"), {}, "items.csv.gz: not a readable gzip file"),
+    "no gzip of JSON": (with_items(ITEMS, "items.jsonl.gz"), {}, "items.jsonl.gz: not a readable gzip file"),
+    "half a Parquet": (with_items(_cut_parquet(), "items.parquet"), {}, "items.parquet: not a readable Parquet file"),
+    "nothing": (with_items(""), {}, "items.csv: the file is empty"),
+    "an empty line": (with_items("\n"), {}, "items.csv: the file is empty"),
+    "no items": (with_items("item_id,title\n"), {}, "items.csv: the table holds no items"),
+    "no items of JSON": (with_items("", "items.jsonl"), {}, "items.jsonl: the table holds no items"),
+    "no interactions": (with_log(HEADER), {}, "interactions.csv: the table holds no interactions"),
+    "nothing left": (BOTH, {"since": "4"}, "interactions.csv: no interaction is left; see ingest.drop_users"),
+    "a split that is none": (
+        with_log("user_id,item_id,timestamp,split\nu,a,0,train\nu,b,1,dev\n"),
+        {"split": "column"},
+        "interactions.csv: row 2, field split: 'dev' is not one of train, valid, test, history",
+    ),
+    "a rating that is none": (
+        with_log("user_id,item_id,timestamp,rating\nu,a,0,5\nu,b,1,good\n"),
+        {"min_rating": 3},
+        "interactions.csv: row 2, field rating: 'good' is not a number",
+    ),
+    "since when": (BOTH, {"since": "spring"}, "ingest.since: 'spring' is neither a number nor an ISO date"),
+    "until when": (BOTH, {"until": "spring"}, "ingest.until: 'spring' is neither a number nor an ISO date"),
+}
 
 
-@pytest.mark.parametrize(("name", "separator"), [("interactions.csv", ","), ("interactions.tsv", "\t")])
-def test_too_few_fields(ingest: Ingest, name: str, separator: str) -> None:
-    """Nothing is made up for the missing ones, even where they are not needed."""
-    log = ("user_id,item_id,timestamp,rating\nu,a,1,5\n\nu,b,2\n").replace(",", separator)
-    bad = f"{name}: row 2 has 3 fields, expected 4: {f'u{separator}b{separator}2'!r}; mend the row"
-    _refused(ingest, {"items.csv": ITEMS, name: log}, bad)
+@pytest.mark.parametrize(("files", "config", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_wrong_is_named(
+    ingest: Ingest, files: dict[str, str | bytes], config: dict[str, Any], message: str
+) -> None:
+    is_setting = message.startswith("ingest.")
+    with pytest.raises(ConfigError if is_setting else DataError) as caught:
+        ingest(files, **config)
+    assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("line", "message"), [('{"item_id": ', "not a JSON object"), ("[1, 2]", "expected a JSON object, found a list")]
-)
-def test_unparsable_json_line(ingest: Ingest, line: str, message: str) -> None:
-    bad = '{"item_id": "a", "title": "Glue"}\n' + line + "\n"
-    _refused(ingest, {"items.jsonl": bad, "interactions.csv": EVENTS}, "items.jsonl: line 2:", message)
+# The row is named even where dates that do parse come before it.
+@pytest.mark.parametrize("value", ["yesterday", "inf", "1e30", "2020-13-01"])
+def test_timestamp_that_does_not_parse(ingest: Ingest, value: str) -> None:
+    with pytest.raises(DataError) as caught:
+        ingest(with_log(EVENTS + f"u,a,2020-01-01\nu,b,{value}\n"))
+    assert f"interactions.csv: row 6, field timestamp: '{value}' is not a number or an ISO date" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["items.jsonl.gz", "items.csv.gz"])
@@ -112,20 +120,8 @@ def test_truncated_gzip(ingest: Ingest, name: str) -> None:
         rows = ["item_id,title", *(f"{n},{hash(str(n))}" for n in range(2000))]
     whole = gzip.compress("\n".join(rows).encode())
     for cut in (len(whole) // 2, len(whole) - 4):
-        files: dict[str, str | bytes] = {name: whole[:cut], "interactions.csv": EVENTS}
-        _refused(ingest, files, f"{name}: the gzip stream ends too early; the file is cut off")
-
-
-@pytest.mark.parametrize("name", ["items.jsonl.gz", "items.csv.gz"])
-def test_not_gzip(ingest: Ingest, name: str) -> None:
-    _refused(ingest, {name: ITEMS, "interactions.csv": EVENTS}, f"{name}: not a readable gzip file")
-
-
-def test_truncated_parquet(ingest: Ingest) -> None:
-    buffer = io.BytesIO()
-    pd.DataFrame({"item_id": ["a"], "title": ["Glue"]}).to_parquet(buffer)
-    files: dict[str, str | bytes] = {"items.parquet": buffer.getvalue()[:-9], "interactions.csv": EVENTS}
-    _refused(ingest, files, "items.parquet: not a readable Parquet file")
+        with pytest.raises(DataError, match=f"{name}: the gzip stream ends too early; the file is cut off"):
+            ingest(with_items(whole[:cut], name))
 
 
 @pytest.mark.parametrize(
@@ -138,38 +134,12 @@ def test_truncated_parquet(ingest: Ingest) -> None:
     ],
 )
 def test_not_utf8(ingest: Ingest, name: str, content: bytes) -> None:
-    _refused(
-        ingest,
-        {name: content, "interactions.csv": EVENTS},
-        f"{name}: line 3: not UTF-8; set ingest.items_format.encoding=latin-1",
-    )
-
-
-@pytest.mark.parametrize("content", ["", "\n"])
-def test_empty_file(ingest: Ingest, content: str) -> None:
-    _refused(ingest, {"items.csv": content, "interactions.csv": EVENTS}, "items.csv: the file is empty")
-
-
-@pytest.mark.parametrize(("name", "content"), [("items.csv", "item_id,title\n"), ("items.jsonl", "")])
-def test_empty_items(ingest: Ingest, name: str, content: str) -> None:
-    _refused(ingest, {name: content, "interactions.csv": EVENTS}, f"{name}: the table holds no items")
-
-
-def test_empty_interactions(ingest: Ingest) -> None:
-    _refused(
-        ingest,
-        {"items.csv": ITEMS, "interactions.csv": HEADER},
-        "interactions.csv: the table holds no interactions",
-    )
-
-
-def test_nothing_left_after_filtering(ingest: Ingest) -> None:
-    files: dict[str, str | bytes] = {"items.csv": ITEMS, "interactions.csv": EVENTS}
-    _refused(ingest, files, "interactions.csv: no interaction is left; see ingest.drop_users", since="4")
+    with pytest.raises(DataError, match=rf"{name}: line 3: not UTF-8; set ingest\.items_format\.encoding=latin-1"):
+        ingest(with_items(content, name))
 
 
 def test_of_an_item_that_stands_twice_in_a_file_the_last_row_counts(ingest: Ingest) -> None:
-    twice = ingest({"items.csv": ITEMS + "a,More glue\n", "interactions.csv": EVENTS})
+    twice = ingest(with_items(ITEMS + "a,More glue\n"))
     assert twice.frame("items").set_index("item_id")["title"].to_dict() == {"a": "More glue", "b": "Wire", "c": "Oil"}
     assert twice.counts["n_repeated_items"] == 1
     (loss,) = [loss for loss in twice.json("losses") if "repeat an item" in loss["text"]]
@@ -181,49 +151,14 @@ def test_of_an_item_that_stands_twice_in_a_file_the_last_row_counts(ingest: Inge
 def test_a_file_of_items_that_is_in_fact_a_log_is_refused(ingest: Ingest) -> None:
     """Else a column of the wrong ids would leave a catalogue of a few items, with exit code 0."""
     log = ITEMS + "".join(f"{item},Again\n" for item in "abcabc")
-    files: dict[str, str | bytes] = {"items.csv": log, "interactions.csv": EVENTS}
-    _refused(ingest, files, "6 of 9 rows (66.7%) repeat an item", "name it in ingest.items_file and in")
-
-
-@pytest.mark.parametrize("value", ["yesterday", "inf", "1e30", "2020-13-01"])
-def test_timestamp_that_does_not_parse(ingest: Ingest, value: str) -> None:
-    """The row is named even where dates that do parse come before it."""
-    bad = EVENTS + f"u,a,2020-01-01\nu,b,{value}\n"
-    _refused(
-        ingest,
-        {"items.csv": ITEMS, "interactions.csv": bad},
-        f"interactions.csv: row 6, field timestamp: '{value}' is not a number or an ISO date",
-    )
-
-
-def test_split_mark_that_does_not_exist(ingest: Ingest) -> None:
-    bad = "user_id,item_id,timestamp,split\nu,a,0,train\nu,b,1,dev\n"
-    _refused(
-        ingest,
-        {"items.csv": ITEMS, "interactions.csv": bad},
-        "interactions.csv: row 2, field split: 'dev' is not one of train, valid, test, history",
-        split="column",
-    )
-
-
-def test_rating_that_does_not_parse(ingest: Ingest) -> None:
-    bad = "user_id,item_id,timestamp,rating\nu,a,0,5\nu,b,1,good\n"
-    _refused(
-        ingest,
-        {"items.csv": ITEMS, "interactions.csv": bad},
-        "interactions.csv: row 2, field rating: 'good' is not a number",
-        min_rating=3,
-    )
-
-
-@pytest.mark.parametrize("field", ["since", "until"])
-def test_window_that_does_not_parse(ingest: Ingest, field: str) -> None:
-    with pytest.raises(ConfigError, match=rf"ingest\.{field}: 'spring' is neither a number nor an ISO date"):
-        ingest(**{field: "spring"})
+    with pytest.raises(
+        DataError, match=r"6 of 9 rows \(66\.7%\) repeat an item.* name it in ingest\.items_file and in"
+    ):
+        ingest(with_items(log))
 
 
 def test_interactions_with_unknown_items_are_skipped_and_counted(ingest: Ingest) -> None:
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": EVENTS + "u,z,9\nw,z,9\n"}, max_loss=0.5)
+    artifact = ingest(with_log(EVENTS + "u,z,9\nw,z,9\n"), max_loss=0.5)
     assert artifact.counts["n_interactions_read"] == 6
     assert artifact.counts["n_interactions_with_unknown_items"] == 2
     assert artifact.counts["n_users"] == 1
@@ -231,7 +166,7 @@ def test_interactions_with_unknown_items_are_skipped_and_counted(ingest: Ingest)
 
 
 def test_users_too_short_to_split_only_train_and_are_counted(ingest: Ingest) -> None:
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": EVENTS + "v,a,0\nv,b,1\nw,c,0\n"})
+    artifact = ingest(with_log(EVENTS + "v,a,0\nv,b,1\nw,c,0\n"))
     events = artifact.frame("interactions")
     assert artifact.counts["n_users_too_short_to_split"] == 2
     assert set(events["split"][events["user_id"] != "u"]) == {"train"}
@@ -239,12 +174,12 @@ def test_users_too_short_to_split_only_train_and_are_counted(ingest: Ingest) -> 
 
 
 def test_an_item_with_no_text_takes_its_id_and_is_counted(ingest: Ingest) -> None:
-    artifact = ingest({"items.csv": "item_id,title\na, <br> \nb,Wire\nc,Oil\nd,Jar\n", "interactions.csv": EVENTS})
+    artifact = ingest(with_items("item_id,title\na, <br> \nb,Wire\nc,Oil\nd,Jar\n"))
     assert artifact.counts["n_items_without_text"] == 1
     assert artifact.frame("items")["text"].tolist() == ["a", "Wire", "Oil", "Jar"]
 
 
 def test_texts_that_are_cut_are_counted(ingest: Ingest) -> None:
-    artifact = ingest({"items.csv": ITEMS + f"d,{'x' * 20}\n", "interactions.csv": EVENTS}, max_text_chars=16)
+    artifact = ingest(with_items(ITEMS + f"d,{'x' * 20}\n"), max_text_chars=16)
     assert artifact.counts["n_texts_cut"] == 1
     assert artifact.frame("items")["text"].tolist()[-1] == "x" * 16

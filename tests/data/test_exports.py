@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest
+from tests.data.conftest import EVENTS, ITEMS, Ingest, with_items, with_log
 from tsrec.data.ids import as_ids, lost_digits
 from tsrec.errors import DataError
 
@@ -37,22 +37,22 @@ def test_ids_and_times_that_lost_their_last_digits_are_an_error(ingest: Ingest) 
     """Else different items, or moments, would become one without a word."""
     rounded = "item_id,title\n4.00638E+12,Glue\n4.00639E+12,Wire\n"
     with pytest.raises(DataError, match=r"2 of 2 items \(100.0%\) have an id whose last digits .* '4.00638E\+12' in"):
-        ingest({"items.csv": rounded, "interactions.csv": EVENTS})
+        ingest(with_items(rounded))
     times = "".join(f"u,{item},1.57270E+12\n" for item in "abca")
     message = r"4 of 4 .* a time whose last digits are lost; e\.g\. '1\.57270E\+12' in row 1 of .*, field timestamp"
     with pytest.raises(DataError, match=message):
-        ingest({"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\n" + times})
+        ingest(with_log("user_id,item_id,timestamp\n" + times))
 
 
 def test_few_rounded_ids_are_counted(ingest: Ingest) -> None:
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": EVENTS + "1.2E+06,a,9\n"})
+    artifact = ingest(with_log(EVENTS + "1.2E+06,a,9\n"))
     assert artifact.manifest.counts["n_interactions_with_lost_digits"] == 1
 
 
 def test_hours_as_analytics_write_them_are_dates(ingest: Ingest) -> None:
     """2019110316 is no second of 2033; seconds since 1970 stay what they are."""
     rows = "".join(f"u,{item},20191103{hour}\n" for hour, item in enumerate("abca", start=16))
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\n" + rows})
+    artifact = ingest(with_log("user_id,item_id,timestamp\n" + rows))
     moments = pd.to_datetime(artifact.frame("interactions")["timestamp"], unit="s")
     assert moments.iloc[0] == pd.Timestamp("2019-11-03 16:00")
     rows = "".join(
@@ -71,7 +71,7 @@ def test_decimals_of_a_database_meet_whole_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["(not set)", "undefined"])
 def test_words_of_analytics_for_none_are_missing(ingest: Ingest, word: str) -> None:
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": EVENTS + f"{word},a,9\n"})
+    artifact = ingest(with_log(EVENTS + f"{word},a,9\n"))
     assert artifact.manifest.counts["n_interactions_without_user"] == 1
 
 
@@ -110,22 +110,22 @@ def test_what_is_no_table_is_called_by_its_name(
 def test_ids_that_do_not_meet_are_told_the_cure_that_fits(ingest: Ingest, id_text: str, cause: str) -> None:
     rows = "".join(f"u,{id_text % item},{time}\n" for time, item in enumerate("abca"))
     with pytest.raises(DataError, match=cause) as error:
-        ingest({"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\n" + rows})
+        ingest(with_log("user_id,item_id,timestamp\n" + rows))
     assert "keep ids as text" not in str(error.value)
 
 
 def test_lines_above_the_header_are_named(ingest: Ingest) -> None:
     with pytest.raises(DataError, match="row 2 reads like the header: take out what stands above it"):
-        ingest({"items.csv": ITEMS, "interactions.csv": "Sales report,,\n,,\n" + EVENTS})
+        ingest(with_log("Sales report,,\n,,\n" + EVENTS))
     with pytest.raises(DataError, match="one field, '# All Web Site Data'; where lines stand above the header"):
-        ingest({"items.csv": ITEMS, "interactions.csv": "# All Web Site Data\n\n" + EVENTS})
+        ingest(with_log("# All Web Site Data\n\n" + EVENTS))
 
 
 def test_row_names_without_a_header_are_named(ingest: Ingest) -> None:
     """As write.table of R has them."""
     rows = '"user_id" "item_id" "timestamp"\n' + "".join(f'"{n}" "u" "{item}" {n}\n' for n, item in enumerate("abca"))
     with pytest.raises(DataError, match=r"row 1 has 4 fields, expected 3: .*; where row names .* row\.names = FALSE"):
-        ingest({"items.csv": ITEMS, "interactions.csv": rows}, interactions_format={"separator": " "})
+        ingest(with_log(rows), interactions_format={"separator": " "})
     with pytest.raises(DataError, match=r"row 1 has 3 fields, expected 2: .*; mend the row"):
         ingest({"items.csv": ITEMS.replace("Glue", "Glue, strong")})
 
@@ -158,13 +158,13 @@ def test_long_names_that_begin_alike_stay_apart(ingest: Ingest) -> None:
     table = "recsyschallenge_v2_2017_interactions_final_anonym_training_export."
     names = ",".join(table + name for name in ("user_id", "item_id", "created_at"))
     with pytest.raises(DataError, match=r"export\.user_id, .*export\.item_id, .*export\.created_at;"):
-        ingest({"items.csv": ITEMS, "interactions.csv": f"{names}\nu,a,1\n"})
+        ingest(with_log(f"{names}\nu,a,1\n"))
 
 
 def test_chinese_dates_are_told_their_format(ingest: Ingest) -> None:
     rows = "user_id,item_id,timestamp\nu,a,2019年11月2日 13:21\n"
     with pytest.raises(DataError, match=r"set ingest\.time_format='%Y年%m月%d日 %H:%M'"):
-        ingest({"items.csv": ITEMS, "interactions.csv": rows})
+        ingest(with_log(rows))
 
 
 def test_a_pattern_that_only_the_items_fit_says_so(ingest: Ingest) -> None:

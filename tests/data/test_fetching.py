@@ -183,7 +183,7 @@ def test_a_gzipped_file_is_read_however_often_the_server_packs_it(ingest: Ingest
         assert artifact.table("interactions").equals(ingest().table("interactions"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.text(alphabet=st.sampled_from("%2fFeE5c.\\ a:\n\0~*ü=-"), min_size=1, max_size=40))
 def test_no_name_leads_out_of_the_cache(key: str) -> None:
     """Whoever may upload below an allowed pattern chooses names, and nothing else."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.conftest import ITEMS, Ingest
+from tests.data.conftest import Ingest, with_log
 from tsrec.data.events import SPLITS, Events
 from tsrec.data.filtering import k_core
 from tsrec.data.losses import loss_lines
@@ -76,7 +76,7 @@ RATED = "user_id,item_id,timestamp,rating\nu,a,1,5\nu,b,2,1\nu,c,3,\nu,a,4,4\nv,
 
 
 def test_low_and_missing_ratings_are_dropped_and_counted(ingest: Ingest) -> None:
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": RATED}, min_rating=3)
+    artifact = ingest(with_log(RATED), min_rating=3)
     events = artifact.frame("interactions")
     assert artifact.counts["n_dropped_by_rating"] == 2
     assert events[["user_id", "item_id", "position"]].to_numpy().tolist() == [
@@ -90,7 +90,7 @@ def test_low_and_missing_ratings_are_dropped_and_counted(ingest: Ingest) -> None
 
 
 def test_k_core_drops_users_and_items_and_counts_them(ingest: Ingest) -> None:
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": RATED}, min_user_events=2, min_item_events=2)
+    artifact = ingest(with_log(RATED), min_user_events=2, min_item_events=2)
     assert artifact.counts["n_dropped_by_k_core"] == 3
     assert artifact.counts["n_users_dropped_by_k_core"] == 1
     assert artifact.counts["n_items_dropped_by_k_core"] == 2
@@ -102,7 +102,7 @@ def test_k_core_drops_users_and_items_and_counts_them(ingest: Ingest) -> None:
 def test_the_time_window_takes_dates_or_raw_numbers(ingest: Ingest, times_per_second: int) -> None:
     days = [1_577_836_800 + 86_400 * day for day in range(6)]  # 1 to 6 January 2020
     rows = "".join(f"u,a,{time * times_per_second}\n" for time in days)
-    files = {"items.csv": ITEMS, "interactions.csv": f"user_id,item_id,timestamp\n{rows}"}
+    files = with_log(f"user_id,item_id,timestamp\n{rows}")
     artifact = ingest(files, since="2020-01-02", until=str(days[5] * times_per_second))
     assert artifact.counts["n_dropped_by_time"] == 2
     assert artifact.frame("interactions")["timestamp"].tolist() == [t * times_per_second for t in days[1:5]]
@@ -118,7 +118,7 @@ PEOPLE = {f"u{number}": 4 for number in range(20)}
 
 
 def test_an_id_of_many_events_is_named_and_can_be_left_out(ingest: Ingest) -> None:
-    files = {"items.csv": ITEMS, "interactions.csv": _log({**PEOPLE, "-1": 70, "guest": 50})}
+    files = with_log(_log({**PEOPLE, "-1": 70, "guest": 50}))
     lines = [line for line in loss_lines(ingest(files)) if "one user" in line]
     assert lines[0] == (
         "warning: 70 of 200 interactions (35.0%) are of one user, '-1', 18 times the median's; if it is nobody's id "
@@ -133,9 +133,9 @@ def test_an_id_of_many_events_is_named_and_can_be_left_out(ingest: Ingest) -> No
 
 @pytest.mark.parametrize("events_of", [{"u": 50}, {"u": 50, "v": 40}, {**PEOPLE, "busy": 20}, {"0": 5, **PEOPLE}])
 def test_one_of_few_users_and_a_busy_one_are_somebody(ingest: Ingest, events_of: dict[str, int]) -> None:
-    assert loss_lines(ingest({"items.csv": ITEMS, "interactions.csv": _log(events_of)})) == []
+    assert loss_lines(ingest(with_log(_log(events_of)))) == []
 
 
 def test_an_id_to_leave_out_that_is_no_users_is_told_of(ingest: Ingest) -> None:
-    lines = loss_lines(ingest({"items.csv": ITEMS, "interactions.csv": _log(PEOPLE)}, drop_users=["gast", "u1"]))
+    lines = loss_lines(ingest(with_log(_log(PEOPLE)), drop_users=["gast", "u1"]))
     assert "warning: 1 of 2 ids (50.0%) in ingest.drop_users are no user's; e.g. 'gast'" in lines

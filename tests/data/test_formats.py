@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest
+from tests.data.conftest import EVENTS, ITEMS, Ingest, with_items, with_log
 from tsrec.config import load_config
 from tsrec.errors import ConfigError, DataError
 
@@ -45,7 +45,7 @@ def test_each_failure_names_the_next_setting_until_it_reads(ingest: Ingest) -> N
 
 @pytest.mark.parametrize("separator", [";", "|", "\t", "::"])
 def test_the_likely_separator_is_named(ingest: Ingest, separator: str) -> None:
-    files = {"items.csv": ITEMS.replace(",", separator), "interactions.csv": EVENTS}
+    files = with_items(ITEMS.replace(",", separator))
     with pytest.raises(DataError) as caught:
         ingest(files)
     assert f"set ingest.items_format.separator={separator!r}" in str(caught.value)
@@ -55,9 +55,7 @@ def test_the_likely_separator_is_named(ingest: Ingest, separator: str) -> None:
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8-sig"])
 def test_encodings(ingest: Ingest, encoding: str) -> None:
     items = ITEMS.replace("Glue", "Café “Glue”" if encoding != "latin-1" else "Café")
-    artifact = ingest(
-        {"items.csv": items.encode(encoding), "interactions.csv": EVENTS}, items_format={"encoding": encoding}
-    )
+    artifact = ingest(with_items(items.encode(encoding)), items_format={"encoding": encoding})
     assert artifact.frame("items")["title"][0] in ("Café “Glue”", "Café")
 
 
@@ -75,7 +73,7 @@ def test_encodings(ingest: Ingest, encoding: str) -> None:
 def test_the_likely_encoding_is_named(ingest: Ingest, encoding: str, title: str) -> None:
     items = ITEMS.replace("Glue", title).encode(encoding)
     with pytest.raises(DataError, match=rf"not UTF-8; set ingest\.items_format\.encoding={encoding}"):
-        ingest({"items.csv": items, "interactions.csv": EVENTS})
+        ingest(with_items(items))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +81,7 @@ def test_the_likely_encoding_is_named(ingest: Ingest, encoding: str, title: str)
 )
 def test_what_is_no_text_is_named(ingest: Ingest, content: bytes, what: str) -> None:
     with pytest.raises(DataError, match=rf"items\.csv: no text of rows but {what}"):
-        ingest({"items.csv": content, "interactions.csv": EVENTS})
+        ingest(with_items(content))
 
 
 @pytest.mark.parametrize("orient", ["columns", "index"])
@@ -135,7 +133,7 @@ def test_marks_of_a_tsv_that_are_text_stay(ingest: Ingest, titles: list[str]) ->
 
 
 def test_a_mark_that_swallows_lines_is_refused_and_can_be_made_text(ingest: Ingest) -> None:
-    files = {"items.csv": 'item_id,title\na,"Glue\nb,Wire\nc,Oil\n', "interactions.csv": EVENTS}
+    files = with_items('item_id,title\na,"Glue\nb,Wire\nc,Oil\n')
     with pytest.raises(DataError, match=r"where quotation marks are text, set ingest\.items_format\.quoting=none"):
         ingest(files)
     titles = ingest(files, items_format={"quoting": "none"}).frame("items")["title"]
@@ -144,7 +142,7 @@ def test_a_mark_that_swallows_lines_is_refused_and_can_be_made_text(ingest: Inge
 
 @pytest.mark.parametrize("row", ['a,"Glue" strong', 'a,"Glue', 'a,"Glue\nb,"Wire"'])
 def test_text_behind_a_closed_mark_is_refused(ingest: Ingest, row: str) -> None:
-    files = {"items.csv": f"item_id,title\n{row}\nc,Oil\n", "interactions.csv": EVENTS}
+    files = with_items(f"item_id,title\n{row}\nc,Oil\n")
     with pytest.raises(
         DataError, match=r"items\.csv: row 1 \(line 2\): a mark \" is not closed, or has text behind it"
     ):
@@ -152,14 +150,14 @@ def test_text_behind_a_closed_mark_is_refused(ingest: Ingest, row: str) -> None:
 
 
 def test_backslashes_before_marks_as_spark_writes_them(ingest: Ingest) -> None:
-    files = {"items.csv": 'item_id,title\na,"The \\"best\\", glue"\nb,Wire\nc,Oil\n', "interactions.csv": EVENTS}
+    files = with_items('item_id,title\na,"The \\"best\\", glue"\nb,Wire\nc,Oil\n')
     with pytest.raises(DataError, match=r"ingest\.items_format\.escape='\\'"):
         ingest(files)
     assert ingest(files, items_format={"escape": "\\"}).frame("items")["title"][0] == 'The "best", glue'
 
 
 def test_files_without_a_header(ingest: Ingest) -> None:
-    files = {"items.csv": ITEMS.split("\n", 1)[1], "interactions.csv": EVENTS}
+    files = with_items(ITEMS.split("\n", 1)[1])
     with pytest.raises(DataError, match=r"row 1 has 2 fields, ingest\.items_format\.column_names has 1 names"):
         ingest(files, items_format={"column_names": ["item_id"]})
     artifact = ingest(files, items_format={"column_names": ["sku", "title"]}, item_columns={"item_id": "sku"})
@@ -173,7 +171,7 @@ def test_names_for_a_file_that_has_a_header_are_refused(ingest: Ingest) -> None:
 
 def test_two_columns_of_one_name_are_refused(ingest: Ingest) -> None:
     with pytest.raises(DataError, match=r"items\.csv: two columns are called 'title'"):
-        ingest({"items.csv": "item_id,title,title\na,b,c\n", "interactions.csv": EVENTS})
+        ingest(with_items("item_id,title,title\na,b,c\n"))
     buffer = io.BytesIO()
     pq.write_table(pa.table([["u"], ["a"], [1], ["b"]], names=["user_id", "item_id", "timestamp", "item_id"]), buffer)
     files = {"items.csv": ITEMS, "events.parquet": buffer.getvalue()}
@@ -207,7 +205,7 @@ def test_numbers_stay_whole_beside_missing_ones(ingest: Ingest) -> None:
 
 
 def test_the_order_of_rows_where_there_are_no_times(ingest: Ingest) -> None:
-    files = {"items.csv": ITEMS, "interactions.csv": "user_id,item_id\nu,b\nv,a\nu,a\nu,a\nu,c\n"}
+    files = with_log("user_id,item_id\nu,b\nv,a\nu,a\nu,a\nu,c\n")
     with pytest.raises(DataError, match=r"no column timestamp .*; where there are no times, set ingest\.order=rows"):
         ingest(files)
     events = ingest(files, order="rows").frame("interactions")
@@ -219,10 +217,10 @@ def test_the_order_of_rows_where_there_are_no_times(ingest: Ingest) -> None:
 def test_times_that_are_written_in_another_way(ingest: Ingest) -> None:
     log = "user_id,item_id,timestamp\nu,a,11/10/2019 9:05:58 AM\nu,b,11/09/2019 9:05:58 PM\n"
     log += "u,c,11/09/2019 9:05:58 AM\nu,a,12/01/2019 1:05:58 AM\n"
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": log}, time_format="%m/%d/%Y %I:%M:%S %p")
+    artifact = ingest(with_log(log), time_format="%m/%d/%Y %I:%M:%S %p")
     assert artifact.frame("interactions")["item_id"].tolist() == ["c", "b", "a", "a"]
     with pytest.raises(DataError, match=r"row 1, field timestamp: '11/10/2019 9:05:58 AM' is not written as"):
-        ingest({"items.csv": ITEMS, "interactions.csv": log}, time_format="%Y")
+        ingest(with_log(log), time_format="%Y")
 
 
 @pytest.mark.parametrize(
@@ -246,7 +244,7 @@ def test_times_that_are_written_in_another_way(ingest: Ingest) -> None:
 )
 def test_the_likely_format_of_times_is_named_and_reads(ingest: Ingest, times: list[str], formats: str | None) -> None:
     rows = "".join(f'u{number % 2},{"abc"[number % 3]},"{times[number % len(times)]}"\n' for number in range(12))
-    files = {"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\n" + rows}
+    files = with_log("user_id,item_id,timestamp\n" + rows)
     with pytest.raises(DataError, match=r"row 1, field timestamp: .* is not a number or an ISO date") as caught:
         ingest(files)
     assert str(caught.value).partition("; set ingest.time_format=")[2] == (formats or "")
@@ -326,9 +324,9 @@ def test_rows_behind_such_a_line_are_counted_from_the_header(ingest: Ingest) -> 
         ("u;a;never\n", r"row 5, field timestamp: 'never'"),
     ):
         with pytest.raises(DataError, match=message):
-            ingest({"items.csv": ITEMS, "interactions.csv": log + bad})
+            ingest(with_log(log + bad))
     form = {"column_names": ["user_id", "item_id", "timestamp"]}
-    headerless = {"items.csv": ITEMS, "interactions.csv": log.replace("user_id;item_id;timestamp\n", "")}
+    headerless = with_log(log.replace("user_id;item_id;timestamp\n", ""))
     assert ingest(headerless, interactions_format=form).counts["n_interactions"] == 4
 
 
@@ -362,7 +360,7 @@ def test_decimal_commas_of_times_are_named_and_read(ingest: Ingest) -> None:
     log = "user_id;item_id;timestamp\n" + "".join(
         f"u;{item};4536{9 - time},{time}\n" for time, item in enumerate("abca")
     )
-    files = {"items.csv": ITEMS, "interactions.csv": log}
+    files = with_log(log)
     with pytest.raises(
         DataError, match=r"'45369,0' is not a number or an ISO date; set ingest\.interactions_format\.decimal"
     ):

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.data.conftest import ITEMS, Ingest
+from tests.data.conftest import ITEMS, Ingest, with_log
 from tsrec.config import IngestConfig, canonical, load_config
 from tsrec.errors import ConfigError, DataError
 
@@ -64,7 +64,7 @@ def test_booleans_of_parquet_and_json_beside_missing_ones(ingest: Ingest) -> Non
 def test_what_is_left_out_is_counted_and_needs_no_known_item(ingest: Ingest) -> None:
     """Searches name places where clicks name items; they are no interactions whose item is unknown."""
     log = _log(["click"] * 7).to_csv(index=False) + "u,Paris,,search\n" * 9
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": log}, keep={"kind": "click"})
+    artifact = ingest(with_log(log), keep={"kind": "click"})
     assert artifact.counts["n_dropped_by_keep"] == 9
     assert artifact.counts["n_interactions_read"] == 16
     assert artifact.counts["n_interactions_with_unknown_items"] == 0
@@ -85,12 +85,12 @@ def test_of_several_columns_all_have_to_fit(ingest: Ingest) -> None:
 def test_a_bad_row_is_named_by_its_place_in_the_file(ingest: Ingest) -> None:
     log = _log(KINDS).assign(timestamp=[0, 1, 2, 3, 4, "x", 6]).to_csv(index=False)
     with pytest.raises(DataError, match=r"interactions\.csv: row 6, field timestamp: 'x' is not a number"):
-        ingest({"items.csv": ITEMS, "interactions.csv": log}, keep={"kind": [1]})
+        ingest(with_log(log), keep={"kind": [1]})
 
 
 def test_a_value_that_stands_nowhere_is_told(ingest: Ingest) -> None:
     log = _log(["clicks"] * 5 + ["orders"] * 2).to_csv(index=False)
-    files: dict[str, str | bytes] = {"items.csv": ITEMS, "interactions.csv": log}
+    files = with_log(log)
     (loss,) = [loss for loss in ingest(files, keep={"kind": ["clicks", "order"]}).json("losses") if loss["is_warning"]]
     assert "kind is never 'order'; other values there are 'orders'" in loss["text"]
     with pytest.raises(DataError, match=r"leaves no interaction: kind is never 'Click'; other .* 'clicks', 'orders'"):

@@ -6,7 +6,7 @@ import logging
 import pandas as pd
 import pytest
 
-from tests.data.conftest import EVENTS, Ingest
+from tests.data.conftest import Ingest, with_items
 from tsrec.data.ids import why_apart
 from tsrec.data.losses import loss_lines
 from tsrec.errors import DataError
@@ -90,7 +90,7 @@ def test_why_ids_do_not_meet(unknown: list[str], known: list[str], cause: str | 
 
 
 def test_ids_that_have_nothing_in_common_are_shown_from_either_side(ingest: Ingest) -> None:
-    message = _message(ingest, {"items.csv": CATALOGUE, "interactions.csv": EVENTS})
+    message = _message(ingest, with_items(CATALOGUE))
     assert "e.g. 'a' in interactions.csv, while items.csv has ids such as '0118458003'" in message
 
 
@@ -114,5 +114,5 @@ def test_nothing_lost_is_nothing_said(ingest: Ingest) -> None:
 
 
 def test_items_without_text_stop_a_run(ingest: Ingest) -> None:
-    message = _message(ingest, {"items.csv": "item_id,title\na,\nb,\nc,Oil\n", "interactions.csv": EVENTS})
+    message = _message(ingest, with_items("item_id,title\na,\nb,\nc,Oil\n"))
     assert message.startswith("2 of 3 items (66.7%) have no text; their id stands for it; see ingest.text_fields")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest
+from tests.data.conftest import EVENTS, ITEMS, Ingest, with_items, with_log
 from tsrec.data.losses import loss_lines
 from tsrec.data.missing import missing
 from tsrec.data.texts import clean_text
@@ -58,7 +58,7 @@ def test_other_values() -> None:
 def test_rows_that_lack_something_are_left_out_and_told_of(ingest: Ingest, column: str, what: str, word: str) -> None:
     row = {"user_id": "u", "item_id": "a", "timestamp": "9", column: word}
     log = EVENTS.replace("u,c", ",".join(row.values()) + "\nu,c")
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": log})
+    artifact = ingest(with_log(log))
     assert artifact.frame("interactions")["item_id"].tolist() == ["a", "b", "c", "a"]
     assert artifact.counts["n_interactions_read"] == 5
     assert artifact.counts[f"n_interactions_without_{what}"] == 1
@@ -70,14 +70,14 @@ def test_rows_that_lack_something_are_left_out_and_told_of(ingest: Ingest, colum
 def test_more_of_them_than_the_bound_are_an_error(ingest: Ingest) -> None:
     log = EVENTS + "NA,a,1\nNULL,b,2\nu,\\N,3\n"
     with pytest.raises(DataError, match=r"3 of 7 interactions \(42\.9%\) lack .* 2 without user, e\.g\. .NA. in row 5"):
-        ingest({"items.csv": ITEMS, "interactions.csv": log})
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": log}, max_loss=0.5)
+        ingest(with_log(log))
+    artifact = ingest(with_log(log), max_loss=0.5)
     assert artifact.counts["n_interactions_without_user"] == 2
     assert artifact.counts["n_interactions_without_item"] == 1
 
 
 def test_nothing_but_such_rows(ingest: Ingest) -> None:
-    files = {"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\nNA,a,1\nNA,b,2\n"}
+    files = with_log("user_id,item_id,timestamp\nNA,a,1\nNA,b,2\n")
     with pytest.raises(DataError, match=r"2 of 2 interactions \(100\.0%\) lack a user"):
         ingest(files)
     timeless = {**files, "interactions.csv": "user_id,item_id,timestamp\nu,a,\nu,b,\n"}
@@ -103,21 +103,21 @@ def test_missing_times_of_parquet(ingest: Ingest) -> None:
 def test_missing_times_where_a_format_is_given(ingest: Ingest) -> None:
     rows = "".join(f"u,a,0{day}.01.2020\n" for day in range(1, 6))
     log = f"user_id,item_id,timestamp\nu,a,NULL\n{rows}"
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": log}, time_format="%d.%m.%Y")
+    artifact = ingest(with_log(log), time_format="%d.%m.%Y")
     assert artifact.counts["n_interactions"] == 5
 
 
 def test_a_row_that_is_refused_behind_some_that_are_left_out_is_named_by_its_number(ingest: Ingest) -> None:
     log = EVENTS + "NA,a,1\nu,b,yesterday\n"
     with pytest.raises(DataError, match=r"row 6, field timestamp: 'yesterday'"):
-        ingest({"items.csv": ITEMS, "interactions.csv": log})
+        ingest(with_log(log))
 
 
 def test_a_missing_rating_is_below_any(ingest: Ingest) -> None:
     log = "user_id,item_id,timestamp,rating\n" + "".join(
         f"u,a,{time},{rating}\n" for time, rating in enumerate(["5", "NA", "4", "", "3", "NULL", "5"])
     )
-    assert ingest({"items.csv": ITEMS, "interactions.csv": log}, min_rating=3).counts["n_dropped_by_rating"] == 3
+    assert ingest(with_log(log), min_rating=3).counts["n_dropped_by_rating"] == 3
 
 
 @pytest.mark.parametrize("word", ["", "NA", None])
@@ -135,5 +135,5 @@ def test_items_without_an_id_are_left_out_and_told_of(ingest: Ingest, word: str 
 
 
 def test_an_item_that_stands_twice_behind_one_without_id_is_named_by_its_row(ingest: Ingest) -> None:
-    artifact = ingest({"items.csv": ITEMS + "NA,None\na,Glue\n", "interactions.csv": EVENTS})
+    artifact = ingest(with_items(ITEMS + "NA,None\na,Glue\n"))
     assert any("the last row counts; e.g. 'a' in row 5 of items.csv" in line for line in loss_lines(artifact))

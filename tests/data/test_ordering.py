@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.conftest import ITEMS, Ingest
+from tests.data.conftest import Ingest, with_log
 from tsrec.config import IngestConfig
 from tsrec.config.ingest import InteractionColumns
 from tsrec.data.events import Events
@@ -59,7 +59,7 @@ def test_a_user_whose_rows_run_backward_among_others_that_do_not() -> None:
 
 def test_a_newest_first_export_in_days(ingest: Ingest) -> None:
     log = HEADER + "u,a,2020-01-03\nu,c,2020-01-02\nu,b,2020-01-02\nu,a,2020-01-01\nv,b,2020-01-02\nv,a,2020-01-02\n"
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": log})
+    artifact = ingest(with_log(log))
     events = artifact.frame("interactions")
     assert events["item_id"].tolist() == ["a", "b", "c", "a", "a", "b"]
     assert artifact.counts["n_ties"] == 2
@@ -79,7 +79,7 @@ REPEATED = HEADER + "u,b,7\nu,a,7\nu,c,9\nu,b,7\nu,c,8\nu,b,9\n"
 
 @pytest.mark.parametrize(("duplicates", "items"), [("drop", "baccb"), ("keep", "babccb")])
 def test_exact_duplicates_are_counted_and_dropped_or_kept(ingest: Ingest, duplicates: str, items: str) -> None:
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": REPEATED}, duplicates=duplicates)
+    artifact = ingest(with_log(REPEATED), duplicates=duplicates)
     assert "".join(artifact.frame("interactions")["item_id"]) == items
     assert artifact.counts["n_duplicates"] == 1
     assert artifact.counts["n_ties"] == len(items) - 3
@@ -108,7 +108,7 @@ MAPPED = {"user_id": "session", "timestamp": "day", "order": "frame"}
 def test_a_second_column_orders_events_of_one_time(ingest: Ingest, frames: tuple[object, ...]) -> None:
     rows = [("u", item, frame) for item, frame in zip("cabb", frames, strict=True)]
     for log in (rows, rows[::-1]):
-        artifact = ingest({"items.csv": ITEMS, "interactions.csv": _two_clocks(log)}, interaction_columns=MAPPED)
+        artifact = ingest(with_log(_two_clocks(log)), interaction_columns=MAPPED)
         assert artifact.frame("interactions")["item_id"].tolist() == ["a", "b", "b", "c"]
         assert (artifact.counts["n_ties"], artifact.counts["n_duplicates"]) == (0, 0)
         assert loss_lines(artifact) == []
@@ -126,15 +126,15 @@ def test_order_within_a_time_equals_a_plain_sort(rows: list[tuple[int, int, int]
 
 def test_rows_newest_first_are_known_by_the_second_column(ingest: Ingest) -> None:
     rows: list[tuple[str, str, object]] = [("u", "a", 9), ("u", "b", 5), ("u", "c", 5), ("u", "a", 1)]
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": _two_clocks(rows)}, interaction_columns=MAPPED)
+    artifact = ingest(with_log(_two_clocks(rows)), interaction_columns=MAPPED)
     assert artifact.frame("interactions")["item_id"].tolist() == ["a", "c", "b", "a"]
 
 
 def test_rows_without_an_order_are_left_out_and_odd_ones_refused(ingest: Ingest) -> None:
     rows: list[tuple[str, str, object]] = [("u", item, frame) for frame, item in enumerate("abcab")]
-    files = {"items.csv": ITEMS, "interactions.csv": _two_clocks([("u", "a", "NA"), *rows])}
+    files = with_log(_two_clocks([("u", "a", "NA"), *rows]))
     assert ingest(files, interaction_columns=MAPPED).counts["n_interactions_without_order"] == 1
-    files = {"items.csv": ITEMS, "interactions.csv": _two_clocks([*rows, ("u", "a", "late")])}
+    files = with_log(_two_clocks([*rows, ("u", "a", "late")]))
     with pytest.raises(DataError, match=r"row 6, field order: 'late' is not a number, an ISO date or a time of day"):
         ingest(files, interaction_columns=MAPPED)
 
@@ -147,12 +147,7 @@ def test_an_order_column_beside_the_order_of_rows_is_refused() -> None:
 def test_many_ties_are_told_of_loudly(ingest: Ingest) -> None:
     rows: list[tuple[str, str, object]] = [("u", item, 0) for item in "abc"]
     mapped = {name: MAPPED[name] for name in ("user_id", "timestamp")}
-    (line, *_) = loss_lines(
-        ingest(
-            {"items.csv": ITEMS, "interactions.csv": _two_clocks(rows) + "u,a,2024-03-09,0\n"},
-            interaction_columns=mapped,
-        )
-    )
+    (line, *_) = loss_lines(ingest(with_log(_two_clocks(rows) + "u,a,2024-03-09,0\n"), interaction_columns=mapped))
     assert line.startswith("warning: 2 of 4 interactions (50.0%) have the same user and time as another before them")
     assert "ingest.interaction_columns.order" in line
 
@@ -160,7 +155,7 @@ def test_many_ties_are_told_of_loudly(ingest: Ingest) -> None:
 def test_a_few_ties_are_no_warning(ingest: Ingest) -> None:
     times = [*range(19), 18]
     log = HEADER + "".join(f"u,{'abc'[place % 3]},{time}\n" for place, time in enumerate(times))
-    (line,) = loss_lines(ingest({"items.csv": ITEMS, "interactions.csv": log}))
+    (line,) = loss_lines(ingest(with_log(log)))
     assert line.startswith("1 of 20 interactions (5.0%) have the same user and time as another")
 
 
@@ -175,7 +170,7 @@ def test_a_split_by_time_of_numbers_that_are_no_clock_times_is_questioned(
     ingest: Ingest, config: dict[str, str], question: str
 ) -> None:
     log = HEADER + "".join(f"{'uv'[place % 2]},{'abc'[place % 3]},{place}\n" for place in range(40))
-    files = {"items.csv": ITEMS, "interactions.csv": log}
+    files = with_log(log)
     (line,) = loss_lines(ingest(files, split="time", **config))
     assert line.startswith("warning: 40 of 40 interactions (100.0%) are ")
     assert question in line
@@ -184,4 +179,4 @@ def test_a_split_by_time_of_numbers_that_are_no_clock_times_is_questioned(
 
 def test_a_split_by_clock_times_is_not_questioned(ingest: Ingest) -> None:
     log = HEADER + "".join(f"{'uv'[place % 2]},{'abc'[place % 3]},{1_580_000_000 + place}\n" for place in range(40))
-    assert loss_lines(ingest({"items.csv": ITEMS, "interactions.csv": log}, split="time")) == []
+    assert loss_lines(ingest(with_log(log), split="time")) == []

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.conftest import ITEMS, Ingest
+from tests.data.conftest import Ingest, with_log
 from tsrec.data.events import SPLITS, Events
 from tsrec.data.losses import loss_lines
 from tsrec.data.splitting import as_given
@@ -41,7 +41,7 @@ def test_no_target_has_a_later_split_in_its_history(rows: list[tuple[int, str]])
 
 def test_a_few_of_them_become_history_and_are_counted(ingest: Ingest) -> None:
     log = _log("txtvtx", *["tttvx"] * 4)
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": log}, split="column")
+    artifact = ingest(with_log(log), split="column")
     events = artifact.frame("interactions")
     assert events["split"].tolist()[:6] == ["train", "test", "history", "history", "history", "test"]
     assert artifact.counts["n_splits_set_to_history"] == 3
@@ -50,7 +50,7 @@ def test_a_few_of_them_become_history_and_are_counted(ingest: Ingest) -> None:
 
 def test_splits_drawn_at_random_are_read_as_given_and_told_loudly(ingest: Ingest) -> None:
     log = _log("xttvtt", "xttvtx", "ttvxt", "tvtxx")
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": log}, split="column")
+    artifact = ingest(with_log(log), split="column")
     (line,) = [line for line in loss_lines(artifact) if "later split of their user" in line]
     assert line.startswith("warning: 11 of 22 interactions (50.0%)") and "user 'u0': train after valid or test" in line
     assert artifact.counts["n_splits_set_to_history"] == 11
@@ -58,18 +58,18 @@ def test_splits_drawn_at_random_are_read_as_given_and_told_loudly(ingest: Ingest
 
 def test_splits_that_leave_nothing_to_learn_are_refused(ingest: Ingest) -> None:
     with pytest.raises(DataError, match=r"ingest\.split=column leaves no train and no valid targets"):
-        ingest({"items.csv": ITEMS, "interactions.csv": _log("xttvtt", "xttvtx")}, split="column")
+        ingest(with_log(_log("xttvtt", "xttvtx")), split="column")
 
 
 def test_splits_of_one_moment_stand_in_their_order(ingest: Ingest) -> None:
     rows = ["u,a,1,test", "u,b,1,valid", "u,c,1,train", "u,a,0,train", "u,b,0,history"]
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": HEADER + "\n".join(rows) + "\n"}, split="column")
+    artifact = ingest(with_log(HEADER + "\n".join(rows) + "\n"), split="column")
     assert artifact.frame("interactions")["split"].tolist() == ["history", "train", "train", "valid", "test"]
     assert artifact.counts["n_splits_set_to_history"] == 0
 
 
 def test_events_of_valid_and_test_without_history_are_counted(ingest: Ingest) -> None:
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": _log("ttvx", "x", "vx", "v")}, split="column")
+    artifact = ingest(with_log(_log("ttvx", "x", "vx", "v")), split="column")
     assert artifact.counts["n_test_targets"] == 2
     assert artifact.counts["n_test_events_without_history"] == 1
     assert artifact.counts["n_valid_events_without_history"] == 2
@@ -81,12 +81,12 @@ def test_events_of_valid_and_test_without_history_are_counted(ingest: Ingest) ->
 )
 def test_a_split_without_targets_is_refused(ingest: Ingest, log: str, missing: str) -> None:
     with pytest.raises(DataError, match=rf"ingest\.split=column leaves no {missing} targets"):
-        ingest({"items.csv": ITEMS, "interactions.csv": log}, split="column")
+        ingest(with_log(log), split="column")
 
 
 def test_users_of_two_events_need_another_split(ingest: Ingest) -> None:
     rows = [f"u{user},{'abc'[(user + event) % 3]},{100 * user + event}\n" for user in range(30) for event in (0, 1)]
-    files = {"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\n" + "".join(rows)}
+    files = with_log("user_id,item_id,timestamp\n" + "".join(rows))
     with pytest.raises(DataError, match=r"leave-one-out leaves no valid and no test targets.*longest has 2"):
         ingest(files)
     with pytest.raises(DataError, match=r"set ingest\.split=time"):
@@ -96,6 +96,6 @@ def test_users_of_two_events_need_another_split(ingest: Ingest) -> None:
 
 
 def test_users_of_one_event_are_helped_by_no_split(ingest: Ingest) -> None:
-    files = {"items.csv": ITEMS, "interactions.csv": "user_id,item_id,timestamp\n" + "u,a,1\nv,b,2\nw,a,3\n"}
+    files = with_log("user_id,item_id,timestamp\n" + "u,a,1\nv,b,2\nw,a,3\n")
     with pytest.raises(DataError, match="more events of each user are needed"):
         ingest(files)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.conftest import ITEMS, Ingest
+from tests.data.conftest import ITEMS, Ingest, with_log
 from tsrec.data.times import UNITS, Clock, RawTimes, moment, parse_times, settle
 from tsrec.errors import ConfigError, DataError
 
@@ -145,7 +145,7 @@ def test_a_limit_that_is_neither(text: str) -> None:
 @pytest.mark.parametrize("year", [2020, "2020", "20200101", 1_577_836_800])
 def test_years_never_are_seconds(ingest: Ingest, year: object) -> None:
     rows = "".join(f"u,{item},{BASE + step}\n" for step, item in zip((-2, -1, 0, 1, 2, 3), "abcabc", strict=True))
-    files = {"items.csv": ITEMS, "interactions.csv": f"user_id,item_id,timestamp\n{rows}"}
+    files = with_log(f"user_id,item_id,timestamp\n{rows}")
     artifact = ingest(files, since=year)
     assert artifact.counts["n_dropped_by_time"] == 2
     assert artifact.frame("interactions")["item_id"].tolist() == ["c", "a", "b", "c"]
@@ -182,7 +182,7 @@ def test_milliseconds_of_parquet_order_events(ingest: Ingest) -> None:
 def test_a_last_row_cut_in_its_time_is_refused(ingest: Ingest, times: list[str], cut: str) -> None:
     rows = "".join(f"u,a,{time}\n" for time in times) + f"u,a,{cut}"
     with pytest.raises(DataError, match=rf"interactions\.csv: row 5, field timestamp: '{cut}'"):
-        ingest({"items.csv": ITEMS, "interactions.csv": f"user_id,item_id,timestamp\n{rows}"})
+        ingest(with_log(f"user_id,item_id,timestamp\n{rows}"))
 
 
 @pytest.mark.parametrize(
@@ -197,5 +197,5 @@ def test_a_last_row_cut_in_its_time_is_refused(ingest: Ingest, times: list[str],
 )
 def test_a_last_row_that_is_whole_is_read(ingest: Ingest, times: list[str]) -> None:
     rows = "".join(f"u,a,{time}\n" for time in times)
-    artifact = ingest({"items.csv": ITEMS, "interactions.csv": f"user_id,item_id,timestamp\n{rows}"})
+    artifact = ingest(with_log(f"user_id,item_id,timestamp\n{rows}"))
     assert artifact.counts["n_interactions"] == 4

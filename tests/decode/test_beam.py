@@ -84,7 +84,7 @@ _SPACE = SidSpace((3, 4, 5))
 _MODEL = random_model(_SPACE, 7, hidden=16, n_layers=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_as_many_distinct_open_sids_as_there_are_beams_or_all(data: st.DataObject) -> None:
     codes = np.array(data.draw(st.lists(st.tuples(*(st.integers(0, size - 1) for size in _SPACE.sizes)), min_size=1)))

@@ -12,9 +12,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.keys import key_of
 from tsrec.columns import Columns as C
-from tsrec.config import EmbedConfig
 from tsrec.embed import STAGE, encoder
 from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder
+from tsrec.embed.settings import EmbedSettings
 from tsrec.errors import ConfigError, DataError, MissingDependencyError
 from tsrec.store import ArtifactStore, ArtifactWriter
 
@@ -31,14 +31,14 @@ def minilm() -> SentenceTransformer:
             pytest.skip(str(error))
 
 
-def vectors_of(encoder: SentenceTransformer, texts: list[str], batch_items: int, normalize: bool) -> np.ndarray:
+def vectors_of(encoder: SentenceTransformer, texts: list[str], batch_items: int) -> np.ndarray:
     """(N, D), row for row of `texts`."""
     batches, places = in_batches(texts, batch_items)
-    return encode(encoder, batches, normalize)[places]
+    return encode(encoder, batches)[places]
 
 
 def test_vectors_stand_in_the_order_of_the_texts(minilm: SentenceTransformer) -> None:
-    vectors = vectors_of(minilm, TEXTS, 2, True)
+    vectors = vectors_of(minilm, TEXTS, 2)
     assert vectors.shape == (4, 384)
     assert vectors.dtype == np.float32
     alone = minilm.encode(TEXTS, batch_size=1, normalize_embeddings=True, show_progress_bar=False)
@@ -46,18 +46,18 @@ def test_vectors_stand_in_the_order_of_the_texts(minilm: SentenceTransformer) ->
 
 
 def test_encoding_twice_gives_the_same_bytes(minilm: SentenceTransformer) -> None:
-    assert vectors_of(minilm, TEXTS, 2, True).tobytes() == vectors_of(minilm, TEXTS, 2, True).tobytes()
+    assert vectors_of(minilm, TEXTS, 2).tobytes() == vectors_of(minilm, TEXTS, 2).tobytes()
 
 
 def test_equal_texts_get_equal_vectors(minilm: SentenceTransformer) -> None:
-    vectors = vectors_of(minilm, TEXTS, 1, True)
+    vectors = vectors_of(minilm, TEXTS, 1)
     np.testing.assert_array_equal(vectors[0], vectors[3])
 
 
-def test_vectors_are_scaled_to_length_one_where_asked(minilm: SentenceTransformer) -> None:
-    # MiniLM ends in a normalizing layer of its own; without it, only the option scales.
+def test_vectors_are_scaled_to_length_one(minilm: SentenceTransformer) -> None:
+    # MiniLM ends in a normalizing layer of its own; without it, only `encode` scales.
     bare = SentenceTransformer(modules=list(minilm.children())[:2])
-    raw, unit = (vectors_of(bare, TEXTS, 4, normalize) for normalize in (False, True))
+    raw, unit = bare.encode(TEXTS, show_progress_bar=False), vectors_of(bare, TEXTS, 4)
     lengths = np.linalg.norm(raw, axis=1, keepdims=True)
     assert (np.abs(lengths - 1) > 0.01).all()
     np.testing.assert_allclose(unit, raw / lengths, atol=1e-5)
@@ -91,12 +91,12 @@ def test_the_stage_writes_one_row_per_item_in_their_order(minilm: SentenceTransf
     ingest = store.build(key_of("ingest"), lambda out: out.write_table("items", items))
 
     def run(out: ArtifactWriter) -> None:
-        STAGE.run(EmbedConfig(device="cpu"), {"ingest": ingest}, out)
+        STAGE.run(EmbedSettings(device="cpu"), {"ingest": ingest}, out)
 
     artifact = store.build(key_of("embed"), run)
     assert artifact.table("item_embeddings")[C.ITEM].to_pylist() == ["i1", "i2", "i3", "i4"]
     vectors = artifact.matrix("item_embeddings", C.EMBEDDING)
-    np.testing.assert_allclose(vectors[:3], vectors_of(minilm, TEXTS[:3], 64, True), atol=1e-5)
+    np.testing.assert_allclose(vectors[:3], vectors_of(minilm, TEXTS[:3], 64), atol=1e-5)
     assert artifact.counts == {"n_dimensions": 384, "max_tokens_read": minilm.max_seq_length, "n_truncated": 1}
 
 
@@ -127,10 +127,10 @@ def test_code_that_comes_with_an_encoder_is_never_run_nor_asked_about(
     [
         (
             float("nan"),
-            r"absurd numbers for 3 of 3 items, the first is 'i1' \('steel screws for wood'\)",
+            r"NaN or infinity for 3 of 3 items, the first is 'i1' \('steel screws for wood'\)",
         ),
-        (float("inf"), "NaN, infinity or absurd numbers for 3 of 3 items"),
-        (1e30, "NaN, infinity or absurd numbers for 3 of 3 items"),
+        (float("inf"), "NaN or infinity for 3 of 3 items"),
+        (1e30, "gives all 3 items the same vector"),  # its length overflows, and what is divided by it is 0
         (0.5, "gives all 3 items the same vector, whatever their texts say, e.g. 'i1'"),
     ],
 )
@@ -141,7 +141,7 @@ def test_vectors_that_cannot_be_used_are_refused_naming_encoder_and_item(
     items = pa.table({C.ITEM: ["i1", "i2", "i3"], C.TEXT: TEXTS[:3]})
     store = ArtifactStore(tmp_path / "store")
     ingest = store.build(key_of("ingest"), lambda out: out.write_table("items", items))
-    config = EmbedConfig(encoder=name, device="cpu", normalize=False)
+    config = EmbedSettings(encoder=name, device="cpu")
     with pytest.raises(DataError, match=message) as error:
         store.build(key_of("embed"), lambda out: STAGE.run(config, {"ingest": ingest}, out))
     assert name in str(error.value)

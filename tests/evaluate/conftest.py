@@ -36,7 +36,6 @@ def shop_config(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -
             "finetune.epochs=1",
             "finetune.tasks={history: 1, title_to_sid: 0, token_to_meaning: 0, meaning_to_token: 0}",
             "members.methods=[popular, transitions]",
-            "evaluate.bootstrap_samples=100",
             "decode.shard_users=8",
             "decode.batch_users=3",
         ],

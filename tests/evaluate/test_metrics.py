@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsrec.evaluate.intervals import bootstrap_means, interval, p_value
+from tsrec.evaluate.intervals import N_SAMPLES, SEED, bootstrap_means, interval, p_value
 from tsrec.evaluate.metrics import coverage, per_target
 
 LISTS = st.lists(st.lists(st.integers(0, 15), unique=True, max_size=12), min_size=1, max_size=20)
@@ -42,10 +42,10 @@ def test_coverage_counts_distinct_items(lists: list[list[int]]) -> None:
 def test_resampled_means_equal_resampling_users_by_hand() -> None:
     values = np.random.default_rng(0).random((40, 3))
     users = np.random.default_rng(1).integers(0, 11, 40)
-    means = bootstrap_means(values, users, 120, seed=5)
-    random = np.random.default_rng(5)
+    means = bootstrap_means(values, users)
+    random = np.random.default_rng(SEED)
     expected = []
-    for _ in range(120):
+    for _ in range(N_SAMPLES):
         drawn = random.integers(0, 11, 11)
         expected.append(np.concatenate([values[users == user] for user in drawn]).mean(axis=0))
     np.testing.assert_allclose(means, expected)
@@ -53,7 +53,7 @@ def test_resampled_means_equal_resampling_users_by_hand() -> None:
 
 def test_intervals_have_the_width_that_theory_gives() -> None:
     hits = (np.arange(2000) < 300).astype(float)[:, None]
-    low, high = interval(bootstrap_means(hits, np.arange(2000), 1000, seed=1), 0.95)
+    low, high = interval(bootstrap_means(hits, np.arange(2000)))
     half = 1.96 * math.sqrt(0.15 * 0.85 / 2000)
     assert low[0] == pytest.approx(0.15 - half, abs=2e-3)
     assert high[0] == pytest.approx(0.15 + half, abs=2e-3)
@@ -61,14 +61,14 @@ def test_intervals_have_the_width_that_theory_gives() -> None:
 
 def test_targets_of_one_user_that_agree_widen_the_interval() -> None:
     hits = (np.arange(500) < 75).astype(float)
-    alone = interval(bootstrap_means(hits[:, None], np.arange(500), 1000, seed=1), 0.95)
+    alone = interval(bootstrap_means(hits[:, None], np.arange(500)))
     # The same share, but every user has four targets with one outcome: the interval is that of 500 users, not of 2,000.
-    together = interval(bootstrap_means(np.repeat(hits, 4)[:, None], np.repeat(np.arange(500), 4), 1000, 1), 0.95)
+    together = interval(bootstrap_means(np.repeat(hits, 4)[:, None], np.repeat(np.arange(500), 4)))
     np.testing.assert_allclose(together, alone)
 
 
 def test_a_metric_without_spread_has_an_interval_without_width() -> None:
-    low, high = interval(bootstrap_means(np.ones((10, 1)), np.arange(10), 100, seed=1), 0.95)
+    low, high = interval(bootstrap_means(np.ones((10, 1)), np.arange(10)))
     assert low[0] == high[0] == 1
 
 
@@ -81,7 +81,7 @@ def test_p_is_small_where_all_resamples_agree_and_1_where_nothing_differs() -> N
 def test_few_users_tell_nothing_however_many_targets_they_have(n_users: int, is_told: bool) -> None:
     """A sign test on four users that all agree has p = .125; the resamples of one are all the same."""
     differences = np.full((40, 1), 0.01)
-    resampled = bootstrap_means(differences, np.arange(40) % n_users, 1000, seed=1)
-    low, high = interval(resampled, 0.95)
+    resampled = bootstrap_means(differences, np.arange(40) % n_users)
+    low, high = interval(resampled)
     assert np.isfinite([low[0], high[0], p_value(resampled)[0]]).tolist() == [is_told] * 3
-    assert is_told == (2 / 2**n_users <= 2 / 1000)
+    assert is_told == (2 / 2**n_users <= 2 / N_SAMPLES)

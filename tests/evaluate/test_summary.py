@@ -9,10 +9,10 @@ from tsrec.columns import ALL
 from tsrec.config import EvaluateConfig
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.summary import headline, metrics_table, worth
-from tsrec.report.content import metric_rows, worth_rows
+from tsrec.report.content import metric_tables, worth_rows
 from tsrec.report.plots import metrics_plot
 
-CONFIG = EvaluateConfig(k=(2,), baseline="tsrec", bootstrap_samples=100)
+CONFIG = EvaluateConfig(k=(2,), baseline="tsrec")
 
 
 def _scored(n_users: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -31,9 +31,9 @@ def test_with_few_users_people_read_that_they_are_too_few(n_users: int) -> None:
     assert headline(differences) == f"The LLM adds to the fusion {gain} NDCG@2 (too few users to tell)."
     table = metrics_table(metrics, differences)
     assert table.loc["tsrec", "fused ahead by (NDCG@2)"] == f"+{gain} (too few users to tell)"
-    shown = metric_rows(metrics)[1]
-    assert shown[0]["cells"][:2] == ["1.0000 (too few users to tell)"] * 2
-    assert "too few" not in shown[0]["cells"][-1]  # coverage never has an interval
+    fused = metric_tables(metrics, differences)[0]["rows"]["fused"]
+    assert fused[:2] == ["1.0000 (too few users to tell)"] * 2
+    assert "too few" not in fused[3]  # coverage never has an interval
     assert worth_rows(differences)[0]["p"] == ""
     assert metrics_plot(metrics, "ndcg", 2).startswith(b"\x89PNG")
 
@@ -48,7 +48,7 @@ def test_tables_have_null_where_few_users_tell_nothing() -> None:
 
 def test_with_users_enough_they_read_an_interval_and_p() -> None:
     metrics, differences = _scored(20)
-    assert headline(differences) == "The LLM adds to the fusion 0.3691 NDCG@2 [+0.3691, +0.3691], p = 0.02."
+    assert headline(differences) == "The LLM adds to the fusion 0.3691 NDCG@2 [+0.3691, +0.3691], p = 0.002."
     assert metrics_table(metrics, differences).loc["tsrec", "fused ahead by (NDCG@2)"] == "+0.3691 [+0.3691, +0.3691]"
     assert worth(differences)["p"].tolist() == worth(differences)["p"].dropna().tolist()
 

@@ -12,7 +12,7 @@ from transformers import Trainer
 
 from tests.keys import key_of
 from tsrec.columns import Columns as C
-from tsrec.config import FinetuneConfig, RlConfig, RlSettings
+from tsrec.config import FinetuneSettings, RlConfig, RlSettings
 from tsrec.finetune import RL, STAGE
 from tsrec.sid.space import SidSpace
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
@@ -58,8 +58,8 @@ def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
         for file in backbone.iterdir():
             (out.directory("model") / file.name).write_bytes(file.read_bytes())
 
-    def prefixes(out: ArtifactWriter) -> None:
-        named = ["<a_0><b_0>", "<a_2><b_1>"]
+    def descriptions(out: ArtifactWriter) -> None:
+        named = ["<a_0>", "<b_1>"]
         words = [["gloves"], ["glue", "tools"]]
         out.write_table("token_semantics", pa.table({C.TOKEN: named, C.KEYWORDS: words, "description": ["", "tool"]}))
 
@@ -72,7 +72,7 @@ def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
         out.write_table("soft_targets", pa.table({**columns, **lists}))
 
     made = {
-        "semantics": prefixes,
+        "semantics": descriptions,
         "ingest": ingest,
         "sids": sids,
         "sa_init": sa_init,
@@ -82,19 +82,20 @@ def parents(store: ArtifactStore, backbone: Path) -> dict[str, Artifact]:
     return {name: store.build(key_of(name), make) for name, make in made.items()}
 
 
-def config(**changes: object) -> FinetuneConfig:
+def config(**changes: object) -> FinetuneSettings:
     """Two short epochs over a mix of tasks."""
     values: dict[str, object] = {
         "tasks": TASKS,
         "epochs": 2,
         "batch_size": 8,
         "warmup_steps": 3,
+        "device": "cpu",
         "precision": "float32",
     }
-    return FinetuneConfig(**{**values, **changes})  # type: ignore[arg-type]
+    return FinetuneSettings(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def run(folder: Path, backbone: Path, settings: FinetuneConfig, death_step: int | None = None) -> Artifact:
+def run(folder: Path, backbone: Path, settings: FinetuneSettings, death_step: int | None = None) -> Artifact:
     """Build the stage's artifact in the store `folder`; with `death_step`, SIGKILL in that training step."""
     torch.set_num_threads(1)
     _die_in(death_step)
@@ -103,11 +104,10 @@ def run(folder: Path, backbone: Path, settings: FinetuneConfig, death_step: int 
     return store.build(key_of("finetune"), lambda out: STAGE.run(settings, before, out))
 
 
-def rl_settings(**changes: object) -> RlSettings:
+def rl_settings(kl: float = 0.01, **changes: object) -> RlSettings:
     """A few passes in float32, fast enough for a shop to learn from."""
-    values: dict[str, object] = {"epochs": 4, "beams": 6, "batch_size": 16, "learning_rate": 2e-3, "kl": 0.01}
-    own = RlConfig.model_validate({**values, **changes})
-    return RlSettings(own=own, finetune=config(tasks={"history": 1}))
+    own = RlConfig.model_validate({"epochs": 4, "beams": 6, "learning_rate": 2e-3, **changes})
+    return RlSettings(own=own, finetune=config(tasks={"history": 1}), batch_size=16, kl=kl)
 
 
 def run_rl(folder: Path, before: dict[str, Artifact], settings: RlSettings, death_step: int | None = None) -> Artifact:

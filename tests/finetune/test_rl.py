@@ -1,6 +1,5 @@
 """The rl stage: it learns, a kill changes no byte of it, and it says where there is nothing to learn."""
 
-import multiprocessing
 import signal
 from pathlib import Path
 
@@ -9,15 +8,13 @@ from transformers import AutoModelForCausalLM
 
 from tests.finetune.stage_run import config as finetune_config
 from tests.finetune.stage_run import parents, rl_settings, run, run_rl
+from tests.forked import PROCESSES
 from tests.keys import key_of
 from tsrec.columns import Columns as C
 from tsrec.config import Config, canonical, load_config
 from tsrec.errors import ConfigError, DataError, TrainingError
 from tsrec.finetune import RL
 from tsrec.store import Artifact, ArtifactStore
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.finetune.stage_run"])
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The stage: what it writes, with which methods, and that a kill changes no byte of it."""
 
-import multiprocessing
 import signal
 from pathlib import Path
 
@@ -11,18 +10,17 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.finetune.stage_run import SPACE, TASKS, config, parents, run
+from tests.forked import PROCESSES
 from tests.model_families import FAMILIES, save_model
 from tsrec.columns import Columns as C
-from tsrec.config import FinetuneConfig, load_config
+from tsrec.config import FinetuneSettings, load_config
 from tsrec.errors import ConfigError, DataError, TrainingError
 from tsrec.store import Artifact, ArtifactStore
 
 EMBEDDING = "model.embed_tokens.weight"
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.finetune.stage_run"])
 
 
-def _exit_code(folder: Path, backbone: Path, settings: FinetuneConfig, death_step: int | None = None) -> int | None:
+def _exit_code(folder: Path, backbone: Path, settings: FinetuneSettings, death_step: int | None = None) -> int | None:
     process = PROCESSES.Process(target=run, args=(folder, backbone, settings, death_step))
     process.start()
     process.join()
@@ -63,25 +61,27 @@ def test_text_rows_stay_as_pretrained(artifact: Artifact, tiny_backbone: Path) -
     assert (after[: len(before)] == before).all()
 
 
-@pytest.mark.parametrize(("method", "death_step"), [("full", 3), ("full", 17), ("lora", 17), ("sid-rows", 17)])
+# Shares that differ from epoch to epoch, and an epoch that is not whole.
+UNEVEN = {"epochs": 1.5, "tasks": {**TASKS, "history": 1.5, "title_to_sid": 0.25}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "death_steps"),
+    [
+        ({"method": "full", **UNEVEN}, (3, 17)),  # before the first checkpoint, and after one
+        ({"method": "lora", **UNEVEN}, (17,)),
+        ({"method": "sid-rows", **UNEVEN}, (17,)),
+        ({"epochs": 2.5, "patience": 1, "distill": {"share": 0.5}}, (9, 9)),  # before early stopping begins, and after
+    ],
+    ids=["full", "lora", "sid-rows", "distilling"],
+)
 def test_killed_and_run_again_gives_the_same_bytes(
-    tiny_backbone: Path, tmp_path: Path, method: str, death_step: int
+    tiny_backbone: Path, tmp_path: Path, changes: dict[str, object], death_steps: tuple[int, ...]
 ) -> None:
-    # Shares that differ from epoch to epoch, and an epoch that is not whole.
-    tasks = {**TASKS, "history": 1.5, "title_to_sid": 0.25}
-    settings = config(method=method, epochs=1.5, tasks=tasks)
+    settings = config(**changes)
     assert _exit_code(tmp_path / "whole", tiny_backbone, settings) == 0
-    assert _exit_code(tmp_path / "killed", tiny_backbone, settings, death_step) == -signal.SIGKILL
-    assert _exit_code(tmp_path / "killed", tiny_backbone, settings) == 0
-    assert _exported(tmp_path / "killed") == _exported(tmp_path / "whole")
-
-
-@pytest.mark.parametrize("death_step", [9, 17])
-def test_killed_while_distilling_gives_the_same_bytes(tiny_backbone: Path, tmp_path: Path, death_step: int) -> None:
-    """Early stopping has begun by then, or has not. What varies from epoch to epoch goes on as it would have."""
-    settings = config(epochs=2.5, patience=1, distill={"share": 0.5})
-    assert _exit_code(tmp_path / "whole", tiny_backbone, settings) == 0
-    assert _exit_code(tmp_path / "killed", tiny_backbone, settings, death_step) == -signal.SIGKILL
+    for death_step in death_steps:
+        assert _exit_code(tmp_path / "killed", tiny_backbone, settings, death_step) == -signal.SIGKILL
     assert _exit_code(tmp_path / "killed", tiny_backbone, settings) == 0
     assert _exported(tmp_path / "killed") == _exported(tmp_path / "whole")
 

@@ -5,28 +5,24 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
 
 from tsrec.backbone import wheel
 from tsrec.columns import Columns as C
-from tsrec.config import TaskWeights, load_config
+from tsrec.config import TaskWeights
 from tsrec.finetune.tasks import DISTILLED, TASK_NAMES, TASKS, TaskData, TaskExamples
-from tsrec.finetune.texts import cut_texts
+from tsrec.finetune.texts import MAX_TEXT_TOKENS, cut_texts
 from tsrec.histories import build_histories
-from tsrec.sid.clusters import ItemCluster
 from tsrec.sid.space import SidSpace
 from tsrec.training.packing import IGNORED, Example
 
-PROFILES = Path(__file__).parents[2] / "configs"
-PUBLISHED = PROFILES.parent / "../shared/data/industrial/published_token_semantics.json.gz"
+PUBLISHED = Path(__file__).parents[2] / "../shared/data/industrial/published_token_semantics.json.gz"
 TITLES = ["blue gloves", "wood screws", "metal glue {strong}", "toys"]
 SIDS = ["<a_0><b_0>", "<a_0><b_1>", "<a_1><b_0>", "<a_1><b_1>"]
 MEANINGS = {"<a_0>": "gloves, screws", "<b_1>": "wood and children"}
 KEYWORDS = ["gloves, glue", "toys"]
-GROUPS = [ItemCluster("<b_1>", 1, np.array([3, 1])), ItemCluster("<a_1><b_0>", 1, np.array([2, 0]))]
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +32,10 @@ def tokenizer(tiny_backbone: Path) -> PreTrainedTokenizerBase:
     return loaded
 
 
-def _data(tokenizer: PreTrainedTokenizerBase, max_tokens: int = 64, **changes: Sequence[str]) -> TaskData:
-    rows = [("u", f"i{n}", n, n, split) for n, split in enumerate(["train", "train", "train", "test"])]
+def _data(
+    tokenizer: PreTrainedTokenizerBase, max_tokens: int = 64, n_train: int = 3, **changes: Sequence[str]
+) -> TaskData:
+    rows = [("u", f"i{n % 4}", n, n, split) for n, split in enumerate([*["train"] * n_train, "test"])]
     frame = pd.DataFrame(rows, columns=[C.USER, C.ITEM, C.TIMESTAMP, C.POSITION, C.SPLIT])
     return TaskData(
         titles=cut_texts(changes.get("titles", TITLES), tokenizer, max_tokens),
@@ -46,9 +44,7 @@ def _data(tokenizer: PreTrainedTokenizerBase, max_tokens: int = 64, **changes: S
         tokens=list(MEANINGS),
         meanings=cut_texts(changes.get("meanings", list(MEANINGS.values())), tokenizer, max_tokens),
         keywords=cut_texts(changes.get("keywords", KEYWORDS), tokenizer, max_tokens),
-        groups=GROUPS,
         histories=build_histories(frame, pd.Series(["i0", "i1", "i2", "i3"])),
-        max_history=10,
     )
 
 
@@ -81,13 +77,6 @@ def _only(task: str, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str]
         ("meaning_to_token", 2, "<s>The token that stands for wood and children is ", "<b_1></s>"),
         ("token_to_keywords", 2, "<s>The keywords of token <a_0> are", " gloves, glue</s>"),
         ("keywords_to_token", 2, "<s>The token with the keywords toys is ", "<b_1></s>"),
-        ("items_to_token", 2, "<s>The items toys; wood screws share the token ", "<b_1></s>"),
-        (
-            "items_to_token",
-            2,
-            "<s>The items metal glue {strong}; blue gloves share the token ",
-            "<a_1><b_0></s>",
-        ),
     ],
 )
 def test_prompt_and_answer(task: str, n: int, prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -101,6 +90,14 @@ def test_no_test_event_is_learned_from(tokenizer: PreTrainedTokenizerBase) -> No
         for prompt, answer in _only(task, tokenizer):
             assert "toys" not in prompt + answer
             assert SIDS[3] not in prompt + answer
+
+
+def test_ten_items_of_a_history_are_written_out(tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = _examples("titles_to_sid", _data(tokenizer, n_train=13), tokenizer)
+    lengths = [_read(example, tokenizer)[0].count(";") + 1 for example in examples]
+    assert lengths == [*range(1, 11), 10, 10]
+    newest = "; ".join(TITLES[n % 4] for n in range(2, 12))
+    assert _read(examples[11], tokenizer) == (f"<s>After {newest} comes the item written ", "<a_0><b_0></s>")
 
 
 def test_every_task_has_a_weight_in_the_configuration() -> None:
@@ -123,7 +120,6 @@ CUT = ("wood " * 7).rstrip()  # to 8 tokens: each word is one, the first without
         ("meaning_to_token", f"<s>The token that stands for {CUT} is ", "<a_0></s>"),
         ("token_to_keywords", "<s>The keywords of token <a_0> are", f" {CUT}"),
         ("keywords_to_token", f"<s>The token with the keywords {CUT} is ", "<a_0></s>"),
-        ("items_to_token", f"<s>The items wood screws; {CUT} share the token ", "<b_1></s>"),
     ],
 )
 def test_a_cut_takes_from_the_value_and_a_cut_answer_has_no_end(
@@ -133,7 +129,7 @@ def test_a_cut_takes_from_the_value_and_a_cut_answer_has_no_end(
     examples = _examples(task, data, tokenizer)
     read = [_read(example, tokenizer) for example in examples]
     assert (prompt, answer) in read
-    over_items = ("title_to_sid", "sid_to_title", "titles_to_sid", "items_to_token")
+    over_items = ("title_to_sid", "sid_to_title", "titles_to_sid")
     assert examples.is_cut.sum() == (2 if task in over_items else 1)
     assert all(text.endswith("</s>") for _, text in read if LONG[:20] not in text)
 
@@ -163,13 +159,11 @@ def test_the_longest_example_is_found_without_making_all(task: str, tokenizer: P
     assert examples.longest() == max(len(example.input_ids) for example in examples)
 
 
-def test_published_token_semantics_are_cut_nowhere_in_the_profiles() -> None:
+def test_published_token_semantics_are_cut_nowhere() -> None:
     """What TS-Rec's authors trained on is trained on whole; 145 tokens is the longest under SmolLM2's tokenizer."""
     if not PUBLISHED.exists():
         pytest.skip("the benchmark data (../shared/data from the project's root) are absent")
     weights = wheel.gguf_file()
     tokenizer = AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
     descriptions = [entry["description"] for entry in json.loads(gzip.decompress(PUBLISHED.read_bytes()))]
-    for profile in ("industrial-tsrec", "industrial-tsrec-gpu"):
-        limit = load_config(PROFILES / f"{profile}.yaml", []).finetune.max_text_tokens
-        assert not cut_texts(descriptions, tokenizer, limit).is_cut.any()
+    assert not cut_texts(descriptions, tokenizer, MAX_TEXT_TOKENS).is_cut.any()

@@ -1,5 +1,6 @@
 """The API of a Prefect server, as an operator's scripts would ask it; a busy server is asked again."""
 
+import subprocess
 import time
 import uuid
 from collections.abc import Callable
@@ -23,6 +24,8 @@ def wait_for(look: Callable[[], Any], what: str, told: Callable[[], str] = str, 
 
 class PrefectApi:
     """That of the server at `url`; `told` is what its processes print, shown where waiting is in vain."""
+
+    process: "subprocess.Popen[bytes]"  # the server's, where a test has started it
 
     def __init__(self, url: str, told: Callable[[], str] = str, auth: tuple[str, str] | None = None) -> None:
         self.url, self.told, self.auth = url, told, auth

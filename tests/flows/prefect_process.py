@@ -9,6 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.flows.prefect_api import PrefectApi
+from tests.flows.served import ROOT, free_port
+
+
+def own_home(folder: Path, **more: str) -> dict[str, str]:
+    """An environment with a Prefect home of its own in `folder`, and the address of a server to be."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    own = {
+        "PREFECT_HOME": str(folder / "home"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PYTHONPATH": str(ROOT),
+        "PWD": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    return inherited | own | more
 
 
 def start(arguments: list[str], environment: dict[str, str], log: Path, folder: Path) -> "subprocess.Popen[bytes]":
@@ -42,6 +59,7 @@ def serve_api(environment: dict[str, str], folder: Path) -> Iterator[PrefectApi]
     server = start(arguments, environment, log, folder)
     try:
         api = PrefectApi(url, log.read_text)
+        api.process = server
         api.wait(lambda: api.get("health"), "the server")
         yield api
     finally:

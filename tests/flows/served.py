@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.flows.prefect_api import PrefectApi
+from tsrec.config import load_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,6 +22,13 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+def write_profile(path: Path, settings: list[str]) -> Path:
+    """A profile that says the same as these overrides."""
+    values = load_config(None, settings).model_dump(mode="json", exclude_defaults=True)
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path
 
 
 class Serving(PrefectApi):
@@ -69,7 +79,7 @@ class Serving(PrefectApi):
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal it, and return its exit status."""
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(300)
 
 
 def is_alive(pid: int) -> bool:

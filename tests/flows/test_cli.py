@@ -74,7 +74,7 @@ def test_gc_dry_run_only_says_what_would_go(
         (["run", "--set", "finetune.epoch=2"], "did you mean 'epochs'?"),
         (["run", "--set", "finetune.epochs=-1"], "finetune.epochs"),
         (["run", "--set", "ingest.source=tables", "--set", "ingest.path=/nowhere"], "/nowhere: no such folder"),
-        (["run", "--set", "finetune.device=cuda:99"], "finetune.device: device 'cuda:99': torch sees"),
+        (["run", "--set", "device=cuda:99"], "device 'cuda:99': torch sees"),
         (["artifacts", "show", "ff", "--store", "."], "no artifact"),
         (["artifacts", "list", "--store", "nowhere"], "no such folder"),
     ],

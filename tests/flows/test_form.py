@@ -11,7 +11,7 @@ from flows.form import completed, form_of, values_of, without_required
 from tsrec.config import Config, load_config
 
 PROFILES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
-FORMS = {served.entrypoint.rpartition(".")[2]: form_of(served.load(), served.first) for served in FLOWS}
+FORMS = {served.entrypoint.rpartition(".")[2]: form_of(served.load(), Config(), served.first) for served in FLOWS}
 FORM = FORMS["train"]
 
 
@@ -47,6 +47,31 @@ def test_what_a_person_changes_comes_first_and_what_an_operator_sets_last() -> N
     assert _as_shown(FORMS["refresh"]["definitions"]["Config"]["properties"])[:2] == ["dataset", "refresh"]
     assert _as_shown(FORMS["recommend"]["properties"]) == ["wish", "config"]
     assert _as_shown(FORMS["ablation"]["properties"]) == ["ablation", "config", "more"]
+
+
+def _n_shown(form: dict[str, Any], shape: dict[str, Any]) -> int:
+    """Fields of a form that stand there before anybody opens a tab."""
+    if reference := shape.get("$ref"):
+        shape = form["definitions"][reference.rsplit("/", 1)[-1]]
+    if "properties" in shape:
+        return sum(_n_shown(form, field) for field in shape["properties"].values())
+    return 0 if "const" in shape.get("anyOf", [{}])[0] else 1
+
+
+def test_few_fields_stand_there_before_more_is_asked_for() -> None:
+    assert 2 < _n_shown(FORM, FORM) <= 12
+    assert _n_shown(FORM, {"properties": without_required(FORM)["definitions"]["FinetuneConfig"]["properties"]}) > 12
+
+
+def test_a_section_behind_a_tab_starts_from_the_profile_and_means_it_untouched() -> None:
+    config = load_config(None, ["finetune.epochs=2"])
+    form = form_of(FLOWS[0].load(), config, FLOWS[0].first)
+    as_it_is, change = form["definitions"]["Config"]["properties"]["finetune"]["anyOf"]
+    assert as_it_is["const"] == values_of(config)["finetune"]
+    fields = form["definitions"][change["$ref"].rsplit("/", 1)[-1]]["properties"]
+    assert {name: field["default"] for name, field in fields.items() if "default" in field} == as_it_is["const"]
+    assert "properties" not in as_it_is  # nothing is shown
+    assert "finetune" in _fields() and "anyOf" not in FORMS["refresh"]["definitions"]["Config"]["properties"]["refresh"]
 
 
 def test_only_what_may_be_left_empty_is_optional() -> None:
@@ -104,8 +129,7 @@ def test_keys_and_what_a_machine_permits_are_in_no_form() -> None:
         assert not words & {"key", "secret", "password", "auth", "env", "root", "roots", "urls"}
 
 
-def test_a_section_without_settings_is_left_out_and_defaults_fit_the_form() -> None:
-    assert "popular" not in _fields("MembersConfig") and "popular" not in values_of(Config())["members"]
+def test_defaults_fit_the_form() -> None:
     default = FORM["properties"]["config"]["default"]
     validate({"config": default}, FORM, raise_on_error=True)
     assert Config.model_validate(default) == Config()

@@ -5,22 +5,19 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from prefect.client.orchestration import SyncPrefectClient
 
 import flows.settings  # noqa: F401  (before anything asks Prefect)
 from flows import leases
 from flows.leases import LEASE_S, Turn, Watch
-from tests.flows import prefect_process
 from tests.flows.postgres import USER, postgres_programs, serve_postgres
-from tests.flows.prefect_api import ENDED, PrefectApi
-from tests.flows.served import Serving, free_port, is_alive
-from tsrec.config import load_config
+from tests.flows.prefect_api import ENDED, PATIENCE_S, PrefectApi
+from tests.flows.prefect_process import own_home, serve_api
+from tests.flows.served import Serving, free_port, is_alive, write_profile
 
 LONG = {"epochs": 4000, "patience": None}  # minutes, unless it is ended
 ACTIVE = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}}
@@ -52,51 +49,22 @@ def test_a_worker_that_cannot_renew_stops_before_others_take_it_for_dead() -> No
     assert slowest < LEASE_S
 
 
-class Server(PrefectApi):
-    """A Prefect server that no worker owns, in a process group of its own."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        super().__init__(f"http://127.0.0.1:{(port := free_port())}", (log := folder / "server.log").read_text)
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        own = {"PREFECT_HOME": str(folder / "home"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-        arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        self.process = prefect_process.start(arguments, inherited | own | environment, log, folder)
-
-
-@contextmanager
-def _served(server: Server) -> Iterator[Server]:
-    try:
-        server.wait(lambda: server.get("health"), "the server")
-        yield server
-    finally:
-        prefect_process.stop(server.process)
-
-
-@contextmanager
-def _served_from_postgres(folder: Path) -> Iterator[Server]:
-    with serve_postgres(free_port(), "password") as database:
-        url = f"postgresql+asyncpg://{USER}:password@{database.host}:{database.port}/{database.name}"
-        with _served(Server(folder, PREFECT_API_DATABASE_CONNECTION_URL=url)) as server:
-            yield server
-
-
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with _served(Server(tmp_path_factory.mktemp("server"))) as server:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectApi]:
+    """A server that no worker owns."""
+    folder = tmp_path_factory.mktemp("server")
+    with serve_api(own_home(folder), folder) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def profile(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("profile")
-    path = folder / "shop.yaml"
-    config = load_config(None, [*shop_settings, f"store={folder / 'store'}"])
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True)))
-    return path
+    return write_profile(folder / "shop.yaml", [*shop_settings, f"store={folder / 'store'}"])
 
 
 @pytest.fixture
-def work(api: Server, profile: Path, tmp_path: Path) -> Iterator[Callable[[], Serving]]:
+def work(api: PrefectApi, profile: Path, tmp_path: Path) -> Iterator[Callable[[], Serving]]:
     """A further worker of the server; in the end all of them end, and what they left is cancelled."""
     made: list[Serving] = []
 
@@ -115,14 +83,14 @@ def work(api: Server, profile: Path, tmp_path: Path) -> Iterator[Callable[[], Se
             api.insist("POST", f"flow_runs/{run['id']}/set_state", cancelled)
 
 
-def _long(api: Server) -> str:
+def _long(api: PrefectApi) -> str:
     """A run that takes minutes."""
     known = api.deployments()["shop"]
     config = known["parameters"]["config"]
     return api.create_run(known, {"config": config | {"finetune": config["finetune"] | LONG}})
 
 
-def _wait_at_work(api: Server, runs: set[str], patience_s: float = 120) -> str:
+def _wait_at_work(api: PrefectApi, runs: set[str], patience_s: float = PATIENCE_S) -> str:
     """The one of the runs that is at work, once there is one; more than one would be wrong."""
 
     def look() -> Any:
@@ -163,32 +131,34 @@ def _compete_for_turns(url: str) -> None:
 
 
 @pytest.mark.slow
-def test_one_worker_at_a_time_has_its_turn_on_sqlite(api: Server) -> None:
+def test_one_worker_at_a_time_has_its_turn_on_sqlite(api: PrefectApi) -> None:
     _compete_for_turns(api.url)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(postgres_programs() is None, reason="no initdb: apt-get install postgresql")
 def test_one_worker_at_a_time_has_its_turn_on_postgres(tmp_path: Path) -> None:
-    with _served_from_postgres(tmp_path) as server:
-        _compete_for_turns(server.url)
+    with serve_postgres(free_port(), "password") as database:
+        url = f"postgresql+asyncpg://{USER}:password@{database.host}:{database.port}/{database.name}"
+        with serve_api(own_home(tmp_path, PREFECT_API_DATABASE_CONNECTION_URL=url), tmp_path) as server:
+            _compete_for_turns(server.url)
 
 
 @pytest.mark.slow
-def test_a_turn_of_a_dead_worker_is_taken_over(api: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_of_a_dead_worker_is_taken_over(api: PrefectApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "LEASE_S", 1.0)
     with SyncPrefectClient(f"{api.url}/api") as client:
         dead, alive = Turn("dead"), Turn("alive")
         assert dead.take(client)
         assert not alive.take(client)
-        api.wait(lambda: alive.take(client), "the turn", 20)
+        api.wait(lambda: alive.take(client), "the turn")
         dead.give_back(client)  # were it alive after all: the turn of another is left alone
         assert not Turn("third").take(client)
         alive.give_back(client)
 
 
 @pytest.mark.slow
-def test_two_workers_keep_one_limit_and_bury_each_others_runs(api: Server, work: Callable[[], Serving]) -> None:
+def test_two_workers_keep_one_limit_and_bury_each_others_runs(api: PrefectApi, work: Callable[[], Serving]) -> None:
     workers = [work(), work()]
     waiting = {_long(api) for _ in range(3)}
     first = _wait_at_work(api, waiting)
@@ -197,13 +167,13 @@ def test_two_workers_keep_one_limit_and_bury_each_others_runs(api: Server, work:
     victim = _owner(workers, pid)
     (survivor,) = [worker for worker in workers if worker is not victim]
     for run in waiting:
-        api.wait_state(run, "Queued", patience_s=20)
+        api.wait_state(run, "Queued")
 
     killed = time.monotonic()
     victim.process.kill()  # without a word, as a container that is gone
     os.killpg(pid, signal.SIGKILL)
     while api.run(first)["state_name"] == "Running":
-        assert time.monotonic() - killed < LEASE_S + 60
+        assert time.monotonic() - killed < LEASE_S + PATIENCE_S
         assert {run["id"] for run in api.insist("POST", "flow_runs/filter", ACTIVE)} <= {first}
         time.sleep(1)
     assert "nothing was heard of its worker" in api.run(first)["state"]["message"]
@@ -214,13 +184,15 @@ def test_two_workers_keep_one_limit_and_bury_each_others_runs(api: Server, work:
     pid = api.pid(second)
     assert _owner([survivor], pid) is survivor
     api.insist("DELETE", f"flow_runs/{second}")  # while another one is due
-    api.wait(lambda: not is_alive(pid), "the end of the process of a deleted run", 20)
+    api.wait(lambda: not is_alive(pid), "the end of the process of a deleted run")
     assert _wait_at_work(api, waiting) in waiting
     assert survivor.process.poll() is None and "Traceback" not in survivor.printed
 
 
-@pytest.mark.slow
-def test_a_run_whose_lease_cannot_be_renewed_stops_and_goes_on_later(api: Server, work: Callable[[], Serving]) -> None:
+@pytest.mark.very_slow
+def test_a_run_whose_lease_cannot_be_renewed_stops_and_goes_on_later(
+    api: PrefectApi, work: Callable[[], Serving]
+) -> None:
     worker = work()
     run = _long(api)
     _wait_at_work(api, {run})
@@ -235,9 +207,9 @@ def test_a_run_whose_lease_cannot_be_renewed_stops_and_goes_on_later(api: Server
     assert worker.process.poll() is None and "Traceback" not in worker.printed
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_schedules_are_apart_and_one_that_is_not_understood_fails_alone(
-    api: Server, work: Callable[[], Serving]
+    api: PrefectApi, work: Callable[[], Serving]
 ) -> None:
     assert work().stop() == 0  # it leaves the deployment
     deployment = api.deployments()["shop"]["id"]

@@ -7,28 +7,22 @@ import pytest
 
 from flows.cli import main
 from tsrec import pipeline
-from tsrec.config import load_config
+from tsrec.config import Config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.recommenders.recommender import Recommender
-from tsrec.store import ArtifactStore
+from tsrec.store import Artifact, ArtifactStore
 from tsrec.store.champions import champion_of
 
 
 @pytest.fixture(scope="module")
-def settings(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return [*shop_settings, f"store={tmp_path_factory.mktemp('store')}"]
-
-
-@pytest.fixture(scope="module")
-def models(settings: list[str]) -> tuple[str, str]:
+def models(config: Config, artifacts: dict[str, Artifact]) -> tuple[str, str]:
     """Fingerprints of two finished runs' models; the second differs in the fusion alone."""
-    first = pipeline.run(load_config(None, settings))["fuse"].fingerprint
-    return first, pipeline.run(load_config(None, [*settings, "fuse.ridge=3"]))["fuse"].fingerprint
+    return artifacts["fuse"].fingerprint, pipeline.run(with_overrides(config, ["fuse.trees=3"]))["fuse"].fingerprint
 
 
 @pytest.fixture
-def options(settings: list[str]) -> list[str]:
-    return [part for setting in settings for part in ("--set", setting)]
+def options(config: Config, shop_settings: list[str]) -> list[str]:
+    return [part for setting in [*shop_settings, f"store={config.store}"] for part in ("--set", setting)]
 
 
 def _recommended_by(options: list[str], more: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -37,15 +31,14 @@ def _recommended_by(options: list[str], more: list[str], capsys: pytest.CaptureF
 
 
 def test_the_first_run_is_the_champion_until_another_is_promoted(
-    models: tuple[str, str], options: list[str], capsys: pytest.CaptureFixture[str]
+    models: tuple[str, str], config: Config, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = models
-    store = ArtifactStore(load_config(None, [option for option in options if option != "--set"]).store)
-    assert champion_of(store, "shop") == first
+    assert champion_of(ArtifactStore(config.store), "shop") == first
     assert _recommended_by(options, [], capsys) == first
     assert _recommended_by(options, ["--model", second[:6]], capsys) == second
-    assert _recommended_by([*options, "--set", "fuse.ridge=3"], ["--model", "profile"], capsys) == second
-    assert _recommended_by([*options, "--set", "fuse.ridge=3"], [], capsys) == first
+    assert _recommended_by([*options, "--set", "fuse.trees=3"], ["--model", "profile"], capsys) == second
+    assert _recommended_by([*options, "--set", "fuse.trees=3"], [], capsys) == first
 
     assert main(["models", "promote", *options, "--why", "fresher"]) == 0
     assert second in capsys.readouterr().out
@@ -64,10 +57,9 @@ def test_the_first_run_is_the_champion_until_another_is_promoted(
     assert "no earlier champion" in capsys.readouterr().err
 
 
-def test_a_model_that_is_not_there_is_said(models: tuple[str, str], settings: list[str]) -> None:
-    store = ArtifactStore(load_config(None, settings).store)
+def test_a_model_that_is_not_there_is_said(config: Config) -> None:
     with pytest.raises(ArtifactError, match="no model of shop start with 'ffff'"):
-        Recommender.open(store, "shop", model="ffff")
+        Recommender.open(config.store, "shop", model="ffff")
 
 
 def test_a_dataset_without_models_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

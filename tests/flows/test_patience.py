@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from flows import patience
 from flows.patience import with_patience
 
 ID = "00000000-0000-0000-0000-000000000000"
@@ -51,7 +52,8 @@ def test_a_schedule_is_removed_and_a_deployment_paused_in_the_end() -> None:
     assert Busy(1).client.patch(f"/api/deployments/{ID}", json={"paused": True}).status_code == 201
 
 
-def test_a_server_that_stays_busy_says_so_in_the_end() -> None:
+def test_a_server_that_stays_busy_says_so_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_FIRST_PAUSE_S", 0.001)
     server = Busy(100)
     answer = server.client.post(f"/api/flow_runs/{ID}/set_state")
     assert (answer.status_code, answer.json()) == (503, {"busy": True})

@@ -1,5 +1,7 @@
 """Every command that `tsrec run` prints can be pasted into a shell, whatever users and items are called."""
 
+import contextlib
+import io
 import json
 import shlex
 import shutil
@@ -10,7 +12,6 @@ import pytest
 
 from flows import cli, commands
 
-ROOT = Path(__file__).parents[2]
 ITEM = "-i,'{number}' \"ß\" $(x)"
 
 
@@ -38,33 +39,33 @@ def settings(odd_shop: Path, tiny_backbone: Path, tmp_path_factory: pytest.TempP
     store = tmp_path_factory.mktemp("a store")
     fields = [f"store={store}", "dataset=odd", "ingest.source=tables", f"ingest.path={odd_shop}"]
     fields += [f"backbone.model={tiny_backbone}", "backbone.n_layers=1", "finetune.epochs=1"]
+    fields += ["members.methods=[popular]", "evaluate.baseline=popular"]
     return [part for field in fields for part in ("--set", field)]
 
 
 @pytest.fixture(scope="module")
 def printed(settings: list[str]) -> list[str]:
-    """The lines under `try next`, as a shell run printed them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        command = shlex.join([*commands._program(), "run", *settings, "--no-prefect"])
-        done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Loading weights" not in done.stderr and "model shards" not in done.stderr
-    return [line.strip() for line in done.stdout.split("try next:\n")[1].splitlines() if line.strip()]
+    """The lines under `try next`, as a run printed them."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert cli.main(["run", *settings, "--no-prefect"]) == 0
+    assert "Loading weights" not in err.getvalue() and "model shards" not in err.getvalue()
+    return [line.strip() for line in out.getvalue().split("try next:\n")[1].splitlines() if line.strip()]
 
 
-def test_what_is_printed_runs_in_a_shell(printed: list[str]) -> None:
-    recommend, again, serve, api = printed
-    done = subprocess.run(recommend, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "[-i,'" in done.stdout
-    assert shutil.which(shlex.split(recommend)[0])
-    for line in (again, serve):
-        words = shlex.split(line)
-        options = cli._parser().parse_args(words[words.index("run" if line is again else "serve") :])
-        assert options.set
-    words = shlex.split(api)
-    options = cli._parser().parse_args(words[words.index("api") :])
+def _as_the_shell_reads_it(line: str) -> list[str]:
+    done = subprocess.run(f"printf '%s\\0' {line}", shell=True, capture_output=True, text=True, check=True)
+    return done.stdout.split("\0")[:-1]
+
+
+def test_what_is_printed_runs_in_a_shell(printed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    recommend, again, serve, api = map(_as_the_shell_reads_it, printed)
+    assert shutil.which(recommend[0])
+    assert cli.main(recommend[recommend.index("recommend") :]) == 0
+    assert "[-i,'" in capsys.readouterr().out
+    for words, command in ((again, "run"), (serve, "serve")):
+        assert cli._parser().parse_args(words[words.index(command) :]).set
+    options = cli._parser().parse_args(api[api.index("api") :])
     assert options.dataset == "odd" and Path(options.store).is_dir()
 
 

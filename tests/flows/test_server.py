@@ -20,6 +20,7 @@ from prefect.settings import (
 from flows import server
 from flows.cli import main
 from flows.server import AUTH, Server, answers
+from tests.flows.prefect_api import wait_for
 from tests.flows.served import ROOT, free_port
 from tsrec.errors import TsrecError
 
@@ -58,18 +59,24 @@ def test_a_server_that_prefect_is_told_of_is_waited_for_and_none_is_started(
     listen: Callable[[int], str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "_WAIT_S", 0.05)
-    port = free_port()
+    port, printed = free_port(), list[str]()
+
+    def says(words: str) -> bool:
+        printed.append(capsys.readouterr().err)
+        return words in "".join(printed)
+
     with temporary_settings({PREFECT_API_URL: f"http://me:secret@127.0.0.1:{port}/api"}):
         waiting = Server("127.0.0.1", free_port(), [])
         thread = threading.Thread(target=waiting.start, daemon=True)
         thread.start()
-        thread.join(0.5)
+        wait_for(lambda: says("waiting for it"), "the line")
         assert thread.is_alive() and waiting.process is None
         listen(port)
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive() and waiting.process is None
         assert waiting.revive()
-    first, last = capsys.readouterr().err.splitlines()
+    says("")
+    first, last = "".join(printed).splitlines()
     assert f"http://***@127.0.0.1:{port}/api, which does not answer; waiting for it" in first
     assert "answers after" in last
 

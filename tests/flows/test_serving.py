@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,34 +12,20 @@ import httpx
 import pytest
 
 from flows.leases import LEASE_S
-from tests.flows.served import Serving, free_port, is_alive
+from tests.flows.prefect_api import PATIENCE_S
+from tests.flows.served import Serving, free_port, is_alive, write_profile
 
 pytestmark = pytest.mark.slow
 LONG = {"epochs": 4000, "patience": None}  # minutes, unless it is ended
+SOON_S = LEASE_S / 2  # seconds, but for a machine that is busy; long before a lease lapses
 
 
 @pytest.fixture(scope="module")
 def profiles(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two profiles of the shop, with a store of their own."""
     folder = tmp_path_factory.mktemp("operator")
-    lines: dict[str, Any] = {}
-    for setting in [*shop_settings, f"store={folder / 'store'}"]:
-        name, _, value = setting.partition("=")
-        section, _, field = name.partition(".")
-        if "." in field:
-            field, _, inner = field.partition(".")
-            value = f"{{{inner}: {value}}}"
-        if field:
-            lines.setdefault(section, []).append(f"  {field}: {value}")
-        else:
-            lines[section] = value
-    text = ""
-    for section, value in lines.items():
-        text += f"{section}: {value}\n" if isinstance(value, str) else f"{section}:\n" + "\n".join(value) + "\n"
-    paths = [folder / "shop.yaml", folder / "other.yaml"]
-    paths[0].write_text(text)
-    paths[1].write_text(text.replace("dataset: shop", "dataset: other"))
-    return paths
+    settings = [*shop_settings, f"store={folder / 'store'}"]
+    return [write_profile(folder / f"{name}.yaml", [*settings, f"dataset={name}"]) for name in ("shop", "other")]
 
 
 @pytest.fixture(scope="module")
@@ -86,18 +71,17 @@ def test_progress_is_shown_while_a_stage_is_built(served: Serving) -> None:
     (shown,) = served.wait(lambda: served.post("artifacts/filter", wanted), "the progress")
     assert (shown["type"], shown["description"]) == ("progress", "training")
     served.cancel(run)
-    served.wait_state(run, "Cancelled", patience_s=20)
+    served.wait_state(run, "Cancelled")
 
 
 def test_cancelling_ends_the_work_and_says_so(served: Serving) -> None:
     run = _training(served)
-    pid, asked = served.pid(run), time.monotonic()
+    pid = served.pid(run)
     served.cancel(run)
-    ended = served.wait_state(run, "Cancelled", patience_s=10)
-    assert time.monotonic() - asked < 10
+    ended = served.wait_state(run, "Cancelled", patience_s=SOON_S)
     assert not is_alive(pid)
     assert "Retry" in ended["state"]["message"]
-    served.wait(lambda: "Running" not in served.tasks(run).values(), "the tasks' states", 15)
+    served.wait(lambda: "Running" not in served.tasks(run).values(), "the tasks' states")
     assert served.tasks(run)["finetune"] == "Cancelled"
     assert served.tasks(run)["ingest"] in ("Completed", "Cached")
     assert "Finished in state Running" not in served.logged(run)
@@ -106,9 +90,9 @@ def test_cancelling_ends_the_work_and_says_so(served: Serving) -> None:
 def test_a_killed_run_and_its_tasks_are_crashed(served: Serving) -> None:
     run = _training(served)
     os.kill(served.pid(run), signal.SIGKILL)
-    ended = served.wait_state(run, "Crashed", patience_s=15)
+    ended = served.wait_state(run, "Crashed")
     assert "signal 9" in ended["state"]["message"]
-    served.wait(lambda: "Running" not in served.tasks(run).values(), "the tasks' states", 15)
+    served.wait(lambda: "Running" not in served.tasks(run).values(), "the tasks' states")
     assert served.tasks(run)["finetune"] == "Crashed"
 
 
@@ -120,7 +104,7 @@ def test_a_run_logs_what_a_person_wants_and_no_traceback(served: Serving) -> Non
     served.post(f"flow_runs/{run}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True})
     served.wait(lambda: "resuming from" in served.logged(run), "the line in the UI's log")
     served.cancel(run)
-    served.wait_state(run, "Cancelled", patience_s=20)
+    served.wait_state(run, "Cancelled")
 
     ingest = served.deployments()["shop"]["parameters"]["config"]["ingest"]
     missing = served.start("shop", ingest=ingest | {"path": "/nowhere"})
@@ -151,9 +135,9 @@ def test_an_ablation_runs_from_its_form(served: Serving) -> None:
 def test_a_second_run_of_a_data_set_is_queued_and_another_data_set_is_not(served: Serving) -> None:
     first = _training(served)
     second, other = served.start("shop"), served.start("other")
-    queued = served.wait_state(second, "Queued", patience_s=20)
+    queued = served.wait_state(second, "Queued")
     assert queued["state"]["message"].startswith("waits for ")
-    served.wait(lambda: "train-shop" in served.run(second)["state"]["message"], "the name that its flow gives", 20)
+    served.wait(lambda: "train-shop" in served.run(second)["state"]["message"], "the name that its flow gives")
     served.wait_state(other, "Running")
     served.cancel(first)
     assert served.wait_state(second, "Completed", "Failed", "Crashed")["state_name"] == "Completed"
@@ -164,11 +148,11 @@ def test_a_lost_server_is_brought_back_and_the_run_goes_on(served: Serving) -> N
     run = _training(served)
     pid = served.pid(run)
     os.kill(served.server_pid(), signal.SIGKILL)
-    served.wait(lambda: not _answers(served), "the loss", 10)
-    served.wait(lambda: _answers(served), "the new server", 90)
+    served.wait(lambda: not _answers(served), "the loss")
+    served.wait(lambda: _answers(served), "the new server")
     assert is_alive(pid)
     served.cancel(run)
-    served.wait_state(run, "Cancelled", patience_s=20)
+    served.wait_state(run, "Cancelled")
 
 
 def test_what_was_set_in_the_ui_is_kept_and_a_second_serve_disturbs_nothing(
@@ -191,7 +175,7 @@ def test_what_was_set_in_the_ui_is_kept_and_a_second_serve_disturbs_nothing(
     assert kept["paused"] is True
     assert kept["parameters"]["config"]["decode"]["beams"] == 29
     renamed = serve(other, "--set", "profile=another/shop")
-    assert renamed.process.wait(120) == 1
+    assert renamed.process.wait(PATIENCE_S) == 1
     assert "belongs to the profile" in renamed.printed and "Traceback" not in renamed.printed
     again.stop()
 
@@ -221,7 +205,7 @@ def test_a_refresh_has_a_schedule_that_is_off_until_it_is_switched_on(
     assert nightly(fourth) == []  # removed in the UI: it stays so
     assert fourth.stop() == 0
     wrong = serve(profiles[0], "--schedule", "0 0 3 * * ?")
-    assert wrong.process.wait(120) == 1
+    assert wrong.process.wait(PATIENCE_S) == 1
     assert "has 6 fields; write five" in wrong.printed and "Traceback" not in wrong.printed
 
 
@@ -243,27 +227,26 @@ def test_a_server_that_refuses_is_told_in_one_line(profiles: list[Path], tmp_pat
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/api"
         serving = Serving(tmp_path, free_port(), [str(profiles[0])], PREFECT_API_URL=url)
-        assert serving.process.wait(120) == 1
+        assert serving.process.wait(PATIENCE_S) == 1
         server.shutdown()
     (line,) = serving.printed.splitlines()
     assert line.startswith(f"tsrec: the Prefect server at {url} did not take the deployments: Client error '403")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.very_slow)])
 def test_nothing_runs_on_after_serve_has_ended(
     profiles: list[Path], serve: Callable[..., Serving], number: int
 ) -> None:
     serving = serve(profiles[0]).started()
     run = _training(serving)
-    pids, asked = [serving.pid(run), serving.server_pid()], time.monotonic()
+    pids = [serving.pid(run), serving.server_pid()]
     serving.stop(number)
-    serving.wait(lambda: not any(is_alive(pid) for pid in pids), "the end of its processes", 20)
-    assert time.monotonic() - asked < 20
+    serving.wait(lambda: not any(is_alive(pid) for pid in pids), "the end of its processes", SOON_S)
     assert "Traceback" not in serving.printed or number == signal.SIGKILL
     again = serve(profiles[0]).started()
-    ended = again.wait_state(run, "Crashed", patience_s=30 if number == signal.SIGTERM else LEASE_S + 60)
+    ended = again.wait_state(run, "Crashed", patience_s=PATIENCE_S + (number == signal.SIGKILL) * LEASE_S)
     assert "goes on where it was" in ended["state"]["message"] or number == signal.SIGKILL
-    again.wait(lambda: "Running" not in again.tasks(run).values(), "the tasks' states", 30)
+    again.wait(lambda: "Running" not in again.tasks(run).values(), "the tasks' states")
     again.stop()
 
 

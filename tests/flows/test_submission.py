@@ -52,7 +52,7 @@ def _deploy(server: TestClient, name: str, **fields: Any) -> str:
 
 @pytest.fixture(scope="module")
 def deployment(server: TestClient) -> str:
-    form = form_of(FLOWS[0].load())
+    form = form_of(FLOWS[0].load(), Config())
     fields = {"parameters": {"config": VALUES}, "parameter_openapi_schema": form, "enforce_parameter_schema": True}
     return _deploy(server, "ours", tags=[TAG], **fields)
 
@@ -72,7 +72,10 @@ def test_every_flow_runs_as_it_was_deployed_and_with_a_configuration_alone(
     server: TestClient, served: ServedFlow
 ) -> None:
     flow = served.load()
-    fields = {"parameters": parameters_of(flow, Config()), "parameter_openapi_schema": form_of(flow, served.first)}
+    fields = {
+        "parameters": parameters_of(flow, Config()),
+        "parameter_openapi_schema": form_of(flow, Config(), served.first),
+    }
     mine = _deploy(server, served.entrypoint, tags=[TAG], enforce_parameter_schema=True, **fields)
     assert _post(server, f"/api/deployments/{mine}/create_flow_run", {}).status_code == 201
     assert _ask(server, mine, finetune={"epochs": 1}).status_code == 201
@@ -145,7 +148,7 @@ def test_a_schedule_s_form_may_hold_single_fields(server: TestClient) -> None:
         values = {"config": {"finetune": {"epochs": epochs}}}
         return _post(server, "/api/ui/schemas/validate", {"schema": form, "values": values}).json()
 
-    form = form_of(FLOWS[0].load())
+    form = form_of(FLOWS[0].load(), Config())
     assert ask(form, 1)["valid"] is True
     assert "epochs" in str(ask(form, 0)["errors"])
     theirs = {key: value for key, value in form.items() if key != "$comment"}

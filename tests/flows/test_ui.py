@@ -1,6 +1,6 @@
 """A run started from the form in a real browser. Slow; needs the extra `browser` and Chromium.
 
-pytest -m slow tests/flows/test_ui.py          pictures: TSREC_SCREENSHOTS=FOLDER
+pytest -m 'slow or very_slow' tests/flows/test_ui.py          pictures: TSREC_SCREENSHOTS=FOLDER
 """
 
 import os
@@ -91,6 +91,14 @@ def test_the_report_is_a_click_away_and_no_other_host_is_called(server: Serving,
     (opened,) = server.wait(lambda: [tab for tab in page.context.pages if "/reports/shop/" in tab.url], "the report")
     opened.get_by_text("NDCG").first.wait_for()
     opened.screenshot(path=pictures / "report.png")
+    opened.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    for width in (1000, 400):
+        opened.set_viewport_size({"width": width, "height": 1000})
+        assert opened.evaluate("document.documentElement.scrollWidth") == width
+    opened.set_viewport_size({"width": 1000, "height": 1000})
+    assert opened.evaluate(
+        "[...document.querySelectorAll('.wide')].every(each => each.scrollWidth == each.clientWidth)"
+    )
     foreign = [url for url in answered if not url.startswith((server.url, "data:", "blob:"))]
     assert foreign == []
 
@@ -99,6 +107,9 @@ def test_wrong_settings_are_refused_in_the_form_and_no_run_exists(server: Servin
     pictures = Path(os.environ.get("TSREC_SCREENSHOTS", tmp_path))
     before = server.insist("POST", "flow_runs/count", {})
     _open_form(server, page)
+    page.screenshot(path=pictures / "folded.png", full_page=True)
+    assert page.get_by_label("Window overlap", exact=True).count() == 0
+    _open_training(page)
     page.get_by_label("Window overlap", exact=True).fill("20")
     page.get_by_role("button", name="Submit").click()
     page.get_by_text("window_overlap (20) must be less than window_items (20)").wait_for()  # a rule across fields
@@ -122,6 +133,7 @@ def test_the_form_as_json_untouched_runs(server: Serving, page: Any) -> None:
     assert run["state_name"] == "Completed", run["state"]["message"]
 
 
+@pytest.mark.very_slow
 @pytest.mark.parametrize("epochs", [None, "1"])
 def test_a_schedule_made_in_the_ui_fires_and_keeps_the_profile(
     server: Serving, page: Any, tmp_path: Path, epochs: str | None
@@ -135,6 +147,7 @@ def test_a_schedule_made_in_the_ui_fires_and_keeps_the_profile(
     dialog.get_by_role("tab", name="Cron").click()
     dialog.get_by_label("Value").fill("* * * * *")
     if epochs:
+        _open_training(dialog)
         dialog.get_by_label("Epochs", exact=True).first.fill(epochs)
     page.screenshot(path=pictures / f"schedule-{epochs}.png")
     dialog.get_by_role("button", name="Save").click()
@@ -151,6 +164,11 @@ def test_a_schedule_made_in_the_ui_fires_and_keeps_the_profile(
 def _open_form(server: Serving, page: Any) -> None:
     page.goto(f"{server.url}/v2/deployments/deployment/{_train(server)}/run")
     page.get_by_text("Data (ingest)").wait_for()
+
+
+def _open_training(form: Any) -> None:
+    """Its second tab, after those of ingest, keywords and backbone."""
+    form.get_by_role("tab", name="Change", exact=True).nth(3).click()
 
 
 def _train(server: Serving) -> str:

@@ -162,7 +162,7 @@ def allowed(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
 def teacher_of(
     server: ChatServer, items: pd.DataFrame, max_keywords: int = 3, paid: Path | None = None, **settings: Any
 ) -> OpenAITeacher:
-    endpoint = {"base_url": server.url, "model": "tiny", "timeout_s": 5, "max_retries": 2, "concurrency": 4, **settings}
+    endpoint = {"base_url": server.url, "model": "tiny", "max_retries": 2, "concurrency": 4, **settings}
     config = KeywordsConfig.model_validate({"teacher": "openai", "max_keywords": max_keywords, "openai": endpoint})
     return OpenAITeacher(config, KeylessTeacher(items, config), paid)
 

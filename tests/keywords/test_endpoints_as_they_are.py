@@ -213,7 +213,7 @@ def test_an_overload_inside_a_200_waits(server: ChatServer, items: pd.DataFrame,
     server.script["i1"] = [Reply(body=body, headers={"Retry-After": "0.3"})]
     drawn = draw(server, items[:2])
     assert drawn.sources == ["openai:tiny"] * 2 and drawn.usage["n_waits"] == 1
-    assert 0.3 <= server.times[2] - server.times[1] < 2
+    assert server.times[2] - server.times[1] >= 0.3
     assert drawn.usage["n_bad_answers"] == 0
 
 

@@ -34,7 +34,7 @@ def test_draws_in_order_counts_tokens_and_names_the_model(server: ChatServer, it
 
 
 def test_never_more_requests_at_once_than_allowed(server: ChatServer, items: pd.DataFrame) -> None:
-    server.always = lambda item: Reply(content=answer(item).content, delay_s=0.05)
+    server.always = lambda item: Reply(content=answer(item).content, delay_s=0.2)
     draw(server, items, concurrency=2)
     assert server.most_under_way == 2
 
@@ -43,13 +43,13 @@ def test_429_waits_as_long_as_the_server_says(server: ChatServer, items: pd.Data
     server.script["i0"] = [Reply(429, headers={"Retry-After": "1"})]
     drawn = draw(server, items[:1])
     assert drawn.sources == ["openai:tiny"]
-    assert 1.0 <= server.times[1] - server.times[0] < 4.0
+    assert server.times[1] - server.times[0] >= 1.0
 
 
 def test_500_and_a_time_out_are_tried_again(server: ChatServer, items: pd.DataFrame) -> None:
     server.script["i0"] = [Reply(500), Reply(503)]
-    server.script["i1"] = [Reply(content="{}", delay_s=1.0)]
-    drawn = draw(server, items[:2], timeout_s=0.5)
+    server.script["i1"] = [Reply(content="{}", delay_s=30)]
+    drawn = draw(server, items[:2], timeout_s=1.5)
     assert drawn.sources == ["openai:tiny"] * 2
     assert server.asked == {"i0": 3, "i1": 2}
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.keys import key_of
 from tsrec import pipeline
-from tsrec.config import Config, Section
+from tsrec.config import Section
 from tsrec.errors import ConfigError
 from tsrec.pipeline import PlannedStage, forcing
 from tsrec.stage import Stage
@@ -31,9 +31,9 @@ class Chain:
             self.hooks.get(name, lambda _: None)(out)
             out.write_json("made", self.made[name])
 
-        stage = Stage(name=name, version=1, config=lambda c: c.report, parents=lambda c: parents, run=run)
+        stage = Stage(name=name, version=1, config=lambda _: Section(), parents=lambda c: parents, run=run)
         key = key_of(name, f"{ord(name):08x}", "shop")
-        return PlannedStage(name, stage, Config().report, key, {parent: parent for parent in parents})
+        return PlannedStage(name, stage, Section(), key, {parent: parent for parent in parents})
 
     def run(self, store: ArtifactStore, force_from: str | None = None) -> dict[str, int]:
         stages = forcing.force(self.stages, force_from, store) if force_from else self.stages

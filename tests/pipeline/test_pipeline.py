@@ -1,5 +1,6 @@
 """The whole chain on a tiny shop: what runs again when something changes, and what the report shows."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from safetensors.torch import load_file
 
 from tests.keys import key_of
 from tsrec import finetune, pipeline
-from tsrec.config import Config, load_config, with_overrides
+from tsrec.config import Config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.evaluate.summary import headline
 from tsrec.llm.trained_llm import trained_in
@@ -17,18 +18,9 @@ from tsrec.recommenders.explain import Explainer
 from tsrec.recommenders.members import MEMBERS
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.served import served_key
+from tsrec.report.users import user_stories
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.gc import find_garbage
-
-
-@pytest.fixture(scope="module")
-def config(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return load_config(None, [*shop_settings, f"store={tmp_path_factory.mktemp('store')}"])
-
-
-@pytest.fixture(scope="module")
-def artifacts(config: Config) -> dict[str, Artifact]:
-    return pipeline.run(config)
 
 
 def _fingerprints(config: Config) -> dict[str, str]:
@@ -71,6 +63,19 @@ def test_every_user_gets_distinct_existing_items(artifacts: dict[str, Artifact])
     assert (groups.size() == 10).all()
 
 
+def test_users_of_the_report_are_drawn_and_their_hits_are_counted(artifacts: dict[str, Artifact]) -> None:
+    stories = user_stories(artifacts, 12)
+    drawn = [user["user"] for user in stories["users"]]
+    assert len(set(drawn)) == 12 and drawn != sorted(drawn)
+    assert drawn == [user["user"] for user in user_stories(artifacts, 60)["users"]][:12]  # the same each time
+    hits = [[pick["title"] for pick in user["picks"] if pick["is_hit"]] for user in stories["users"]]
+    assert hits == [[user["next"]["title"]] if user["rank"] else [] for user in stories["users"]]
+    assert stories["n_hits"] == sum(map(len, hits))
+    metrics = artifacts["evaluate"].frame("metrics").set_index(["slice", "method", "metric", "k"])
+    assert stories["hit_rate"] == pytest.approx(metrics.loc["all", "fused", "hr", 10]["value"])
+    assert stories["n_targets"] == artifacts["evaluate"].counts["n_targets"]
+
+
 def test_the_fusion_of_the_others_is_distilled_into_the_llm(artifacts: dict[str, Artifact], config: Config) -> None:
     taught = with_overrides(config, ["finetune.distill.share=0.5", "members.sasrec.epochs=1"])
     planned = pipeline.plan(taught, goal=finetune.STAGE)
@@ -93,7 +98,7 @@ def test_a_second_run_builds_nothing(artifacts: dict[str, Artifact], config: Con
     ("override", "rerun"),
     [
         ("evaluate.k=[1, 10]", {"evaluate", "report"}),
-        ("fuse.ridge=2", {"fuse", "evaluate", "report"}),
+        ("fuse.trees=200", {"fuse", "evaluate", "report"}),
         ("decode.beams=30", {"decode", "fuse", "evaluate", "report"}),
         ("members.sasrec.epochs=2", {"sasrec", "candidates", "fuse", "evaluate", "report"}),
         ("recommend.repeats=forbidden", {"decode", "candidates", "fuse", "evaluate", "report"}),
@@ -103,17 +108,26 @@ def test_a_setting_reruns_what_reads_it_and_what_follows(config: Config, overrid
     assert _changed(_fingerprints(config), _fingerprints(with_overrides(config, [override]))) == rerun
 
 
-def test_a_further_llm_shares_what_is_the_same_and_joins_the_fusion(config: Config) -> None:
-    seeded = with_overrides(config, ["members.llms=[{name: other, set: [finetune.seed=7]}]"])
-    planned = pipeline.plan(seeded)
-    assert set(planned) - set(_fingerprints(config)) == {"finetune:other", "decode:other"}
+FURTHER = "members.llms=[{name: other, set: [finetune.seed=7]}]"
+
+
+@pytest.fixture(scope="module")
+def extended(config: Config) -> dict[str, Artifact]:
+    """A run with a further LLM, whose members are fitted again with the events of valid."""
+    return pipeline.run(with_overrides(config, [FURTHER, "members.refit=true", "profile=extended"]))
+
+
+def test_a_further_llm_shares_what_is_the_same_and_joins_the_fusion(
+    config: Config, extended: dict[str, Artifact]
+) -> None:
+    planned = pipeline.plan(with_overrides(config, [FURTHER]))
+    assert set(planned) - set(_fingerprints(config)) == {"sa_init:other", "finetune:other", "decode:other"}
     assert planned["decode:other"].parents == {"ingest": "ingest", "sids": "sids", "finetune": "finetune:other"}
-    built = pipeline.run(seeded)
-    metrics = built["evaluate"].frame("metrics")
+    metrics = extended["evaluate"].frame("metrics")
     assert {"tsrec", "tsrec-other", "fused without tsrec-other", "fused without all LLMs"} <= set(metrics["method"])
-    gates = built["fuse"].json("gates_without")
+    gates = extended["fuse"].json("gates_without")
     assert set(gates["fused without all LLMs"]["members"]) == set(config.members.methods)
-    assert headline(built["evaluate"].frame("differences")).startswith("The LLMs together ")
+    assert headline(extended["evaluate"].frame("differences")).startswith("The LLMs together ")
 
 
 def test_rl_is_a_stage_whose_model_serves_in_place_of_fine_tunings(
@@ -157,15 +171,13 @@ def test_in_a_refresh_rl_runs_again_on_what_fine_tuning_went_on_to(
     assert refreshed["rl"].key.parents["finetune"] == refreshed["finetune"].key.fingerprint
 
 
-def test_a_refit_is_a_stage_and_a_row_of_its_own(artifacts: dict[str, Artifact], config: Config) -> None:
-    refitted = with_overrides(config, ["members.refit=true", "profile=refit"])
+def test_a_refit_is_a_stage_and_a_row_of_its_own(extended: dict[str, Artifact], config: Config) -> None:
+    refitted = with_overrides(config, ["members.refit=true"])
     assert _changed(_fingerprints(config), _fingerprints(refitted)) == {"refit", "fuse", "evaluate", "report"}
-    built = pipeline.run(refitted)
-    metrics = built["evaluate"].frame("metrics")
-    assert "fused refit" in set(metrics["method"])
-    known, interactions = built["refit"].frame("popular"), built["ingest"].frame("interactions")
+    assert "fused refit" in set(extended["evaluate"].frame("metrics")["method"])
+    known, interactions = extended["refit"].frame("popular"), extended["ingest"].frame("interactions")
     seen = interactions[interactions["split"].isin(["train", "valid"])]["item_id"].value_counts()
-    items = built["ingest"].frame("items")["item_id"]
+    items = extended["ingest"].frame("items")["item_id"]
     first = items.iloc[known["items"].iloc[0][0]]
     assert seen[first] == seen.max()
     assert set(known["split"]) == {"test"}
@@ -266,8 +278,7 @@ def test_the_report_escapes_item_text_and_needs_no_other_file(artifacts: dict[st
     assert 'src="data:image/png;base64,' in page
     assert "name items that the catalogue lacks" in page
     assert "&lt;b&gt;gone&lt;/b&gt;" in page
-    for heading in ("Metrics", "Codebook health", "What tokens mean", "Training", "A few users"):
-        assert heading in page
+    assert re.findall(r'<h2 id="(\w+)">', page)[:3] == ["users", "metrics", "tokens"]
 
 
 def test_a_run_records_what_it_uses_so_that_no_other_profile_takes_it(

@@ -42,6 +42,16 @@ def catalogue_of(histories: Histories, n_items: int) -> Catalogue:
     return Catalogue.counted(item_ids(n_items).to_numpy(dtype=object), *histories.train_events())
 
 
+class TextVectors:
+    """An `embed` artifact as members read it."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self.vectors = vectors
+
+    def matrix(self, table: str, column: str) -> np.ndarray:
+        return self.vectors
+
+
 def fitted(
     method: str,
     histories: Histories,
@@ -69,7 +79,7 @@ def scores_of(member: Member, histories: Histories, events: np.ndarray, n_items:
     return scores
 
 
-@pytest.fixture(scope="session", params=["industrial", "beauty"])
+@pytest.fixture(scope="session", params=["industrial", pytest.param("beauty", marks=pytest.mark.slow)])
 def benchmark(request: pytest.FixtureRequest) -> tuple[str, Histories, int, list[str]]:
     """Name, histories, number of items, and user ids in the file's order, of a real data set."""
     folder = SHARED / request.param

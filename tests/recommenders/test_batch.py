@@ -9,21 +9,11 @@ import pandas as pd
 import pytest
 
 from tsrec import pipeline
-from tsrec.config import Config, Wish, load_config
+from tsrec.config import Config, Wish
 from tsrec.errors import ConfigError, DataError
 from tsrec.recommenders.batch import MANIFEST, Batch, recommend_users
 from tsrec.recommenders.recommender import Recommender
 from tsrec.store import Artifact
-
-
-@pytest.fixture(scope="module")
-def config(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return load_config(None, [*shop_settings, f"store={tmp_path_factory.mktemp('store')}"])
-
-
-@pytest.fixture(scope="module")
-def artifacts(config: Config) -> dict[str, Artifact]:
-    return pipeline.run(config)
 
 
 def _write(config: Config, folder: Path, **wish: object) -> Batch:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tsrec import pipeline
-from tsrec.config import Config, load_config, with_overrides
+from tsrec.config import Config, with_overrides
 from tsrec.errors import ArtifactError, DataError
 from tsrec.recommenders.explain import Explainer
 from tsrec.recommenders.recommender import Recommender
@@ -18,16 +18,6 @@ from tsrec.store import Artifact
 
 METHODS = ("fused", "tsrec", "popular", "transitions", "item-knn", "text-similarity", "sasrec")
 N_ITEMS = 48  # of the shop
-
-
-@pytest.fixture(scope="module")
-def config(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return load_config(None, [*shop_settings, f"store={tmp_path_factory.mktemp('store')}"])
-
-
-@pytest.fixture(scope="module")
-def artifacts(config: Config) -> dict[str, Artifact]:
-    return pipeline.run(config)
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -150,6 +140,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_child_forked_after_its_parent_has_recommended_gives_the_same_lists(
     artifacts: dict[str, Artifact], config: Config
 ) -> None:

@@ -4,8 +4,10 @@ import json
 import random
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.tiny_shop import settings_of, write_shop
@@ -14,7 +16,7 @@ from tsrec.columns import Split
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.recommenders.candidates import ranked_targets
-from tsrec.recommenders.fuse import Fusion, gate_of
+from tsrec.recommenders.fuse import Fusion, at_once, gate_of
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.settings import FuseSettings
@@ -29,14 +31,15 @@ def config(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Con
     write_shop(folder)
     moments = random.Random(3)
     lines = ["user_id,item_id,timestamp"]
-    for user in range(500):
+    for user in range(200):
         n_events = moments.choice([4, 12])
         items = [(user % 6) + 6 * moments.randrange(8) for _ in range(n_events)]
         if n_events == 4:
             items[2:] = moments.sample(range(3), 2)
         lines += [f"u{user},i{item},{time}" for time, item in enumerate(items)]
     (folder / "interactions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    quick = ["members.methods=[popular, transitions]", "finetune.epochs=1", f"store={folder / 'store'}"]
+    quick = ["members.methods=[popular, transitions]", "finetune.epochs=1", "decode.beams=10", "fuse.trees=60"]
+    quick += [f"store={folder / 'store'}"]
     return load_config(None, [*settings_of(folder, tiny_backbone), *quick])
 
 
@@ -63,18 +66,35 @@ def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact]
         assert [item.score for item in found] == pytest.approx(row.scores[:10].tolist(), abs=1e-3)
 
 
-def test_gates_fitted_at_once_are_those_fitted_one_by_one(artifacts: dict[str, Artifact], config: Config) -> None:
+@pytest.fixture(scope="module")
+def fusion(artifacts: dict[str, Artifact], config: Config) -> Fusion:
     catalogue, histories = read_catalogue(artifacts["ingest"])
     settings = FuseSettings(own=config.fuse, rules=config.recommend)
-    fusion = Fusion.of(artifacts, ranked_targets(histories, config.recommend), catalogue, settings)
+    return Fusion.of(artifacts, ranked_targets(histories, config.recommend), catalogue, settings)
+
+
+def test_gates_fitted_at_once_are_those_fitted_one_by_one(fusion: Fusion) -> None:
     is_valid = fusion.targets.of(Split.VALID)
-    wanted = [(tuple(fusion.lists), is_valid), *(((name,), is_valid) for name in fusion.lists)]
-    for gate, (members, rows) in zip(fusion.fit_each(wanted), wanted, strict=True):
-        alone = fusion.fit(members, rows)
+    wanted = [tuple(fusion.lists), ("popular",)]
+    gates = at_once([partial(fusion.fit, members, is_valid) for members in wanted])
+    for gate, members in zip(gates, wanted, strict=True):
+        alone = fusion.fit(members, is_valid)
         assert gate.members == alone.members == members
         assert gate.weights.tobytes() == alone.weights.tobytes()
         trees = [one.trees and one.trees.to_json(members) for one in (gate, alone)]
         assert trees[0] == trees[1]
+
+
+def test_a_gate_without_a_member_is_the_one_fitted_on_the_others_with_as_many_trees(fusion: Fusion) -> None:
+    is_valid = fusion.targets.of(Split.VALID)
+    gate = fusion.fit(tuple(fusion.lists), is_valid)
+    assert gate.trees is not None
+    for gone in fusion.lists:
+        others = tuple(name for name in fusion.lists if name != gone)
+        fitted, anew = fusion.fit_without(gate, [gone], is_valid), fusion.fit(others, is_valid)
+        assert fitted.members == anew.members == others
+        np.testing.assert_allclose(fitted.weights, anew.weights, atol=1e-8)
+        assert fitted.trees is not None and fitted.trees.n_trees == gate.trees.n_trees
 
 
 def test_a_gate_that_weighs_other_features_is_refused(artifacts: dict[str, Artifact], tmp_path: Path) -> None:

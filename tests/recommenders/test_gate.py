@@ -31,7 +31,7 @@ def _simulated(n: int, seed: int) -> tuple[dict[str, Ranked], list[np.ndarray], 
 
 def _fitted(lists: dict[str, Ranked], pasts: list[np.ndarray], right: np.ndarray, popularity: np.ndarray) -> Gate:
     gate = new_gate(lists, depth=8)
-    return gate.fitted([learnable(gate.pool(lists, pasts, popularity), right)], [right], ridge=1.0)
+    return gate.fitted([learnable(gate.pool(lists, pasts, popularity), right)], [right])
 
 
 def _hit_rate(
@@ -140,7 +140,7 @@ def test_the_fit_does_not_depend_on_the_order_of_sums() -> None:
             for rows in blocks
         ]
         known = [learnable(pool, right[rows]) for pool, rows in zip(pools, blocks, strict=True)]
-        return gate.fitted(known, [right[rows] for rows in blocks], ridge=1.0).weights
+        return gate.fitted(known, [right[rows] for rows in blocks]).weights
 
     together = fitted(np.arange(400), 1)
     for seed, n_blocks in ((0, 1), (1, 7)):
@@ -160,8 +160,8 @@ def test_the_second_fit_is_about_the_first_hundred_of_what_the_first_says() -> N
     pasts, popularity = [random.integers(0, n_items, 4) for _ in range(n)], random.random((n_items, 2))
     gate = new_gate(lists, length)
     pool = learnable(gate.pool(lists, pasts, popularity), right)
-    fitted = gate.fitted([pool], [right], ridge=1.0)
-    focused = fitted.focused([pool], [right], ridge=1.0)
+    fitted = gate.fitted([pool], [right])
+    focused = fitted.focused([pool], [right])
     said = pool.features.astype(np.float64) @ fitted.weights
 
     def loss(weights: np.ndarray) -> float:
@@ -184,7 +184,7 @@ def test_a_pool_of_a_hundred_needs_no_second_fit() -> None:
     lists, pasts, right, popularity = _simulated(300, seed=4)
     gate = _fitted(lists, pasts, right, popularity)
     pool = learnable(gate.pool(lists, pasts, popularity), right)
-    np.testing.assert_allclose(gate.focused([pool], [right], ridge=1.0).weights, gate.weights, atol=1e-8)
+    np.testing.assert_allclose(gate.focused([pool], [right]).weights, gate.weights, atol=1e-8)
 
 
 def test_without_targets_the_prior_stands_and_ranks_what_more_members_rank_high() -> None:
@@ -195,7 +195,7 @@ def test_without_targets_the_prior_stands_and_ranks_what_more_members_rank_high(
     }
     gate = new_gate(lists, 3)
     pool = gate.pool(lists, [np.array([0])], np.zeros((9, 2)))
-    fitted = gate.fitted([learnable(pool, np.array([8]))], [np.array([8])], ridge=1.0)
+    fitted = gate.fitted([learnable(pool, np.array([8]))], [np.array([8])])
     assert fitted.weights.tolist() == prior_of(3).tolist()
     assert gate.rank(pool, 3)[0].items.tolist() == [[2, 1, 5]]
 

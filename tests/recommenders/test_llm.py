@@ -3,10 +3,10 @@
 import numpy as np
 
 from tests.decode.reference import N_TEXT, random_model
-from tsrec.config import DecodeConfig
 from tsrec.recommenders.llm import Llm
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter
+from tsrec.recommenders.settings import BeamSettings
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 
@@ -21,7 +21,9 @@ def _llm(**settings: object) -> Llm:
     catalogue = Catalogue.counted(ids, random.integers(0, N_ITEMS, 4 * N_ITEMS), np.zeros(4 * N_ITEMS, int))
     model = random_model(SPACE, 0)
     model.set_attn_implementation("sdpa")
-    config = DecodeConfig.model_validate({"beams": 8, "max_history": 6, "device": "cpu", **settings})
+    config = BeamSettings.model_validate(
+        {"beams": 8, "max_history": 6, "device": "cpu", "precision": "auto", **settings}
+    )
     tokens = HistoryTokens(0, sid_token_ids(N_TEXT, SPACE, codes))
     return Llm(model, SPACE, codes, catalogue, first_sid_id=N_TEXT, tokens=tokens, config=config)
 

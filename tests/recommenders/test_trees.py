@@ -38,7 +38,7 @@ class Simulated:
     def fitted(self, most: int = 200) -> Gate:
         gate = new_gate(self.lists, depth=LENGTH)
         pool = self.pool(gate)
-        gate = gate.fitted([learnable(pool, self.right)], [self.right], ridge=1.0)
+        gate = gate.fitted([learnable(pool, self.right)], [self.right])
         return gate.with_trees([pool], [self.right], [self.fold], most)
 
     def hit_rate(self, gate: Gate) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tsrec.config import DriftConfig
@@ -29,7 +29,6 @@ def test_other_items_have_shifted_by_a_bit_less_chance() -> None:
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1), st.lists(st.sampled_from("abcdef"), min_size=1))
-@settings(deadline=None)
 def test_a_shift_lies_between_nothing_and_one_bit(before: list[str], after: list[str]) -> None:
     assert 0 <= popularity_shift(pd.Series(before), pd.Series(after)) <= 1
 

@@ -16,7 +16,7 @@ LLMS = "members.llms=[{name: texts, set: [sids.cooccurrence=0]}, {name: distille
 
 def test_every_llm_goes_on_from_its_own(shop_settings: list[str], shop: Path, growing: Path, tmp_path: Path) -> None:
     own = [LLMS, f"ingest.path={growing}", f"store={tmp_path / 'store'}", "refresh.min_targets=20"]
-    few = ["members.methods=[popular, transitions]", "evaluate.baseline=popular"]
+    few = ["members.methods=[popular]", "evaluate.baseline=popular", "finetune.epochs=1", "decode.beams=10"]
     config = load_config(None, [*shop_settings, *own, *few])
     champion = pipeline.run(config)
     grow_shop(growing, shop)

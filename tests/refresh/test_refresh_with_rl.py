@@ -11,7 +11,8 @@ from tsrec.refresh.bases import bases_of
 from tsrec.store import ArtifactStore, Lineage, base_role
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])  # adapters are merged at the end of a stage, and new in the next
+# Adapters are merged at the end of a stage, and new in the next.
+@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_rl_follows_fine_tuning_that_goes_on(
     shop_settings: list[str], shop: Path, growing: Path, tmp_path: Path, method: str
 ) -> None:
@@ -22,7 +23,7 @@ def test_rl_follows_fine_tuning_that_goes_on(
         f"ingest.path={growing}",
         f"store={tmp_path / 'store'}",
     ]
-    few = ["refresh.min_targets=20", "members.methods=[popular]", "evaluate.baseline=popular"]
+    few = ["refresh.min_targets=20", "members.methods=[popular]", "evaluate.baseline=popular", "finetune.epochs=1"]
     config = load_config(None, [*shop_settings, *own, *few])
     champion = pipeline.run(config)
     grow_shop(growing, shop)

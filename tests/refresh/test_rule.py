@@ -14,7 +14,7 @@ from tsrec.refresh.rule import Verdict, judge
 from tsrec.sids.health import codebook_health
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
-CONFIG = with_overrides(Config(), ["evaluate.k=[10]", "evaluate.bootstrap_samples=100", "refresh.min_coverage=0"])
+CONFIG = with_overrides(Config(), ["evaluate.k=[10]", "refresh.min_coverage=0"])
 
 
 def _built(folder: Path, stage: str, **tables: object) -> Artifact:

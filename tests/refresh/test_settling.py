@@ -18,7 +18,7 @@ def test_old_files_and_those_of_the_future_are_not_waited_for(tmp_path: Path) ->
     began = time.monotonic()
     wait_until_settled(tmp_path.iterdir(), 30)
     wait_until_settled([], 30)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
 
 
 def test_a_file_that_grows_is_waited_for_until_it_stops(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -27,14 +27,14 @@ def test_a_file_that_grows_is_waited_for_until_it_stops(tmp_path: Path, caplog: 
 
     def write() -> None:
         for _ in range(4):
-            time.sleep(0.3)
+            time.sleep(0.2)
             with file.open("a") as stream:
                 stream.write("x" * 10)
 
     writer = threading.Thread(target=write)
     writer.start()
     with caplog.at_level("INFO", logger="tsrec"):
-        wait_until_settled([file], 1.0)
+        wait_until_settled([file], 2.0)  # ten times as long as a pause, for a machine that is busy
     writer.join(0)
     assert not writer.is_alive() and file.stat().st_size == 47
     assert caplog.text.count("log.csv has not changed") == 1

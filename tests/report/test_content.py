@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsrec.report.content import _why, data_summary, metric_rows, slice_rows, token_tree
+from tsrec.report.content import answer, data_summary, metric_tables, slice_rows, token_tree
+from tsrec.report.users import _why
 
 ITEMS = pd.DataFrame({"item_id": list("abcd"), "title": ["hammer", "mallet", "glue", "epoxy"]})
 CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 0]])
@@ -22,37 +23,46 @@ def test_data_summary_counts_targets_by_split_and_no_first_events() -> None:
             "split": ["train", "train", "test", "train"],
         }
     )
-    summary = dict(data_summary(ITEMS, interactions))
+    summary = data_summary(ITEMS, interactions)
     assert summary["train targets"] == "1" and summary["valid targets"] == "0" and summary["test targets"] == "1"
     assert summary["users"] == "2" and summary["density"] == "50.0000%"
 
 
 def test_token_tree_has_every_level_one_token_with_meaning_examples_and_children() -> None:
-    tree = token_tree(SEMANTICS, CODES, ITEMS, n_examples=1)
+    tree = token_tree(SEMANTICS, CODES, ITEMS)
     assert [(node["token"], node["n_items"], node["share"]) for node in tree] == [
         ("<a_0>", 2, "50.0%"),
         ("<a_1>", 2, "50.0%"),
     ]
-    assert tree[0]["keywords"] == ["tool", "steel"] and tree[0]["titles"] == ["hammer"]
+    assert tree[0]["keywords"] == ["tool", "steel"] and tree[0]["titles"] == ["hammer", "mallet"]
     assert [child["token"] for child in tree[0]["children"]] == ["<b_0>", "<b_1>"]
     assert tree[0]["children"][1]["keywords"] == []  # a token whose meaning is unknown is shown without one
 
 
-def test_methods_are_ranked_by_ndcg_at_the_largest_k_and_coverage_has_no_interval() -> None:
+def test_methods_are_ranked_by_ndcg_at_the_largest_k_after_the_fusion() -> None:
     rows = [
         ("popular", "hr", 5, 0.1, 0.0, 0.2),
+        ("popular", "ndcg", 5, 0.09, 0.0, 0.2),
         ("popular", "hr", 10, 0.3, 0.2, 0.4),
         ("popular", "ndcg", 10, 0.1, 0.05, 0.15),
         ("tsrec", "hr", 10, 0.2, 0.1, 0.3),
         ("tsrec", "ndcg", 10, 0.15, 0.1, 0.2),
         ("tsrec", "coverage", 10, 0.5, np.nan, np.nan),
+        ("fused", "hr", 10, 0.25, 0.2, 0.3),
+        ("fused", "ndcg", 10, 0.14, 0.1, 0.2),
+        ("fused without tsrec", "ndcg", 10, 0.3, 0.2, 0.4),
     ]
     metrics = pd.DataFrame(rows, columns=["method", "metric", "k", "value", "ci_low", "ci_high"])
-    columns, methods = metric_rows(metrics.assign(slice="all", n=7))
-    assert columns == ["HR@10", "NDCG@10", "COVERAGE@10", "HR@5"]
-    assert [method["method"] for method in methods] == ["tsrec", "popular"]
-    assert methods[0]["cells"] == ["0.2000 [0.1000, 0.3000]", "0.1500 [0.1000, 0.2000]", "0.5000", ""]
-    assert methods[1]["cells"][2] == ""  # not measured for this method
+    metrics = metrics.assign(slice="all", n=7)
+    ahead = pd.DataFrame([("popular", "fused", "ndcg", 10, -0.04, -0.05, -0.03, 0.01)])
+    ahead.columns = ["method", "against", "metric", "k", "value", "ci_low", "ci_high", "p"]
+    ten, five = metric_tables(metrics, ahead)
+    assert (ten["k"], ten["columns"]) == (10, ["HR@10", "NDCG@10", "coverage", "fused is ahead by"])
+    assert list(ten["rows"]) == ["fused", "tsrec", "popular"]
+    assert ten["rows"]["tsrec"] == ["0.2000 [0.1000, 0.3000]", "0.1500 [0.1000, 0.2000]", "0.5000", ""]
+    assert ten["rows"]["popular"][2:] == ["", "+0.0400 [+0.0300, +0.0500]"]  # its coverage was not measured
+    assert five["columns"] == ["HR@5", "NDCG@5"] and five["rows"]["tsrec"] == ["", ""]
+    assert answer(metrics) == {"k": 10, "n": "7", "fused": "25.0%", "best": "popular", "best_rate": "30.0%"}
 
 
 def test_every_slice_says_of_how_many_targets_it_is() -> None:
@@ -80,13 +90,16 @@ def _cells(fused: str, text: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("item", "history", "reason"),
     [
-        ("a", ["a", "b"], "had it before"),
-        ("b", ["a", "c"], "shares <a_0> (tool, steel) with 1 of the history"),
-        ("d", ["c"], "shares <a_1><b_0> (adhesive, heavy) with 1 of the history"),
-        ("d", ["a"], "new ground: adhesive"),
+        ("a", ["a", "b"], ("The user has had it before:", "<a_0><b_0>", "tool, steel, heavy")),
+        ("b", ["a", "c"], ("Like hammer: both have", "<a_0>", "tool, steel")),
+        ("d", ["c"], ("Like glue: both have", "<a_1><b_0>", "adhesive, heavy")),
+        ("b", ["a", *"c" * 20], ("Shares no first token with a recent item. Its own:", "<a_0>", "tool, steel")),
     ],
 )
-def test_why_names_the_longest_shared_prefix(item: str, history: list[str], reason: str) -> None:
-    codes = pd.Series(list(CODES), index=ITEMS["item_id"])
+def test_why_names_the_recent_item_that_shares_most_tokens(
+    item: str, history: list[str], reason: tuple[str, str, str]
+) -> None:
+    titles = dict(zip(ITEMS["item_id"], ITEMS["title"], strict=True))
+    codes = dict(zip(ITEMS["item_id"], CODES.tolist(), strict=True))
     keywords = {(0, 0): ["tool", "steel"], (0, 1): ["adhesive"], (1, 0): ["heavy"]}
-    assert _why(item, history, codes, keywords) == reason
+    assert _why(item, history, titles, codes, keywords) == reason

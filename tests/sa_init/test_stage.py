@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from tests.keys import key_of
 from tsrec.columns import Columns as C
-from tsrec.config import Config, SaInitConfig
+from tsrec.config import Config, SaInitConfig, SaInitSettings
 from tsrec.errors import DataError
 from tsrec.sa_init import STAGE
 from tsrec.sa_init.pretrained_rows import read_input_embeddings
@@ -67,7 +67,8 @@ def parents(tiny_backbone: Path, tmp_path: Path) -> dict[str, Artifact]:
 
 def test_both_tables_cover_every_token_in_flat_order(parents: dict[str, Artifact], tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path / "result")
-    result = store.build(key_of("sa_init"), lambda out: STAGE.run(SaInitConfig(n_keywords=2), parents, out))
+    settings = SaInitSettings(n_keywords=2, finetune_seed=1)
+    result = store.build(key_of("sa_init"), lambda out: STAGE.run(settings, parents, out))
     semantics, rows = result.frame("token_semantics"), result.frame("token_embeddings")
     tokens = ["<a_0>", "<a_1>", "<a_2>", "<b_0>", "<b_1>"]
     assert semantics[C.TOKEN].tolist() == rows[C.TOKEN].tolist() == tokens
@@ -92,12 +93,13 @@ def test_imported_semantics_need_no_keywords(parents: dict[str, Artifact], tmp_p
     path.write_text(json.dumps(entries))
     config = Config(sa_init=SaInitConfig(import_file=str(path)))
     assert STAGE.parents(config) == ("sids", "backbone")
-    assert STAGE.raw_inputs(config.sa_init) == {"import_file": path}
+    section = STAGE.config(config)
+    assert STAGE.raw_inputs(section) == {"import_file": path}
     wanted = {name: parents[name] for name in STAGE.parents(config)}
     with pytest.raises(DataError, match="no entry for <b_1>"):
-        STAGE.run(config.sa_init, wanted, ArtifactWriter(tmp_path))
+        STAGE.run(section, wanted, ArtifactWriter(tmp_path))
     path.write_text(json.dumps([*entries, {"token": "<b_1>", "description": "", "keywords": ["screws"]}]))
-    STAGE.run(config.sa_init, wanted, out := ArtifactWriter(tmp_path))
+    STAGE.run(section, wanted, out := ArtifactWriter(tmp_path))
     assert out.counts["n_tokens_in_use_without_keywords"] == 0
 
 
@@ -111,7 +113,7 @@ def test_no_keywords_at_all_is_an_error(parents: dict[str, Artifact], tmp_path: 
     table = pa.table({C.ITEM: ["i1"], C.KEYWORDS: pa.array([[]], pa.list_(pa.string()))})
     parents["keywords"] = artifact(store, "keywords", {"item_keywords": table})
     with pytest.raises(DataError, match="no item has a keyword"):
-        STAGE.run(SaInitConfig(), parents, ArtifactWriter(tmp_path))
+        STAGE.run(SaInitSettings(finetune_seed=1), parents, ArtifactWriter(tmp_path))
 
 
 def test_embeddings_are_read_alone_from_one_file_shards_or_another_architecture(

@@ -98,6 +98,19 @@ def test_what_may_be_shown_is_a_constraint(
         assert_same(answer, expected)
 
 
+@pytest.mark.parametrize("method", ["fused", "tsrec"])
+def test_few_of_a_large_catalogue_are_decoded_over_a_trie_of_their_own(
+    engine: Engine, store: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsrec.serving.asked._PER_ALLOWED", 0)  # as if the catalogue were as large as that
+    recommender = Recommender.open(store, "shop", method)
+    some = [frozenset(ITEMS[start : start + 7]) for start in range(12)]
+    wishes = [Wish(("i1", "i7"), 5, method, allow, frozenset(["i8"])) for allow in [*some, *some[:2]]]
+    for wish, answer in zip(wishes, asked(engine, *wishes), strict=True):
+        (expected,) = recommender.recommend([wish.history], 5, (wish.allow or set()) - wish.deny)
+        assert_same(answer, expected)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_repeats_are_left_out_where_that_is_asked(engine: Engine, store: Path, method: str) -> None:
     opened = Recommender.open(store, "shop", method)

@@ -4,35 +4,29 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsrec.sid.clusters import nearest_first, prefix_clusters, token_clusters
-from tsrec.sid.space import format_sid, format_token
+from tsrec.sid.clusters import nearest_first, token_clusters
+from tsrec.sid.space import format_token
 
 CODES = st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=20).map(np.array)
 
 
 @given(CODES)
-def test_every_token_and_every_beginning_has_its_items(codes: np.ndarray) -> None:
+def test_every_token_has_its_items(codes: np.ndarray) -> None:
     tokens: dict[str, list[int]] = {}
-    prefixes: dict[str, list[int]] = {}
     for item, sid in enumerate(codes):
         for level, code in enumerate(sid):
             tokens.setdefault(format_token(level, int(code)), []).append(item)
-            prefixes.setdefault(format_sid(sid[: level + 1]), []).append(item)
     assert {c.token: c.items.tolist() for c in token_clusters(codes)} == tokens
-    assert {c.token: c.items.tolist() for c in prefix_clusters(codes)} == prefixes
-    deeper = {token: items for token, items in prefixes.items() if "><" in token}
-    assert {c.token: c.items.tolist() for c in prefix_clusters(codes, from_level=1)} == deeper
-    assert all(c.level == c.token.count("<") - 1 for c in prefix_clusters(codes))
+    assert all(c.token == format_token(c.level, int(codes[c.items[0], c.level])) for c in token_clusters(codes))
 
 
 def test_levels_come_in_order_and_codes_by_number() -> None:
     codes = np.array([[10, 0], [2, 1], [10, 1]])
     assert [c.token for c in token_clusters(codes)] == ["<a_2>", "<a_10>", "<b_0>", "<b_1>"]
-    assert [c.token for c in prefix_clusters(codes)] == ["<a_2>", "<a_10>", "<a_2><b_1>", "<a_10><b_0>", "<a_10><b_1>"]
 
 
 def test_no_items_have_no_clusters() -> None:
-    assert token_clusters(np.zeros((0, 2), dtype=int)) == prefix_clusters(np.zeros((0, 2), dtype=int)) == []
+    assert token_clusters(np.zeros((0, 2), dtype=int)) == []
 
 
 def test_nearest_items_come_first_ties_in_order() -> None:

@@ -65,7 +65,7 @@ def test_only_train_is_read() -> None:
 
 
 def test_items_that_are_bought_together_come_together() -> None:
-    config = SidsConfig(cooccurrence=2, codes_per_level=(3, 8), cooccurrence_factors=8)
+    config = SidsConfig(cooccurrence=2, codes_per_level=(3, 8))
     texts, bought = _texts(), np.repeat(np.arange(3), 10)
 
     def share_of_the_same_group(vectors: np.ndarray) -> float:

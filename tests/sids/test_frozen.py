@@ -11,13 +11,20 @@ import pytest
 from tests.keys import key_of
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
-from tsrec.config import RqVaeConfig, SidsConfig
+from tsrec.config import SidsConfig
 from tsrec.sids import STAGE
-from tsrec.sids.quantizers import QUANTIZERS, open_quantizer
+from tsrec.sids.quantizers import QUANTIZERS, Quantizer, open_quantizer
+from tsrec.sids.rq_vae import Recipe, load, rq_vae
 from tsrec.store import Artifact, ArtifactStore
 
 N_OLD, N_NEW = 100, 20
-QUICK = RqVaeConfig(hidden=(32,), latent=8, steps=60, batch_size=64)
+
+
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RQ-VAE as the stage trains it, in fewer and smaller steps."""
+    recipe = Recipe(hidden=(32,), latent=8, steps=60, batch_size=64)
+    monkeypatch.setitem(QUANTIZERS, "rq-vae", Quantizer(partial(rq_vae, recipe=recipe), load))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +67,7 @@ def test_a_refresh_assigns_by_the_frozen_quantizer(
 ) -> None:
     store = ArtifactStore(tmp_path)
     config = SidsConfig.model_validate(
-        {"quantizer": quantizer, "codes_per_level": (8, 8, 32), "rq_vae": QUICK, "cooccurrence": cooccurrence}
+        {"quantizer": quantizer, "codes_per_level": (8, 8, 32), "cooccurrence": cooccurrence}
     )
 
     def build(mark: str, parents: dict[str, Artifact]) -> Artifact:
@@ -139,7 +146,7 @@ def test_small_catalogues_get_unique_sids_from_every_quantizer(tmp_path: Path, q
     vectors = np.random.default_rng(n_items).normal(size=(n_items, 16)).astype(np.float32)
     vectors[1::2] = vectors[: len(vectors[1::2]) * 2 : 2]  # in pairs, with the very same text
     vectors[0] += 1
-    config = SidsConfig.model_validate({"quantizer": quantizer, "rq_vae": QUICK})
+    config = SidsConfig.model_validate({"quantizer": quantizer})
     parents = _parents(store, vectors, np.arange(n_items))
     made = store.build(key_of("sids"), lambda out: STAGE.run(config, parents, out))
     assert len(np.unique(made.matrix("item_sids", C.CODES), axis=0)) == n_items

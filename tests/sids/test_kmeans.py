@@ -52,7 +52,7 @@ def test_the_embeddings_are_left_as_they_are(embeddings: np.ndarray) -> None:
 
 @pytest.mark.parametrize(("n_items", "expected"), [(200, (50, 50, 32)), (10, (2, 2, 3)), (3, (2, 2, 2))])
 def test_a_small_catalogue_gets_fewer_codes(embeddings: np.ndarray, n_items: int, expected: tuple[int, ...]) -> None:
-    config = SidsConfig(codes_per_level=(256, 64, 32), min_items_per_code=4)
+    config = SidsConfig(codes_per_level=(256, 64, 32))
     assert residual_kmeans(embeddings[:n_items], config).sizes == expected
 
 

@@ -1,5 +1,6 @@
 """Every quantizer: the seed decides, groups are told apart, and what is saved assigns as what was fitted."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.keys import key_of
-from tsrec.config import RqVaeConfig, SidsConfig
+from tsrec.config import SidsConfig
 from tsrec.errors import ConfigError, TrainingError
 from tsrec.sids.health import codebook_health
 from tsrec.sids.opq import opq
 from tsrec.sids.quantization import Quantization, reconstruction_errors
 from tsrec.sids.quantizers import QUANTIZERS, open_quantizer, save_quantizer
-from tsrec.sids.rq_vae import rq_vae
+from tsrec.sids.rq_vae import Recipe, rq_vae
 from tsrec.store import ArtifactStore
 
 GROUPS, EACH = 8, 25
-QUICK = RqVaeConfig(hidden=(32,), latent=8, steps=120, batch_size=64)
+QUICK = Recipe(hidden=(32,), latent=8, steps=120, batch_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +33,12 @@ def vectors() -> np.ndarray:
 
 
 def _config(quantizer: str, **more: Any) -> SidsConfig:
-    return SidsConfig.model_validate({"quantizer": quantizer, "codes_per_level": (8, 8, 16), "rq_vae": QUICK, **more})
+    return SidsConfig.model_validate({"quantizer": quantizer, "codes_per_level": (8, 8, 16), **more})
 
 
 def _fit(vectors: np.ndarray, config: SidsConfig) -> Quantization:
+    if config.quantizer == "rq-vae":
+        return rq_vae(vectors, config, QUICK)
     return QUANTIZERS[config.quantizer].fit(vectors, config)
 
 
@@ -121,15 +124,15 @@ def test_training_finds_what_no_main_component_shows() -> None:
     curve = np.hstack([np.sin(place * turn + turn) for turn in range(1, 7)]).astype(np.float32)
 
     def unexplained(steps: int) -> float:
-        own = RqVaeConfig(hidden=(32,), latent=1, steps=steps, batch_size=100, learning_rate=1e-2)
-        return _unexplained(curve, rq_vae(curve, _config("rq-vae", rq_vae=own, codes_per_level=(8, 8))))
+        own = Recipe(hidden=(32,), latent=1, steps=steps, batch_size=100, learning_rate=1e-2)
+        return _unexplained(curve, rq_vae(curve, _config("rq-vae", codes_per_level=(8, 8)), own))
 
     assert unexplained(200) < 0.6 * unexplained(1)
 
 
 def test_codes_that_no_item_chooses_start_again(vectors: np.ndarray) -> None:
-    # Hardly more items than codes: what is left of most is the same nothing.
-    few = rq_vae(vectors[:40], _config("rq-vae", min_items_per_code=1, codes_per_level=(32, 32)))
+    # Fewer different items than codes: what is left of most is the same nothing.
+    few = rq_vae(np.repeat(vectors[:4], 10, axis=0), _config("rq-vae", codes_per_level=(32, 32)), QUICK)
     assert few.counts["n_codes_restarted"] > 0
 
 
@@ -137,12 +140,11 @@ def test_training_leaves_the_random_numbers_of_others_alone(vectors: np.ndarray)
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    rq_vae(vectors, _config("rq-vae", rq_vae=QUICK.model_copy(update={"steps": 2})))
+    rq_vae(vectors, _config("rq-vae"), replace(QUICK, steps=2))
     assert torch.equal(torch.rand(3), expected)
 
 
 @pytest.mark.parametrize(("steps", "what"), [(120, r"step \d+ of 120: the loss is \w+"), (1, "what its codes leave")])
 def test_a_training_that_diverges_is_told(vectors: np.ndarray, steps: int, what: str) -> None:
-    wild = _config("rq-vae", rq_vae=QUICK.model_copy(update={"learning_rate": 1e30, "steps": steps}))
-    with pytest.raises(TrainingError, match=rf"RQ-VAE, {what}.*; lower sids\.rq_vae\.learning_rate \(1e\+30\)"):
-        rq_vae(vectors, wild)
+    with pytest.raises(TrainingError, match=rf"RQ-VAE, {what}.*; take another sids\.quantizer"):
+        rq_vae(vectors, _config("rq-vae"), replace(QUICK, learning_rate=1e30, steps=steps))

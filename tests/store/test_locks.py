@@ -1,7 +1,6 @@
 """Locks of artifacts: who waits says so, and for whom; who is killed holds nothing."""
 
 import logging
-import multiprocessing
 import os
 import platform
 import signal
@@ -12,18 +11,17 @@ from typing import Any
 
 import pytest
 
+from tests.flows.prefect_api import wait_for
+from tests.forked import PROCESSES
 from tsrec.store import ArtifactStore, ArtifactWriter, locks
 
 from .conftest import Maker, key_of
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.store.test_locks"])
 
-
-def _hold(folder: Path, held: Any, seconds: float) -> None:
+def _hold(folder: Path, held: Any, let_go: Any) -> None:
     with locks.hold(folder):
         held.set()
-        time.sleep(seconds)
+        let_go.wait(600)
 
 
 @pytest.fixture
@@ -31,18 +29,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "shop" / "ingest" / "abc"
 
 
-def _start(folder: Path, seconds: float) -> Any:
-    held = PROCESSES.Event()
-    process = PROCESSES.Process(target=_hold, args=(folder, held, seconds))
+def _start(folder: Path) -> tuple[Any, Any]:
+    """A process that holds the lock, and the event that ends it."""
+    held, let_go = PROCESSES.Event(), PROCESSES.Event()
+    process = PROCESSES.Process(target=_hold, args=(folder, held, let_go))
     process.start()
-    assert held.wait(60)
-    return process
+    assert held.wait(300)
+    return process, let_go
 
 
 def test_a_wait_is_said_with_whom_it_is_for(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    process = _start(folder, 1.0)
+    process, let_go = _start(folder)
     with locks.hold_if_free(folder) as free:
         assert not free
+    threading.Thread(target=lambda: wait_for(lambda: caplog.records, "the line") and let_go.set()).start()
     with locks.hold(folder):
         mine = locks.holder(folder)
         assert mine and (mine.pid, mine.host) == (os.getpid(), platform.node())
@@ -72,7 +72,7 @@ def test_a_lock_that_is_free_is_taken_without_a_word(folder: Path, caplog: pytes
 
 
 def test_the_lock_of_a_killed_holder_is_free_whatever_its_note_says(folder: Path) -> None:
-    process = _start(folder, 60)
+    process, _ = _start(folder)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert locks.holder(folder) is not None  # nobody took it back
@@ -133,12 +133,12 @@ def test_looking_at_a_corrupt_artifact_takes_no_fresh_rebuild_away(
 
     def slowly(out: ArtifactWriter) -> None:
         building.set()
-        assert go_on.wait(60)
+        assert go_on.wait(300)
         make(out)
 
     rebuild = threading.Thread(target=lambda: store.build(key, slowly))
     rebuild.start()
-    assert building.wait(60)
+    assert building.wait(300)
     assert store.find(key) is None
     go_on.set()
     rebuild.join()

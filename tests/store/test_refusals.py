@@ -121,7 +121,8 @@ def test_what_a_stage_may_not_read_is_not_blamed_on_the_store(tmp_path: Path) ->
 def test_a_run_on_a_full_disk_goes_on_when_there_is_room(
     small_disk: Path, shop_settings: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = [*shop_settings, f"store={small_disk / 'store'}"]
+    few = ["members.methods=[popular]", "evaluate.baseline=popular", "finetune.epochs=1", "decode.beams=10"]
+    settings = [*shop_settings, *few, f"store={small_disk / 'store'}"]
     command = ["run", "--no-prefect", *(part for setting in settings for part in ("--set", setting))]
     assert _mount("-o", "remount,size=200k", str(small_disk))
     assert main(command) == 1

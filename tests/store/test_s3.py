@@ -1,6 +1,5 @@
 """A store in S3 that several machines share: processes with homes of their own, against a real S3 API on loopback."""
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -15,6 +14,7 @@ from starlette.testclient import TestClient
 
 from flows.ui_server import with_reports
 from tests.flows.served import free_port
+from tests.forked import PROCESSES
 from tsrec.errors import ArtifactError
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 from tsrec.store.gc import collect, find_garbage
@@ -28,9 +28,6 @@ pytest.importorskip("moto", reason="pip install -e '.[dev]'")
 from .s3_server import BUCKET, Answer, S3Server, environment, serve_s3
 
 URL = f"s3://{BUCKET}/team/store"
-# Children of one server that has imported what they need, so that each starts at once.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.store.two_machines"])
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +102,13 @@ def test_looking_during_an_upload_finds_nothing_and_harms_nothing(
     def wait_half_way(method: str, path: str, ask: Ask) -> Answer:
         if method == "PUT" and path.endswith("weights.bin"):
             arrived.set()
-            assert go_on.wait(60)
+            assert go_on.wait(300)
         return ask()
 
     s3.fault = wait_half_way
     uploading = threading.Thread(target=lambda: first.build(key_of(), make))
     uploading.start()
-    assert arrived.wait(60)
+    assert arrived.wait(300)
     assert second.find(key_of()) is None and second.list() == []
     assert not find_garbage(second, keep=1).uploads, "another machine is at it"
     second.delete(key_of())
@@ -136,7 +133,7 @@ def test_two_machines_that_build_at_once_end_with_the_first_ones_files(s3: S3Ser
     for process in processes:
         process.start()
     for process in processes:
-        process.join(timeout=120)
+        process.join(timeout=600)
     assert [process.exitcode for process in processes] == [0, 0]
     seen = {(tmp_path / name / "seen.txt").read_text() for name in ("a", "b")}
     assert len(seen) == 1 and seen < {"a a", "b b"}, "both files of one machine, the same for both"

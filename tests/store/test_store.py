@@ -2,15 +2,16 @@
 
 import json
 import logging
-import multiprocessing
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.forked import PROCESSES
 from tsrec.errors import ArtifactError, CorruptArtifactError
 from tsrec.store import ArtifactStore, ArtifactWriter
 
@@ -128,19 +129,18 @@ def _slow_make(out: ArtifactWriter) -> None:
     out.write_table("items", FRAME)
 
 
-def _build_in_process(root: Path, barrier: "multiprocessing.synchronize.Barrier") -> None:
-    barrier.wait(timeout=60)
+def _build_in_process(root: Path, barrier: Any) -> None:
+    barrier.wait(timeout=300)
     assert ArtifactStore(root).build(key_of(), _slow_make).frame("items").equals(FRAME)
 
 
 def test_two_processes_that_want_the_same_artifact_build_it_once(store: ArtifactStore) -> None:
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads is no promise
-    barrier = context.Barrier(2)
-    processes = [context.Process(target=_build_in_process, args=(store.root, barrier)) for _ in range(2)]
+    barrier = PROCESSES.Barrier(2)
+    processes = [PROCESSES.Process(target=_build_in_process, args=(store.root, barrier)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=600)
     assert [process.exitcode for process in processes] == [0, 0]
     assert (store.root / "shop" / "ingest" / "calls.txt").read_text() == "call\n"
     assert len(store.list()) == 1 and list(store.leftovers()) == []

@@ -36,7 +36,7 @@ def test_a_kept_table_is_made_once_and_read_back_with_its_metadata(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0-3.parquet", "0-3.parquet.seal"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(["0-3.parquet", "0-3.parquet.seal"]), st.data())
 def test_whatever_happens_to_a_shard_or_its_seal_the_table_comes_back(name: str, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

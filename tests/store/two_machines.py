@@ -24,7 +24,7 @@ def build(url: str, name: str, variables: dict[str, str], barrier: Any) -> None:
     def make(out: ArtifactWriter) -> None:
         out.write_json("who", name)
         out.write_json("again", name)
-        barrier.wait(timeout=60)
+        barrier.wait(timeout=300)
 
     artifact = ArtifactStore(url).build(key_of(), make)
     artifact.verify()

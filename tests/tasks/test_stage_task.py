@@ -1,7 +1,7 @@
 """What every stage task promises: cached by artifact, no retry of deliberate errors, final names in the UI."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.testing.utilities import prefect_test_harness
 
 from tasks.sids import publish_codebook_health
 from tasks.stage_task import artifact_key, stage_task
@@ -21,11 +20,7 @@ from tsrec.pipeline import PlannedStage
 from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect_server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture

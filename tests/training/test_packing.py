@@ -61,7 +61,7 @@ def tiny_llama() -> LlamaModel:
         return LlamaModel(config).eval()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8))
 def test_hidden_states_of_packed_examples_equal_those_alone(tiny_llama: LlamaModel, lengths: list[int]) -> None:
     examples = [_example(index, length) for index, length in enumerate(lengths)]
@@ -91,7 +91,7 @@ def branched(draw: st.DrawFn) -> Example:
     return Example(ids, ids, task=0, forks=np.repeat([0, *forks], [length, *lengths]))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(branched(), min_size=1, max_size=4))
 def test_a_branch_is_what_the_sequence_would_be_that_goes_on_so(
     tiny_llama: LlamaModel, examples: list[Example]

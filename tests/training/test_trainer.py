@@ -1,7 +1,6 @@
 """Training: what is logged, which weights win, and a killed run ends as if it had not been killed."""
 
 import json
-import multiprocessing
 import shutil
 import signal
 from pathlib import Path
@@ -11,15 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.forked import PROCESSES
 from tests.training.training_run import TinyModel, examples, mixture, recipe, run
 from tsrec.machine.devices import resolve_precision
 from tsrec.training.packing import pack
 from tsrec.training.trainer import train
 
 TASKS = ("even", "odd")
-# Children of one server that has imported torch already, so that each starts at once.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.training.training_run"])
 
 
 def _run(work: Path, weights: Path, death: tuple[int, str] | None = None) -> int | None:

@@ -25,7 +25,6 @@ from tsrec.ablation.measuring import Measured
 from tsrec.ablation.planning import Plan, Run
 from tsrec.columns import FUSED
 from tsrec.columns import Columns as C
-from tsrec.config import EvaluateConfig
 from tsrec.evaluate.intervals import bootstrap_means, interval, p_value
 
 DATASET, VARIANT, SEED = "dataset", "variant", "seed"
@@ -64,13 +63,13 @@ def comparison_table(plan: Plan, measured: Mapping[Run, Measured]) -> pd.DataFra
     `intervals.MIN_USERS` users.
     """
     rows: list[dict[str, Any]] = []
-    for dataset, config in plan.configs.items():
+    for dataset in plan.configs:
         for method in plan.methods:
             found: dict[str, dict[int, Measured]] = {}
             for run, mine in measured.items():
                 if run.dataset == dataset:
                     found.setdefault(run.variant, {})[run.seed] = mine
-            against = _differences(found, plan.ablation.reference, method, config.evaluate)
+            against = _differences(found, plan.ablation.reference, method)
             for variant in (v.name for v in plan.ablation.variants if v.name in found):
                 own = {DATASET: dataset, VARIANT: variant, C.METHOD: method}
                 rows += [{**own, **row, **against.get((variant, row[C.METRIC], row[C.K]), {})}
@@ -88,14 +87,14 @@ def worth_table(plan: Plan, measured: Mapping[Run, Measured]) -> pd.DataFrame:
     difference, relative, ci_low, ci_high, p, n_paired_seeds as in `comparison_table`.
     """
     rows: list[dict[str, Any]] = []
-    for dataset, config in plan.configs.items():
+    for dataset in plan.configs:
         for variant in (v.name for v in plan.ablation.variants):
             runs = [mine for run, mine in measured.items() if (run.dataset, run.variant) == (dataset, variant)]
             pairs = [(mine.values[FUSED], mine.without_llm) for mine in runs if mine.without_llm is not None]
             if not pairs:
                 continue
             base = np.mean([without for _, without in pairs], axis=(0, 1))  # (M,)
-            for mean, ((metric, k), row) in zip(base, _paired(pairs, runs[0], config.evaluate).items(), strict=True):
+            for mean, ((metric, k), row) in zip(base, _paired(pairs, runs[0]).items(), strict=True):
                 rows.append({DATASET: dataset, VARIANT: variant, C.METRIC: metric, C.K: k, MEAN: float(mean), **row})
     columns = [DATASET, VARIANT, C.METRIC, C.K, MEAN, DIFFERENCE, RELATIVE, C.CI_LOW, C.CI_HIGH, C.P, N_PAIRED]
     return pd.DataFrame(rows, columns=columns)
@@ -121,7 +120,7 @@ def _means(runs: Sequence[Measured], method: str) -> list[dict[str, Any]]:
 
 
 def _differences(
-    found: Mapping[str, Mapping[int, Measured]], reference: str, method: str, config: EvaluateConfig
+    found: Mapping[str, Mapping[int, Measured]], reference: str, method: str
 ) -> dict[tuple[str, str, int], dict[str, Any]]:
     """(variant, metric, k) -> how far the variant is ahead of the reference."""
     rows: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -130,19 +129,16 @@ def _differences(
         if variant == reference or not seeds:
             continue
         pairs = [(mine[seed].values[method], found[reference][seed].values[method]) for seed in seeds]
-        for name, row in _paired(pairs, mine[seeds[0]], config).items():
+        for name, row in _paired(pairs, mine[seeds[0]]).items():
             rows[variant, *name] = row
     return rows
 
 
-def _paired(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]], targets: Measured, config: EvaluateConfig
-) -> dict[tuple[str, int], dict[str, Any]]:
+def _paired(pairs: Sequence[tuple[np.ndarray, np.ndarray]], targets: Measured) -> dict[tuple[str, int], dict[str, Any]]:
     """(metric, k) -> how far the first of each pair of (T, M) figures is ahead of the second; a pair a seed."""
     ours, theirs = (np.mean(values, axis=0) for values in zip(*pairs, strict=True))  # (T, M)
-    # The same seed for every variant: all are compared on the same resamples.
-    resampled = bootstrap_means(ours - theirs, targets.users, config.bootstrap_samples, config.seed)
-    low, high = interval(resampled, config.confidence)
+    resampled = bootstrap_means(ours - theirs, targets.users)
+    low, high = interval(resampled)
     p = p_value(resampled)
     differences, base = (ours - theirs).mean(axis=0), theirs.mean(axis=0)
     return {

@@ -19,6 +19,7 @@ from tsrec.ablation.comparing import (
 from tsrec.ablation.planning import Plan, Run
 from tsrec.columns import FUSED, LLM
 from tsrec.columns import Columns as C
+from tsrec.evaluate.intervals import CONFIDENCE, N_SAMPLES
 from tsrec.evaluate.summary import TOO_FEW, has_interval
 
 _FEWER = " †"
@@ -63,13 +64,13 @@ def _introduction(plan: Plan, comparison: pd.DataFrame) -> Iterator[str]:
         yield f"Mean over the seeds {seeds}, ± their standard deviation; the best of each column is bold."
     else:
         yield f"Seed {seeds}, so without a spread over seeds; the best of each column is bold."
-    for dataset, config in plan.configs.items():
+    for dataset in plan.configs:
         mine = comparison[comparison[DATASET] == dataset]
         if len(mine):
             yield (
                 f"{dataset}: {mine[C.N].max():,} {plan.ablation.split} targets of {mine[N_USERS].max():,} users; "
-                f"differences with {config.evaluate.confidence:.0%} intervals over users, who were resampled in pairs "
-                f"{config.evaluate.bootstrap_samples:,} times, seeds averaged."
+                f"differences with {CONFIDENCE:.0%} intervals over users, who were resampled in pairs "
+                f"{N_SAMPLES:,} times, seeds averaged."
             )
 
 

@@ -4,14 +4,13 @@ Fields made with `runtime` change how a stage runs but not its result, and stay 
 """
 
 from tsrec.config.ablation import Ablation, AblationVariant, Grid, GridDataset
-from tsrec.config.evaluate import EvaluateConfig, ReportConfig
+from tsrec.config.evaluate import EvaluateConfig
 from tsrec.config.finetune import (
     BackboneConfig,
     DistillConfig,
     FinetuneConfig,
+    FinetuneSettings,
     LoraConfig,
-    Precision,
-    Semantics,
     TaskWeights,
 )
 from tsrec.config.grids import configs_of, load_grid
@@ -21,31 +20,25 @@ from tsrec.config.profiles import load_config, with_overrides
 from tsrec.config.recommend import (
     DecodeConfig,
     FuseConfig,
-    ItemKnnConfig,
     LlmVariant,
     MemberName,
     MembersConfig,
-    PopularConfig,
     RecommendConfig,
     Repeats,
     SasRecConfig,
-    TextSimilarityConfig,
-    TransitionsConfig,
 )
 from tsrec.config.refresh import (
     ContinueConfig,
     ContinuedFinetune,
-    ContinuedSasRec,
-    ContinueSasRecConfig,
     DriftConfig,
     RefreshConfig,
 )
 from tsrec.config.rl import RlConfig, RlSettings
 from tsrec.config.root import Config
-from tsrec.config.sa_init import SaInitConfig
+from tsrec.config.sa_init import SaInitConfig, SaInitSettings
 from tsrec.config.section import Section, canonical, neutral_value
 from tsrec.config.semantics import SemanticsConfig
-from tsrec.config.sids import EmbedConfig, RqVaeConfig, SidsConfig
+from tsrec.config.sids import EmbedConfig, SidsConfig
 from tsrec.config.wish import ALL_USERS, Wish
 
 __all__ = [
@@ -55,47 +48,39 @@ __all__ = [
     "BackboneConfig",
     "Config",
     "ContinueConfig",
-    "ContinueSasRecConfig",
     "ContinuedFinetune",
-    "ContinuedSasRec",
     "DecodeConfig",
     "DistillConfig",
     "DriftConfig",
     "EmbedConfig",
     "EvaluateConfig",
     "FinetuneConfig",
+    "FinetuneSettings",
     "FuseConfig",
     "Grid",
     "GridDataset",
     "IngestConfig",
     "InteractionColumns",
     "ItemColumns",
-    "ItemKnnConfig",
     "KeywordsConfig",
     "LlmVariant",
     "LoraConfig",
     "MemberName",
     "MembersConfig",
     "OpenAIConfig",
-    "PopularConfig",
-    "Precision",
     "RecommendConfig",
     "RefreshConfig",
     "Repeats",
-    "ReportConfig",
     "RlConfig",
     "RlSettings",
-    "RqVaeConfig",
     "SaInitConfig",
+    "SaInitSettings",
     "SasRecConfig",
     "Section",
-    "Semantics",
     "SemanticsConfig",
     "SidsConfig",
     "TableFormat",
     "TaskWeights",
-    "TextSimilarityConfig",
-    "TransitionsConfig",
     "Wish",
     "canonical",
     "configs_of",

@@ -1,13 +1,10 @@
 """What the backbone and finetune stages read: the LLM, the mix of SFT tasks, and the training recipe."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import MODEL, AddedLater, Device, InForce, Precision, ResolvesTo, Section, runtime
-from tsrec.machine.devices import precision_name
-
-Semantics = Literal["token", "prefix", "both"]
+from tsrec.config.section import MODEL, AddedLater, InForce, OnDevice, Section, runtime
 
 
 class BackboneConfig(Section):
@@ -41,21 +38,10 @@ class TaskWeights(Section):
     keywords_to_token: Annotated[float, _NEVER] = Field(
         0.0, ge=0, description="TS-Align: a cluster's keywords -> its SID token."
     )
-    items_to_token: Annotated[float, _NEVER] = Field(
-        0.0, ge=0, description="TS-Align: titles of items of a cluster -> the SID token they share."
-    )
 
     def with_text(self) -> bool:
         """Whether any task holds words."""
         return any(weight for name, weight in self if name != "history")
-
-    def with_written_history(self) -> bool:
-        """Whether any task writes a history out in a prompt."""
-        return bool(self.history_to_title or self.titles_to_sid)
-
-    def with_tokens(self) -> bool:
-        """Whether any task is of TS-Align: of SID tokens instead of items."""
-        return self.with_meanings() or bool(self.items_to_token)
 
     def with_meanings(self) -> bool:
         """Whether any task holds what a SID token means, in words."""
@@ -67,8 +53,6 @@ class LoraConfig(Section):
     """PEFT LoRA; the SID rows stay fully trainable beside it."""
 
     rank: int = Field(16, ge=1, description="Rank of the adapters.")
-    alpha: float = Field(32.0, gt=0, description="Scale of the adapters.")
-    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout on the adapters' input.")
 
 
 class DistillConfig(Section):
@@ -81,19 +65,6 @@ class DistillConfig(Section):
         description="Share of the train targets that are drawn, anew in every epoch, from the fusion of the members "
         "that are not LLMs; 0: only what users did is learned.",
     )
-    folds: int = Field(
-        2,
-        ge=2,
-        le=20,
-        description="Parts of the users; each part's targets are ranked by members fitted on all others. More make "
-        "better lists, and each fits every member once.",
-    )
-    items: int = Field(50, ge=1, le=1000, description="Items that a target is drawn from: the likeliest ones.")
-    max_targets: int = Field(
-        200_000,
-        ge=100,
-        description="Most train targets that get such a list, drawn at random; others stay as they are.",
-    )
 
 
 class FinetuneConfig(Section):
@@ -103,16 +74,6 @@ class FinetuneConfig(Section):
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
     tasks: TaskWeights = Field(TaskWeights(), description="Mixing weights of the SFT tasks.")
-    semantics: Annotated[Semantics, AddedLater("token"), InForce(lambda finetune: finetune.tasks.with_tokens())] = (
-        Field(
-            "token",
-            description="What TS-Align's tasks are about. token: every SID token by itself, all items that carry it. "
-            "prefix: every beginning of a SID, its token under its parents. both: the two, each once.",
-        )
-    )
-    shared_items: Annotated[int, InForce(lambda finetune: finetune.tasks.items_to_token)] = Field(
-        4, ge=2, le=32, description="Items whose titles stand in one example of items_to_token."
-    )
     distill: Annotated[DistillConfig, InForce(lambda finetune: finetune.distill.share > 0)] = Field(
         DistillConfig(), description="The fusion of the other members as a teacher of the LLM."
     )
@@ -127,12 +88,6 @@ class FinetuneConfig(Section):
     )
     window_items: int = Field(20, ge=2, description="Longest training window of a history, in items.")
     window_overlap: int = Field(8, ge=0, description="Items a window repeats from the one before, without loss.")
-    max_text_tokens: Annotated[int, InForce(lambda finetune: finetune.tasks.with_text())] = Field(
-        256, ge=4, description="Longest title or meaning in a task, in tokens; the rest of it is cut, and counted."
-    )
-    max_history: Annotated[int, InForce(lambda finetune: finetune.tasks.with_written_history())] = Field(
-        10, ge=1, description="Items of history in the tasks that write them out."
-    )
     label_smoothing: Annotated[float, AddedLater(0.0)] = Field(
         0.0, ge=0, lt=1, description="Share of each SID label that is spread evenly over the tokens of its level."
     )
@@ -140,7 +95,6 @@ class FinetuneConfig(Section):
     warmup_steps: int = Field(50, ge=0, description="Linear warm-up.")
     weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on input embeddings and on the last hidden state.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
     evals_per_epoch: int = Field(2, ge=1, description="Loss on valid, and a checkpoint, this often.")
     max_valid_histories: int = Field(
         2000, ge=1, description="Histories behind the loss on valid, drawn at random; more cost time and tell little."
@@ -151,16 +105,12 @@ class FinetuneConfig(Section):
         description="Early stopping after this many evaluations without a lower loss on valid, and the best weights "
         "are kept; empty: train to the end and keep the last ones.",
     )
-    precision: Annotated[Precision, ResolvesTo(lambda finetune, written: precision_name(written, finetune.device))] = (
-        Field("auto", description="auto: bfloat16 where the processor multiplies it natively, else float32.")
-    )
     gradient_checkpointing: bool = runtime(
         False, description="Trade time for memory; rl, which computes without dropout, has none."
     )
-    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
-    seed: int = Field(1, ge=0, description="Seed of data order and dropout.")
+    seed: int = Field(1, ge=0, description="Seed of random SID rows (sa_init), data order and dropout.")
 
-    def plainly(self, **changes: Any) -> "FinetuneConfig":
+    def plainly(self, **changes: Any) -> Self:
         """The same with some changes, to its end, without anything that varies or holds back what is learned."""
         plain = {
             "distill": DistillConfig(),
@@ -188,3 +138,7 @@ class FinetuneConfig(Section):
                 f"window_overlap ({self.window_overlap}) must be less than window_items ({self.window_items})"
             )
         return self
+
+
+class FinetuneSettings(FinetuneConfig, OnDevice):
+    """What the finetune stage reads: its own section, and what the run computes on."""

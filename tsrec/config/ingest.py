@@ -74,11 +74,6 @@ class TableFormat(Section):
         None, min_length=1, max_length=1, description="Character before a quotation mark inside a field (Spark: `\\`)."
     )
 
-    decimal: Annotated[Literal[".", ","], AddedLater(".")] = Field(
-        ".",
-        description="Decimal mark of numbers (times, ratings); where it is a comma, points stand between thousands.",
-    )
-
     @field_validator("separator")
     @classmethod
     def _written_as_backslash_t(cls, value: str | None) -> str | None:
@@ -99,6 +94,15 @@ class TableFormat(Section):
         if value and len(set(value)) < len(value):
             raise ValueError(f"a name stands there twice: {', '.join(value)}")
         return value
+
+
+class InteractionsFormat(TableFormat):
+    """The same for interactions, of which numbers are read."""
+
+    decimal: Annotated[Literal[".", ","], AddedLater(".")] = Field(
+        ".",
+        description="Decimal mark of numbers (times, ratings); where it is a comma, points stand between thousands.",
+    )
 
 
 class IngestConfig(Section):
@@ -132,8 +136,8 @@ class IngestConfig(Section):
         InteractionColumns(), description="Our column name -> theirs, e.g. {user_id: customer, timestamp: bought_at}."
     )
     items_format: TableFormat = Field(TableFormat(), description="How separated files of items are written.")
-    interactions_format: TableFormat = Field(
-        TableFormat(), description="How separated files of interactions are written."
+    interactions_format: InteractionsFormat = Field(
+        InteractionsFormat(), description="How separated files of interactions are written."
     )
     order: Literal["timestamp", "rows"] = Field(
         "timestamp",

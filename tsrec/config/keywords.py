@@ -46,7 +46,6 @@ class KeywordsConfig(Section):
         description="keyless: class-based TF-IDF, deterministic. openai: an LLM behind an endpoint.",
     )
     max_keywords: int = Field(10, ge=1, le=50, description="Keywords kept per item.")
-    max_ngram: int = Field(2, ge=1, le=3, description="keyless: longest keyword, in words.")
     shard_items: int = runtime(256, ge=1, description="Items per shard; a killed run resumes at the next shard.")
     openai: Annotated[OpenAIConfig, InForce(lambda keywords: keywords.teacher == "openai")] = Field(
         OpenAIConfig(), description="Used when teacher is openai."

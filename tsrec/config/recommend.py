@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.section import AddedLater, Device, Precision, ResolvesTo, Section, runtime
-from tsrec.machine.devices import precision_name
+from tsrec.config.section import AddedLater, Section, runtime
 
 MemberName = Literal["popular", "transitions", "item-knn", "text-similarity", "sasrec"]
 Repeats = Literal["forbidden", "learned"]
@@ -30,7 +29,6 @@ class RecommendConfig(Section):
     max_test_targets: Annotated[int | None, AddedLater(None)] = Field(
         None, ge=100, description="Most targets of test, drawn the same way; empty: all."
     )
-    seed: int = Field(1, ge=0, description="Seed of these draws.")
 
     @field_validator("repeats", mode="before")
     @classmethod
@@ -49,53 +47,13 @@ class RecommendConfig(Section):
         )
 
 
-class PopularConfig(Section):
-    """Most popular has no settings."""
-
-
-class TransitionsConfig(Section):
-    """What tends to follow what."""
-
-    window: int = Field(3, ge=1, le=50, description="A move leads at most this many events ahead, weighed 1/distance.")
-    last: int = Field(10, ge=1, description="Events of a history that count, weighed 1/recency.")
-    own: float = Field(0.5, ge=0, description="Weight of the history's own items, for data in which items repeat.")
-
-
-class ItemKnnConfig(Section):
-    """Items whose users overlap."""
-
-    last: int = Field(10, ge=1, description="Events of a history that count.")
-    neighbours: int = Field(200, ge=1, description="Neighbours kept of each item.")
-    user_events: int = Field(200, ge=2, description="Newest train events of each user that are counted.")
-
-
-class TextSimilarityConfig(Section):
-    """Items whose texts read like those of the history."""
-
-    last: int = Field(10, ge=1, description="Events of a history that count, weighed 1/recency.")
-
-
 class SasRecConfig(Section):
     """SASRec, trained with cross-entropy over all items."""
 
-    start: Literal["texts", "random"] = Field(
-        "texts",
-        description="Where the items' vectors start. texts: at the main components of their text embeddings, so that "
-        "items that read alike are alike from the first step on. random: as published.",
-    )
     hidden: int = Field(128, ge=8, description="Width.")
-    layers: int = Field(2, ge=1, description="Layers.")
-    heads: int = Field(2, ge=1, description="Attention heads.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout on embeddings and on the last hidden state.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
-    weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay.")
     epochs: int = Field(15, ge=1, description="Passes over the histories.")
-    patience: int | None = Field(
-        None,
-        ge=1,
-        description="Early stopping after so many epochs without a lower loss on valid; empty: to the end, for lists "
-        "go on getting better when the loss no longer does. What is fitted without valid takes as many epochs.",
-    )
     batch_size: int = Field(128, ge=1, description="Histories per step.")
     window: int = Field(50, ge=2, description="Longest history, in items.")
     seed: int = Field(1, ge=0, description="Seed of weights, data order and dropout.")
@@ -124,10 +82,6 @@ class MembersConfig(Section):
         description="Also fit the members on train and valid, and show the fusion of those on test as `fused refit`: "
         "what a nightly refresh is worth.",
     )
-    popular: PopularConfig = Field(PopularConfig(), description="Most popular.")
-    transitions: TransitionsConfig = Field(TransitionsConfig(), description="What follows what.")
-    item_knn: ItemKnnConfig = Field(ItemKnnConfig(), description="Items with the same users.")
-    text_similarity: TextSimilarityConfig = Field(TextSimilarityConfig(), description="Items with like texts.")
     sasrec: SasRecConfig = Field(SasRecConfig(), description="A small transformer over item ids.")
 
 
@@ -138,20 +92,12 @@ class DecodeConfig(Section):
     max_history: int = Field(20, ge=1, description="Items of history in the prompt: the last ones.")
     batch_users: int = runtime(64, ge=1, description="Users decoded at once.")
     shard_users: int = runtime(1024, ge=1, description="Users per shard; a killed run resumes at the next shard.")
-    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
-    precision: Annotated[Precision, ResolvesTo(lambda decode, written: precision_name(written, decode.device))] = Field(
-        "auto",
-        description="Of matrix products. auto: bfloat16 where the processor multiplies it natively, else float32.",
-    )
 
 
 class FuseConfig(Section):
     """The fusion of all members' lists, fitted on valid alone."""
 
     length: int = Field(50, ge=10, le=2000, description="Items in each fused list.")
-    ridge: float = Field(
-        1.0, gt=0, description="Pull of the weights towards a plain reciprocal-rank fusion, in targets' worth of nats."
-    )
     trees: Annotated[int, AddedLater(0)] = Field(
         300,
         ge=0,

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tsrec.config.finetune import FinetuneConfig
-from tsrec.config.recommend import SasRecConfig
+from tsrec.config.finetune import FinetuneSettings
 from tsrec.config.section import Section, runtime
 
 
@@ -22,13 +21,6 @@ class ContinueConfig(Section):
         le=1,
         description="Peak rates: share of the whole; at high ones short trainings unlearn more than they learn.",
     )
-
-
-class ContinueSasRecConfig(Section):
-    """How SASRec goes on from the champion's weights, relative to a training from the start."""
-
-    epochs: float = Field(0.2, gt=0, le=1, description="Passes over all histories: share of epochs, one at the least.")
-    learning_rate: float = Field(0.3, gt=0, le=1, description="Peak rate: share of the whole.")
 
 
 class DriftConfig(Section):
@@ -53,7 +45,6 @@ class RefreshConfig(Section):
     """New data without starting over: the same stages, each extending what the champion was made from."""
 
     training: ContinueConfig = Field(ContinueConfig(), description="How fine-tuning goes on.")
-    sasrec: ContinueSasRecConfig = Field(ContinueSasRecConfig(), description="How SASRec goes on.")
     max_targets: int = runtime(
         1_000,
         ge=100,
@@ -67,7 +58,7 @@ class RefreshConfig(Section):
         "unless-worse",
         description="When the new model becomes the champion: unless its NDCG at the largest evaluate.k is lower than "
         "the champion's, or than that of the best champion since the last rebuild; or only if it is higher than the "
-        "champion's; or never by itself. All on the same newest targets, at the level evaluate.confidence; where too "
+        "champion's; or never by itself. All on the same newest targets, at the level of 95 %; where too "
         "few users tell nothing, nothing is promoted.",
     )
     min_targets: int = runtime(
@@ -98,28 +89,13 @@ class RefreshConfig(Section):
     )
 
 
-class ContinuedSasRec(Section):
-    """What the sasrec stage reads where it goes on from another model's weights."""
-
-    whole: SasRecConfig
-    go_on: ContinueSasRecConfig
-
-    def shortened(self) -> SasRecConfig:
-        """The recipe of this training."""
-        changes = {
-            "epochs": max(1, round(self.whole.epochs * self.go_on.epochs)),
-            "learning_rate": self.whole.learning_rate * self.go_on.learning_rate,
-        }
-        return self.whole.model_copy(update=changes)
-
-
 class ContinuedFinetune(Section):
     """What the finetune stage reads where it goes on from another model's weights."""
 
-    whole: FinetuneConfig
+    whole: FinetuneSettings
     go_on: ContinueConfig
 
-    def shortened(self) -> FinetuneConfig:
+    def shortened(self) -> FinetuneSettings:
         """The recipe of this training: epochs, warm-up and rates as the shares of the whole say.
 
         To the end, for its loss on valid falls all the way at such rates, and looking at it often would cost as much

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tsrec.config.finetune import FinetuneConfig, TaskWeights
+from tsrec.config.finetune import FinetuneSettings, TaskWeights
 from tsrec.config.section import Section
 
 _REPORTS = 20  # times that a run logs its reward, and leaves a checkpoint
@@ -18,28 +18,26 @@ class RlConfig(Section):
         "times one of fine-tuning: every target is a prompt of its own, listed and scored.",
     )
     beams: int = Field(16, ge=2, le=512, description="Rollouts of each target: the LLM's best SIDs, in its order.")
-    batch_size: int = Field(32, ge=1, description="Targets per optimizer step.")
     learning_rate: float = Field(
         1e-5, gt=0, description="Peak learning rate of AdamW, cosine decay to 0; far below fine-tuning's."
-    )
-    kl: float = Field(
-        1e-3, ge=0, description="Weight of the divergence from the fine-tuned LLM; 0: free to go anywhere, and cheaper."
     )
 
 
 class RlSettings(Section):
-    """What the rl stage reads: its own section, and how fine-tuning trains."""
+    """What the rl stage reads: its own section, and how fine-tuning trains. Two constants stand in its fingerprint."""
 
     own: RlConfig
-    finetune: FinetuneConfig
+    finetune: FinetuneSettings
+    batch_size: int = 32  # targets of an optimizer step
+    kl: float = 1e-3  # weight of the divergence from the fine-tuned LLM
 
-    def recipe(self) -> FinetuneConfig:
+    def recipe(self) -> FinetuneSettings:
         """The same as a training: of histories alone, to its end, without any noise; all else as in fine-tuning."""
         own = self.own
         return self.finetune.plainly(
             epochs=own.epochs,
             tasks=TaskWeights(),
-            batch_size=own.batch_size,
+            batch_size=self.batch_size,
             learning_rate=own.learning_rate,
             evals_per_epoch=max(1, round(_REPORTS / own.epochs)),
         )

@@ -73,25 +73,10 @@ def _rl_goes_on_from_histories(config: Sections) -> str | None:
     )
 
 
-def _levels_exist(config: Sections) -> str | None:
-    levels, sizes = config.sa_init.levels, config.sids.codes_per_level
-    if config.sids.import_file or levels is None or levels <= len(sizes):
-        return None
-    return (
-        f"sa_init.levels = {levels}, but sids.codes_per_level has {len(sizes)} levels; lower it, or leave it empty "
-        "for all"
-    )
-
-
 def _tokens_are_described_once(config: Sections) -> str | None:
-    if not (config.sa_init.import_file and config.semantics.teacher == "openai" and config.needs_semantics()):
+    if not (config.sa_init.import_file and config.needs_semantics()):
         return None
-    if config.finetune.semantics != "token":
-        return None
-    return (
-        "semantics.teacher = openai would describe single tokens, and sa_init.import_file does already; take one of "
-        "them, or set finetune.semantics to prefix or both"
-    )
+    return "semantics.teacher = openai would describe tokens, and sa_init.import_file does already; take one of them"
 
 
 def _nothing_stands_twice(config: Sections) -> str | None:
@@ -129,7 +114,6 @@ _RULES: tuple[Rule, ...] = (
     _prompts_fit_a_training_window,
     _something_is_trained,
     _rl_goes_on_from_histories,
-    _levels_exist,
     _tokens_are_described_once,
     _nothing_stands_twice,
     _variants_are_no_bases,

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from tsrec.errors import DataError
 from tsrec.machine.addresses import is_url, place_problem
-from tsrec.machine.devices import DEVICE_PATTERN, device_type
+from tsrec.machine.devices import DEVICE_PATTERN, device_type, precision_name
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ MODEL = OnDisk(may_be_elsewhere=True, is_model=True, instead="a model of the hub
 FOLDER_OR_URL = OnDisk(may_be_url=True)
 
 Device = Annotated[str, Field(pattern=DEVICE_PATTERN), ResolvesTo(lambda _, device: device_type(device))]
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Annotated[
+    Literal["auto", "float32", "bfloat16"], ResolvesTo(lambda section, written: precision_name(written, section.device))
+]
 
 
 _BOUNDS = {
@@ -125,6 +127,13 @@ class Section(BaseModel):
                     hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(cls.model_fields)}"
                     raise ValueError(f"unknown field {key!r}; {hint}")
         return values
+
+
+class OnDevice(Section):
+    """What a stage that runs the LLM reads of the whole run, beside its own section."""
+
+    device: Device
+    precision: Precision
 
 
 def runtime(default: Any, **field: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator
 
-from tsrec.config.evaluate import EvaluateConfig, ReportConfig
+from tsrec.config.evaluate import EvaluateConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig
 from tsrec.config.ingest import IngestConfig
 from tsrec.config.keywords import KeywordsConfig
@@ -12,7 +12,7 @@ from tsrec.config.recommend import DecodeConfig, FuseConfig, MembersConfig, Reco
 from tsrec.config.refresh import RefreshConfig
 from tsrec.config.rl import RlConfig
 from tsrec.config.sa_init import SaInitConfig
-from tsrec.config.section import FOLDER_OR_URL, InForce, Section, runtime
+from tsrec.config.section import FOLDER_OR_URL, Device, InForce, Precision, Section, runtime
 from tsrec.config.semantics import SemanticsConfig
 from tsrec.config.sids import EmbedConfig, SidsConfig
 from tsrec.store.manifest import DATASET_PATTERN, SHARED
@@ -55,7 +55,7 @@ class Sections(Section):
     semantics: Annotated[SemanticsConfig, InForce(lambda config: config.needs_semantics())] = Field(
         SemanticsConfig(),
         title="Clusters in words (semantics)",
-        description="What TS-Align teaches beyond single tokens and templates.",
+        description="Who describes SID tokens, for TS-Align.",
     )
     rl: Annotated[RlConfig, InForce(lambda config: config.has_rl())] = Field(
         RlConfig(), title="RL after training (rl)", description="The LLM learns to list the next item higher."
@@ -67,7 +67,12 @@ class Sections(Section):
     evaluate: EvaluateConfig = Field(
         EvaluateConfig(), title="Metrics (evaluate)", description="What is measured, and against what."
     )
-    report: ReportConfig = Field(ReportConfig(), title="Report (report)", description="The HTML page.")
+    device: Device = Field("auto", description="Of the encoder and the LLM: auto, cpu, cuda, cuda:1 ...")
+    precision: Precision = Field(
+        "auto",
+        description="Of the LLM's matrix products. auto: bfloat16 where the processor multiplies it natively, else "
+        "float32.",
+    )
     store: Annotated[str, FOLDER_OR_URL] = runtime(
         "artifacts",
         title="Artifact store",
@@ -96,6 +101,5 @@ class Sections(Section):
         return self.rl.epochs > 0
 
     def needs_semantics(self) -> bool:
-        """Whether fine-tuning teaches more than `sa_init` knows: beginnings of SIDs, or an LLM's descriptions."""
-        more = self.finetune.semantics != "token" or self.semantics.teacher != "keyless"
-        return self.finetune.tasks.with_meanings() and more
+        """Whether fine-tuning teaches what `sa_init` does not know: an LLM's descriptions."""
+        return self.finetune.tasks.with_meanings() and self.semantics.teacher != "keyless"

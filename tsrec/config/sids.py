@@ -9,15 +9,12 @@ from tsrec.config.section import (
     MODEL,
     NOT_IMPORTED,
     AddedLater,
-    Device,
     ImportingSection,
-    InForce,
     Section,
     runtime,
 )
 
 QuantizerName = Literal["residual-kmeans", "balanced-kmeans", "rq-vae", "opq"]
-_WITH_COOCCURRENCE = InForce(lambda sids: sids.cooccurrence > 0)
 
 
 class EmbedConfig(Section):
@@ -28,22 +25,7 @@ class EmbedConfig(Section):
         min_length=1,
         description="`all-minilm-l6-v2` from its PyPI wheel, or any sentence-transformers model name or folder.",
     )
-    normalize: bool = Field(True, description="Scale every vector to length 1.")
     batch_items: int = runtime(64, ge=1, description="Items encoded at once.")
-    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
-
-
-class RqVaeConfig(Section):
-    """RQ-VAE: an autoencoder whose middle is quantized level by level; half a minute on one core."""
-
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (256,), max_length=8, description="Widths of the encoder's hidden layers; the decoder has them in reverse."
-    )
-    latent: int = Field(64, ge=1, description="Width of what is quantized.")
-    steps: int = Field(1000, ge=1, description="Steps of AdamW.")
-    batch_size: int = Field(1024, ge=1, description="Items per step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate, cosine decay to 0.")
-    commitment: float = Field(0.25, ge=0, description="How strongly the encoder is pulled to its codes.")
 
 
 class SidsConfig(ImportingSection):
@@ -64,28 +46,13 @@ class SidsConfig(ImportingSection):
         (256, 256, 256),
         min_length=1,
         max_length=8,
-        description="Codes of each level; reduced where the catalogue is too small for so many.",
-    )
-    min_items_per_code: Annotated[int, NOT_IMPORTED] = Field(
-        4,
-        ge=1,
-        description="A level gets at most (number of items / this) codes, so that small catalogues share.",
-    )
-    iterations: Annotated[int, NOT_IMPORTED] = Field(50, ge=1, description="k-means iterations per level.")
-    rq_vae: Annotated[RqVaeConfig, InForce(lambda sids: sids.quantizer == "rq-vae"), NOT_IMPORTED] = Field(
-        RqVaeConfig(), description="Used when quantizer is rq-vae."
+        description="Codes of each level; reduced where the catalogue has fewer than four items for each.",
     )
     cooccurrence: Annotated[float, AddedLater(0.0), NOT_IMPORTED] = Field(
         0.5,
         ge=0,
         description="Weight of what is bought together beside the texts, as the quantizer sees items: 0: texts alone; "
         "1: both spread items equally far. Only train is read; an item without events there stands by its text.",
-    )
-    cooccurrence_window: Annotated[int, _WITH_COOCCURRENCE, NOT_IMPORTED] = Field(
-        5, ge=1, le=50, description="Events of a user that are at most so far apart count as together."
-    )
-    cooccurrence_factors: Annotated[int, _WITH_COOCCURRENCE, NOT_IMPORTED] = Field(
-        64, ge=1, le=1024, description="Numbers per item that co-occurrence is reduced to."
     )
     unique: Annotated[bool, NOT_IMPORTED] = Field(
         True,

@@ -56,10 +56,10 @@ def in_batches(texts: list[str], batch_items: int) -> tuple[list[list[str]], np.
     return batches, np.argsort(order)[inverse]
 
 
-def encode(encoder: "SentenceTransformer", batches: list[list[str]], normalize: bool) -> np.ndarray:
-    """(N, D) float32 of the texts of all batches, in order. Other batches may give other last bits."""
+def encode(encoder: "SentenceTransformer", batches: list[list[str]]) -> np.ndarray:
+    """(N, D) float32 of length 1, of the texts of all batches in order. Other batches may give other last bits."""
     vectors = [
-        encoder.encode(batch, batch_size=len(batch), normalize_embeddings=normalize, show_progress_bar=False)
+        encoder.encode(batch, batch_size=len(batch), normalize_embeddings=True, show_progress_bar=False)
         for batch in batches
     ]
     return np.concatenate(vectors).astype(np.float32, copy=False)

@@ -10,9 +10,9 @@ import pyarrow as pa
 from sentence_transformers import SentenceTransformer
 
 from tsrec.columns import Columns as C
-from tsrec.config import EmbedConfig
 from tsrec.embed.checking import check_vectors
 from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder
+from tsrec.embed.settings import EmbedSettings
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role, matrix_of
 from tsrec.store.shards import Shard, tables_of
@@ -35,7 +35,7 @@ class _Encoding:
     shards: Sequence[Shard]
 
 
-def run(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> None:
+def run(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write `item_embeddings`, one row per item in the order of `items`; what a base holds is not encoded again."""
     encoding = _encoding(config, parents, out)
     items, encoder, known, new = encoding.items, encoding.encoder, encoding.known, encoding.new
@@ -59,12 +59,12 @@ def run(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> None:
     )
 
 
-def shards(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> Sequence[Shard]:
+def shards(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> Sequence[Shard]:
     """What is encoded, piece by piece."""
     return _encoding(config, parents, out).shards
 
 
-def _encoding(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> _Encoding:
+def _encoding(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> _Encoding:
     items = parents["ingest"].frame("items", [C.ITEM, C.TEXT])
     known = np.full(len(items), -1)
     if _BASE in parents:
@@ -76,9 +76,9 @@ def _encoding(config: EmbedConfig, parents: Parents, out: ArtifactWriter) -> _En
     for start in range(0, len(batches), _SHARD_BATCHES):
         some = batches[start : start + _SHARD_BATCHES]
         path = out.work / f"{start}-{start + len(some)} of {config.batch_items}.parquet"
-        shards.append(Shard(path, partial(_encode, encoder, some, config.normalize), sum(map(len, some))))
+        shards.append(Shard(path, partial(_encode, encoder, some), sum(map(len, some))))
     return _Encoding(items, encoder, known, new, places, shards)
 
 
-def _encode(encoder: SentenceTransformer, batches: list[list[str]], normalize: bool) -> pa.Table:
-    return pa.table({C.EMBEDDING: pa.array(list(encode(encoder, batches, normalize)), type=pa.list_(pa.float32()))})
+def _encode(encoder: SentenceTransformer, batches: list[list[str]]) -> pa.Table:
+    return pa.table({C.EMBEDDING: pa.array(list(encode(encoder, batches)), type=pa.list_(pa.float32()))})

@@ -5,43 +5,47 @@ import numpy as np
 MIN_USERS = 10
 """Fewer users tell nothing. Whatever they show, a sign test's p is at least 2 / 2^users: .002 for ten, about the
 smallest that 1,000 resamples give. One user's resamples are all the same, as if everything were certain."""
+CONFIDENCE = 0.95
+"""Level of the intervals."""
+N_SAMPLES = 1000
+"""Resamples of users behind an interval."""
+SEED = 1
+"""Of the resamples: one for all, so that whatever is compared is compared on the same ones."""
 _CHUNK = 50  # resamples at once: 50 x 1 million users of float64 are 0.4 GB
 
 
-def bootstrap_means(values: np.ndarray, users: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
+def bootstrap_means(values: np.ndarray, users: np.ndarray) -> np.ndarray:
     """Column means over resampled users.
 
     Args:
         values: (T, M) float64, one row per target, one column per metric; all columns are resampled together, so that
             differences of columns are paired.
         users: (T,) int, whose target each row is.
-        n_samples: number of resamples.
-        seed: of the resamples.
 
     Returns:
-        (n_samples, M) float64; NaN where there are fewer than `MIN_USERS` users, and so in `interval` and `p_value`.
+        (N_SAMPLES, M) float64; NaN where there are fewer than `MIN_USERS` users, and so in `interval` and `p_value`.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     _, mine = np.unique(users, return_inverse=True)
     n_users = int(mine.max()) + 1
     if n_users < MIN_USERS:
-        return np.full((n_samples, values.shape[1]), np.nan)
+        return np.full((N_SAMPLES, values.shape[1]), np.nan)
     counts = np.bincount(mine).astype(np.float64)
     sums = np.zeros((n_users, values.shape[1]))
     np.add.at(sums, mine, values)
     means = []
-    for start in range(0, n_samples, _CHUNK):
+    for start in range(0, N_SAMPLES, _CHUNK):
         # How often each user is drawn; then a mean is a quotient of products, and no row is gathered.
-        weights = np.empty((min(_CHUNK, n_samples - start), n_users))
+        weights = np.empty((min(_CHUNK, N_SAMPLES - start), n_users))
         for row in weights:
             row[:] = np.bincount(random.integers(0, n_users, n_users), minlength=n_users)
         means.append(weights @ sums / (weights @ counts)[:, None])
     return np.concatenate(means)
 
 
-def interval(means: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds (M,) of resampled means (n_samples, M) at a level such as 0.95."""
-    tail = (1 - confidence) / 2
+def interval(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds (M,) of resampled means (n_samples, M) at the level `CONFIDENCE`."""
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
     return low, high
 

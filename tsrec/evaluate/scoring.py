@@ -48,14 +48,14 @@ def score(
         if not mask.any():
             continue
         # All methods at once: they share the resamples, so their intervals are over the same users.
-        resampled = bootstrap_means(values[mask], users[mask], config.bootstrap_samples, config.seed)
-        low, high = interval(resampled, config.confidence)
+        resampled = bootstrap_means(values[mask], users[mask])
+        low, high = interval(resampled)
         means, n = values[mask].mean(axis=0), int(mask.sum())
         rows += [
             _row(method, name, metric, k, means[i], low[i], high[i], n) for i, (method, metric, k) in enumerate(names)
         ]
         if name == ALL:
-            differences = _differences(names, means, resampled, against, config, n)
+            differences = _differences(names, means, resampled, against, n)
     for method, items in lists.items():
         for k in config.k:
             rows.append(_row(method, ALL, "coverage", k, coverage(items[:, :k], n_items), np.nan, np.nan, len(targets)))
@@ -76,7 +76,6 @@ def _differences(
     means: np.ndarray,
     resampled: np.ndarray,
     against: tuple[str, ...],
-    config: EvaluateConfig,
     n: int,
 ) -> list[dict[str, Any]]:
     place = {name: i for i, name in enumerate(names)}
@@ -84,7 +83,7 @@ def _differences(
     mine = np.array([place[name] for name, _ in pairs], dtype=np.int64)
     theirs = np.array([place[(other, *name[1:])] for name, other in pairs], dtype=np.int64)
     paired = resampled[:, mine] - resampled[:, theirs]
-    low, high = interval(paired, config.confidence)
+    low, high = interval(paired)
     p = p_value(paired)
     return [
         {

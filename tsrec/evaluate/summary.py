@@ -73,7 +73,7 @@ def headline(differences: pd.DataFrame) -> str:
     gain = f"{who} {shown} the fusion {abs(row[C.VALUE]):.4f} NDCG@{row[C.K]}"
     if not has_interval(row[C.P]):
         return f"{gain} ({TOO_FEW})."
-    proof = "" if row[C.P] < 0.05 else ", which these users do not tell from nothing"
+    proof = "" if row[C.P] < 0.05 else ", not significant"
     return f"{gain} [{row[C.CI_LOW]:+.4f}, {row[C.CI_HIGH]:+.4f}], p = {row[C.P]:.3g}{proof}."
 
 

@@ -1,6 +1,6 @@
-"""The finetune stage: teach the LLM histories of SIDs, and (TS-Align) what each single SID token stands for."""
+"""The finetune stage: teach the LLM histories of SIDs, and (TS-Align) what each SID token stands for."""
 
-from tsrec.config import Config, ContinuedFinetune, RlSettings
+from tsrec.config import Config, ContinuedFinetune, FinetuneSettings, RlSettings
 from tsrec.stage import Stage, on_call
 
 
@@ -10,20 +10,24 @@ def _parents(config: Config) -> tuple[str, ...]:
     return ("ingest", "sids", "sa_init", *semantics, *soft_targets, "backbone")
 
 
+def _settings(config: Config) -> FinetuneSettings:
+    return FinetuneSettings(**dict(config.finetune), device=config.device, precision=config.precision)
+
+
 STAGE = Stage(
     name="finetune",
     version=3,
-    config=lambda config: config.finetune,
+    config=_settings,
     parents=_parents,
     run=on_call("tsrec.finetune.stage", "run"),
     bases=("finetune", "ingest", "sa_init"),
-    extending=lambda config: ContinuedFinetune(whole=config.finetune, go_on=config.refresh.training),
+    extending=lambda config: ContinuedFinetune(whole=_settings(config), go_on=config.refresh.training),
 )
 
 RL = Stage(
     name="rl",
     version=1,
-    config=lambda config: RlSettings(own=config.rl, finetune=config.finetune),
+    config=lambda config: RlSettings(own=config.rl, finetune=_settings(config)),
     parents=lambda _: ("ingest", "sids", "finetune"),
     run=on_call("tsrec.finetune.rl", "run"),
 )

@@ -3,7 +3,6 @@
 Knows the artifacts of the base by their roles; nothing of how they were made, or of who asks for a refresh.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +32,11 @@ _EVENT = [C.USER, C.ITEM, C.TIMESTAMP]
 @dataclass(frozen=True)
 class Chosen:
     """What a training that goes on sees: (E,) bool `events` of the histories, (N,) bool `items`, (M,) bool `tokens`
-    that have a meaning, (G,) bool `groups` of items; all that is new, and a draw of the rest. `counts` to record."""
+    that have a meaning; all that is new, and a draw of the rest. `counts` to record."""
 
     events: np.ndarray
     items: np.ndarray
     tokens: np.ndarray
-    groups: np.ndarray
     counts: dict[str, int]
 
     def of(self, examples: TaskExamples, histories: Histories) -> "Some":
@@ -47,7 +45,6 @@ class Chosen:
             "items": self.items,
             "events": self.events[histories.target_events(Split.TRAIN)],
             "tokens": self.tokens,
-            "groups": self.groups,
         }[examples.task.over]
         return Some(examples, np.flatnonzero(chosen))
 
@@ -69,8 +66,8 @@ class Some:
 
 def choose(parents: Parents, histories: Histories, data: TaskData | None, replay: float, seed: int) -> Chosen:
     """What is new since the base (events of train that it did not train on, items with another title, tokens without a
-    meaning before, beginnings of SIDs and groups with such an item), and a share `replay` of everything else, drawn at
-    random. `data` is what the text tasks are made of, where there are any.
+    meaning before), and a share `replay` of everything else, drawn at random. `data` is what the text tasks are made
+    of, where there are any.
 
     Of events, whole users are drawn: one window then holds many of them, where single ones would cost a window each.
     """
@@ -79,14 +76,12 @@ def choose(parents: Parents, histories: Histories, data: TaskData | None, replay
     is_new_item = unchanged_rows(items, before, (C.TITLE,)) < 0
     is_train = histories.splits == Split.TRAIN.value
     is_new_event = is_train & _is_new_event(histories, items[C.ITEM].to_numpy(dtype=object), parents)
-    is_new_token = _is_new_token(parents, data, is_new_item)
-    is_new_group = np.array([is_new_item[group.items].any() for group in (data.groups if data else ())], dtype=bool)
+    is_new_token = _is_new_token(parents, data)
     is_seen_again = (random.random(histories.n_users) < replay)[histories.users()]
     return Chosen(
         events=is_new_event | (is_train & is_seen_again),
         items=is_new_item | (random.random(len(is_new_item)) < replay),
         tokens=is_new_token | (random.random(len(is_new_token)) < replay),
-        groups=is_new_group | (random.random(len(is_new_group)) < replay),
         counts={
             "n_new_events": int(is_new_event.sum()),
             "n_known_events": int((is_train & ~is_new_event).sum()),
@@ -121,16 +116,12 @@ def trained_rows(parents: Parents, model: PreTrainedModel, folder: Path, space: 
     return rows
 
 
-def _is_new_token(parents: Parents, data: TaskData | None, is_new_item: np.ndarray) -> np.ndarray:
-    """(M,) bool: single tokens that meant nothing in the base; beginnings of the SID of an item that is new."""
+def _is_new_token(parents: Parents, data: TaskData | None) -> np.ndarray:
+    """(M,) bool: tokens that meant nothing in the base."""
     if data is None:
         return np.zeros(0, dtype=bool)
     known = meanings_of(parents[base_role("sa_init")])
-    new_sids = [data.sids[int(item)] for item in np.flatnonzero(is_new_item)]
-    touched = {sid[: end.end()] for sid in new_sids for end in re.finditer(">", sid)}
-    return np.array(
-        [token in touched if token.count("<") > 1 else token not in known for token in data.tokens], dtype=bool
-    )
+    return np.array([token not in known for token in data.tokens], dtype=bool)
 
 
 def _is_new_event(histories: Histories, item_ids: np.ndarray, parents: Parents) -> np.ndarray:

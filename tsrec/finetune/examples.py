@@ -11,11 +11,11 @@ from tsrec.config import FinetuneConfig
 from tsrec.errors import DataError
 from tsrec.finetune.continuing import choose
 from tsrec.finetune.distilling import DistilledHistories
-from tsrec.finetune.meanings import groups_of, read_meanings
+from tsrec.finetune.meanings import read_meanings
 from tsrec.finetune.sequences import HistoryExamples
 from tsrec.finetune.soft_targets import SoftTargets
 from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, TaskExamples
-from tsrec.finetune.texts import cut_texts
+from tsrec.finetune.texts import MAX_TEXT_TOKENS, Texts, cut_texts
 from tsrec.histories import Histories, build_histories
 from tsrec.sid.space import SidSpace, format_sid
 from tsrec.sid.tokens import HistoryTokens
@@ -49,6 +49,7 @@ def build_examples(
     space: SidSpace,
     first_sid: int,
     replay: float | None = None,
+    max_text_tokens: int = MAX_TEXT_TOKENS,
 ) -> RunExamples:
     """Prepare every task of the mix and draw what the run sees.
 
@@ -56,6 +57,7 @@ def build_examples(
         tokenizer: with the SID tokens of `space`, of which token 0 has the id `first_sid`.
         replay: where training goes on from a base: the share of what the base was trained on that is seen again, beside
             all that is new; None: everything is seen.
+        max_text_tokens: of a title or a meaning; the rest of it is cut, and counted.
 
     Raises:
         DataError: there is nothing to train on.
@@ -65,7 +67,7 @@ def build_examples(
     )
     codes = parents["sids"].matrix("item_sids", C.CODES)
     tokens = HistoryTokens.of(tokenizer, space, first_sid, codes)
-    data = _task_data(config, parents, histories, codes, tokenizer) if config.tasks.with_text() else None
+    data = _task_data(parents, histories, codes, tokenizer, max_text_tokens) if config.tasks.with_text() else None
     texts = _text_tasks(config, data, tokenizer)
     task, window, overlap = TASK_NAMES.index(HISTORY_TASK), config.window_items, config.window_overlap
     chosen = None if replay is None else choose(parents, histories, data, replay, config.seed)
@@ -109,23 +111,18 @@ def _text_tasks(
 
 
 def _task_data(
-    config: FinetuneConfig,
-    parents: Parents,
-    histories: Histories,
-    codes: np.ndarray,
-    tokenizer: PreTrainedTokenizerBase,
+    parents: Parents, histories: Histories, codes: np.ndarray, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> TaskData:
-    titles = parents["ingest"].frame("items", [C.TITLE])[C.TITLE].tolist()
-    meanings = read_meanings(parents, config.semantics)
-    has_title = np.array([bool(title) for title in titles], dtype=bool)
+    def cut(texts: list[str]) -> Texts:
+        return cut_texts(texts, tokenizer, max_tokens)
+
+    meanings = read_meanings(parents)
     return TaskData(
-        titles=cut_texts(titles, tokenizer, config.max_text_tokens),
+        titles=cut(parents["ingest"].frame("items", [C.TITLE])[C.TITLE].tolist()),
         sids=[format_sid(sid) for sid in codes],
         n_levels=codes.shape[1],
         tokens=list(meanings),
-        meanings=cut_texts([meaning.description for meaning in meanings.values()], tokenizer, config.max_text_tokens),
-        keywords=cut_texts([meaning.keywords for meaning in meanings.values()], tokenizer, config.max_text_tokens),
-        groups=groups_of(codes, has_title, config) if config.tasks.items_to_token else [],
+        meanings=cut([meaning.description for meaning in meanings.values()]),
+        keywords=cut([meaning.keywords for meaning in meanings.values()]),
         histories=histories,
-        max_history=config.max_history,
     )

@@ -6,7 +6,7 @@ import pandas as pd
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tsrec.config import FinetuneConfig
+from tsrec.config import FinetuneSettings
 from tsrec.finetune.export_check import check_export
 from tsrec.finetune.model import SidModel
 from tsrec.machine.devices import resolve_device, resolve_precision
@@ -18,7 +18,7 @@ def write_trained(
     tokenizer: PreTrainedTokenizerBase,
     log: pd.DataFrame,
     prompts: Sequence[Tensor],
-    config: FinetuneConfig,
+    config: FinetuneSettings,
     out: ArtifactWriter,
     section: str = "finetune",
 ) -> None:

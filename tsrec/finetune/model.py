@@ -21,6 +21,7 @@ from tsrec.llm.causal_lm import embed as embed_as
 from tsrec.sid.space import SidSpace
 from tsrec.training.packing import IGNORED, packed_attention_mask
 
+_LORA_DROPOUT = 0.05  # on the adapters' input
 _TEXT_LABELS_AT_ONCE = 512  # logits over a whole vocabulary: 512 x 150,000 float32 are 0.3 GB
 
 
@@ -153,8 +154,8 @@ class SidModel(nn.Module):
 
             adapters = LoraConfig(
                 r=config.lora.rank,
-                lora_alpha=config.lora.alpha,  # type: ignore[arg-type]  # any number: it only scales
-                lora_dropout=config.lora.dropout,
+                lora_alpha=2 * config.lora.rank,  # so that adapters of any rank are scaled alike
+                lora_dropout=_LORA_DROPOUT,
                 target_modules="all-linear",
             )
             self.decoder = get_peft_model(self.decoder, adapters)

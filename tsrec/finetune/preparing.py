@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from tsrec.config import FinetuneConfig
+from tsrec.config import FinetuneConfig, FinetuneSettings
 from tsrec.errors import ConfigError
 from tsrec.finetune.examples import RunExamples, build_examples
 from tsrec.finetune.model import SidModel
@@ -59,7 +59,7 @@ def prepare(config: FinetuneConfig, parents: Parents, out: ArtifactWriter, repla
 
 
 def fit(
-    config: FinetuneConfig,
+    config: FinetuneSettings,
     prepared: Prepared,
     language_model: PreTrainedModel,
     sid_rows: torch.Tensor,
@@ -87,13 +87,12 @@ def _check_length(model: PreTrainedConfig, longest: int, config: FinetuneConfig)
     if limit is not None and longest > limit:
         raise ConfigError(
             f"the longest sequence of this run has {longest} tokens, and the backbone ({model.model_type}) sees "
-            f"{limit}; lower finetune.window_items ({config.window_items}), finetune.max_text_tokens "
-            f"({config.max_text_tokens}) or finetune.max_history ({config.max_history}), or choose another "
-            "backbone.model"
+            f"{limit}; lower finetune.window_items ({config.window_items}), set the weight of tasks with long texts "
+            "to 0 (finetune.tasks), or choose another backbone.model"
         )
 
 
-def recipe_of(config: FinetuneConfig, section: str, **more: Any) -> Recipe:
+def recipe_of(config: FinetuneSettings, section: str, **more: Any) -> Recipe:
     """How the settings want a `SidModel` to be trained; `section` is the one of the configuration that
     sets the rates, and `more` are fields of the recipe that no settings say."""
     return Recipe(
@@ -101,7 +100,7 @@ def recipe_of(config: FinetuneConfig, section: str, **more: Any) -> Recipe:
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup_steps,
         weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
+        max_grad_norm=1.0,
         evals_per_epoch=config.evals_per_epoch,
         patience=config.patience,
         precision=config.precision,
@@ -117,4 +116,4 @@ def _advice(config: FinetuneConfig, section: str) -> str:
     rates = f"{section}.learning_rate ({config.learning_rate:g})"
     if section == "finetune":
         rates += f" and finetune.sid_learning_rate ({config.sid_learning_rate or config.learning_rate:g})"
-    return f"lower {rates}, raise finetune.warmup_steps ({config.warmup_steps}), or set finetune.precision to float32"
+    return f"lower {rates}, raise finetune.warmup_steps ({config.warmup_steps}), or set precision to float32"

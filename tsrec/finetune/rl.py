@@ -54,10 +54,10 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     precision = resolve_precision(config.precision, device)
     policy = Policy(
         model,
-        _load(folder, space, first, config).to(device) if settings.own.kl else None,
+        _load(folder, space, first, config).to(device),
         codes,
         settings.own.beams,
-        settings.own.kl,
+        settings.kl,
         precision if precision != torch.float32 else None,
     )
     recipe = recipe_of(config, _RL, shown=tuple(f"task_{name}" for name in MEASURES))
@@ -106,5 +106,5 @@ def _learned(log: pd.DataFrame, settings: RlSettings, n_groups: int) -> dict[str
         "share_of_groups_with_next_item": round(share, 6),  # the others are not learned from
         "reward_first": round(float(rewards.iloc[0]), 6),
         "reward_last": round(float(rewards.iloc[-1]), 6),
-        **({"kl_last": round(float(kl.iloc[-1]), 6)} if len(kl) else {}),
+        "kl_last": round(float(kl.iloc[-1]), 6),
     }

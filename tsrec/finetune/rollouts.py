@@ -80,7 +80,7 @@ class Policy(nn.Module):
 
     Args:
         model: the policy, on its device.
-        reference: the same as it was before, frozen; on the same device, and None where `kl` is 0.
+        reference: the same as it was before, on the same device; it is frozen.
         codes: (n_items, L) int64, the items' SIDs.
         beams: rollouts of each target.
         kl: weight of the divergence from the reference.
@@ -90,7 +90,7 @@ class Policy(nn.Module):
     def __init__(
         self,
         model: SidModel,
-        reference: SidModel | None,
+        reference: SidModel,
         codes: np.ndarray,
         beams: int,
         kl: float,
@@ -98,7 +98,7 @@ class Policy(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self._reference = [reference.eval().requires_grad_(False)] if reference else []  # no part of checkpoints
+        self._reference = [reference.eval().requires_grad_(False)]  # in a list it is no part of checkpoints
         self.beams, self.kl = beams, kl
         trie = Trie.build(codes)
         self._search = BeamSearch(_Writer(model, autocast), trie)
@@ -125,7 +125,7 @@ class Policy(nn.Module):
         return {
             "loss": loss / n_groups,
             "task_loss": loss.new_tensor([groups.rewards.sum(), hit.sum(), kl]),
-            "task_count": loss.new_tensor([n_groups, n_groups, n_tokens if self._reference else 0]),
+            "task_count": loss.new_tensor([n_groups, n_groups, n_tokens]),
         }
 
     def roll_out(self, input_ids: Tensor, segment_ids: Tensor, labels: Tensor) -> Groups:
@@ -156,14 +156,12 @@ class Policy(nn.Module):
         gain = torch.from_numpy(advantages(groups.rewards[chosen])).float().to(device).flatten()[rollout]
         log_chances = -self.model.losses(**batch)  # (N,)
         loss = -(gain * log_chances).sum()
-        total = 0.0
-        for reference in self._reference:
-            with torch.no_grad():
-                before = -reference.losses(**batch)
-            apart = before - log_chances
-            divergence = (apart.exp() - apart - 1).sum()
-            loss, total = loss + self.kl * divergence, float(divergence.detach())
-        return loss / (n_rollouts * n_levels), total, len(rollout)
+        with torch.no_grad():
+            reference_log_chances = -self._reference[0].losses(**batch)
+        log_ratio = reference_log_chances - log_chances
+        divergence = (log_ratio.exp() - log_ratio - 1).sum()
+        loss = loss + self.kl * divergence
+        return loss / (n_rollouts * n_levels), float(divergence.detach()), len(rollout)
 
 
 def branched(prompt: np.ndarray, rollouts: np.ndarray, number: int) -> Example:

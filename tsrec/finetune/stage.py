@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tsrec.columns import Columns as C
-from tsrec.config import ContinuedFinetune, FinetuneConfig
+from tsrec.config import ContinuedFinetune, FinetuneSettings
 from tsrec.finetune.continuing import newly_used, trained_rows
 from tsrec.finetune.exporting import write_trained
 from tsrec.finetune.preparing import fit, prepare
@@ -15,11 +15,11 @@ from tsrec.store import ArtifactWriter, base_role
 _PROMPT_TOKENS = 64  # of each prompt that the export is compared on
 
 
-def run(settings: FinetuneConfig | ContinuedFinetune, parents: Parents, out: ArtifactWriter) -> None:
+def run(settings: FinetuneSettings | ContinuedFinetune, parents: Parents, out: ArtifactWriter) -> None:
     """Write `model/` (a plain causal LM with SID tokens) and `training_log`; with a base, going on from its weights."""
     continued = settings if isinstance(settings, ContinuedFinetune) else None
     config = continued.shortened() if continued else settings
-    assert isinstance(config, FinetuneConfig)
+    assert isinstance(config, FinetuneSettings)
     torch.manual_seed(config.seed)
     prepared = prepare(config, parents, out, continued.go_on.replay if continued else None)
     tokenizer, space, examples = prepared.tokenizer, prepared.space, prepared.examples

@@ -17,26 +17,25 @@ from transformers import PreTrainedTokenizerBase
 from tsrec.columns import Split
 from tsrec.finetune.texts import Texts
 from tsrec.histories import Histories
-from tsrec.sid.clusters import ItemCluster
 from tsrec.sid.tokens import closing_token, opening_token
 from tsrec.training.packing import IGNORED, Example
 
-Over = Literal["items", "events", "tokens", "groups"]
-"""What the rows of a task stand for: items, train targets, SID tokens that have a meaning, or groups of items that
-share a token."""
+Over = Literal["items", "events", "tokens"]
+"""What the rows of a task stand for: items, train targets, or SID tokens that have a meaning."""
 
 HISTORY_TASK = "history"
 DISTILLED = "distilled"
 """What losses on targets that were drawn from the fusion of the other members count for, in histories too."""
 
+_WRITTEN_ITEMS = 10  # of a history that stands in a prompt, the last ones: as many as MiniOneRec writes
 _KEPT = 1 << 15  # examples per task that later epochs need not encode again: at most some 100 MB
 _CANDIDATES = 16  # lengths are counted value by value; joined, they may differ by a token or two
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """What tasks are made of: `titles`, and `sids` of `n_levels` tokens, by item; `meanings` and `keywords` of
-    `tokens`, of which some may be several, a token under its parents; `groups` of items that share a token."""
+    """What tasks are made of: `titles`, and `sids` of `n_levels` tokens, by item; `meanings` and `keywords` by
+    token of `tokens`."""
 
     titles: Texts
     sids: Sequence[str]
@@ -44,9 +43,7 @@ class TaskData:
     tokens: Sequence[str]
     meanings: Texts
     keywords: Texts
-    groups: Sequence[ItemCluster]
     histories: Histories
-    max_history: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def _histories(data: TaskData) -> Fields:
     histories, titles, sids = data.histories, data.titles, data.sids
     events = histories.target_events(Split.TRAIN)  # (R,)
     targets = histories.items[events]
-    starts = np.maximum(histories.offsets[histories.users()[events]], events - data.max_history)
+    starts = np.maximum(histories.offsets[histories.users()[events]], events - _WRITTEN_ITEMS)
 
     def over_history(of_item: np.ndarray) -> np.ndarray:
         sums = np.concatenate([[0], np.cumsum(of_item[histories.items])])
@@ -114,19 +111,6 @@ def _tokens(data: TaskData) -> Fields:
     return {"token": _whole(data.tokens), "meaning": _text(data.meanings), "keywords": _text(data.keywords)}
 
 
-def _groups(data: TaskData) -> Fields:
-    titles, groups = data.titles, [group.items for group in data.groups]
-    n_tokens = [int(titles.n_tokens[items].sum()) + len(items) for items in groups]  # and a separator each
-    return {
-        "token": _whole([group.token for group in data.groups]),
-        "titles": Field(
-            lambda row: "; ".join(titles.values[item] for item in groups[row]),
-            np.array(n_tokens, dtype=np.int64),
-            np.array([titles.is_cut[items].any() for items in groups], dtype=bool),
-        ),
-    }
-
-
 # A task's place is its number, which seeds its draws: new ones come last.
 TASKS: tuple[SftTask, ...] = (
     SftTask("title_to_sid", "The item titled {title} is written ", "{sid}", _items, "items"),
@@ -137,7 +121,6 @@ TASKS: tuple[SftTask, ...] = (
     SftTask("meaning_to_token", "The token that stands for {meaning} is ", "{token}", _tokens, "tokens"),
     SftTask("token_to_keywords", "The keywords of token {token} are", " {keywords}", _tokens, "tokens"),
     SftTask("keywords_to_token", "The token with the keywords {keywords} is ", "{token}", _tokens, "tokens"),
-    SftTask("items_to_token", "The items {titles} share the token ", "{token}", _groups, "groups"),
 )
 
 TASK_NAMES: tuple[str, ...] = (HISTORY_TASK, *(task.name for task in TASKS), DISTILLED)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+MAX_TEXT_TOKENS = 256  # of a title or a meaning; the descriptions that TS-Rec's authors published have at most 145
 _AT_ONCE = 1000
 
 

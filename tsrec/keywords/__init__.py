@@ -1,6 +1,5 @@
-"""The keywords stage: a teacher draws keywords from each item's text. The semantics stage: clusters in words."""
+"""The keywords stage: a teacher draws keywords from each item's text. The semantics stage: tokens in its words."""
 
-from tsrec.keywords.settings import cluster_semantics
 from tsrec.stage import Stage, on_call
 
 STAGE = Stage(
@@ -16,7 +15,7 @@ STAGE = Stage(
 SEMANTICS = Stage(
     name="semantics",
     version=1,
-    config=cluster_semantics,
+    config=lambda config: config.keywords.openai,  # without a teacher it has nothing to do
     parents=lambda _: ("ingest", "keywords", "embed", "sids"),
     run=on_call("tsrec.keywords.semantics", "run"),
 )

@@ -15,7 +15,7 @@ from tsrec.keywords.prompt import DESCRIBE, MAX_DESCRIPTION_CHARS, ClusterAnswer
 
 @dataclass(frozen=True)
 class ClusterInWords:
-    """What the teacher is told of a cluster: its `token` or beginning of a SID; keywords and titles, best first."""
+    """What the teacher is told of a cluster: its `token`; keywords and titles, best first."""
 
     token: str
     keywords: tuple[str, ...]

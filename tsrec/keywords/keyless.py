@@ -17,6 +17,7 @@ _UNITS = "cm diameter feet foot ft gallon gram grams height id inch inches kg lb
 _CONTRACTED = "ll ve"
 # A term of very few items cannot describe what the items of a cluster share.
 _MIN_ITEMS = 3
+_LONGEST = 2  # words of a term
 
 
 class KeylessTeacher:
@@ -66,7 +67,7 @@ class KeylessTeacher:
     def _terms(self, text: str) -> list[str]:
         """The n-grams of a text's words, stop words left out, joined by blanks in every script."""
         kept = [word for word in map(self._without_article, words(text)) if word not in self.stop_words]
-        longest = min(self.config.max_ngram, len(kept))
+        longest = min(_LONGEST, len(kept))
         return [" ".join(kept[at : at + n]) for n in range(1, longest + 1) for at in range(len(kept) - n + 1)]
 
     def _without_article(self, word: str) -> str:

@@ -1,13 +1,10 @@
-"""The semantics stage: what beginnings of SIDs mean, and clusters in a teacher's words; for TS-Align.
+"""The semantics stage: the items of each SID token in a teacher's words, for TS-Align.
 
-Where the quantizer is residual, a token of a deeper level means something only under its parents: its own cluster mixes
-the children of them all. What is asked of the teacher is kept for the whole store, so that no SA-Init, no training and
-no refresh asks for the same cluster again.
+What is asked of the teacher is kept for the whole store, so that no SA-Init, no training and no refresh asks for the
+same cluster again.
 """
 
-import logging
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,22 +12,19 @@ import numpy as np
 import pyarrow as pa
 
 from tsrec.columns import Columns as C
+from tsrec.config import OpenAIConfig
 from tsrec.keywords.describing import ClusterInWords, Describer
-from tsrec.keywords.settings import ClusterSemantics
 from tsrec.keywords.usage import cost_usd, usage_of, with_usage
-from tsrec.sid.clusters import ItemCluster, nearest_first, prefix_clusters, token_clusters
+from tsrec.sid.clusters import ItemCluster, nearest_first, token_clusters
 from tsrec.sid.meaning import KeywordTable, TokenMeaning, describe
-from tsrec.sid.space import format_sid
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.shards import Shard, tables_of
 
-logger = logging.getLogger(__name__)
-
 _PAID = "descriptions.sqlite"
 _SHARD = 256  # clusters; a killed run resumes at the next
-_TITLES_TOLD = 8
-_TEMPLATE, _FALLBACK = "template", "template-fallback"
+_N_KEYWORDS, _TITLES_TOLD = 8, 8  # of each cluster
+_FALLBACK = "template-fallback"
 
 
 @dataclass(frozen=True)
@@ -42,9 +36,9 @@ class _Described:
     titles: tuple[str, ...]
 
 
-def run(config: ClusterSemantics, parents: Parents, out: ArtifactWriter) -> None:
-    """Write `token_semantics`: `token` (one, or the beginning of a SID), `level` of its last one, `n_items`,
-    `keywords`, `titles` of its nearest items, `description` and its `source`; single tokens first."""
+def run(config: OpenAIConfig, parents: Parents, out: ArtifactWriter) -> None:
+    """Write `token_semantics`: `token`, its `level`, `n_items`, `keywords`, `titles` of its nearest items,
+    `description` and its `source`; level by level, code by code."""
     codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)  # (n_items, n_levels)
     item_ids = parents["sids"].table("item_sids", [C.ITEM])[C.ITEM].to_pylist()
     titles = parents["ingest"].frame("items", [C.ITEM, C.TITLE]).set_index(C.ITEM)[C.TITLE].reindex(item_ids).tolist()
@@ -52,53 +46,25 @@ def run(config: ClusterSemantics, parents: Parents, out: ArtifactWriter) -> None
     embeddings = np.stack(vectors.to_list())  # (n_items, D)
     keywords = parents["keywords"].frame("item_keywords", [C.ITEM, C.KEYWORDS]).set_index(C.ITEM)[C.KEYWORDS]
     table = KeywordTable.of([list(own) for own in keywords.reindex(item_ids)])
+    clusters = token_clusters(codes)
     rows: list[_Described] = []
-    n_left_out = 0
-    for classes in _contrasted(codes, config):
-        kept = [c for c in classes if len(c.items) >= config.min_items or "><" not in c.token]
-        n_left_out += len(classes) - len(kept)
-        known = dict(zip((c.token for c in classes), table.meanings(classes, config.n_keywords), strict=True))
-        for cluster in kept:
+    for level in range(codes.shape[1]):
+        classes = [cluster for cluster in clusters if cluster.level == level]
+        for cluster, meaning in zip(classes, table.meanings(classes, _N_KEYWORDS), strict=True):
             near = (titles[item] for item in nearest_first(embeddings, cluster.items)[:_TITLES_TOLD])
-            rows.append(_Described(cluster, known[cluster.token], tuple(title for title in near if title)))
-    if not rows:
-        logger.warning(
-            "no beginning of a SID that is longer than one token has %d items: only single tokens mean anything",
-            config.min_items,
-        )
+            rows.append(_Described(cluster, meaning, tuple(title for title in near if title)))
     descriptions, sources = _descriptions(rows, config, out)
     out.write_table("token_semantics", _table(rows, descriptions, sources))
     out.count(
         n_clusters=len(rows),
-        n_prefixes_of_few_items=n_left_out,
         n_clusters_without_keywords=sum(not row.meaning.keywords for row in rows),
     )
 
 
-def _contrasted(codes: np.ndarray, config: ClusterSemantics) -> Iterator[list[ItemCluster]]:
-    """All clusters that are wanted, in lists of those that keywords tell from one another."""
-    if config.single_tokens:
-        single = prefix_clusters(codes[:, :1]) if config.of == "prefix" else token_clusters(codes)
-        for level in range(codes.shape[1]):
-            if classes := [cluster for cluster in single if cluster.level == level]:
-                yield classes
-    if config.of == "token":
-        return
-    by_parent: dict[object, list[ItemCluster]] = defaultdict(list)
-    for cluster in prefix_clusters(codes, from_level=1):
-        parent = format_sid(codes[cluster.items[0], : cluster.level].tolist())
-        by_parent[parent if config.contrast == "siblings" else cluster.level].append(cluster)
-    yield from by_parent.values()
-
-
-def _descriptions(
-    rows: Sequence[_Described], config: ClusterSemantics, out: ArtifactWriter
-) -> tuple[list[str], list[str]]:
+def _descriptions(rows: Sequence[_Described], config: OpenAIConfig, out: ArtifactWriter) -> tuple[list[str], list[str]]:
     """The descriptions and their sources: the teacher's, shard by shard; the template's where there is none."""
     templates = [describe(row.meaning.keywords, row.titles) for row in rows]
-    if config.teacher == "keyless":
-        return templates, [_TEMPLATE] * len(rows)
-    describer, own = Describer(config.openai, out.common / _PAID), f"openai:{config.openai.model}"
+    describer, own = Describer(config, out.common / _PAID), f"openai:{config.model}"
     asked = [ClusterInWords(row.cluster.token, row.meaning.keywords, row.titles) for row in rows]
     pieces = [
         Shard(out.work / f"{start}.parquet", partial(_shard, describer, some), len(some))
@@ -108,7 +74,7 @@ def _descriptions(
     shards = tables_of(pieces, "describing clusters", "cluster")
     told: list[str | None] = [answer for shard in shards for answer in shard[C.DESCRIPTION].to_pylist()]
     usage = usage_of(shards)
-    out.count(**usage, n_fallback=told.count(None), cost_usd=cost_usd(config.openai, usage))
+    out.count(**usage, n_fallback=told.count(None), cost_usd=cost_usd(config, usage))
     return (
         [answer or template for answer, template in zip(told, templates, strict=True)],
         [_FALLBACK if answer is None else own for answer in told],

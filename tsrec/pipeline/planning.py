@@ -21,7 +21,6 @@ from tsrec import (
     sids,
 )
 from tsrec.config import Config, Section, canonical, with_overrides
-from tsrec.errors import ConfigError
 from tsrec.machine.devices import check_device
 from tsrec.stage import Stage
 from tsrec.store import SHARED, Artifact, ArtifactKey, ArtifactStore, base_role, known_sha256
@@ -108,12 +107,9 @@ def check(config: Config, bases: Bases | None = None, goal: Stage = report.STAGE
         DataError, ConfigError: as `plan`; or this machine lacks a device.
     """
     planned = plan(config, bases, goal)
-    for name, stage in planned.items():
+    for stage in planned.values():
         if device := getattr(stage.config, "device", None):
-            try:
-                check_device(device)
-            except ConfigError as error:
-                raise ConfigError(f"{name}.device: {error}") from None
+            check_device(device)
     return planned
 
 

@@ -6,7 +6,7 @@ Here stand the stages of this room; the door is in `recommender.py`.
 from tsrec.config import Config
 from tsrec.llm.trained_llm import trained_by
 from tsrec.recommenders.members import MEMBER_STAGES, fitted_anew, members_parents
-from tsrec.recommenders.settings import DecodeSettings, FuseSettings, RefitSettings, SoftTargetSettings
+from tsrec.recommenders.settings import BeamSettings, DecodeSettings, FuseSettings, RefitSettings, SoftTargetSettings
 from tsrec.stage import Stage, on_call
 
 __all__ = ["CANDIDATES", "DECODE", "FUSE", "MEMBER_STAGES", "REFIT", "SOFT_TARGETS"]
@@ -22,7 +22,7 @@ CANDIDATES = Stage(
 DECODE = Stage(
     name="decode",
     version=1,
-    config=lambda config: DecodeSettings(own=config.decode, rules=config.recommend),
+    config=lambda config: DecodeSettings(own=BeamSettings.of(config), rules=config.recommend),
     parents=lambda config: ("ingest", "sids", trained_by(config)),
     run=on_call("tsrec.recommenders.stages", "run_decode"),
     shards=on_call("tsrec.recommenders.stages", "decode_shards"),
@@ -30,20 +30,12 @@ DECODE = Stage(
 
 
 def _soft_target_settings(config: Config) -> SoftTargetSettings:
-    own = config.finetune.distill
-    return SoftTargetSettings(
-        folds=own.folds,
-        items=own.items,
-        max_targets=own.max_targets,
-        repeats=config.recommend.repeats,
-        seed=config.recommend.seed,
-        **fitted_anew(config),
-    )
+    return SoftTargetSettings(repeats=config.recommend.repeats, **fitted_anew(config))
 
 
 SOFT_TARGETS = Stage(
     name="soft_targets",
-    version=2,
+    version=3,
     config=_soft_target_settings,
     parents=members_parents,
     run=on_call("tsrec.recommenders.soft_targets", "run"),
@@ -70,7 +62,7 @@ def _fuse_parents(config: Config) -> tuple[str, ...]:
 
 FUSE = Stage(
     name="fuse",
-    version=5,
+    version=6,
     config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
     parents=_fuse_parents,
     run=on_call("tsrec.recommenders.fuse", "run"),

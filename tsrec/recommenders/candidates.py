@@ -22,6 +22,9 @@ from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, fill
 from tsrec.store import Artifact
 from tsrec.store.shards import Shard, tables_of
 
+SEED = 1
+"""Of what is drawn from the targets: one for all, so that whatever is compared is compared on the same ones."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -51,8 +54,8 @@ class Targets:
 
 def ranked_targets(histories: Histories, rules: RecommendConfig) -> Targets:
     """The targets of valid and of test, of each at most as many as the rules say, drawn at random."""
-    valid = drawn(histories.target_events(Split.VALID), rules.max_valid_targets, [rules.seed, 0])
-    test = drawn(histories.target_events(Split.TEST), rules.max_test_targets, [rules.seed, 1])
+    valid = drawn(histories.target_events(Split.VALID), rules.max_valid_targets, [SEED, 0])
+    test = drawn(histories.target_events(Split.TEST), rules.max_test_targets, [SEED, 1])
     return Targets(histories, np.concatenate([valid, test]))
 
 

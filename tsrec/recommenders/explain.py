@@ -1,6 +1,6 @@
 """What a recommended item is and what its SID tokens mean, from artifacts alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tsrec.columns import Columns as C
@@ -46,14 +46,10 @@ class Explainer:
         codes = self._codes[item_id]
         if filled:
             return f"popular: {self._words(codes, len(codes))}"
-        n_shared, like = 0, ""
-        for other in reversed(history[-_READ_BACK:]):
-            if other == item_id:
-                return f"had before: {self._words(codes, len(codes))}"
-            n = _common(codes, self._codes[other]) if other in self._codes else 0
-            if n > n_shared:
-                n_shared, like = n, other
-        if not like:
+        if item_id in history[-_READ_BACK:]:
+            return f"had before: {self._words(codes, len(codes))}"
+        like, n_shared = most_alike(item_id, history, self._codes)
+        if like is None:
             return self._words(codes, len(codes))
         return f"{self._words(codes, n_shared)}: like {self._titles[like][:_TITLE_CHARS]}"
 
@@ -70,6 +66,25 @@ class Explainer:
         if mine.empty:
             raise DataError(f"no user {user_id!r} has any interaction")
         return mine[C.ITEM].tolist()
+
+
+def most_alike(item_id: str, history: Sequence[str], codes: Mapping[str, Sequence[int]]) -> tuple[str | None, int]:
+    """The recent item whose SID begins most like an item's, the newest of equals, and how many tokens they share.
+
+    Args:
+        item_id: the item.
+        history: item ids, oldest first; the last 20 are read.
+        codes: the SID of each item; an item of the history may have none.
+
+    Returns:
+        None and 0 where no recent item shares the first token.
+    """
+    n_shared, like = 0, None
+    for other in reversed(history[-_READ_BACK:]):
+        n = _common(codes[item_id], codes[other]) if other in codes else 0
+        if n > n_shared:
+            n_shared, like = n, other
+    return like, n_shared
 
 
 def _common(mine: Sequence[int], other: Sequence[int]) -> int:

@@ -1,13 +1,14 @@
 """The fuse stage: all members' lists -> a gate, fitted on valid alone -> one list a target, and each member's worth.
 
-On test every target is ranked by the gate fitted on all of valid, and once more by a gate without each member. On valid
-each half of the users is ranked by the gate fitted on the other half, so that a figure read there is not flattered.
+On test every target is ranked by the gate fitted on all of valid, and once more by gates that lack a member each. On
+valid each half of the users is ranked by the gate fitted on the other half, so that a figure read there is not
+flattered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError
 from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import (
+    SEED,
     Targets,
     allowance,
     candidate_names,
@@ -73,10 +75,12 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     catalogue, histories = read_catalogue(parents["ingest"])
     fusion = Fusion.of(parents, ranked_targets(histories, config.rules), catalogue, config)
     targets, members = fusion.targets, tuple(fusion.lists)
-    is_valid = targets.of(Split.VALID)
+    is_valid, half = targets.of(Split.VALID), fusion.half_of_users(1)
+    halves = (half, ~half)
+    fitted_on = [is_valid, *(is_valid & ~mine for mine in halves)]
+    gate, *of_halves = at_once([partial(fusion.fit, members, some) for some in fitted_on])
     left_out = _left_out(members, fusion.llms)
-    fewer = [tuple(other for other in members if other not in gone) for gone in left_out.values()]
-    gate, *fitted = fusion.fit_each([(some, is_valid) for some in (members, *fewer)])
+    fitted = at_once([partial(fusion.fit_without, gate, gone, is_valid) for gone in left_out.values()])
     others = {without(name): other for name, other in zip(left_out, fitted, strict=True)}
     out.write_json("gate", gate.to_json())
     if gate.trees:
@@ -84,9 +88,7 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     out.write_json("gates_without", {name: other.to_json() for name, other in others.items()})
     fused = fusion.new_lists()
     fusion.rank(gate, ~is_valid, fused)
-    half = fusion.half_of_users(1)
-    halves = (half, ~half)
-    for mine, other in zip(halves, fusion.fit_each([(members, is_valid & ~mine) for mine in halves]), strict=True):
+    for mine, other in zip(halves, of_halves, strict=True):
         fusion.rank(other, is_valid & mine, fused)
     out.write_table(FUSED, lists_table(fused.ranked, targets))
     for name, other in others.items():
@@ -135,27 +137,25 @@ class Fusion:
     def fit(self, members: tuple[str, ...], wanted: np.ndarray) -> Gate:
         """A gate over some members, fitted on the targets where `wanted` (T,) bool is true."""
         rows = np.flatnonzero(wanted)
-        gate = self.new_gate(members, rows)
+        return self._fit(self.new_gate(members, rows), rows, self.config.own.trees, self.half_of_users(2))
+
+    def fit_without(self, gate: Gate, gone: Sequence[str], wanted: np.ndarray) -> Gate:
+        """A fitted gate, fitted once more without some of its members, with as many trees as it has."""
+        n_trees = gate.trees.n_trees if gate.trees else 0
+        return self._fit(gate.without(gone), np.flatnonzero(wanted), n_trees, None)
+
+    def _fit(self, gate: Gate, rows: np.ndarray, trees: int, half: np.ndarray | None) -> Gate:
         blocks = _blocks(rows)
         right = [self.targets.items[some] for some in blocks]
         pools = [learnable(self.pool(gate, some), items) for some, items in zip(blocks, right, strict=True)]
-        gate = gate.fitted(pools, right, self.config.own.ridge).focused(pools, right, self.config.own.ridge)
-        if not self.config.own.trees:
+        gate = gate.fitted(pools, right).focused(pools, right)
+        if not trees:
             return gate
-        half = self.half_of_users(2)
-        return gate.with_trees(pools, right, [half[some] for some in blocks], self.config.own.trees)
-
-    def fit_each(self, wanted: Sequence[tuple[tuple[str, ...], np.ndarray]]) -> list[Gate]:
-        """What `fit` gives for each, in order; some are fitted at once, each in one thread."""
-        import torch
-
-        with ThreadPoolExecutor(min(_FITS_AT_ONCE, torch.get_num_threads())) as executor:
-            fits = executor.map(lambda one: self.fit(*one), wanted)
-            return list(progress(fits, desc="fitting fusions", total=len(wanted), unit="fusion"))
+        return gate.with_trees(pools, right, None if half is None else [half[some] for some in blocks], trees)
 
     def half_of_users(self, seed: int) -> np.ndarray:
         """(T,) bool: which targets are of one half of the users, drawn at random."""
-        of_users = np.random.default_rng([self.config.rules.seed, seed]).random(self.targets.histories.n_users) < 0.5
+        of_users = np.random.default_rng([SEED, seed]).random(self.targets.histories.n_users) < 0.5
         return of_users[self.targets.users]
 
     def new_gate(self, members: tuple[str, ...], rows: np.ndarray) -> Gate:
@@ -181,6 +181,15 @@ class Fusion:
     def popularity(self) -> np.ndarray:
         """(N, 2) that of the catalogue; the newest events tell of the targets only where they came just before them."""
         return self.catalogue.popularity(recent=self.targets.histories.is_split_by_time())
+
+
+def at_once(fits: Sequence[Callable[[], Gate]]) -> list[Gate]:
+    """What each gives, in order; some are called at once, each in one thread."""
+    import torch
+
+    with ThreadPoolExecutor(min(_FITS_AT_ONCE, torch.get_num_threads())) as executor:
+        fitted = executor.map(lambda fit: fit(), fits)
+        return list(progress(fitted, desc="fitting fusions", total=len(fits), unit="fusion"))
 
 
 def _left_out(members: tuple[str, ...], llms: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ the first ten worse. So the weights are fitted once more, on the first 100 of wh
 cascade are (Viola and Jones 2001). Boosted trees may then order the same anew (`tsrec.recommenders.trees`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,8 @@ from tsrec.recommenders.trees import Trees, fitted_trees
 _FIRST = 100  # of the gate's order that the second fit and the trees see
 _GRADIENT = 1e-5  # nats a unit of weight and root of a target, below which one more Newton step ends the fit
 _MOST_STEPS = 200
+_RIDGE = 1.0  # weight of the squared distance from the prior, in targets' worth of nats
+_ROWS_OF_A_PART = 16  # some thousand entries: 2 MB in float64
 _PRIOR = {"listed": 0.3, "share": 1.0, "log_share": 0.5, "reciprocal_rank": 1.0, "log_rank": 0.5}
 
 
@@ -71,46 +73,48 @@ class Gate:
         proposed[rows[place < k], place[place < k]] = ranks[place < k]
         return fused, proposed
 
-    def fitted(self, pools: Sequence[Pool], targets: Sequence[np.ndarray], ridge: float) -> "Gate":
+    def fitted(self, pools: Sequence[Pool], targets: Sequence[np.ndarray]) -> "Gate":
         """The gate with weights fitted on the targets that any member proposes; with none, the prior stands.
+
+        The search starts from the weights that the gate has.
 
         Args:
             pools: of this gate's members, in blocks, `learnable`: every history that has entries has the right one.
             targets: of each block, the right item of every history.
-            ridge: weight of the squared distance from the prior, against the sum of log-likelihoods.
         """
         from scipy.optimize import minimize  # by fitting alone, not by who recommends
 
         prior = prior_of(len(self.members))
-        known = [_Block.of(pool, wanted) for pool, wanted in zip(pools, targets, strict=True)]
-        loss = _Loss([block for block in known if len(block.right)], prior, ridge)
-        if not loss.blocks:
+        parts = [part for pool, wanted in zip(pools, targets, strict=True) for part in _parts(pool, wanted)]
+        loss = _Loss(parts, prior)
+        if not parts:
             return replace(self, weights=prior)
         # In float64 and to the optimum: stopped short of it, the weights would depend on the order of sums, which
         # differs with the number of threads. The last step is Newton's own, for there rounding hides what a step gains.
-        n_rows = sum(len(block.right) for block in loss.blocks)
+        n_rows = sum(len(part.right) for part in parts)
         options = {"gtol": _GRADIENT * np.sqrt(n_rows), "maxiter": _MOST_STEPS}
         fit = minimize(
-            loss.value_and_gradient, prior, jac=True, hess=loss.hessian, method="trust-exact", options=options
+            loss.value_and_gradient, self.weights, jac=True, hess=loss.hessian, method="trust-exact", options=options
         )
         return replace(self, weights=fit.x - np.linalg.solve(fit.hess, fit.jac))
 
-    def focused(self, pools: Sequence[Pool], targets: Sequence[np.ndarray], ridge: float) -> "Gate":
+    def focused(self, pools: Sequence[Pool], targets: Sequence[np.ndarray]) -> "Gate":
         """The same gate, its weights fitted once more on the first 100 of what they say; to be fitted first.
 
         Arguments are those of `fitted`. Where no pool has more than 100 entries this is `fitted` again.
         """
-        return self.fitted(self._firsts(pools, targets), targets, ridge)
+        return self.fitted(self._firsts(pools, targets), targets)
 
     def with_trees(
-        self, pools: Sequence[Pool], targets: Sequence[np.ndarray], folds: Sequence[np.ndarray], most: int
+        self, pools: Sequence[Pool], targets: Sequence[np.ndarray], folds: Sequence[np.ndarray] | None, most: int
     ) -> "Gate":
         """The same gate with trees, where any help; to be fitted first.
 
         Args:
             pools: of this gate's members, in blocks.
             targets: of each block, the right item of every history.
-            folds: of each block, (B,) bool: the half of the users that each history belongs to.
+            folds: of each block, (B,) bool: the half of the users that each history belongs to, by which the number of
+                trees is chosen; None: it is `most`.
             most: the most trees.
         """
         if not pools:
@@ -118,7 +122,16 @@ class Gate:
         pool = joined_pool(self._firsts(pools, targets))
         starts = log_softmax(self._scores(pool), pool.rows)
         right = pool.items == np.concatenate(targets)[pool.rows]
-        return replace(self, trees=fitted_trees(pool, starts, right, np.concatenate(folds), most))
+        fold = None if folds is None else np.concatenate(folds)
+        return replace(self, trees=fitted_trees(pool, starts, right, fold, most))
+
+    def without(self, gone: Container[str]) -> "Gate":
+        """The gate of the other members, with the weights they have here and no trees; to be fitted anew."""
+        kept = [name not in gone for name in self.members]
+        columns = np.append(np.repeat(kept, len(MEMBER_FEATURES)), [True] * len(ITEM_FEATURES))
+        members = tuple(name for name in self.members if name not in gone)
+        temperatures = {name: self.temperatures[name] for name in members}
+        return Gate(members, temperatures, self.weights[columns], self.depth)
 
     def _firsts(self, pools: Sequence[Pool], targets: Sequence[np.ndarray]) -> list[Pool]:
         """The first 100 of each history, where the right item is among them."""
@@ -174,7 +187,7 @@ def prior_of(n_members: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Block:
+class _Part:
     """Entries of rows that hold their right item: `features` (E, W) float32, `rows` (E,) in order, `starts` of the rows
     among the entries, `right` the entry of each row's right item."""
 
@@ -183,44 +196,48 @@ class _Block:
     starts: np.ndarray
     right: np.ndarray
 
-    @classmethod
-    def of(cls, pool: Pool, targets: np.ndarray) -> "_Block":
-        starts = np.flatnonzero(np.diff(pool.rows, prepend=-1))
-        return cls(pool.features, pool.rows, starts, np.flatnonzero(pool.items == targets[pool.rows]))
-
     def log_chances(self, features: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(E,) float64: the log-probability of every entry within its row."""
         return log_softmax(features @ weights, self.rows)
 
 
+def _parts(pool: Pool, targets: np.ndarray) -> Iterator[_Part]:
+    """A pool in parts of a few rows; every row that has entries holds its right item, `targets` (B,)."""
+    starts = np.flatnonzero(np.diff(pool.rows, prepend=-1))
+    right = np.flatnonzero(pool.items == targets[pool.rows])
+    for first in range(0, len(starts), _ROWS_OF_A_PART):
+        some = slice(first, first + _ROWS_OF_A_PART)
+        begin, end = starts[first], np.append(starts, len(pool.rows))[min(some.stop, len(starts))]
+        yield _Part(pool.features[begin:end], pool.rows[begin:end], starts[some] - begin, right[some] - begin)
+
+
 @dataclass(frozen=True)
 class _Loss:
-    """The negative log-likelihood of the right items, summed over all rows, and the ridge; a block at a time is in
-    float64."""
+    """The negative log-likelihood of the right items, summed over all rows, and the ridge; a part at a time is in
+    float64, and stays in the processor's cache."""
 
-    blocks: list[_Block]
+    parts: list[_Part]
     prior: np.ndarray
-    ridge: float
 
     def value_and_gradient(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
         away = weights - self.prior
-        value, gradient = self.ridge * float(away @ away), 2 * self.ridge * away
-        for block in self.blocks:
-            features = block.features.astype(np.float64)
-            chances = block.log_chances(features, weights)
-            value -= float(chances[block.right].sum())
+        value, gradient = _RIDGE * float(away @ away), 2 * _RIDGE * away
+        for part in self.parts:
+            features = part.features.astype(np.float64)
+            chances = part.log_chances(features, weights)
+            value -= float(chances[part.right].sum())
             chances = np.exp(chances)
-            chances[block.right] -= 1
+            chances[part.right] -= 1
             gradient = gradient + chances @ features
         return value, gradient
 
     def hessian(self, weights: np.ndarray) -> np.ndarray:
         """(W, W): the features' covariances within the rows, summed."""
-        total = 2 * self.ridge * np.eye(len(weights))
-        for block in self.blocks:
-            features = block.features.astype(np.float64)
-            weighted = features * np.exp(block.log_chances(features, weights))[:, None]
-            means = np.add.reduceat(weighted, block.starts)
+        total = 2 * _RIDGE * np.eye(len(weights))
+        for part in self.parts:
+            features = part.features.astype(np.float64)
+            weighted = features * np.exp(part.log_chances(features, weights))[:, None]
+            means = np.add.reduceat(weighted, part.starts)
             total += features.T @ weighted - means.T @ means
         return total
 

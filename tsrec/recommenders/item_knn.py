@@ -12,13 +12,16 @@ import numpy as np
 from scipy import sparse
 
 from tsrec.columns import Split
-from tsrec.config import ItemKnnConfig
+from tsrec.config import Section
 from tsrec.histories import Histories
 from tsrec.recommenders.member import FitInputs, recency_weights
 from tsrec.recommenders.ranking import Filter, Ranked, best_of_sparse
 from tsrec.store.sparse_file import load_sparse, save_sparse
 
 _ITEMS_AT_ONCE = 2048
+_LAST = 10  # events of a history that count, as of transitions
+_NEIGHBOURS = 200  # kept of each item: as many as a list has by default
+_USER_EVENTS = 200  # the newest train events of each user, for pairs of items grow with the square
 _FILE = "neighbours.safetensors"
 
 
@@ -27,34 +30,33 @@ class ItemKnn:
     """`similar` (N, N): cosines of every item with its nearest neighbours."""
 
     similar: sparse.csr_matrix
-    config: ItemKnnConfig
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Neighbours of the last items; nothing where none is known."""
-        rows, items, _ = recency_weights(pasts, self.config.last)
+        rows, items, _ = recency_weights(pasts, _LAST)
         had = sparse.csr_matrix((np.ones(len(rows)), (rows, items)), shape=(len(pasts), self.similar.shape[0]))
         return best_of_sparse(sparse.csr_matrix(had @ self.similar), k, allow)
 
 
 def fit(inputs: FitInputs) -> None:
     """Cosine between the columns of the binary user-item matrix of train events."""
-    similar = cosine_neighbours(inputs.histories, inputs.catalogue.n_items, inputs.config)
+    similar = cosine_neighbours(inputs.histories, inputs.catalogue.n_items)
     save_sparse(similar, inputs.folder / _FILE)
 
 
-def load(folder: Path, config: ItemKnnConfig) -> ItemKnn:
+def load(folder: Path, _: Section) -> ItemKnn:
     """Open what `fit` saved."""
-    return ItemKnn(load_sparse(folder / _FILE), config)
+    return ItemKnn(load_sparse(folder / _FILE))
 
 
-def cosine_neighbours(histories: Histories, n_items: int, config: ItemKnnConfig) -> sparse.csr_matrix:
+def cosine_neighbours(histories: Histories, n_items: int) -> sparse.csr_matrix:
     """(n_items, n_items) cosines of every item with its nearest neighbours, itself aside."""
     from sklearn.preprocessing import normalize  # by fitting alone, not by who recommends
 
     train = np.flatnonzero(histories.splits == Split.TRAIN.value)
     users = histories.users()[train]
     n_after = np.searchsorted(users, users, side="right") - np.arange(len(users))  # train events from this one on
-    recent = n_after <= config.user_events
+    recent = n_after <= _USER_EVENTS
     seen = sparse.csr_matrix(
         (np.ones(int(recent.sum())), (users[recent], histories.items[train][recent])),
         shape=(histories.n_users, n_items),
@@ -68,7 +70,7 @@ def cosine_neighbours(histories: Histories, n_items: int, config: ItemKnnConfig)
         itself = np.repeat(np.arange(n_rows), np.diff(block.indptr)) + start == block.indices
         block.data[itself] = 0
         block.eliminate_zeros()
-        near = best_of_sparse(block, config.neighbours, Filter(n_items))
+        near = best_of_sparse(block, _NEIGHBOURS, Filter(n_items))
         rows, places = np.nonzero(near.items >= 0)
         blocks.append(
             sparse.csr_matrix((near.scores[rows, places], (rows, near.items[rows, places])), shape=(n_rows, n_items))

@@ -11,13 +11,13 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from tsrec.columns import Columns as C
-from tsrec.config import DecodeConfig
 from tsrec.decode.beam import BeamSearch
 from tsrec.decode.trie import Trie
 from tsrec.decode.writer import ExportedModel
 from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
+from tsrec.recommenders.settings import BeamSettings
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, first_sid_id, opening_token, sid_token_ids
 from tsrec.store import Artifact
@@ -46,7 +46,7 @@ class Llm:
     catalogue: Catalogue
     first_sid_id: int
     tokens: HistoryTokens
-    config: DecodeConfig
+    config: BeamSettings
     _made: dict[bytes, _Beams] = field(default_factory=dict, init=False)
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
@@ -99,7 +99,7 @@ class Llm:
         return ExportedModel(self.model, self.space, self.first_sid_id, autocast)
 
 
-def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: DecodeConfig) -> Llm:
+def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: BeamSettings) -> Llm:
     """Load the model of an artifact that holds a trained LLM: weights in float32, products as `config.precision` says.
 
     Raises:

@@ -95,22 +95,19 @@ class MemberKind:
     """One entry of the family.
 
     `name` is the method in `metrics`, and the stage that fits it; `version` is raised when its result for the same
-    inputs changes; `section` picks its settings; `parents` names the stages that it is fitted on; `fit` learns and
-    writes files (Parquet, JSON or safetensors) into a folder; `load` makes the member of that folder and its settings.
-    A member that a refresh need not fit anew has `extending`: the settings of going on from its own artifact, with a
-    field `whole` that holds its `section`. `stops_early` says whether, by its settings, valid ends the fit. A fit that
-    must not look at valid is then handed the member that was measured, in the role `name`, to take as long as it did.
+    inputs changes; `fit` learns and writes files (Parquet, JSON or safetensors) into a folder; `load` makes the member
+    of that folder and its settings; `parents` names the stages that it is fitted on; `section` picks its settings, of
+    the type `config_type`, where it has any. Where a member `goes_on`, a refresh hands `fit` its earlier artifact.
     """
 
     name: str
     version: int
-    config_type: type[Section]
-    section: Callable[[Config], Section]
     fit: Callable[[FitInputs], None]
     load: Callable[[Path, Any], Member]
     parents: tuple[str, ...] = ("ingest",)
-    extending: Callable[[Config], Section] | None = None
-    stops_early: Callable[[Any], bool] = lambda _: False
+    config_type: type[Section] = Section
+    section: Callable[[Config], Section] = lambda _: Section()
+    goes_on: bool = False
 
 
 def read_catalogue(ingest: Artifact) -> tuple[Catalogue, Histories]:

@@ -1,52 +1,34 @@
 """All members beside the LLM, and the stages that fit them. A new member is one module and one entry here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from tsrec.config import (
-    Config,
-    ContinuedSasRec,
-    ItemKnnConfig,
-    PopularConfig,
-    SasRecConfig,
-    Section,
-    TextSimilarityConfig,
-    TransitionsConfig,
-)
+from tsrec.config import Config, SasRecConfig
 from tsrec.recommenders.member import FitInputs, Member, MemberKind, read_catalogue
 from tsrec.stage import Parents, Stage, on_call
-from tsrec.store import Artifact, ArtifactWriter, is_base
+from tsrec.store import Artifact, ArtifactWriter
 
 
-def _kind(
-    name: str, version: int, config_type: type[Section], section: Callable[[Config], Section], **more: Any
-) -> MemberKind:
+def _kind(name: str, version: int, **more: Any) -> MemberKind:
     """An entry whose module, imported when it is used, is named as the member is."""
     module = f"tsrec.recommenders.{name.replace('-', '_')}"
-    return MemberKind(name, version, config_type, section, on_call(module, "fit"), on_call(module, "load"), **more)
+    return MemberKind(name, version, on_call(module, "fit"), on_call(module, "load"), **more)
 
 
 MEMBERS: dict[str, MemberKind] = {
     kind.name: kind
     for kind in (
-        _kind("popular", 1, PopularConfig, lambda c: c.members.popular),
-        _kind("transitions", 1, TransitionsConfig, lambda c: c.members.transitions),
-        _kind("item-knn", 1, ItemKnnConfig, lambda c: c.members.item_knn),
-        _kind(
-            "text-similarity",
-            1,
-            TextSimilarityConfig,
-            lambda c: c.members.text_similarity,
-            parents=("ingest", "embed"),
-        ),
+        _kind("popular", 1),
+        _kind("transitions", 1),
+        _kind("item-knn", 1),
+        _kind("text-similarity", 1, parents=("ingest", "embed")),
         _kind(
             "sasrec",
             3,
-            SasRecConfig,
-            lambda c: c.members.sasrec,
+            config_type=SasRecConfig,
+            section=lambda c: c.members.sasrec,
             parents=("ingest", "embed"),
-            extending=lambda c: ContinuedSasRec(whole=c.members.sasrec, go_on=c.refresh.sasrec),
-            stops_early=lambda settings: settings.patience is not None,
+            goes_on=True,
         ),
     )
 }
@@ -69,19 +51,16 @@ def fitted_anew(config: Config) -> dict[str, Any]:
 
 
 def members_parents(config: Config) -> tuple[str, ...]:
-    """The stages that the members are fitted on without valid, those measured that say how long among them."""
-    kinds = [MEMBERS[name] for name in config.members.methods]
-    roles = [role for kind in kinds for role in kind.parents]
-    measured = [kind.name for kind in kinds if kind.stops_early(kind.section(config))]
-    return tuple(dict.fromkeys(["ingest", *roles, *measured]))
+    """The stages that the members are fitted on."""
+    roles = [role for name in config.members.methods for role in MEMBERS[name].parents]
+    return tuple(dict.fromkeys(["ingest", *roles]))
 
 
 def open_member(artifact: Artifact) -> Member:
     """The member that a stage of `MEMBER_STAGES` fitted."""
     key = artifact.manifest.key
     kind = MEMBERS[key.stage]
-    settings = key.config["whole"] if any(map(is_base, key.parents)) else key.config
-    return kind.load(artifact.path, kind.config_type.model_validate(settings))
+    return kind.load(artifact.path, kind.config_type.model_validate(key.config))
 
 
 def _fit_stage(kind: MemberKind) -> Stage:
@@ -89,10 +68,9 @@ def _fit_stage(kind: MemberKind) -> Stage:
         catalogue, histories = read_catalogue(parents["ingest"])
         kind.fit(FitInputs(histories, catalogue, config, parents, out.work, out.path))
 
-    bases = (kind.name, "ingest") if kind.extending else ()
-    return Stage(
-        kind.name, kind.version, kind.section, lambda _: kind.parents, run, bases=bases, extending=kind.extending
-    )
+    bases = (kind.name, "ingest") if kind.goes_on else ()
+    extending = kind.section if kind.goes_on else None
+    return Stage(kind.name, kind.version, kind.section, lambda _: kind.parents, run, bases=bases, extending=extending)
 
 
 MEMBER_STAGES = tuple(_fit_stage(kind) for kind in MEMBERS.values())

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from tsrec.config import PopularConfig
+from tsrec.config import Section
 from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, empty, fill
 
@@ -32,6 +32,6 @@ def fit(inputs: FitInputs) -> None:
     save_file({"counts": inputs.catalogue.trained}, inputs.folder / _FILE)
 
 
-def load(folder: Path, config: PopularConfig) -> Popular:
+def load(folder: Path, _: Section) -> Popular:
     """Open what `fit` saved."""
     return Popular(load_file(folder / _FILE)["counts"])

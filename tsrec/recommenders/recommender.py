@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tsrec.columns import FUSED, Split
-from tsrec.config import DecodeConfig, Repeats
+from tsrec.config import Repeats
 from tsrec.errors import ArtifactError, DataError
 from tsrec.llm.trained_llm import trained_in
 from tsrec.recommenders.fuse import gate_of, llm_name, proposers
@@ -24,6 +24,7 @@ from tsrec.recommenders.members import open_member
 from tsrec.recommenders.models import find_model
 from tsrec.recommenders.ranking import Filter, Ranked, fill
 from tsrec.recommenders.served import EVERYTHING, open_served, served_of
+from tsrec.recommenders.settings import BeamSettings
 from tsrec.store import Artifact, ArtifactStore, Lineage
 
 _BATCH = 256  # histories ranked at once
@@ -178,7 +179,7 @@ def _open(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue, ser
 
             decode = lineage.parent(fuse, role)
             trained, sids = (lineage.parent(decode, own) for own in (trained_in(decode.manifest.key.parents), "sids"))
-            return load_llm(trained, sids, catalogue, DecodeConfig.model_validate(decode.manifest.key.config["own"]))
+            return load_llm(trained, sids, catalogue, BeamSettings.model_validate(decode.manifest.key.config["own"]))
     if served:
         return open_served(served, name)
     return open_member(lineage.parent(lineage.parent(fuse, "candidates"), name))

@@ -1,8 +1,7 @@
 """The refit stage: the members fitted once more on train *and* valid, as a nightly refresh has them, ranked on test.
 
 The settings and the gate stay those that were found with train alone; what changes is how much the members have seen.
-Where valid ended a training (`members.sasrec.patience`), the number of epochs stays too. The LLM is not trained again
-here. Its row in the table, `fused refit`, says what recent events are worth.
+The LLM is not trained again here. Its row in the table, `fused refit`, says what recent events are worth.
 """
 
 from collections.abc import Sequence

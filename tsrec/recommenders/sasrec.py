@@ -4,8 +4,6 @@ Trained with cross-entropy over all items, which is stronger than the original's
 to SID tokens, a start at the texts is to its item vectors: most items have too few events to find their place alone.
 """
 
-import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +33,14 @@ from tsrec.training.packing import IGNORED, Example, packed_attention_mask
 if TYPE_CHECKING:
     from tsrec.training.trainer import Recipe
 
-logger = logging.getLogger(__name__)
-
 _WEIGHTS = "sasrec.safetensors"
-_STOPPED = "stopped"
 _ITEM_ROWS = "decoder.embed_tokens.weight"
 _NEIGHBOURS = 5  # known items that a new one starts amid
-_START_DEVIATION = 0.05  # of item vectors that start at the texts; chosen on valid, random rows have 0.02
+_START_DEVIATION = 0.05  # of item vectors, which start at the texts; chosen on valid, random rows have 0.02
+_LAYERS, _HEADS = 2, 2  # as deep as the original
+_WEIGHT_DECAY = 0.1  # of AdamW, as of fine-tuning
+# A training that goes on is given these shares of the whole one's: at high rates it would unlearn what it knows.
+_EPOCHS_GOING_ON, _RATE_GOING_ON = 0.2, 0.3
 
 
 class SasRec(nn.Module):
@@ -54,9 +53,9 @@ class SasRec(nn.Module):
                 vocab_size=n_items + 1,
                 hidden_size=config.hidden,
                 intermediate_size=2 * config.hidden,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                num_key_value_heads=config.heads,
+                num_hidden_layers=_LAYERS,
+                num_attention_heads=_HEADS,
+                num_key_value_heads=_HEADS,
                 max_position_embeddings=config.window,
             )
         )
@@ -114,68 +113,38 @@ class SasRecMember:
 
 
 def fit(inputs: FitInputs) -> None:
-    """Train on all train events; `valid` only where the settings ask for early stopping.
+    """Train on all train events, to the end: lists go on getting better when the loss on valid no longer does.
 
     With a base, training goes on from its weights; items that it did not have start amid those that read like them.
-    With the member that was measured, its number of epochs takes the place of early stopping.
 
     Raises:
         ConfigError: the base is of another size.
     """
     from tsrec.training.trainer import train  # by fitting alone, not by who recommends
 
-    histories, continued = inputs.histories, inputs.config
     base = inputs.parents.get(base_role("sasrec"))
-    config = continued.shortened() if base else continued
-    if measured := inputs.parents.get("sasrec"):
-        config = _as_long_as(measured, config)
+    config = _going_on(inputs.config) if base else inputs.config
     torch.manual_seed(config.seed)
     model = SasRec(inputs.catalogue.n_items, config)
     if base:
-        _go_on(model, base, inputs)
-    elif config.start == "texts":
+        _take_over(model, base, inputs)
+    else:
         texts = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING)
         with torch.no_grad():
             model.item_vectors.copy_(torch.from_numpy(main_components(texts, config.hidden, config.seed)))
-    valid = _examples(histories, Split.VALID, config.window) if config.patience else []  # else nothing looks at it
-    if config.patience and not valid:
-        logger.warning(
-            "sasrec: members.sasrec.patience has no target of valid to look at here; trained for all %d epochs",
-            config.epochs,
-        )
-    log = train(
-        model,
-        Mixture({0: (_examples(histories, Split.TRAIN, config.window), 1.0)}, config.epochs, config.seed),
-        valid,
-        _recipe(config),
-        inputs.work / "sasrec",
-        ["next_item"],
-        pad_id=0,
-    )
+    examples = _examples(inputs.histories, config.window)
+    order = Mixture({0: (examples, 1.0)}, config.epochs, config.seed)
+    train(model, order, [], _recipe(config), inputs.work / "sasrec", ["next_item"], pad_id=0)
     save_file(model.state_dict(), inputs.folder / _WEIGHTS)
-    if valid and not base:
-        best = log[log["split"] == "valid"]["loss"].idxmin()  # whose weights are kept
-        stopped = {"epochs": max(1, round(float(log["epoch"][best])))}
-        (inputs.folder / f"{_STOPPED}.json").write_text(json.dumps(stopped), encoding="utf-8")
 
 
-def _as_long_as(measured: Artifact, config: SasRecConfig) -> SasRecConfig:
-    """The settings without early stopping, for as many epochs as it left `measured`, or for all where that is unknown:
-    it went on from another model, or was made before this was written down."""
-    epochs = config.epochs
-    if measured.has(f"{_STOPPED}.json"):
-        epochs = int(measured.json(_STOPPED)["epochs"])
-        logger.info("sasrec: trained for %d epochs, as many as early stopping left the one that is measured", epochs)
-    else:
-        logger.warning(
-            "sasrec: %s does not say when members.sasrec.patience ended it; trained for all %d epochs",
-            measured.path,
-            epochs,
-        )
-    return config.model_copy(update={"epochs": epochs, "patience": None})
+def _going_on(config: SasRecConfig) -> SasRecConfig:
+    """The recipe of a training that goes on from a base."""
+    epochs, rate = max(1, round(config.epochs * _EPOCHS_GOING_ON)), config.learning_rate * _RATE_GOING_ON
+    return config.model_copy(update={"epochs": epochs, "learning_rate": rate})
 
 
-def _go_on(model: SasRec, base: Artifact, inputs: FitInputs) -> None:
+def _take_over(model: SasRec, base: Artifact, inputs: FitInputs) -> None:
     """Take over the base's weights; its vectors are found again by the ids of the items."""
     weights = load_file(base.file(_WEIGHTS))
     before = pd.Index(inputs.parents[base_role("ingest")].frame("items", [C.ITEM])[C.ITEM])
@@ -250,13 +219,13 @@ def main_components(vectors: np.ndarray, width: int, seed: int) -> np.ndarray:
     return np.asarray(scale * components @ turn, dtype=np.float32)
 
 
-def _examples(histories: Histories, split: Split, window: int) -> list[Example]:
-    """Per user windows of at most `window` events, the newest one full, labelled where a target of `split` follows.
+def _examples(histories: Histories, window: int) -> list[Example]:
+    """Per user windows of at most `window` events, the newest one full, labelled where a train target follows.
 
     Windows do not overlap, so that every target is learned from once, however long the history.
     """
     wanted = np.full(len(histories.items), IGNORED, dtype=np.int64)
-    targets = histories.target_events(split)
+    targets = histories.target_events(Split.TRAIN)
     wanted[targets] = histories.items[targets] + 1
     examples = []
     for user in range(histories.n_users):
@@ -281,10 +250,10 @@ def _recipe(config: SasRecConfig) -> "Recipe":
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         warmup_steps=50,
-        weight_decay=config.weight_decay,
+        weight_decay=_WEIGHT_DECAY,
         max_grad_norm=1.0,
         evals_per_epoch=1,
-        patience=config.patience,
+        patience=None,
         precision="float32",
         device="cpu",
         seed=config.seed,

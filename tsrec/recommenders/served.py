@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from tsrec.columns import Split
-from tsrec.config import Config, ContinueSasRecConfig, MembersConfig, Section, canonical
+from tsrec.config import Config, MembersConfig, Section, canonical
 from tsrec.config.section import AddedLater
 from tsrec.recommenders.member import FitInputs, Member
 from tsrec.recommenders.members import MEMBERS, fitted_anew
@@ -24,11 +24,9 @@ _VERSION = 2
 
 
 class ServedSettings(Section):
-    """What the members depend on beside the model: how they are fitted, by which `versions` of them, and how SASRec
-    goes on."""
+    """What the members depend on beside the model: how they are fitted, and by which `versions` of them."""
 
     members: MembersConfig
-    sasrec: ContinueSasRecConfig
     versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
 
 
@@ -45,7 +43,7 @@ def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact
 
 def served_key(fuse: Artifact, config: Config) -> ArtifactKey:
     """The key of what `fit_served` makes."""
-    settings = ServedSettings(sasrec=config.refresh.sasrec, **fitted_anew(config))
+    settings = ServedSettings(**fitted_anew(config))
     dataset, parents = fuse.manifest.key.dataset, {"fuse": fuse.fingerprint}
     return ArtifactKey.covering(dataset, SERVED, _VERSION, canonical(settings), parents)
 
@@ -74,10 +72,8 @@ def _fit(lineage: Lineage, fuse: Artifact, config: Config, out: ArtifactWriter) 
     for name in config.members.methods:
         kind, measured = MEMBERS[name], lineage.parent(candidates, name)
         parents = {role: lineage.parent(measured, role) for role in kind.parents}
-        settings = kind.section(config)
-        if kind.extending:
+        if kind.goes_on:
             parents |= {base_role(name): measured, base_role("ingest"): ingest}
-            settings = kind.extending(config)
         work = out.work / name
         work.mkdir(exist_ok=True)
-        kind.fit(FitInputs(histories, catalogue, settings, parents, work, out.directory(name)))
+        kind.fit(FitInputs(histories, catalogue, kind.section(config), parents, work, out.directory(name)))

@@ -2,8 +2,7 @@
 
 Cross-fitted, so that nothing is handed on that was memorized. Users are parted into folds; the targets of a fold are
 ranked by members that have seen no event of its users, and weighed by a gate that was fitted on the targets of the
-other folds. Valid and test are not read. Where `members.sasrec.patience` is set, SASRec is trained for as many epochs
-as early stopping left the one that is measured.
+other folds. Valid and test are not read.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from tsrec.config import Config, RecommendConfig
 from tsrec.errors import DataError
 from tsrec.histories import Histories
 from tsrec.machine.progress import progress
-from tsrec.recommenders.candidates import Targets, drawn, lists_table, ranked_of
+from tsrec.recommenders.candidates import SEED, Targets, drawn, lists_table, ranked_of
 from tsrec.recommenders.gate import Gate, learnable, new_gate
 from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.recommenders.members import MEMBERS
@@ -32,7 +31,6 @@ from tsrec.store.work_files import kept_table
 TABLE = "soft_targets"
 _DEPTH = 50  # proposals of each member
 _GATE_TARGETS = 5_000  # that a gate is fitted on: it has few weights
-_RIDGE = 1.0  # as the fusion's
 _BLOCK = 512  # targets whose pools are in memory at once
 _SHOWN = 10  # the manifest says how often the true item is among so many
 
@@ -81,9 +79,9 @@ class CrossFitted:
         Raises:
             DataError: fewer than two users have a train target.
         """
-        events = drawn(histories.target_events(Split.TRAIN), config.max_targets, [config.seed, 2])
+        events = drawn(histories.target_events(Split.TRAIN), config.max_targets, [SEED, 2])
         targets = Targets(histories, events)
-        fold = folds_of(targets.users, config.folds, config.seed)
+        fold = folds_of(targets.users, config.folds)
         width = min(_DEPTH, catalogue.n_items)
         rules = RecommendConfig(repeats=config.repeats, n_candidates=width)
         lists: dict[str, Ranked] = {name: empty(len(events), width) for name in config.members.methods}
@@ -112,11 +110,11 @@ class CrossFitted:
         for other in range(len(self.popularity)):
             if other != fold:
                 rows = np.flatnonzero(self.fold == other)
-                rows = drawn(rows, _GATE_TARGETS // (len(self.popularity) - 1), [self.config.seed, 3, other])
+                rows = drawn(rows, _GATE_TARGETS // (len(self.popularity) - 1), [SEED, 3, other])
                 for some in _blocks(rows):
                     right.append(self.targets.items[some])
                     pools.append(learnable(self._pool(gate, some, other), right[-1]))
-        return gate.fitted(pools, right, _RIDGE)
+        return gate.fitted(pools, right)
 
     def mix(self, gate: Gate, fold: int, into: Ranked) -> None:
         """Fuse the lists of a fold's targets."""
@@ -128,13 +126,12 @@ class CrossFitted:
         return gate.pool(lists, self.targets.pasts(rows), self.popularity[fold])
 
 
-def folds_of(users: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+def folds_of(users: np.ndarray, n_folds: int) -> np.ndarray:
     """(T,) int64: the fold of each target, that of its user; users are dealt out evenly, at random.
 
     Args:
         users: (T,) user index of each target.
         n_folds: at most so many; never more than there are users.
-        seed: of the deal.
 
     Raises:
         DataError: fewer than two users have a target.
@@ -145,7 +142,7 @@ def folds_of(users: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
             f"finetune.distill: {len(known)} user(s) have a train target, and whoever teaches must not have seen whom "
             "it teaches about; set finetune.distill.share=0"
         )
-    dealt = np.random.default_rng([seed, 4]).permutation(len(known)) % min(n_folds, len(known))
+    dealt = np.random.default_rng([SEED, 4]).permutation(len(known)) % min(n_folds, len(known))
     return dealt[place]
 
 

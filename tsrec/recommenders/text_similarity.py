@@ -14,12 +14,13 @@ from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
 from tsrec.columns import Columns as C
-from tsrec.config import TextSimilarityConfig
+from tsrec.config import Section
 from tsrec.recommenders.member import FitInputs, recency_weights
 from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
 from tsrec.sid.vectors import unit_rows
 
 _FILE = "item_vectors.safetensors"
+LAST = 10  # events of a history that count, as of transitions
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,10 @@ class TextSimilarity:
 
     vectors: np.ndarray
     index: faiss.Index
-    config: TextSimilarityConfig
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items by their weighed cosine; nothing for an empty history."""
-        rows, items, recency = recency_weights(pasts, self.config.last)
+        rows, items, recency = recency_weights(pasts, LAST)
         had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), len(self.vectors)))
         known = np.flatnonzero(np.diff(had.indptr))
         ranked = empty(len(pasts), k)
@@ -48,9 +48,9 @@ def fit(inputs: FitInputs) -> None:
     save_file({"vectors": vectors}, inputs.folder / _FILE)
 
 
-def load(folder: Path, config: TextSimilarityConfig) -> TextSimilarity:
+def load(folder: Path, _: Section) -> TextSimilarity:
     """Open what `fit` saved."""
     vectors = load_file(folder / _FILE)["vectors"]
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
-    return TextSimilarity(vectors, index, config)
+    return TextSimilarity(vectors, index)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lightgbm import Booster
 
 _STEP = 25  # trees by which the number of them is chosen
+_PATIENCE = 4  # steps without a gain, after which no more are tried
 _CONTEXT_FEATURES = ("history_length", "members")
 SETTINGS = {
     "objective": "binary",
@@ -29,7 +30,7 @@ SETTINGS = {
     "deterministic": True,
     "force_col_wise": True,
     "verbose": -1,
-    # Several are fitted at once (`Fusion.fit_each`), and LightGBM has one number of threads for the whole process.
+    # Several are fitted at once (`fuse.at_once`), and LightGBM has one number of threads for the whole process.
     "num_threads": 1,
 }
 
@@ -77,7 +78,7 @@ def tree_features(pool: Pool) -> np.ndarray:
     return np.concatenate([pool.features, np.stack(context, axis=1)], axis=1).astype(np.float32)
 
 
-def fitted_trees(pool: Pool, starts: np.ndarray, right: np.ndarray, fold: np.ndarray, most: int) -> Trees | None:
+def fitted_trees(pool: Pool, starts: np.ndarray, right: np.ndarray, fold: np.ndarray | None, most: int) -> Trees | None:
     """Trees fitted to the right items; None where none help.
 
     Args:
@@ -85,40 +86,58 @@ def fitted_trees(pool: Pool, starts: np.ndarray, right: np.ndarray, fold: np.nda
         starts: (E,) the gate's scores, from which the trees begin.
         right: (E,) bool: the right item of each row.
         fold: (B,) bool: the half of the users that each row belongs to; the number of trees is chosen by fitting on
-            either half and reading the likelihood of the other.
+            either half and reading the likelihood of the other. None: it is `most`.
         most: the most trees.
     """
-    features, mine = tree_features(pool), fold[pool.rows]
-    step = min(_STEP, most)
-    gains = np.zeros(most // step + 1)
+    features, n_members = tree_features(pool), pool.ranks.shape[1]
+    n_trees = most if fold is None else _chosen_number(features, starts, right, pool.rows, fold, n_members, most)
+    if not n_trees or not right.any():
+        return None
+    booster = _new_booster(features, starts, right, n_members)
+    _grow(booster, n_trees)
+    return Trees(_lightgbm().Booster(model_str=booster.model_to_string()))  # without the rows that it was fitted on
+
+
+def _chosen_number(
+    features: np.ndarray,
+    starts: np.ndarray,
+    right: np.ndarray,
+    rows: np.ndarray,
+    fold: np.ndarray,
+    n_members: int,
+    most: int,
+) -> int:
+    """How many trees help users that they have not seen; the last ones that are tried brought nothing."""
+    mine, step, halves = fold[rows], min(_STEP, most), []
     for learned in (mine, ~mine):
         if not right[learned].any() or not right[~learned].any():
-            return None
-        booster = _boosted(features[learned], starts[learned], right[learned], pool.ranks.shape[1], most)
-        unseen = (features[~learned], starts[~learned], pool.rows[~learned], right[~learned])
-        gains += _likelihoods(booster, *unseen, step, len(gains))
-    n_trees = min(2 * int(gains.argmax()) * step, most)  # of twice the users as many more can be learned
-    return Trees(_boosted(features, starts, right, pool.ranks.shape[1], n_trees)) if n_trees else None
-
-
-def _likelihoods(
-    booster: "Booster", features: np.ndarray, starts: np.ndarray, rows: np.ndarray, right: np.ndarray, step: int, n: int
-) -> np.ndarray:
-    """(n,) sums of the right items' log-probabilities with 0, `step`, 2 `step` ... trees."""
-    scores, found = starts, []
-    for n_trees in range(0, n * step, step):
+            return 0
+        halves.append((_new_booster(features[learned], starts[learned], right[learned], n_members), ~learned))
+    scores, gains = starts, []
+    for n_trees in range(0, most + 1, step):
         if n_trees:
-            scores = scores + _predict(booster, features, n_trees - step, step)
-        found.append(log_softmax(scores, rows)[right].sum())
-    return np.array(found)
+            scores = scores.copy()
+            for booster, unseen in halves:
+                _grow(booster, step)
+                scores[unseen] += _predict(booster, features[unseen], n_trees - step, step)
+        gains.append(sum(log_softmax(scores[unseen], rows[unseen])[right[unseen]].sum() for _, unseen in halves))
+        if len(gains) > int(np.argmax(gains)) + _PATIENCE:
+            break
+    return min(2 * int(np.argmax(gains)) * step, most)  # of twice the users as many more can be learned
 
 
-def _boosted(features: np.ndarray, starts: np.ndarray, right: np.ndarray, n_members: int, n_trees: int) -> "Booster":
+def _new_booster(features: np.ndarray, starts: np.ndarray, right: np.ndarray, n_members: int) -> "Booster":
+    """A booster that has no tree yet."""
     lightgbm = _lightgbm()
     rising = [1] * (len(MEMBER_FEATURES) * n_members)
     free = [0] * (features.shape[1] - len(rising))
     data = lightgbm.Dataset(features, right.astype(np.float32), init_score=starts)
-    return lightgbm.train({**SETTINGS, "monotone_constraints": rising + free}, data, n_trees)
+    return lightgbm.Booster({**SETTINGS, "monotone_constraints": rising + free}, data)
+
+
+def _grow(booster: "Booster", n_trees: int) -> None:
+    for _ in range(n_trees):
+        booster.update()
 
 
 def _predict(booster: "Booster", features: np.ndarray, first: int, n_trees: int) -> np.ndarray:

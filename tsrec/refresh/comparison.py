@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tsrec.columns import FUSED, LLM, Split
 from tsrec.columns import Columns as C
-from tsrec.config import Config, DecodeConfig, EvaluateConfig, RecommendConfig, Section, canonical
+from tsrec.config import Config, EvaluateConfig, RecommendConfig, Section, canonical
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.slices import slices_of
 from tsrec.llm.trained_llm import trained_in
@@ -17,6 +17,7 @@ from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import Targets, allowance, ranked_targets, read_candidates
 from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.recommenders.recommender import Recommender
+from tsrec.recommenders.settings import BeamSettings
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.work_files import kept_table
 
@@ -33,7 +34,7 @@ class ComparisonSettings(Section):
 
     own: EvaluateConfig
     rules: RecommendConfig
-    decode: DecodeConfig
+    decode: BeamSettings
 
 
 def compare(
@@ -50,7 +51,7 @@ def compare(
         `best champion` in the form of the evaluate stage's, with the slices `new items` and `known items` (new to the
         champion); and `summary.json`.
     """
-    settings = ComparisonSettings(own=config.evaluate, rules=config.recommend, decode=config.decode)
+    settings = ComparisonSettings(own=config.evaluate, rules=config.recommend, decode=BeamSettings.of(config))
     parents = {role: artifacts[role].fingerprint for role in ("ingest", "fuse")}
     parents[base_role("fuse")] = champion.fingerprint
     if best is not None:

@@ -1,6 +1,6 @@
 """The report stage: one self-contained HTML page that shows what was built, from what, and how good it is."""
 
-from tsrec.config import Config
+from tsrec.config import Config, Section
 from tsrec.llm.trained_llm import TRAINING_STAGES, trained_by
 from tsrec.stage import Stage, on_call
 
@@ -20,8 +20,8 @@ def _parents(config: Config) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="report",
-    version=9,
-    config=lambda config: config.report,
+    version=10,
+    config=lambda _: Section(),
     parents=_parents,
     run=on_call("tsrec.report.stage", "run"),
 )

@@ -8,26 +8,26 @@ import pandas as pd
 
 from tsrec.columns import ALL, FUSED, Split
 from tsrec.columns import Columns as C
-from tsrec.config import ReportConfig
-from tsrec.evaluate.summary import TOO_FEW, has_interval, is_ablation, with_interval, worth
-from tsrec.sid.space import format_sid, format_token
+from tsrec.evaluate.summary import TOO_FEW, has_interval, is_ablation, metrics_table, with_interval, worth
+from tsrec.sid.space import format_token
 from tsrec.store import Artifact
 
 _GAIN_SHOWN = 8  # features of the trees
+_EXAMPLES = 3  # items of each token
 
 
-def data_summary(items: pd.DataFrame, interactions: pd.DataFrame) -> list[tuple[str, str]]:
+def data_summary(items: pd.DataFrame, interactions: pd.DataFrame) -> dict[str, str]:
     """Names and values of the data section."""
     targets = interactions[interactions[C.POSITION] > 0][C.SPLIT].value_counts()
     n_users = interactions[C.USER].nunique()
     density = len(interactions) / max(n_users * len(items), 1)
-    return [
-        ("items", f"{len(items):,}"),
-        ("users", f"{n_users:,}"),
-        ("interactions", f"{len(interactions):,}"),
-        ("density", f"{density:.4%}"),
-        *((f"{split.value} targets", f"{int(targets.get(split.value, 0)):,}") for split in Split if split != "history"),
-    ]
+    return {
+        "items": f"{len(items):,}",
+        "users": f"{n_users:,}",
+        "interactions": f"{len(interactions):,}",
+        "density": f"{density:.4%}",
+        **{f"{split.value} targets": f"{int(targets.get(split.value, 0)):,}" for split in Split if split != "history"},
+    }
 
 
 def stage_counts(parents: Mapping[str, Artifact]) -> list[tuple[str, str, list[tuple[str, Any]]]]:
@@ -42,9 +42,7 @@ def stage_counts(parents: Mapping[str, Artifact]) -> list[tuple[str, str, list[t
     ]
 
 
-def token_tree(
-    semantics: pd.DataFrame, codes: np.ndarray, items: pd.DataFrame, n_examples: int
-) -> list[dict[str, Any]]:
+def token_tree(semantics: pd.DataFrame, codes: np.ndarray, items: pd.DataFrame) -> list[dict[str, Any]]:
     """Level-1 tokens, largest first, each with its keywords, its own largest children and example titles."""
     titles = items[C.TITLE].to_numpy()
     meanings = {(int(row.level), int(row.code)): row for row in semantics.itertuples(index=False)}
@@ -55,7 +53,7 @@ def token_tree(
             "token": format_token(level, code),
             "n_items": len(members),
             "keywords": list(meaning.keywords) if meaning is not None else [],
-            "titles": [titles[index] for index in members[:n_examples]],
+            "titles": [titles[index] for index in members[:_EXAMPLES]],
         }
 
     tree = []
@@ -70,27 +68,38 @@ def token_tree(
     return tree
 
 
-def metric_rows(metrics: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
-    """The table of methods: column titles, the largest K first, and per method its cells `value [low, high]`; the
-    fusion, then its members, best NDCG first."""
+def metric_tables(metrics: pd.DataFrame, differences: pd.DataFrame) -> list[dict[str, Any]]:
+    """One table per cut-off, the largest first: `k`, the titles of its `columns`, and as `rows` per method its cells
+    `value [low, high]`; the fusion, then its members, the best NDCG at the largest cut-off first. The first table also
+    says by how much the fusion is ahead of each."""
     rows = metrics[(metrics[C.SLICE] == ALL) & ~metrics[C.METHOD].map(is_ablation)]
-    columns = list(dict.fromkeys(zip(rows[C.METRIC], rows[C.K].astype(int), strict=True)))
-    columns.sort(key=lambda column: -column[1])  # stable: metrics of one K stay in their order
-    largest = columns[0][1]
-    methods = []
-    for method, group in rows.groupby(C.METHOD, sort=False):
-        cells = {(row.metric, int(row.k)): row for row in group.itertuples(index=False)}
-        methods.append(
-            {
-                "method": method,
-                "n": f"{int(group[C.N].max()):,}",
-                "cells": [_cell(cells.get(column)) for column in columns],
-                "order": cells[("ndcg", largest)].value,
-            }
-        )
-    return [f"{metric.upper()}@{k}" for metric, k in columns], sorted(
-        methods, key=lambda m: (m["method"] != FUSED, -m["order"])
-    )
+    ahead = metrics_table(metrics, differences).iloc[:, -1]
+    tables: list[dict[str, Any]] = []
+    for k, group in sorted(rows.groupby(C.K), key=lambda pair: -pair[0]):
+        names = list(dict.fromkeys(group[C.METRIC]))
+        cells = {(row.method, row.metric): row for row in group.itertuples(index=False)}
+        shown = {method: [_cell(cells.get((method, name))) for name in names] for method in ahead.index}
+        titles = [name if name == "coverage" else f"{name.upper()}@{k}" for name in names]
+        if not tables:
+            shown = {method: [*values, ahead[method]] for method, values in shown.items()}
+            titles.append("fused is ahead by")
+        tables.append({"k": int(k), "columns": titles, "rows": shown})
+    return tables
+
+
+def answer(metrics: pd.DataFrame) -> dict[str, Any]:
+    """How good, in the fewest figures: the fusion's hit rate at the largest cut-off `k`, of `n` targets, and the best
+    single member with its own."""
+    rows = metrics[(metrics[C.SLICE] == ALL) & (metrics[C.METRIC] == "hr") & (metrics[C.K] == metrics[C.K].max())]
+    rates = rows[~rows[C.METHOD].map(is_ablation)].set_index(C.METHOD)[C.VALUE]
+    members = rates[[method for method in rates.index if not method.startswith(FUSED)]]
+    return {
+        "k": int(rows[C.K].iloc[0]),
+        "n": f"{int(rows[C.N].max()):,}",
+        "fused": f"{rates[FUSED]:.1%}",
+        "best": members.idxmax(),
+        "best_rate": f"{members.max():.1%}",
+    }
 
 
 def slice_rows(metrics: pd.DataFrame, metric: str, k: int) -> list[dict[str, Any]]:
@@ -134,64 +143,12 @@ def gate_rows(gate: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def trees_shown(fuse: Artifact) -> dict[str, Any] | None:
-    """How many trees order the gate's first proposals anew, and what they look at most; None where there are none."""
+    """How many trees rank the gate's first proposals again, and what they use most; None where there are none."""
     if not fuse.has("trees.json"):
         return None
     trees = fuse.json("trees")
     most_first = sorted(trees["gain"].items(), key=lambda pair: -pair[1])  # files sort what they name
     return {"n_trees": trees["n_trees"], "gain": [(name, f"{share:.0%}") for name, share in most_first[:_GAIN_SHOWN]]}
-
-
-def user_stories(parents: Mapping[str, Artifact], config: ReportConfig) -> list[dict[str, Any]]:
-    """A few users: what they had, what was recommended, and which meanings the two share."""
-    interactions = parents["ingest"].frame("interactions")
-    recommendations = parents["fuse"].frame("recommendations")
-    recommendations = recommendations[recommendations[C.SPLIT] == Split.TEST.value]
-    titles = parents["ingest"].frame("items").set_index(C.ITEM)[C.TITLE]
-    codes = parents["sids"].frame("item_sids").set_index(C.ITEM)[C.CODES]
-    semantics = parents["sa_init"].frame("token_semantics")
-    keywords = {(int(r.level), int(r.code)): list(r.keywords[:4]) for r in semantics.itertuples(index=False)}
-    chosen = recommendations[[C.USER, C.POSITION]].drop_duplicates()
-    chosen = chosen.iloc[np.linspace(0, len(chosen) - 1, min(config.n_users, len(chosen))).astype(int)]
-    stories = []
-    for user, position in chosen.itertuples(index=False):
-        events = interactions[interactions[C.USER] == user]
-        history = events[events[C.POSITION] < position][C.ITEM].tolist()[-10:]
-        actual = events[events[C.POSITION] == position][C.ITEM].tolist()
-        picks = recommendations[(recommendations[C.USER] == user) & (recommendations[C.POSITION] == position)]
-        stories.append(
-            {
-                "user": user,
-                "history": [{"title": titles[item], "sid": format_sid(codes[item])} for item in history],
-                "actual": [titles[item] for item in actual],
-                "picks": [
-                    {
-                        "rank": int(row.rank),
-                        "title": titles[row.item_id],
-                        "sid": format_sid(codes[row.item_id]),
-                        "score": f"{row.score:.2f}" if row.score == row.score else "",
-                        "proposed_by": ", ".join(row.proposed_by),
-                        "hit": row.item_id in actual,
-                        "why": _why(row.item_id, history, codes, keywords),
-                    }
-                    for row in picks.sort_values(C.RANK).head(10).itertuples(index=False)
-                ],
-            }
-        )
-    return stories
-
-
-def _why(item: str, history: list[str], codes: pd.Series, keywords: dict[tuple[int, int], list[str]]) -> str:
-    """The longest SID prefix that the item shares with items of the history, and what its tokens mean."""
-    if item in history:
-        return "had it before"
-    own = [int(code) for code in codes[item]]
-    for depth in range(len(own), 0, -1):
-        n_sharing = sum([int(code) for code in codes[other][:depth]] == own[:depth] for other in history)
-        if n_sharing:
-            words = [word for level in range(depth) for word in keywords.get((level, own[level]), [])[:3]]
-            return f"shares {format_sid(own[:depth])} ({', '.join(words)}) with {n_sharing} of the history"
-    return f"new ground: {', '.join(keywords.get((0, own[0]), []))}"
 
 
 def _largest(codes: np.ndarray) -> list[tuple[int, int]]:

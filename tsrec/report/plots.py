@@ -31,7 +31,8 @@ def training_plot(log: pd.DataFrame) -> bytes:
     for (split, task), rows in log.groupby([C.SPLIT, "task"], sort=True):
         color = colors.setdefault(str(task), LINES[len(colors) % len(LINES)])
         style = "--" if split == "valid" else "-"
-        axes.plot(rows["step"], rows["loss"], style, color=color, lw=1.4, label=f"{task} ({split})")
+        marker = "o" if len(rows) == 1 else ""  # a line through one point shows nothing
+        axes.plot(rows["step"], rows["loss"], style, marker=marker, color=color, lw=1.4, label=f"{task} ({split})")
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats per token)")
     axes.legend(fontsize=7, frameon=False)
@@ -39,18 +40,16 @@ def training_plot(log: pd.DataFrame) -> bytes:
 
 
 def rl_plot(log: pd.DataFrame) -> bytes:
-    """How RL went: reward and lists with the next item by step, and, where it was measured, how far the LLM moved."""
+    """How RL went: reward and lists with the next item by step, and how far the LLM moved."""
     by_step = log.pivot_table(index="step", columns="task", values="loss")
-    moved = "kl" in by_step
-    figure, (axes, *right) = new_figure(6.4, 2.6, columns=1 + moved)
+    figure, (axes, right) = new_figure(6.4, 2.6, columns=2)
     for name, label, color in (("hit", "lists with the next item", LINES[0]), ("reward", "reward of a list", LINES[1])):
         axes.plot(by_step.index, by_step[name], color=color, lw=1.4, label=label)
     axes.set_ylabel("mean over lists")
     axes.legend(fontsize=7, frameon=False)
-    for other in right:
-        other.plot(by_step.index, by_step["kl"], color=LINES[2], lw=1.4)
-        other.set_ylabel("divergence (nats per token)")
-    for each in (axes, *right):
+    right.plot(by_step.index, by_step["kl"], color=LINES[2], lw=1.4)
+    right.set_ylabel("divergence (nats per token)")
+    for each in (axes, right):
         each.set_xlabel("step of RL")
     return png(figure)
 

@@ -8,13 +8,14 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from tsrec.columns import ALL, Split
 from tsrec.columns import Columns as C
-from tsrec.config import ReportConfig
+from tsrec.config import Section
 from tsrec.evaluate.summary import headline
 from tsrec.report import content, plots
+from tsrec.report.users import N_USERS, proposers_of, user_stories
 from tsrec.store import Artifact, ArtifactWriter
 
 
-def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
+def run(_: Section, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
     """Write `report.html`, and each plot as `images/<name>.png` too."""
     items, interactions = parents["ingest"].frame("items"), parents["ingest"].frame("interactions")
     metrics = parents["evaluate"].frame("metrics")
@@ -24,15 +25,17 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         (folder / f"{name}.png").write_bytes(png)
     codes, health = parents["sids"].matrix("item_sids", C.CODES), parents["sids"].frame("codebook_health")
     differences = parents["evaluate"].frame("differences")
-    columns, methods = content.metric_rows(metrics)
     # Item text is untrusted: autoescape covers every value that the template prints.
     environment = Environment(loader=PackageLoader("tsrec.report"), autoescape=select_autoescape(default=True))
     page = environment.get_template("report.html.j2").render(
         dataset=parents["ingest"].manifest.key.dataset,
         summary=content.data_summary(items, interactions),
+        members=proposers_of(parents["fuse"].json("gate")["order"]),
+        stories=user_stories(parents, N_USERS),
+        split=parents["evaluate"].manifest.key.config["own"]["split"],
+        answer=content.answer(metrics),
+        tables=content.metric_tables(metrics, differences),
         losses=parents["ingest"].json("losses"),
-        columns=columns,
-        methods=methods,
         headline=headline(differences),
         worth=content.worth_rows(differences),
         slices=content.slice_rows(metrics, "hr", int(metrics[C.K].max())),
@@ -40,8 +43,7 @@ def run(config: ReportConfig, parents: Mapping[str, Artifact], out: ArtifactWrit
         gate=content.gate_rows(parents["fuse"].json("gate")),
         trees=content.trees_shown(parents["fuse"]),
         health=_rounded(health.assign(**{C.LEVEL: health[C.LEVEL] + 1}).to_dict("records")),  # people count from 1
-        tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items, config.n_examples),
-        stories=content.user_stories(parents, config),
+        tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items),
         stages=content.stage_counts(parents),
         images={name: base64.b64encode(png).decode("ascii") for name, png in images.items()},
     )

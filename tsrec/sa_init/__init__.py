@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tsrec.config import Config, SaInitConfig
+from tsrec.config import Config, SaInitConfig, SaInitSettings
 from tsrec.stage import Stage, on_call
 
 
@@ -18,8 +18,9 @@ def _raw_inputs(config: SaInitConfig) -> dict[str, Path]:
     return {"import_file": path} if path else {}
 
 
-def _section(config: Config) -> SaInitConfig:
-    return config.sa_init.beside(config.ingest.path)
+def _section(config: Config) -> SaInitSettings:
+    own = config.sa_init.beside(config.ingest.path)
+    return SaInitSettings(**dict(own), finetune_seed=config.finetune.seed)
 
 
 STAGE = Stage(

@@ -1,6 +1,6 @@
 """Where SID tokens' embeddings start. Every initializer is one function of the same form; `finish` does the rest.
 
-An initializer takes (meanings, vectors, tokenizer, config): the n_tokens meanings in flat order, and the LLM's own
+An initializer takes (meanings, vectors, tokenizer): the n_tokens meanings in flat order, and the LLM's own
 input embeddings, (n_vocabulary, D) float32. It returns (n_tokens, D) float32 rows. A row of NaN says that a token has
 nothing to start from; `finish` fills it at random.
 """
@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from tsrec.config import SaInitConfig
+from tsrec.config import SaInitConfig, SaInitSettings
 from tsrec.sid.meaning import TokenMeaning
-from tsrec.sid.space import parse_token
 
-Initializer = Callable[[Sequence[TokenMeaning], np.ndarray, PreTrainedTokenizerBase, SaInitConfig], np.ndarray]
+_RANDOM_STD = 0.02  # as untrained rows of Llama and its kind start
+
+Initializer = Callable[[Sequence[TokenMeaning], np.ndarray, PreTrainedTokenizerBase], np.ndarray]
 
 
 def keyword_means(
-    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
+    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase
 ) -> np.ndarray:
     """SA-Init (arXiv 2602.22632): the mean over a token's keywords of the mean embedding of each keyword's pieces.
 
@@ -35,7 +36,7 @@ def keyword_means(
 
 
 def keyword_string(
-    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
+    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase
 ) -> np.ndarray:
     """SA-Init as TS-Rec's authors released it: all keywords as one string, the mean over all of its pieces."""
     rows = _nothing(len(meanings), vectors)
@@ -46,53 +47,47 @@ def keyword_string(
 
 
 def vocabulary_mean(
-    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
+    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase
 ) -> np.ndarray:
     """Every token at the mean of the pretrained vocabulary: what libraries do when a vocabulary grows."""
     return np.tile(vectors.mean(axis=0, dtype=np.float64).astype(np.float32), (len(meanings), 1))
 
 
-def random_normal(
-    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
-) -> np.ndarray:
-    """Independent normal values. A token's row depends on the seed and its place alone, not on what others start at."""
-    generator = np.random.default_rng(config.seed)
-    shape = (len(meanings), vectors.shape[1])
-    return (generator.standard_normal(shape, dtype=np.float32) * config.random_std).astype(np.float32)
+def all_random(meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+    """No token has anything to start from: all rows are random."""
+    return _nothing(len(meanings), vectors)
 
 
 INITIALIZERS: dict[str, Initializer] = {
     "keywords": keyword_means,
     "keyword-string": keyword_string,
     "vocabulary-mean": vocabulary_mean,
-    "random": random_normal,
+    "random": all_random,
 }
 # Only these differ from token to token around a common mean; centring the others leaves nothing, or changes nothing.
 _AROUND_A_MEAN = ("keywords", "keyword-string")
 
 
 def initialize(
-    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitConfig
+    meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase, config: SaInitSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make the initial rows of all SID tokens as configured.
 
     Returns:
         (n_tokens, D) float32 rows, and (n_tokens,) bool: which of them carry a meaning (are not random).
     """
-    rows = INITIALIZERS[config.initializer](meanings, vectors, tokenizer, config)
-    random = random_normal(meanings, vectors, tokenizer, config)
-    levels = np.asarray([parse_token(meaning.token)[0] for meaning in meanings])
-    chosen = np.isfinite(rows).all(axis=1) & (levels < (len(meanings) if config.levels is None else config.levels))
-    if config.initializer == "random":
-        chosen[:] = False
+    rows = INITIALIZERS[config.initializer](meanings, vectors, tokenizer)
+    # A token's random row depends on the seed and its place alone, not on what others start at.
+    generator = np.random.default_rng(config.finetune_seed)
+    random = generator.standard_normal(rows.shape, dtype=np.float32) * _RANDOM_STD
+    chosen = np.asarray(np.isfinite(rows).all(axis=1))
     return finish(rows, chosen, random, vectors, config)
 
 
 def finish(
     rows: np.ndarray, chosen: np.ndarray, random: np.ndarray, vectors: np.ndarray, config: SaInitConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centre the chosen rows over all levels, whiten them where asked for, put random rows elsewhere, and give every
-    row the configured norm.
+    """Centre the chosen rows over all levels, put random rows elsewhere, and give every row the configured norm.
 
     Random rows get the norm too: the SID rows are also the output layer, their norm sets the scale of the logits, and
     initializers can only be compared at equal norm.
@@ -102,7 +97,7 @@ def finish(
         chosen: (n_tokens,) bool: which of `rows` to use.
         random: (n_tokens, D) float32, for the others.
         vectors: (n_vocabulary, D) float32, the LLM's own rows.
-        config: `centre`, `whiten` and `norm`.
+        config: `centre` and `norm`.
 
     Returns:
         (n_tokens, D) float32, and which rows are not random: a chosen row that centring takes to zero (one like all
@@ -115,32 +110,11 @@ def finish(
         result[chosen] -= result[chosen].mean(axis=0)
         chosen = chosen & (np.linalg.norm(result, axis=1) > 1e-6 * before)
         result[~chosen] = random[~chosen]
-    if config.whiten and config.initializer in _AROUND_A_MEAN and chosen.any():
-        result[chosen] = whitened(result[chosen])
     if config.norm != "as-is":
         norm = np.linalg.norm(vectors, axis=1).mean() if config.norm == "pretrained" else config.norm
         lengths = np.linalg.norm(result, axis=1, keepdims=True)
         result *= norm / np.maximum(lengths, np.finfo(np.float32).tiny)
     return result.astype(np.float32), chosen
-
-
-def whitened(rows: np.ndarray) -> np.ndarray:
-    """Rows as distinct as they can be, and as near to these as such rows can be, at the same mean square.
-
-    Of rows = U S V', that is U V': Löwdin's symmetric orthogonalization, which sentence embeddings know as whitening
-    (arXiv 2103.15316), by ZCA. Independent rows become orthogonal, more than there are dimensions a tight frame; equal
-    ones stay equal.
-
-    Args:
-        rows: (n, D) float64.
-
-    Returns:
-        (n, D) float64.
-    """
-    left, strengths, right = np.linalg.svd(rows, full_matrices=False)
-    kept = strengths > 1e-6 * strengths[0]
-    scale = np.sqrt(np.square(strengths).sum() / max(kept.sum(), 1))
-    return np.asarray(scale * left[:, kept] @ right[kept])
 
 
 def _mean_of_pieces(text: str, vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:

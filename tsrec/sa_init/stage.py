@@ -9,7 +9,7 @@ import pyarrow as pa
 from transformers import AutoTokenizer
 
 from tsrec.columns import Columns as C
-from tsrec.config import SaInitConfig
+from tsrec.config import SaInitConfig, SaInitSettings
 from tsrec.errors import DataError
 from tsrec.sa_init.imported import import_semantics
 from tsrec.sa_init.initializers import initialize
@@ -22,7 +22,7 @@ from tsrec.store import Artifact, ArtifactWriter, base_role
 logger = logging.getLogger(__name__)
 
 
-def run(config: SaInitConfig, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
+def run(config: SaInitSettings, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
     """Write `token_semantics` and `token_embeddings`, one row per token of the SID space in flat order.
 
     Tokens that a base had items for keep its rows.

@@ -11,11 +11,12 @@ import pandas as pd
 from sentence_transformers import SentenceTransformer
 
 from tsrec.columns import Columns as C
-from tsrec.config import EmbedConfig, IngestConfig, SidsConfig
+from tsrec.config import IngestConfig, SidsConfig
 from tsrec.data.cleaning import clean_items
+from tsrec.embed import EmbedSettings
 from tsrec.embed.encoder import encode, load_encoder
 from tsrec.errors import DataError
-from tsrec.recommenders.text_similarity import TextSimilarity
+from tsrec.recommenders.text_similarity import LAST, TextSimilarity
 from tsrec.serving.catalogue_views import CatalogueViews
 from tsrec.serving.live_model import LiveModel
 from tsrec.sid.space import format_token
@@ -67,8 +68,7 @@ class NewItems:
         if not whole:
             fields = ", ".join(settings.text_fields)
             raise DataError(f"title and text say nothing; this model reads an item's {fields}")
-        encoder, normalize = self._encoder
-        vector: np.ndarray = encode(encoder, [[whole]], normalize)[0]
+        vector: np.ndarray = encode(self._encoder, [[whole]])[0]
         return vector
 
     def _sid(self, vector: np.ndarray) -> list[str]:
@@ -90,7 +90,7 @@ class NewItems:
         likeness, users = member.vectors @ unit, self.live.users
         n_events = np.diff(users.offsets)
         recency = np.repeat(users.offsets[1:], n_events) - np.arange(len(users.items))
-        weights = np.where(recency <= member.config.last, 1 / recency, 0)
+        weights = np.where(recency <= LAST, 1 / recency, 0)
         scores = np.add.reduceat(likeness[users.items] * weights, users.offsets[:-1])
         shares = scores / np.add.reduceat(weights, users.offsets[:-1])
         found = []
@@ -104,10 +104,10 @@ class NewItems:
         return sorted(found, key=lambda one: (one["rank"], -one["score"]))
 
     @cached_property
-    def _encoder(self) -> tuple[SentenceTransformer, bool]:
+    def _encoder(self) -> SentenceTransformer:
         assert self._views.embed is not None
-        config = EmbedConfig.model_validate(self._views.embed.manifest.key.config)
-        return load_encoder(config.encoder, config.device), config.normalize
+        settings = EmbedSettings.model_validate(self._views.embed.manifest.key.config)
+        return load_encoder(settings.encoder, settings.device)
 
     @cached_property
     def _quantizer(self) -> tuple[FrozenQuantizer, SidsConfig]:

@@ -1,47 +1,32 @@
-"""Item clusters: the items that share a SID token, or the beginning of a SID. Knows codes and vectors, no
-words."""
+"""Item clusters: the items that share a SID token. Knows codes and vectors, no words."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from tsrec.sid.space import format_sid, format_token
+from tsrec.sid.space import format_token
 
 
 @dataclass(frozen=True)
 class ItemCluster:
-    """The `items` (M,) int64, ascending, whose SIDs carry `token`: one token, or the first `level` + 1 of a SID."""
+    """The `items` (M,) int64, ascending, whose SIDs carry `token`, which stands at `level` (0 is the first)."""
 
     token: str
     level: int
     items: np.ndarray
 
 
-def token_clusters(codes: np.ndarray, from_level: int = 0) -> list[ItemCluster]:
+def token_clusters(codes: np.ndarray) -> list[ItemCluster]:
     """The cluster of every token in use, level by level (0 is the first), code by code.
 
     Args:
         codes: (n_items, n_levels), integer.
-        from_level: the first level whose tokens are wanted.
     """
     return [
-        ItemCluster(format_token(level, int(code)), level, items)
-        for level in range(from_level, codes.shape[1])
-        for (code,), items in _grouped(codes[:, [level]])
-    ]
-
-
-def prefix_clusters(codes: np.ndarray, from_level: int = 0) -> list[ItemCluster]:
-    """The cluster of every beginning of a SID, the short ones first; each in the order of its codes.
-
-    Args:
-        codes: (n_items, n_levels), integer.
-        from_level: the last level (0 is the first) of the shortest beginnings that are wanted.
-    """
-    return [
-        ItemCluster(format_sid(prefix), level, items)
-        for level in range(from_level, codes.shape[1])
-        for prefix, items in _grouped(codes[:, : level + 1])
+        ItemCluster(format_token(level, code), level, items)
+        for level in range(codes.shape[1])
+        for code, items in _grouped(codes[:, level])
     ]
 
 
@@ -57,11 +42,10 @@ def nearest_first(embeddings: np.ndarray, items: np.ndarray) -> np.ndarray:
     return items[np.argsort(-(mine @ mine.mean(axis=0)).round(12), kind="stable")]
 
 
-def _grouped(rows: np.ndarray) -> list[tuple[tuple[int, ...], np.ndarray]]:
-    """Distinct rows in order, and where each stands."""
-    if not len(rows):
-        return []
-    distinct, place = np.unique(rows, axis=0, return_inverse=True)
-    order = np.argsort(place.ravel(), kind="stable")
-    ends = np.cumsum(np.bincount(place.ravel()))[:-1]
-    return [(tuple(row.tolist()), items) for row, items in zip(distinct, np.split(order, ends), strict=True)]
+def _grouped(codes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Distinct codes (n_items,) in order, and the items of each."""
+    order = np.argsort(codes, kind="stable")
+    distinct, starts = np.unique(codes[order], return_index=True)
+    ends = np.append(starts, len(order))[1:]
+    for code, start, end in zip(distinct.tolist(), starts, ends, strict=True):
+        yield code, order[start:end]

@@ -67,7 +67,7 @@ def balanced_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
     return Quantization(codes, codebooks, last, without_rounding(errors, latents), transform)
 
 
-def load(path: Path, config: SidsConfig) -> Priced:
+def load(path: Path) -> Priced:
     """Read what `Priced.save` wrote."""
     return Priced(*map(int, load_file(path)[_SHAPE]))
 

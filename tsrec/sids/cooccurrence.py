@@ -15,6 +15,9 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SidsConfig
 
+_WINDOW = 5  # train events of a user that are at most so far apart count as together
+_N_FACTORS = 64  # numbers per item that co-occurrence is reduced to
+
 logger = logging.getLogger(__name__)
 
 
@@ -28,11 +31,11 @@ def factors_beside(
     event in `train` or came after the quantizer was made, and its text decides. Where nothing tells any two items
     apart, all of them do: that is said, and nothing is lost.
     """
-    together = cooccurrences(interactions, item_ids, config.cooccurrence_window)
+    together = cooccurrences(interactions, item_ids, _WINDOW)
     known = together.getnnz(axis=1) > 0
-    factors = np.zeros((len(item_ids), min(config.cooccurrence_factors, len(item_ids))))
+    factors = np.zeros((len(item_ids), min(_N_FACTORS, len(item_ids))))
     if known.any():
-        factors = ppmi_factors(together, config.cooccurrence_factors, config.seed)
+        factors = ppmi_factors(together, _N_FACTORS, config.seed)
         factors = np.where(known[:, None], factors - factors[known].mean(axis=0), 0)
     spread = float(np.sqrt(np.square(factors[known]).sum(axis=1).mean())) if known.any() else 0.0
     if not spread:

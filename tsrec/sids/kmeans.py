@@ -9,6 +9,9 @@ from tsrec.config import SidsConfig
 from tsrec.machine.progress import progress
 from tsrec.sids.quantization import Quantization, largest_group, without_rounding
 
+_ITERATIONS = 50  # of each level: twice as many as faiss's own
+_MIN_ITEMS_PER_CODE = 4  # so that items of a small catalogue share codes
+
 
 def residual_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
     """Quantize (N, D) float32 vectors with faiss k-means on every level's residuals; deterministic in the seed."""
@@ -27,7 +30,7 @@ def kmeans_levels(vectors: np.ndarray, config: SidsConfig, columns: Sequence[sli
         own = np.ascontiguousarray(residuals[:, columns[level]])
         # Where every level has dimensions of its own, none is a residual of another.
         untouched = level == 0 or columns[level] != columns[level - 1]
-        nearest, centroids = kmeans(own, n_codes, config, config.seed + level, from_items=untouched)
+        nearest, centroids = kmeans(own, n_codes, config.seed + level, from_items=untouched)
         book = np.zeros((n_codes, residuals.shape[1]), dtype=np.float32)
         book[:, columns[level]] = centroids
         last = residuals
@@ -42,15 +45,18 @@ def codes_of_level(level: int, codes: np.ndarray, config: SidsConfig) -> int:
     """How many codes a level gets, after the (N, level) codes of those before: fewer than configured where the
     catalogue has too few items for so many; but where SIDs have to be unique, the last level gets as many as the
     largest group of items that share a prefix needs."""
-    most = max(2, len(codes) // config.min_items_per_code)
+    most = most_codes(len(codes))
     if config.unique and 0 < level == len(config.codes_per_level) - 1:
         most = max(most, largest_group(codes))
     return min(config.codes_per_level[level], most, len(codes))
 
 
-def kmeans(
-    vectors: np.ndarray, n_codes: int, config: SidsConfig, seed: int, *, from_items: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def most_codes(n_items: int) -> int:
+    """The most codes that a level of so many items gets, wherever uniqueness does not need more."""
+    return max(2, n_items // _MIN_ITEMS_PER_CODE)
+
+
+def kmeans(vectors: np.ndarray, n_codes: int, seed: int, *, from_items: bool) -> tuple[np.ndarray, np.ndarray]:
     """(N,) the nearest centroid of every vector, and the (n_codes, D) centroids.
 
     `from_items`: start at single vectors, as faiss does, else at the means of a random partition.
@@ -58,7 +64,7 @@ def kmeans(
     found = faiss.Kmeans(
         vectors.shape[1],
         n_codes,
-        niter=config.iterations,
+        niter=_ITERATIONS,
         seed=seed,
         min_points_per_centroid=1,
         max_points_per_centroid=10_000,

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from tsrec.config import SidsConfig
 from tsrec.errors import ConfigError
-from tsrec.sids.kmeans import kmeans_levels
+from tsrec.sids.kmeans import kmeans_levels, most_codes
 from tsrec.sids.quantization import Quantization
 
 _ROTATION = "rotation"
@@ -59,7 +59,7 @@ def opq(vectors: np.ndarray, config: SidsConfig) -> Quantization:
     return replace(kmeans_levels(rotation.encode(vectors), config, columns), transform=rotation)
 
 
-def load(path: Path, config: SidsConfig) -> Rotation:
+def load(path: Path) -> Rotation:
     """Read what `Rotation.save` wrote."""
     kept = load_file(path)[_ROTATION]
     return Rotation(_filled(kept, len(kept)), kept.shape[1])
@@ -68,7 +68,7 @@ def load(path: Path, config: SidsConfig) -> Rotation:
 def _rotation(vectors: np.ndarray, config: SidsConfig) -> np.ndarray:
     """(Z, Z) the rotation whose equal parts product codes fit best; faiss looks for it from a random one."""
     n_items, n_dimensions = vectors.shape
-    most = min(max(config.codes_per_level), max(2, n_items // config.min_items_per_code), n_items)
+    most = min(max(config.codes_per_level), most_codes(n_items), n_items)
     codes = faiss.ProductQuantizer(n_dimensions, len(config.codes_per_level), min(_LARGEST_BITS, most.bit_length() - 1))
     codes.cp.seed, codes.cp.min_points_per_centroid = config.seed, 1
     found = faiss.OPQMatrix(n_dimensions, len(config.codes_per_level))

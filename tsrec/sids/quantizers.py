@@ -23,7 +23,7 @@ class Quantizer:
     fewer codes than configured where items are few. `load` reads back the transform that it saved, if it saves one."""
 
     fit: Callable[[np.ndarray, SidsConfig], Quantization]
-    load: Callable[[Path, SidsConfig], Transform] | None = None
+    load: Callable[[Path], Transform] | None = None
 
 
 QUANTIZERS = {
@@ -69,7 +69,7 @@ def open_quantizer(artifact: Artifact, config: SidsConfig) -> FrozenQuantizer:
     centroids = artifact.matrix("codebooks", C.CENTROID)
     books = [centroids[levels == level] for level in range(int(levels.max()) + 1)]
     load = QUANTIZERS[config.quantizer].load
-    return FrozenQuantizer(load(artifact.file(_TRANSFORM), config) if load else Identity(), books)
+    return FrozenQuantizer(load(artifact.file(_TRANSFORM)) if load else Identity(), books)
 
 
 def copy_quantizer(base: Artifact, out: ArtifactWriter) -> None:

@@ -1,0 +1,10 @@
+"""What the embed stage reads."""
+
+from tsrec.config import EmbedConfig
+from tsrec.config.section import Device
+
+
+class EmbedSettings(EmbedConfig):
+    """Its own section, and the run's device."""
+
+    device: Device
