@@ -149,6 +149,7 @@ def test_the_model(client: TestClient, models: tuple[str, str]) -> None:
 
 
 def test_the_report_of_the_model_comes_as_a_page_without_rights(client: TestClient) -> None:
+    assert client.get("/model").json()["report"] is True
     answer = client.get("/report")
     assert "<html" in answer.text and answer.headers["Content-Type"].startswith("text/html")
     assert answer.headers["Content-Security-Policy"].startswith("sandbox allow-scripts; default-src 'none'")

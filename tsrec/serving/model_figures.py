@@ -44,18 +44,22 @@ class ModelFigures:
             **self._moved,
             "moves": [move.model_dump(exclude={"dataset", "mark"}) for move in moves],
             "settings": live.settings,
+            "report": self._report is not None,
         }
 
     def report(self) -> str | None:
         """The page that the model's run wrote of it; None where there is none."""
-        lineage = self.live.lineage_now()
-        of_it = [
-            artifact
-            for artifact in lineage.listed
-            if artifact.manifest.key.stage == "report"
-            and artifact.manifest.key.parents.get("fuse") == self.live.fingerprint
-        ]
-        return lineage.verified(of_it[-1]).file("report.html").read_text(encoding="utf-8") if of_it else None
+        report = self._report
+        if report is None:
+            return None
+        return self.live.lineage_now().verified(report).file("report.html").read_text(encoding="utf-8")
+
+    @property
+    def _report(self) -> Artifact | None:
+        keys = ((artifact, artifact.manifest.key) for artifact in self.live.lineage_now().listed)
+        mine = self.live.fingerprint
+        of_it = [artifact for artifact, key in keys if key.stage == "report" and key.parents.get("fuse") == mine]
+        return of_it[-1] if of_it else None
 
     @cached_property
     def _measured(self) -> dict[str, Any]:

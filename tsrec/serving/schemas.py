@@ -254,6 +254,7 @@ class Model(BaseModel):
     )
     rebuild: list[str] = Field(description="Why a rebuild is due; empty: it is not.")
     settings: dict[str, Any] = Field(description="Of the fusion.")
+    report: bool = Field(description="Whether `GET /report` has the report of its run.")
 
 
 class State(BaseModel):

@@ -39,7 +39,7 @@ export function showList(ol, answer, others, { add, deny, open }) {
 }
 
 /** A reason as a visitor reads it: where it names nothing else, it is what the item is about. */
-const reason = (text) => (text.includes(": ") ? text : `About: ${text}`);
+const reason = (text) => (text.includes(": ") ? text.charAt(0).toUpperCase() + text.slice(1) : `About: ${text}`);
 
 /** Ranks by item id. */
 export const ranks = (answer) => new Map(answer.items.map((item) => [item.item_id, item.rank]));

@@ -30,7 +30,7 @@ function about(model) {
     ["Users", model.n_users.toLocaleString("en")],
   ];
   const links = [];
-  if (model.report !== false) links.push(make("a", { href: "report", target: "_blank", rel: "noopener", on: { click: download } }, "Report of its run"));
+  if (model.report) links.push(make("a", { href: "report", target: "_blank", rel: "noopener", on: { click: download } }, "Report of its run"));
   return make(
     "div",
     { className: "panel" },

@@ -23,7 +23,11 @@ export async function open(parameters) {
   opened("tokens", { path: path.join("."), level: path.length || level === 1 ? "" : level });
   await fill(tree, async () => {
     const made = path.length ? await oneToken(path, signal) : await wholeLevel(level, signal);
+    const came = tree.contains(document.activeElement); // by a link that goes now
     tree.replaceChildren(...made);
+    if (!came) return;
+    tree.focus({ preventScroll: true });
+    if (tree.getBoundingClientRect().top < 0) tree.scrollIntoView();
   });
 }
 

@@ -107,13 +107,12 @@ function update(changes, said, write = moveTo) {
   state = { ...state, ...changes };
   const parameters = parametersOf(state);
   write(VIEW, parameters);
-  if (said) announce(said);
   showInputs();
   if (grows) byId("history").scrollTop = byId("history").scrollHeight;
   const now = address(VIEW, parameters);
   if (now !== shown) {
     shown = now;
-    askForLists();
+    askForLists(said);
   }
 }
 
@@ -131,7 +130,8 @@ function parametersOf(of) {
   };
 }
 
-function askForLists() {
+/** Ask for the lists, and tell with them what was done. */
+function askForLists(said) {
   const signal = nextLists();
   const { method, other, history, length } = state;
   const request = (name) => ({
@@ -156,6 +156,7 @@ function askForLists() {
     const handlers = { add: (item) => add(item), deny, open: (item) => openItem(item.id) };
     showList(byId("list"), mine, theirs && ranks(theirs), handlers);
     byId("said").replaceChildren(...remarks(mine, length));
+    announce(`${said ? `${said}. ` : ""}${mine.items.length ? `The list begins with ${mine.items[0].title}` : "The list is empty"}`);
     byId("list-heading").textContent = member(methods[0]);
     byId("other-panel").hidden = !theirs;
     byId("pair").classList.toggle("two", Boolean(theirs));
