@@ -176,7 +176,6 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
         "title_to_sid",
         "sid_to_title",
         "history_to_title",
-        "titles_to_sid",
         "token_to_meaning",
         "meaning_to_token",
     }

@@ -37,7 +37,6 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str)
         ("evaluate.k=[3, 0]", r"evaluate.k.1: Input should be greater than or equal to 1"),
         ("sids.codes_per_level=[]", "sids.codes_per_level: Tuple should have at least 1 item"),
         ("sids.codes_per_level=[1, 4]", "sids: codes_per_level holds 1; each level needs 2 to 32767 codes"),
-        ("keywords.max_keywords=0", "keywords.max_keywords: Input should be greater than or equal to 1"),
         ("dataset=../elsewhere", "dataset: String should match pattern"),
         ("dataset=A/b", "dataset: String should match pattern"),
         ("ingest=5", "ingest: "),

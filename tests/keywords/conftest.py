@@ -159,12 +159,10 @@ def allowed(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSREC_TEACHER_URLS", server.url)
 
 
-def teacher_of(
-    server: ChatServer, items: pd.DataFrame, max_keywords: int = 3, paid: Path | None = None, **settings: Any
-) -> OpenAITeacher:
+def teacher_of(server: ChatServer, items: pd.DataFrame, paid: Path | None = None, **settings: Any) -> OpenAITeacher:
     endpoint = {"base_url": server.url, "model": "tiny", "max_retries": 2, "concurrency": 4, **settings}
-    config = KeywordsConfig.model_validate({"teacher": "openai", "max_keywords": max_keywords, "openai": endpoint})
-    return OpenAITeacher(config, KeylessTeacher(items, config), paid)
+    config = KeywordsConfig.model_validate({"teacher": "openai", "openai": endpoint})
+    return OpenAITeacher(config, KeylessTeacher(items), paid)
 
 
 def draw(server: ChatServer, items: pd.DataFrame, **settings: Any) -> Drawn:

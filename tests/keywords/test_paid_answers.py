@@ -38,7 +38,7 @@ def test_another_data_set_asks_only_for_texts_that_are_new(
     assert second.counts["n_answers_known"] == 5 and second.counts["input_tokens"] == 100
 
 
-@pytest.mark.parametrize("changed", [{"model": "other"}, {"temperature": 0.5}, {"max_keywords": 4}])
+@pytest.mark.parametrize("changed", [{"model": "other"}, {"temperature": 0.5}])
 def test_another_teacher_is_asked_anew(
     server: ChatServer, items: pd.DataFrame, tmp_path: Path, changed: dict[str, object]
 ) -> None:

@@ -29,7 +29,6 @@ class TaskWeights(Section):
     title_to_sid: float = Field(0.0, ge=0, description="An item's title -> its SID.")
     sid_to_title: float = Field(0.0, ge=0, description="An item's SID -> its title.")
     history_to_title: float = Field(0.0, ge=0, description="History of SIDs -> the next item's title.")
-    titles_to_sid: float = Field(0.0, ge=0, description="History of titles -> the next item's SID.")
     token_to_meaning: float = Field(0.0, ge=0, description="TS-Align: one SID token -> its cluster's description.")
     meaning_to_token: float = Field(0.0, ge=0, description="TS-Align: a cluster's description -> its SID token.")
     token_to_keywords: Annotated[float, _NEVER] = Field(

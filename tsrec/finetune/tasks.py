@@ -89,21 +89,12 @@ def _histories(data: TaskData) -> Fields:
     targets = histories.items[events]
     starts = np.maximum(histories.offsets[histories.users()[events]], events - _WRITTEN_ITEMS)
 
-    def over_history(of_item: np.ndarray) -> np.ndarray:
-        sums = np.concatenate([[0], np.cumsum(of_item[histories.items])])
-        return sums[events] - sums[starts]
+    def sids_before(row: int) -> str:
+        return "".join(sids[item] for item in histories.items[starts[row] : events[row]])
 
-    def joined(values: Sequence[str], separator: str) -> Callable[[int], str]:
-        return lambda row: separator.join(values[item] for item in histories.items[starts[row] : events[row]])
-
-    n_items, none = events - starts, np.zeros(len(events), dtype=bool)
     return {
-        "sids": Field(joined(sids, ""), n_items * data.n_levels, none),
-        "titles": Field(
-            joined(titles.values, "; "), over_history(titles.n_tokens) + n_items, over_history(titles.is_cut) > 0
-        ),
+        "sids": Field(sids_before, (events - starts) * data.n_levels, np.zeros(len(events), dtype=bool)),
         "title": Field(lambda row: titles.values[targets[row]], titles.n_tokens[targets], titles.is_cut[targets]),
-        "sid": Field(lambda row: sids[targets[row]], np.full(len(events), data.n_levels), none),
     }
 
 
@@ -111,19 +102,20 @@ def _tokens(data: TaskData) -> Fields:
     return {"token": _whole(data.tokens), "meaning": _text(data.meanings), "keywords": _text(data.keywords)}
 
 
-# A task's place is its number, which seeds its draws: new ones come last.
 TASKS: tuple[SftTask, ...] = (
     SftTask("title_to_sid", "The item titled {title} is written ", "{sid}", _items, "items"),
     SftTask("sid_to_title", "The title of item {sid} is", " {title}", _items, "items"),
     SftTask("history_to_title", "After {sids} comes the item titled", " {title}", _histories, "events"),
-    SftTask("titles_to_sid", "After {titles} comes the item written ", "{sid}", _histories, "events"),
     SftTask("token_to_meaning", "The token {token} stands for", " {meaning}", _tokens, "tokens"),
     SftTask("meaning_to_token", "The token that stands for {meaning} is ", "{token}", _tokens, "tokens"),
     SftTask("token_to_keywords", "The keywords of token {token} are", " {keywords}", _tokens, "tokens"),
     SftTask("keywords_to_token", "The token with the keywords {keywords} is ", "{token}", _tokens, "tokens"),
 )
 
-TASK_NAMES: tuple[str, ...] = (HISTORY_TASK, *(task.name for task in TASKS), DISTILLED)
+_NAMES = [task.name for task in TASKS]
+# A task's place here is its number, which seeds its draws: a new one comes last. `DISTILLED`, which draws nothing,
+# keeps the place of a task that is gone.
+TASK_NAMES: tuple[str, ...] = (HISTORY_TASK, *_NAMES[:3], DISTILLED, *_NAMES[3:])
 
 
 class TaskExamples:

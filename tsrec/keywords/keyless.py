@@ -8,9 +8,8 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tsrec.columns import Columns as C
-from tsrec.config import KeywordsConfig
 from tsrec.keywords.languages import find_languages
-from tsrec.keywords.teacher import Drawn
+from tsrec.keywords.teacher import MAX_KEYWORDS, Drawn
 from tsrec.keywords.words import pieces, spelled, words
 
 _UNITS = "cm diameter feet foot ft gallon gram grams height id inch inches kg lb lbs length ml mm od oz pcs width"
@@ -30,8 +29,7 @@ class KeylessTeacher:
         languages: items of each language (ISO 639-1) that their stop words show, or `unclear`.
     """
 
-    def __init__(self, catalogue: pd.DataFrame, config: KeywordsConfig) -> None:
-        self.config = config
+    def __init__(self, catalogue: pd.DataFrame) -> None:
         self.languages, stop_words = find_languages(words(text) for text in catalogue[C.TEXT])
         self.stop_words = stop_words.union(_UNITS.split(), _CONTRACTED.split())
         self.vectorizer: TfidfVectorizer | None = TfidfVectorizer(
@@ -55,9 +53,8 @@ class KeylessTeacher:
             weights = self.vectorizer.transform(items[C.TEXT]) + self.vectorizer.transform(titles)
             best = [self._best(weights[[row]]) for row in range(len(items))]
         own = [[] if terms else _words_of(title) for terms, title in zip(best, titles, strict=True)]
-        most = self.config.max_keywords
         keywords = [
-            terms or title_words[:most] or [item]
+            terms or title_words[:MAX_KEYWORDS] or [item]
             for terms, title_words, item in zip(best, own, items[C.ITEM], strict=True)
         ]
         n_from_title, n_shared = sum(map(bool, own)), sum(map(bool, best))
@@ -77,7 +74,7 @@ class KeylessTeacher:
 
     def _best(self, weights: sparse.csr_matrix) -> list[str]:
         order = np.lexsort((weights.indices, -weights.data))  # terms are numbered in the order of the alphabet
-        best = _without_overlap((str(self.terms[term]) for term in weights.indices[order]), self.config.max_keywords)
+        best = _without_overlap(str(self.terms[term]) for term in weights.indices[order])
         return [spelled(term) for term in best]
 
 
@@ -86,13 +83,13 @@ def _words_of(title: str) -> list[str]:
     return list(dict.fromkeys(words(title))) or list(dict.fromkeys(pieces(title)))
 
 
-def _without_overlap(terms: Iterable[str], most: int) -> list[str]:
-    """The first `most` terms, leaving out those that contain, or are contained in, one already taken."""
+def _without_overlap(terms: Iterable[str]) -> list[str]:
+    """The first `MAX_KEYWORDS` terms, leaving out those that contain, or are contained in, one already taken."""
     chosen: list[str] = []
     for term in terms:
         parts = set(term.split())
         if not any(parts <= set(other.split()) or parts >= set(other.split()) for other in chosen):
             chosen.append(term)
-        if len(chosen) == most:
+        if len(chosen) == MAX_KEYWORDS:
             break
     return chosen

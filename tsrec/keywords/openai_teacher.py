@@ -15,7 +15,7 @@ from tsrec.config import KeywordsConfig
 from tsrec.keywords.asking import Asker, BadAnswerError, Question, plain, read_object
 from tsrec.keywords.endpoint_answers import Completion
 from tsrec.keywords.prompt import MAX_KEYWORD_CHARS, SYSTEM, Answer, answer_schema, messages
-from tsrec.keywords.teacher import FALLBACK_SOURCE, Drawn, Teacher
+from tsrec.keywords.teacher import FALLBACK_SOURCE, MAX_KEYWORDS, Drawn, Teacher
 
 
 class OpenAITeacher:
@@ -29,9 +29,7 @@ class OpenAITeacher:
 
     def __init__(self, config: KeywordsConfig, fallback: Teacher, paid: Path | None = None) -> None:
         self.config, self.fallback = config, fallback
-        self.asker = Asker(
-            config.openai, answer_schema(config.max_keywords), "items", (SYSTEM, config.max_keywords), paid
-        )
+        self.asker = Asker(config.openai, answer_schema(), "items", (SYSTEM, MAX_KEYWORDS), paid)
 
     def draw(self, items: pd.DataFrame) -> Drawn:
         """Keywords for a shard of items.
@@ -39,10 +37,10 @@ class OpenAITeacher:
         Raises:
             TeacherError: the endpoint refuses key or model, cannot be reached, or fails on every one of the items.
         """
-        usage, most = Counter[str](), self.config.max_keywords
+        usage = Counter[str]()
         answers = self.asker.ask([self._question(item) for _, item in items.iterrows()], usage)
-        keywords = [(answer or [])[:most] for answer in answers]
-        if n_cut := sum(max(0, len(answer or []) - most) for answer in answers):
+        keywords = [(answer or [])[:MAX_KEYWORDS] for answer in answers]
+        if n_cut := sum(max(0, len(answer or []) - MAX_KEYWORDS) for answer in answers):
             usage["n_keywords_cut"] += n_cut
         sources = [f"openai:{self.config.openai.model}"] * len(items)
         if failed := [index for index, words in enumerate(keywords) if not words]:
@@ -52,13 +50,12 @@ class OpenAITeacher:
                 keywords[index], sources[index] = words, FALLBACK_SOURCE
         return Drawn(keywords, sources, dict(usage))
 
-    def _question(self, item: pd.Series) -> Question:
-        most = self.config.max_keywords
-        chat = partial(messages, item, most)
-        return Question(f"item {item[C.ITEM]}", item[C.TEXT], chat, partial(_read, item[C.ITEM], most))
+    @staticmethod
+    def _question(item: pd.Series) -> Question:
+        return Question(f"item {item[C.ITEM]}", item[C.TEXT], partial(messages, item), partial(_read, item[C.ITEM]))
 
 
-def _read(item_id: str, most: int, completion: Completion) -> list[str]:
+def _read(item_id: str, completion: Completion) -> list[str]:
     """The keywords of an answer, in lower case, each once, without the item's id, which small models list too.
 
     Raises:
@@ -71,6 +68,6 @@ def _read(item_id: str, most: int, completion: Completion) -> list[str]:
         raise BadAnswerError("it lists no keywords")
     if max(map(len, keywords)) > MAX_KEYWORD_CHARS:
         raise BadAnswerError(f"a keyword is longer than {MAX_KEYWORD_CHARS} characters")
-    if len(keywords) > most:
-        raise BadAnswerError(f"it lists {len(keywords)} keywords, more than {most}", keywords)
+    if len(keywords) > MAX_KEYWORDS:
+        raise BadAnswerError(f"it lists {len(keywords)} keywords, more than {MAX_KEYWORDS}", keywords)
     return keywords

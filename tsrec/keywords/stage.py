@@ -62,7 +62,7 @@ def shards(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> Seq
 
 def _asking(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> _Asking:
     items = parents["ingest"].frame("items", [C.ITEM, C.TITLE, C.TEXT])
-    keyless = KeylessTeacher(items, config)
+    keyless = KeylessTeacher(items)
     known = _known_rows(items, parents)
     asked = items[known < 0]
     needs_llm = config.teacher == "openai" and len(asked) > 0

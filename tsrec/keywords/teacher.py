@@ -6,6 +6,7 @@ from typing import Protocol
 import pandas as pd
 
 FALLBACK_SOURCE = "keyless-fallback"
+MAX_KEYWORDS = 10  # of each item
 
 
 @dataclass(frozen=True)
