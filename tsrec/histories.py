@@ -1,7 +1,9 @@
 """Interactions as arrays: one run of item indices per user, in order of time.
 
 The border between the `interactions` table and everything that learns from it or scores on it. Knows nothing of
-SIDs, models or files. What counts as a target, and what as its history, is decided here and nowhere else.
+SIDs, models or files. What counts as a target, and what as its history, is defined here: see `target_events` and
+`history_of`. Code that lays out many targets at once (`finetune/sequences.py`, `recommenders/sasrec.py`) asks
+`target_events`, and slices `items` itself by the rule of `history_of`.
 """
 
 from dataclasses import dataclass
