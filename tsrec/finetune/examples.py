@@ -20,7 +20,7 @@ from tsrec.histories import Histories, build_histories
 from tsrec.sid.space import SidSpace, format_sid
 from tsrec.sid.tokens import HistoryTokens
 from tsrec.stage import Parents
-from tsrec.training.mixture import Mixture, Varying
+from tsrec.training.mixture import ResampledExamples, TaskMixture
 from tsrec.training.packing import Example, Examples
 
 # The stream that the sample of valid is drawn from: the number of tasks there were when it was chosen. Another number
@@ -32,7 +32,7 @@ _VALID_STREAM = 7
 class RunExamples:
     """`train` in order, for all epochs; `valid`; `longest` in tokens of all that may be drawn; `counts` to record."""
 
-    train: Mixture
+    train: TaskMixture
     valid: list[Example]
     longest: int
     counts: dict[str, int]
@@ -73,16 +73,16 @@ def build_examples(
     selected = None if replay is None else select_training_rows(parents, histories, data, replay, config.seed)
     among = selected.events if selected else None
     packed = HistoryExamples(histories, tokens, Split.TRAIN, window, overlap, task, among)
-    history_examples: Examples | Varying = packed
+    history_examples: Examples | ResampledExamples = packed
     if config.distill.share:
         soft = SoftTargets.read(parents["soft_targets"], histories)
         history_examples = DistilledHistories(packed, config.seed, soft, config.distill.share)
-    parts: dict[int, tuple[Examples | Varying, float]] = {task: (history_examples, config.tasks.history)}
+    parts: dict[int, tuple[Examples | ResampledExamples, float]] = {task: (history_examples, config.tasks.history)}
     for examples in text_examples:
         name = examples.task.name
         seen = selected.subset(examples, histories) if selected else examples
         parts[TASK_NAMES.index(name)] = (seen, getattr(config.tasks, name))
-    mixture = Mixture(parts, config.epochs, config.seed)
+    mixture = TaskMixture(parts, config.epochs, config.seed)
     if not len(mixture):
         raise DataError("nothing to train on: no user has two train events, or every weight in finetune.tasks is 0")
     # On valid the prompt is as long as in evaluation: all context that a window holds.

@@ -17,16 +17,16 @@ from tsrec.columns import Split
 from tsrec.config import FinetuneConfig, RlSettings
 from tsrec.errors import DataError, TrainingError
 from tsrec.finetune.exporting import write_trained
+from tsrec.finetune.grpo import MEASURES, Policy, TargetPrompts
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.preparing import recipe_of
-from tsrec.finetune.rollouts import MEASURES, Policy, Targets
 from tsrec.histories import build_histories
 from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, first_sid_id
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
-from tsrec.training.mixture import Mixture
+from tsrec.training.mixture import TaskMixture
 from tsrec.training.trainer import train
 
 _PROMPTS_COMPARED = 4  # that the export is compared on
@@ -48,7 +48,7 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)
     first = first_sid_id(tokenizer, space, folder)
     targets = _targets(config, parents, HistoryTokens.of(tokenizer, space, first, codes))
-    order = Mixture({0: (targets, 1.0)}, config.epochs, config.seed)
+    order = TaskMixture({0: (targets, 1.0)}, config.epochs, config.seed)
     device = resolve_device(config.device)
     model = _load(folder, space, first, config).to(device)
     precision = resolve_precision(config.precision, device)
@@ -69,14 +69,14 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     write_trained(model, tokenizer, log, prompts, config, out, _RL)
 
 
-def _targets(config: FinetuneConfig, parents: Parents, tokens: HistoryTokens) -> Targets:
+def _targets(config: FinetuneConfig, parents: Parents, tokens: HistoryTokens) -> TargetPrompts:
     histories = build_histories(
         parents["ingest"].frame("interactions"), parents["ingest"].frame("items", [C.ITEM])[C.ITEM]
     )
     events = histories.target_events(Split.TRAIN)
     if not len(events):
         raise DataError("rl: nothing to learn from: no user has two train events; set rl.epochs=0")
-    return Targets(histories, events, tokens, config.window_items)
+    return TargetPrompts(histories, events, tokens, config.window_items)
 
 
 def _load(folder: Path, space: SidSpace, first: int, config: FinetuneConfig) -> SidModel:
