@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from flows import commands, model_commands
-from tsrec.config import Wish
+from tsrec.config import BatchRequest
 from tsrec.config.profiles import refusal
 
 
@@ -28,7 +28,7 @@ def _recommend(o: argparse.Namespace) -> None:
     if o.max_unknown is not None:
         given["max_unknown"] = o.max_unknown
     try:
-        wish = Wish(k=o.k, method=o.method, no_repeats=o.no_repeats, **given)
+        wish = BatchRequest(k=o.k, method=o.method, no_repeats=o.no_repeats, **given)
     except ValidationError as error:
         raise refusal(error, "recommend, ") from None
     if o.users:

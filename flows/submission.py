@@ -22,14 +22,14 @@ from flows.form import MARK, without_required
 from flows.masking import masked
 from flows.patience import again
 from flows.schedules import check_cron
-from tsrec.config import Ablation, Config, Section, Wish
+from tsrec.config import Ablation, BatchRequest, Config, Section
 from tsrec.config.profiles import refusal
 from tsrec.errors import ConfigError
 
 _DEPLOYMENT = r"/api(/deployments/[0-9a-fA-F-]{32,36})"
 _RUNS = re.compile(rf"POST {_DEPLOYMENT}/create_flow_run(/bulk)?")
 _SCHEDULES = re.compile(rf"(?:POST|PATCH) {_DEPLOYMENT}(/schedules(/[0-9a-fA-F-]+)?)?|POST /api/deployments/")
-_SECTIONS: dict[str, type[Section]] = {"config": Config, "wish": Wish, "ablation": Ablation}
+_SECTIONS: dict[str, type[Section]] = {"config": Config, "wish": BatchRequest, "ablation": Ablation}
 _NOT_KNOWN_HERE = ("workspace_variable", "jinja")
 _CHECKED = "POST /api/ui/schemas/validate"
 TAG = "tsrec"

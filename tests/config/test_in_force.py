@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from tsrec import embed, finetune, recommenders
 from tsrec.config import Config, FinetuneConfig, SidsConfig, canonical
-from tsrec.config.section import ResolvesTo
+from tsrec.config.base import ResolvesTo
 from tsrec.machine import devices
 
 ALIGNED = {"finetune": {"tasks": {"token_to_meaning": 0.1}}}

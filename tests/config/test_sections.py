@@ -88,9 +88,9 @@ def test_no_description_loses_a_character_where_the_form_shows_it_as_markdown(na
 def test_an_import_is_looked_for_beside_the_data_and_else_where_it_says(section: Any, tmp_path: Path) -> None:
     (tmp_path / "made.json").write_text("{}")
     relative = section(import_file="made.json")
-    assert relative.beside(str(tmp_path)).import_file == str(tmp_path / "made.json")
-    assert relative.beside(str(tmp_path / "elsewhere")).import_file == "made.json"
-    assert relative.beside(None).import_file == "made.json"
+    assert relative.with_import_file_in(str(tmp_path)).import_file == str(tmp_path / "made.json")
+    assert relative.with_import_file_in(str(tmp_path / "elsewhere")).import_file == "made.json"
+    assert relative.with_import_file_in(None).import_file == "made.json"
     absolute = section(import_file=str(tmp_path / "made.json"))
-    assert absolute.beside("/data") == absolute
-    assert section().beside(str(tmp_path)) == section()
+    assert absolute.with_import_file_in("/data") == absolute
+    assert section().with_import_file_in(str(tmp_path)) == section()

@@ -16,7 +16,7 @@ import pytest
 from tsrec.config import KeywordsConfig
 from tsrec.keywords.keyless import KeylessTeacher
 from tsrec.keywords.openai_teacher import OpenAITeacher
-from tsrec.keywords.teacher import Drawn
+from tsrec.keywords.teacher import ItemKeywords
 
 KEY = "sk-secret-0123456789"
 
@@ -165,5 +165,5 @@ def teacher_of(server: ChatServer, items: pd.DataFrame, paid: Path | None = None
     return OpenAITeacher(config, KeylessTeacher(items), paid)
 
 
-def draw(server: ChatServer, items: pd.DataFrame, **settings: Any) -> Drawn:
+def draw(server: ChatServer, items: pd.DataFrame, **settings: Any) -> ItemKeywords:
     return teacher_of(server, items, **settings).draw(items)

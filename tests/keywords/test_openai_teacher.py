@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tsrec.errors import ConfigError, TeacherError
-from tsrec.keywords.teacher import Drawn
+from tsrec.keywords.teacher import ItemKeywords
 
 from .conftest import KEY, ChatServer, Reply, answer, draw, item_of, teacher_of
 
@@ -192,7 +192,7 @@ def test_item_text_stays_inside_its_fence(server: ChatServer, items: pd.DataFram
 
 
 def test_works_where_an_event_loop_runs_already(server: ChatServer, items: pd.DataFrame) -> None:
-    async def notebook_cell() -> Drawn:
+    async def notebook_cell() -> ItemKeywords:
         return draw(server, items[:1])
 
     assert asyncio.run(notebook_cell()).keywords == [["word of i0"]]

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import MODEL, AddedLater, InForce, OnDevice, Section, runtime
+from tsrec.config.base import MODEL, AddedLater, InForce, OnDevice, Section, runtime
 
 
 class BackboneConfig(Section):
@@ -109,9 +109,9 @@ class FinetuneConfig(Section):
     )
     seed: int = Field(1, ge=0, description="Seed of random SID rows (sa_init), data order and dropout.")
 
-    def plainly(self, **changes: Any) -> Self:
-        """The same with some changes, to its end, without anything that varies or holds back what is learned."""
-        plain = {
+    def without_regularization(self, **changes: Any) -> Self:
+        """The same settings with `changes`, without regularization, distillation or early stopping."""
+        neutral = {
             "distill": DistillConfig(),
             "label_smoothing": 0.0,
             "dropout": 0.0,
@@ -119,7 +119,7 @@ class FinetuneConfig(Section):
             "sid_learning_rate": None,
             "patience": None,
         }
-        return self.model_copy(update=plain | changes)
+        return self.model_copy(update=neutral | changes)
 
     @model_validator(mode="after")
     def _histories_are_there_to_change(self) -> "FinetuneConfig":

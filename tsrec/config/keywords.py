@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.section import InForce, Section, runtime
+from tsrec.config.base import InForce, Section, runtime
 from tsrec.machine.addresses import address_problem
 
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from tsrec.config.base import Section, runtime
 from tsrec.config.finetune import FinetuneSettings
-from tsrec.config.section import Section, runtime
 
 # Of the whole training's peak rates: at high ones, short trainings unlearn more than they learn.
 _LEARNING_RATE_SHARE = 0.1

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import (
+from tsrec.config.base import (
     LOCAL_FILE,
     MODEL,
     NOT_IMPORTED,

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ValidationError
 
 from tsrec.config import OpenAIConfig
 from tsrec.errors import TeacherError
+from tsrec.keywords.answer_cache import AnswerCache
 from tsrec.keywords.chat_endpoint import Chat, ChatEndpoint, new_usage
 from tsrec.keywords.endpoint_answers import Completion, EndpointError, json_objects
-from tsrec.keywords.paid_answers import PaidAnswers
 
 Answer = list[str]
 Form = TypeVar("Form", bound=BaseModel)
@@ -79,7 +79,7 @@ class Asker:
         self.settings, self.kind = settings, kind
         self.endpoint = ChatEndpoint(settings, schema)
         depends_on = (self.endpoint.url, settings.model, settings.temperature, *instructions)
-        self._paid = PaidAnswers(paid, depends_on) if paid else None
+        self._paid = AnswerCache(paid, depends_on) if paid else None
         self._is_of_use = False
         self._last_problem = ""
 
@@ -106,14 +106,14 @@ class Asker:
         limit = asyncio.Semaphore(self.settings.concurrency)
         async with self.endpoint.client() as client:
 
-            async def one(question: Question) -> Answer | None:
+            async def ask_within_limit(question: Question) -> Answer | None:
                 async with limit:
                     return await self._ask(client, question, usage)
 
             answers = await self._ask_first(client, questions, usage)
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(one(question)) for question in questions[len(answers) :]]
+                    tasks = [group.create_task(ask_within_limit(question)) for question in questions[len(answers) :]]
             except ExceptionGroup as errors:  # the other requests have been cancelled
                 raise errors.exceptions[0] from None
         return answers + [task.result() for task in tasks]

@@ -15,7 +15,7 @@ from tsrec.config import KeywordsConfig
 from tsrec.keywords.asking import Asker, BadAnswerError, Question, plain, read_object
 from tsrec.keywords.endpoint_answers import Completion
 from tsrec.keywords.prompt import MAX_KEYWORD_CHARS, SYSTEM, Answer, answer_schema, messages
-from tsrec.keywords.teacher import FALLBACK_SOURCE, MAX_KEYWORDS, Drawn, Teacher
+from tsrec.keywords.teacher import FALLBACK_SOURCE, MAX_KEYWORDS, ItemKeywords, Teacher
 
 
 class OpenAITeacher:
@@ -31,7 +31,7 @@ class OpenAITeacher:
         self.config, self.fallback = config, fallback
         self.asker = Asker(config.openai, answer_schema(), "items", (SYSTEM, MAX_KEYWORDS), paid)
 
-    def draw(self, items: pd.DataFrame) -> Drawn:
+    def draw(self, items: pd.DataFrame) -> ItemKeywords:
         """Keywords for a shard of items.
 
         Raises:
@@ -48,7 +48,7 @@ class OpenAITeacher:
             usage.update(stand_in.usage)
             for index, words in zip(failed, stand_in.keywords, strict=True):
                 keywords[index], sources[index] = words, FALLBACK_SOURCE
-        return Drawn(keywords, sources, dict(usage))
+        return ItemKeywords(keywords, sources, dict(usage))
 
     @staticmethod
     def _question(item: pd.Series) -> Question:

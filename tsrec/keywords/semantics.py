@@ -45,7 +45,7 @@ def run(config: OpenAIConfig, parents: Parents, out: ArtifactWriter) -> None:
     vectors = parents["embed"].frame("item_embeddings").set_index(C.ITEM)[C.EMBEDDING].reindex(item_ids)
     embeddings = np.stack(vectors.to_list())  # (n_items, D)
     keywords = parents["keywords"].frame("item_keywords", [C.ITEM, C.KEYWORDS]).set_index(C.ITEM)[C.KEYWORDS]
-    table = KeywordTable.of([list(own) for own in keywords.reindex(item_ids)])
+    table = KeywordTable.of([list(of_item) for of_item in keywords.reindex(item_ids)])
     clusters = token_clusters(codes)
     rows: list[_Described] = []
     for level in range(codes.shape[1]):
@@ -64,20 +64,19 @@ def run(config: OpenAIConfig, parents: Parents, out: ArtifactWriter) -> None:
 def _descriptions(rows: Sequence[_Described], config: OpenAIConfig, out: ArtifactWriter) -> tuple[list[str], list[str]]:
     """The descriptions and their sources: the teacher's, shard by shard; the template's where there is none."""
     templates = [describe(row.meaning.keywords, row.titles) for row in rows]
-    describer, own = Describer(config, out.common / _PAID), f"openai:{config.model}"
+    describer, teacher = Describer(config, out.common / _PAID), f"openai:{config.model}"
     asked = [ClusterInWords(row.cluster.token, row.meaning.keywords, row.titles) for row in rows]
     pieces = [
-        Shard(out.work / f"{start}.parquet", partial(_shard, describer, some), len(some))
-        for start in range(0, len(asked), _SHARD)
-        for some in [asked[start : start + _SHARD]]
+        Shard(out.work / f"{start}.parquet", partial(_shard, describer, batch), len(batch))
+        for start, batch in ((start, asked[start : start + _SHARD]) for start in range(0, len(asked), _SHARD))
     ]
     shards = tables_of(pieces, "describing clusters", "cluster")
-    told: list[str | None] = [answer for shard in shards for answer in shard[C.DESCRIPTION].to_pylist()]
+    answers: list[str | None] = [answer for shard in shards for answer in shard[C.DESCRIPTION].to_pylist()]
     usage = usage_of(shards)
-    out.count(**usage, n_fallback=told.count(None), cost_usd=cost_usd(config, usage))
+    out.count(**usage, n_fallback=answers.count(None), cost_usd=cost_usd(config, usage))
     return (
-        [answer or template for answer, template in zip(told, templates, strict=True)],
-        [_FALLBACK if answer is None else own for answer in told],
+        [answer or template for answer, template in zip(answers, templates, strict=True)],
+        [_FALLBACK if answer is None else teacher for answer in answers],
     )
 
 

@@ -69,10 +69,10 @@ def _asking(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> _A
     teacher: Teacher = OpenAITeacher(config, keyless, out.common / _PAID) if needs_llm else keyless
     shards = []
     for start in range(0, len(asked), config.shard_items):
-        some = asked.iloc[start : start + config.shard_items]
+        rows = asked.iloc[start : start + config.shard_items]
         # Named by its rows: with another shard size, other shards.
-        path = out.work / f"{start}-{start + len(some)}.parquet"
-        shards.append(Shard(path, partial(_draw, teacher, some), len(some)))
+        path = out.work / f"{start}-{start + len(rows)}.parquet"
+        shards.append(Shard(path, partial(_draw, teacher, rows), len(rows)))
     return _Asking(keyless, known, shards)
 
 
