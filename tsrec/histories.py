@@ -48,8 +48,8 @@ class Histories:
         is_train = self.splits == Split.TRAIN.value
         return self.items[is_train], self.times[is_train]
 
-    def train_events_of(self, n_items: int) -> np.ndarray:
-        """(N,) int64: how many train events each of the `n_items` items has."""
+    def n_train_events_by_item(self, n_items: int) -> np.ndarray:
+        """(N,) int64: the number of train events of each of the `n_items` items."""
         counts = np.bincount(self.train_events()[0], minlength=n_items)
         return counts.astype(np.int64)
 

@@ -93,10 +93,10 @@ class ContinuedFinetune(Section):
     go_on: ContinueConfig
 
     def shortened(self) -> FinetuneSettings:
-        """The recipe of this training: epochs, warm-up and rates as the shares of the whole say.
+        """The recipe of this training: epochs, warm-up and rates are shares of the whole's.
 
-        To the end, for its loss on valid falls all the way at such rates, and looking at it often would cost as much
-        again as the training.
+        It runs to its end: at such rates the loss on valid falls all the way. It is evaluated once:
+        evaluating often would cost as much again as the training.
         """
         whole, share = self.whole, self.go_on
         own_rate = whole.sid_learning_rate and whole.sid_learning_rate * _LEARNING_RATE_SHARE

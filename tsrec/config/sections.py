@@ -93,7 +93,7 @@ class Sections(Section):
         return dataset
 
     def of_a_refresh(self) -> Self:
-        """The same, as a refresh of a champion builds it: no more targets are ranked than it needs."""
+        """The same configuration for a refresh, which ranks at most `refresh.max_targets` targets of each split."""
         return self.model_copy(update={"recommend": self.recommend.at_most(self.refresh.max_targets)})
 
     def has_rl(self) -> bool:

@@ -32,7 +32,7 @@ class DistilledHistories:
         return len(self.histories)
 
     def resample(self, row: int, place: int) -> Example:
-        """The window `row` as it is seen at a place of the run."""
+        """The window `row` as it is seen at a place of the run: its targets are drawn by seed and place."""
         random = np.random.default_rng([self.seed, place, _STREAM])
         window = self.histories.window(row)
         # Two values that nothing needs any more: without drawing them, every seed would give other targets than before.
@@ -42,4 +42,4 @@ class DistilledHistories:
         drawn = self.soft.draw(window.events, random)
         is_distilled = (random.random(len(items)) < self.share) & (drawn != NO_ITEM)
         targets, tasks = np.where(is_distilled, drawn, items), np.where(is_distilled, _DISTILLED, _HISTORY)
-        return self.histories.written(items, targets, window.learned, tasks)
+        return self.histories.encode(items, targets, window.learned, tasks)

@@ -1,4 +1,4 @@
-"""From the tables of the stages before: what a run trains on, and the histories behind its loss on valid."""
+"""The examples that a run trains on, and those of its loss on valid, from the tables of the stages before."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,10 @@ _VALID_STREAM = 7
 
 @dataclass(frozen=True)
 class RunExamples:
-    """`train` in order, for all epochs; `valid`; `longest` in tokens of all that may be drawn; `counts` to record."""
+    """The examples of a run: `train` in order, for all epochs, and `valid`.
+
+    `longest` is the length in tokens of the longest example that may be drawn; `counts` go to the manifest.
+    """
 
     train: TaskMixture
     valid: list[Example]

@@ -1,4 +1,4 @@
-"""The rl stage: the fine-tuned LLM goes on learning from its own lists (GRPO), to put the next item higher.
+"""The rl stage: GRPO on the lists of the fine-tuned LLM, so that it ranks the next item higher.
 
 In a refresh it runs once more, whole, on what fine-tuning went on to: it is defined as what follows fine-tuning, and
 what it adds to one model is no start for another.
@@ -63,7 +63,7 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     recipe = recipe_of(config, _RL, shown=tuple(f"task_{name}" for name in MEASURES))
     out.count(n_trainable_parameters=sum(p.numel() for p in policy.parameters() if p.requires_grad))
     log = train(policy, order, [], recipe, out.work, MEASURES, pad_id=0)
-    out.count(n_train_targets=len(targets), **_learned(log, settings, len(order)))
+    out.count(n_train_targets=len(targets), **_summary(log, settings, len(order)))
     model.to("cpu")
     prompts = [torch.from_numpy(order[place].input_ids) for place in range(min(_PROMPTS_COMPARED, len(order)))]
     write_trained(model, tokenizer, log, prompts, config, out, _RL)
@@ -89,8 +89,12 @@ def _load(folder: Path, space: SidSpace, first: int, config: FinetuneConfig) -> 
     return SidModel(language_model, rows, space, first, n_tasks=0, config=config)
 
 
-def _learned(log: pd.DataFrame, settings: RlSettings, n_groups: int) -> dict[str, float]:
-    """What the training log says of the whole run: how often a group held the next item, rewards at both ends."""
+def _summary(log: pd.DataFrame, settings: RlSettings, n_groups: int) -> dict[str, float]:
+    """Counts for the manifest, from the training log: the share of groups with the next item, first and last rewards.
+
+    Raises:
+        TrainingError: no group ever held the next item.
+    """
     measures = {name: log[log["task"] == name] for name in MEASURES}
     steps, shares = (measures["hit"][column].to_numpy() for column in ("step", "loss"))
     share = float(np.average(shares, weights=np.diff(steps, prepend=0)))

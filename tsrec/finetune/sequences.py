@@ -92,7 +92,7 @@ class HistoryExamples:
         """The window `index`."""
         window = self.window(index)
         items = self.items[window.events]
-        return self.written(items, items, window.learned)
+        return self.encode(items, items, window.learned)
 
     def window(self, index: int) -> Window:
         """Where the window `index` lies, and what is learned there."""
@@ -101,7 +101,7 @@ class HistoryExamples:
         learned[: first - start] = False
         return Window(start, learned)
 
-    def written(
+    def encode(
         self, shown: np.ndarray, targets: np.ndarray, learned: np.ndarray, tasks: np.ndarray | None = None
     ) -> Example:
         """The sequence that shows the items `shown` (H,), with a loss on `targets` (H,) where `learned` (H,) is true.

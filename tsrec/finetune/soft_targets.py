@@ -1,4 +1,4 @@
-"""What the other members, fused, hold likely at each train target: targets are drawn from it.
+"""Soft targets: the distribution over items that the fusion of the other members gives each train target.
 
 A target drawn from the teacher's distribution, anew each time, has in the mean the loss of that whole distribution:
 cross-entropy against soft targets (Hinton et al., 1503.02531) without a loss of its own. Knows the table of the
@@ -18,8 +18,11 @@ NO_ITEM = -1
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """Event e of the histories may come out as any of `items[offsets[e]:offsets[e + 1]]`, (N,) int32; `sums` (N + 1,)
-    float64 are the running sums of their probabilities, from 0 on. `offsets` is (E + 1,) int64."""
+    """A distribution over items for each event of the histories.
+
+    Event e may come out as any of `items[offsets[e]:offsets[e + 1]]`. `items` is (N,) int32, `offsets` (E + 1,) int64.
+    `sums` (N + 1,) float64 are the running sums of all items' probabilities, from 0 on.
+    """
 
     offsets: np.ndarray
     items: np.ndarray

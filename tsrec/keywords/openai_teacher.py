@@ -1,7 +1,7 @@
 """A teacher LLM behind any OpenAI-compatible endpoint.
 
 How often it is asked, and what ends it all: see `asking`. A single item that fails gets the keyless keywords, marked as
-such and counted; where the endpoint is of no use, the next run goes on at that shard.
+such and counted. Where the endpoint fails altogether, the next run resumes at that shard.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import KeywordsConfig
-from tsrec.keywords.asking import Asker, BadAnswerError, Question, plain, read_object
+from tsrec.keywords.asking import Asker, BadAnswerError, Question, one_line, read_object
 from tsrec.keywords.endpoint_answers import Completion
 from tsrec.keywords.prompt import MAX_KEYWORD_CHARS, SYSTEM, Answer, answer_schema, messages
 from tsrec.keywords.teacher import FALLBACK_SOURCE, MAX_KEYWORDS, ItemKeywords, Teacher
@@ -62,7 +62,7 @@ def _read(item_id: str, completion: Completion) -> list[str]:
         BadAnswerError: it is of another form.
     """
     answer = read_object(completion, Answer, "item_id", item_id)
-    words = dict.fromkeys(plain(word.lower()) for word in answer.keywords)
+    words = dict.fromkeys(one_line(word.lower()) for word in answer.keywords)
     keywords = [word for word in words if word not in ("", item_id.lower())]
     if not keywords:
         raise BadAnswerError("it lists no keywords")
