@@ -18,7 +18,7 @@ from types import TracebackType
 
 from tests.tiny_shop import settings_of, write_backbone, write_shop
 from tsrec import pipeline, refresh
-from tsrec.config import Wish, load_config
+from tsrec.config import BatchRequest, load_config
 from tsrec.recommenders.batch import recommend_users
 from tsrec.store import ArtifactStore
 from tsrec.store.champions import moves_of
@@ -243,7 +243,7 @@ def _run(flow: str, settings: list[str], store: str, out: str, folder: str) -> N
     elif flow == "refresh":
         refresh.run(config)
     else:
-        recommend_users(*pipeline.resolve_model(config), Wish(out=out, shard_users=4))
+        recommend_users(*pipeline.resolve_model(config), BatchRequest(out=out, shard_users=4))
 
 
 def _artifacts(store: Path) -> dict[str, float]:

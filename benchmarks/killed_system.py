@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.killed_runs import Killed, Place
 from tests.flows.served import ROOT, Serving, free_port
-from tsrec.config import Wish
+from tsrec.config import BatchRequest
 
 POOL = "kills"
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
@@ -43,7 +43,7 @@ class Served(Killed):
             config["ingest"] = config["ingest"] | {"path": str(self.folder / "grown")}
         parameters: dict[str, Any] = {"config": config}
         if flow == "recommend":
-            wish = Wish(out=str(place.out), shard_users=4)
+            wish = BatchRequest(out=str(place.out), shard_users=4)
             parameters["wish"] = wish.model_dump(mode="json", exclude_none=True)  # the form wants every field
         asked = self.serving.post(f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})
         return str(asked["id"])

@@ -44,7 +44,7 @@ def main() -> None:
     config = load_config(arguments.profile, ["keywords.teacher=openai", *arguments.set])
     items = read_items(config)
     some = items.iloc[np.linspace(0, len(items) - 1, min(arguments.items, len(items))).astype(int)]
-    keyless = KeylessTeacher(items, config.keywords)
+    keyless = KeylessTeacher(items)
     began = time.perf_counter()
     teacher, keywords, sources, usage = OpenAITeacher(config.keywords, keyless), [], [], Counter[str]()
     for start in range(0, len(some), config.keywords.shard_items):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from flows.terminal import print_json
 from tsrec.columns import Columns as C
-from tsrec.config import Config, Wish, load_config, load_grid
+from tsrec.config import BatchRequest, Config, load_config, load_grid
 from tsrec.errors import ArtifactError, ConfigError, LostRunsError
 from tsrec.machine.addresses import is_url, place_problem
 from tsrec.store import Artifact, ArtifactStore
@@ -138,7 +138,7 @@ def recommend(
     overrides: Sequence[str],
     user: str | None,
     history: Sequence[str] | None,
-    wish: Wish,
+    wish: BatchRequest,
     *,
     as_json: bool,
 ) -> None:
@@ -187,7 +187,7 @@ def _known(past: Sequence[str], recommender: "Recommender", config: Config) -> l
     return known
 
 
-def recommend_users(profile: str | None, overrides: Sequence[str], wish: Wish, *, as_json: bool) -> None:
+def recommend_users(profile: str | None, overrides: Sequence[str], wish: BatchRequest, *, as_json: bool) -> None:
     """Write the lists of many users as Parquet parts, and print what was counted."""
     from tsrec import pipeline
     from tsrec.recommenders.batch import recommend_users as write

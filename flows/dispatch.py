@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from flows import commands, model_commands
-from tsrec.config import Wish
+from tsrec.config import BatchRequest
 from tsrec.config.profiles import refusal
 
 
@@ -38,7 +38,7 @@ def _recommend(options: argparse.Namespace) -> None:
     if options.max_unknown is not None:
         options_given["max_unknown"] = options.max_unknown
     try:
-        wish = Wish(k=options.k, method=options.method, no_repeats=options.no_repeats, **options_given)
+        wish = BatchRequest(k=options.k, method=options.method, no_repeats=options.no_repeats, **options_given)
     except ValidationError as error:
         raise refusal(error, "recommend, ") from None
     if options.users:

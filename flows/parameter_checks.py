@@ -22,14 +22,14 @@ from flows.form_schema import MARK, without_required_fields
 from flows.request_retries import replayed_body
 from flows.schedules import check_cron
 from tasks.masking import masked
-from tsrec.config import Ablation, Config, Section, Wish
+from tsrec.config import Ablation, BatchRequest, Config, Section
 from tsrec.config.profiles import refusal
 from tsrec.errors import ConfigError
 
 _DEPLOYMENT = r"/api(/deployments/[0-9a-fA-F-]{32,36})"
 _RUNS = re.compile(rf"POST {_DEPLOYMENT}/create_flow_run(/bulk)?")
 _SCHEDULES = re.compile(rf"(?:POST|PATCH) {_DEPLOYMENT}(/schedules(/[0-9a-fA-F-]+)?)?|POST /api/deployments/")
-_SECTIONS: dict[str, type[Section]] = {"config": Config, "wish": Wish, "ablation": Ablation}
+_SECTIONS: dict[str, type[Section]] = {"config": Config, "wish": BatchRequest, "ablation": Ablation}
 _RESOLVED_BY_THE_FLOW = ("workspace_variable", "jinja")
 _UI_FORM_CHECK = "POST /api/ui/schemas/validate"
 TAG = "tsrec"

@@ -7,7 +7,7 @@ from flows import run_logging
 from flows.masked_flow import masked_flow
 from tasks.recommend import TASK
 from tsrec import permissions, pipeline
-from tsrec.config import Config, Wish
+from tsrec.config import Config, BatchRequest
 
 run_logging.install()
 
@@ -18,7 +18,7 @@ run_logging.install()
     persist_result=False,
     on_failure=[run_logging.log_refusal],
 )
-def recommend(config: Config = Config(), wish: Wish = Wish()) -> str:  # noqa: B008  (frozen, and the form shows them)
+def recommend(config: Config = Config(), wish: BatchRequest = BatchRequest()) -> str:  # noqa: B008  (frozen, and the form shows them)
     """Recommend to all or given users with the data set's champion, or another model.
 
     Args:

@@ -7,13 +7,13 @@ from prefect.cache_policies import NO_CACHE
 from tasks.masking import masking_errors
 from tasks.stage_task import artifact_key
 from tasks.ui import show_in_ui
-from tsrec.config import Wish
+from tsrec.config import BatchRequest
 from tsrec.recommenders.batch import Batch, recommend_users
 from tsrec.store import Artifact, Lineage
 
 
 @masking_errors
-def recommend(lineage: Lineage, fuse: Artifact, wish: Wish) -> Batch:
+def recommend(lineage: Lineage, fuse: Artifact, wish: BatchRequest) -> Batch:
     """Make the parts, or find them; a run started again goes on at the part that it was at."""
     batch = recommend_users(lineage, fuse, wish)
     show_in_ui(publish_counts, batch, fuse)

@@ -1,7 +1,9 @@
 """Interactions as arrays: one run of item indices per user, in order of time.
 
 The border between the `interactions` table and everything that learns from it or scores on it. Knows nothing of
-SIDs, models or files. What counts as a target, and what as its history, is decided here and nowhere else.
+SIDs, models or files. What counts as a target, and what as its history, is defined here: see `target_events` and
+`history_of`. Code that lays out many targets at once (`finetune/sequences.py`, `recommenders/sasrec.py`) asks
+`target_events`, and slices `items` itself by the rule of `history_of`.
 """
 
 from dataclasses import dataclass
@@ -46,8 +48,8 @@ class Histories:
         is_train = self.splits == Split.TRAIN.value
         return self.items[is_train], self.times[is_train]
 
-    def train_events_of(self, n_items: int) -> np.ndarray:
-        """(N,) int64: how many train events each of the `n_items` items has."""
+    def n_train_events_by_item(self, n_items: int) -> np.ndarray:
+        """(N,) int64: the number of train events of each of the `n_items` items."""
         counts = np.bincount(self.train_events()[0], minlength=n_items)
         return counts.astype(np.int64)
 

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel
 
 from tsrec.config import Config
-from tsrec.config.section import OnDisk
+from tsrec.config.base import OnDisk
 from tsrec.errors import ConfigError, TeacherError
 from tsrec.machine.addresses import (
     LOCAL_SCHEMES,
@@ -181,12 +181,12 @@ def _is_below(url: str, allowed: str) -> bool:
     of this machine when symbolic links are followed, too."""
     if not is_url(allowed) or place_problem(url) or ".." in re.split(r"[/\\]", unquote(url)):
         return False
-    *asked, path = location(url)
-    *given, root = location(allowed)
+    *host, path = location(url)
+    *allowed_host, root = location(allowed)
     root = root.rstrip("/")
-    if asked != given or not (path.rstrip("/") == root or path.startswith(f"{root}/")):
+    if host != allowed_host or not (path.rstrip("/") == root or path.startswith(f"{root}/")):
         return False
-    return scheme_of(url) not in LOCAL_SCHEMES or _is_within(asked[1] + path, [asked[1] + root])
+    return scheme_of(url) not in LOCAL_SCHEMES or _is_within(host[1] + path, [host[1] + root])
 
 
 def _is_loopback(url: str) -> bool:

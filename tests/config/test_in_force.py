@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from tsrec import embed, finetune, recommenders
 from tsrec.config import Config, FinetuneConfig, SidsConfig, canonical
-from tsrec.config.section import ResolvesTo
+from tsrec.config.base import ResolvesTo
 from tsrec.machine import devices
 
 ALIGNED = {"finetune": {"tasks": {"token_to_meaning": 0.1}}}
@@ -176,7 +176,6 @@ def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_bef
         "title_to_sid",
         "sid_to_title",
         "history_to_title",
-        "titles_to_sid",
         "token_to_meaning",
         "meaning_to_token",
     }

@@ -268,7 +268,7 @@ def test_a_typo_in_a_mapping_names_the_nearest_field(override: str, message: str
 
 def test_a_mapping_in_yaml_names_only_what_differs() -> None:
     config = load_config(None, ["ingest.source=tables", "ingest.item_columns={item_id: sku}"])
-    assert config.ingest.item_columns.given() == {"item_id": "sku"}
+    assert config.ingest.item_columns.renamed() == {"item_id": "sku"}
     settings = ["ingest.source=tables", r"ingest.items_format.separator='\t'"]
     assert load_config(None, settings).ingest.items_format.separator == "\t"
 

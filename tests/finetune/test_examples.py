@@ -60,12 +60,12 @@ def test_a_token_without_a_description_is_described_by_its_keywords(
 
 
 def test_cut_texts_are_counted_per_task(before: dict[str, Artifact], tokenizer: PreTrainedTokenizerBase) -> None:
-    tasks = {"history": 1, "title_to_sid": 0.1, "titles_to_sid": 0.01, "token_to_meaning": 1}
+    tasks = {"history": 1, "title_to_sid": 0.1, "history_to_title": 0.01, "token_to_meaning": 1}
     whole = _examples(before, tokenizer, tasks=tasks)[0]
     assert whole.counts["n_texts_cut"] == whole.counts["n_texts_cut_title_to_sid"] == 0
     cut = _examples(before, tokenizer, 4, tasks=tasks)[0]
     assert cut.counts["n_texts_cut_title_to_sid"] == N_ITEMS
-    assert cut.counts["n_texts_cut_titles_to_sid"] > N_ITEMS
+    assert cut.counts["n_texts_cut_history_to_title"] > N_ITEMS
     assert 0 < cut.counts["n_texts_cut_token_to_meaning"] <= SPACE.n_tokens
     assert cut.counts["n_texts_cut"] == sum(
         count for name, count in cut.counts.items() if name.startswith("n_texts_cut_")
@@ -75,7 +75,7 @@ def test_cut_texts_are_counted_per_task(before: dict[str, Artifact], tokenizer: 
 def test_the_longest_sequence_is_known_beforehand(
     before: dict[str, Artifact], tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    built, _ = _examples(before, tokenizer, tasks={"history": 1, "titles_to_sid": 1}, epochs=1)
+    built, _ = _examples(before, tokenizer, tasks={"history": 1, "history_to_title": 1}, epochs=1, window_items=9)
     assert built.longest == max(len(example.input_ids) for example in built.train)
     only_histories, _ = _examples(before, tokenizer, tasks={"history": 1}, epochs=1, window_items=30)
     assert only_histories.longest == 31 * SPACE.n_levels  # decoding writes one item more than a window holds

@@ -99,7 +99,7 @@ def test_what_is_shown_and_what_is_learned_may_be_two_items(data: st.DataObject)
     tokens = ITEM_TOKENS[:, :n_levels]
     written = HistoryTokens(BOS, tokens)
     plain = HistoryExamples(histories_of([[Split.TRAIN] * 2]), written, Split.TRAIN, 9, 0, task=0)
-    example = plain.written(shown, targets, learned, tasks=np.arange(n_events))
+    example = plain.encode(shown, targets, learned, tasks=np.arange(n_events))
     wanted = []
     for event in np.flatnonzero(learned):
         before = [BOS, *(token for item in shown[:event] for token in tokens[item].tolist())]

@@ -72,7 +72,6 @@ def _only(task: str, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str]
         ("title_to_sid", 4, "<s>The item titled metal glue {strong} is written ", "<a_1><b_0></s>"),
         ("sid_to_title", 4, "<s>The title of item <a_1><b_0> is", " metal glue {strong}</s>"),
         ("history_to_title", 2, "<s>After <a_0><b_0><a_0><b_1> comes the item titled", " metal glue {strong}</s>"),
-        ("titles_to_sid", 2, "<s>After blue gloves; wood screws comes the item written ", "<a_1><b_0></s>"),
         ("token_to_meaning", 2, "<s>The token <b_1> stands for", " wood and children</s>"),
         ("meaning_to_token", 2, "<s>The token that stands for wood and children is ", "<b_1></s>"),
         ("token_to_keywords", 2, "<s>The keywords of token <a_0> are", " gloves, glue</s>"),
@@ -86,18 +85,17 @@ def test_prompt_and_answer(task: str, n: int, prompt: str, answer: str, tokenize
 
 
 def test_no_test_event_is_learned_from(tokenizer: PreTrainedTokenizerBase) -> None:
-    for task in ("history_to_title", "titles_to_sid"):
-        for prompt, answer in _only(task, tokenizer):
-            assert "toys" not in prompt + answer
-            assert SIDS[3] not in prompt + answer
+    for prompt, answer in _only("history_to_title", tokenizer):
+        assert "toys" not in prompt + answer
+        assert SIDS[3] not in prompt + answer
 
 
 def test_ten_items_of_a_history_are_written_out(tokenizer: PreTrainedTokenizerBase) -> None:
-    examples = _examples("titles_to_sid", _data(tokenizer, n_train=13), tokenizer)
-    lengths = [_read(example, tokenizer)[0].count(";") + 1 for example in examples]
+    examples = _examples("history_to_title", _data(tokenizer, n_train=13), tokenizer)
+    lengths = [_read(example, tokenizer)[0].count("<a_") for example in examples]
     assert lengths == [*range(1, 11), 10, 10]
-    newest = "; ".join(TITLES[n % 4] for n in range(2, 12))
-    assert _read(examples[11], tokenizer) == (f"<s>After {newest} comes the item written ", "<a_0><b_0></s>")
+    newest = "".join(SIDS[n % 4] for n in range(2, 12))
+    assert _read(examples[11], tokenizer) == (f"<s>After {newest} comes the item titled", " blue gloves</s>")
 
 
 def test_every_task_has_a_weight_in_the_configuration() -> None:
@@ -115,7 +113,6 @@ CUT = ("wood " * 7).rstrip()  # to 8 tokens: each word is one, the first without
         ("title_to_sid", f"<s>The item titled {CUT} is written ", "<a_0><b_0></s>"),
         ("sid_to_title", "<s>The title of item <a_0><b_0> is", f" {CUT}"),
         ("history_to_title", "<s>After <a_0><b_0> comes the item titled", f" {CUT}"),
-        ("titles_to_sid", f"<s>After {CUT}; {CUT} comes the item written ", "<a_1><b_0></s>"),
         ("token_to_meaning", "<s>The token <a_0> stands for", f" {CUT}"),
         ("meaning_to_token", f"<s>The token that stands for {CUT} is ", "<a_0></s>"),
         ("token_to_keywords", "<s>The keywords of token <a_0> are", f" {CUT}"),
@@ -129,7 +126,7 @@ def test_a_cut_takes_from_the_value_and_a_cut_answer_has_no_end(
     examples = _examples(task, data, tokenizer)
     read = [_read(example, tokenizer) for example in examples]
     assert (prompt, answer) in read
-    over_items = ("title_to_sid", "sid_to_title", "titles_to_sid")
+    over_items = ("title_to_sid", "sid_to_title")
     assert examples.is_cut.sum() == (2 if task in over_items else 1)
     assert all(text.endswith("</s>") for _, text in read if LONG[:20] not in text)
 

@@ -14,7 +14,7 @@ import pytest
 from flows.cli import _parser
 from tests.flows.compose_file import ROOT, compose_text, interpolated
 from tests.keys import key_of
-from tsrec.config import Ablation, Wish, load_config
+from tsrec.config import Ablation, BatchRequest, load_config
 from tsrec.store import ArtifactStore
 
 pytest.importorskip("compose_spec", reason="pip install -e '.[dev]'")
@@ -112,7 +112,7 @@ def test_what_runs_write_by_default_lies_in_a_volume_below_the_roots() -> None:
     service = interpolated(compose_text(), GIVEN)["services"]["worker"]
     roots = service["environment"]["TSREC_WRITE_ROOTS"].split(",")
     volumes = [mount.split(":")[1] for mount in service["volumes"] if "/" not in mount.split(":")[0]]
-    for place in (Path("/home/tsrec/app", out) for out in (Wish().out, Ablation().folder)):
+    for place in (Path("/home/tsrec/app", out) for out in (BatchRequest().out, Ablation().folder)):
         assert any(place.is_relative_to(root) for root in roots), place
         assert any(place.is_relative_to(volume) for volume in volumes), place
 

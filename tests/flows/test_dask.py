@@ -20,6 +20,8 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.train import train
 from tasks.dask_shards import DASK, task_runner_by_environment
 from tsrec.config import load_config
+from tsrec.embed import stage as embed_stage
+embed_stage._BATCH_ITEMS = 1  # several shards of a tiny shop
 if __name__ == "__main__":  # workers import this file
     with prefect_test_harness(server_startup_timeout=240):
         for workers, settings in json.loads(sys.argv[1]).items():
@@ -41,7 +43,7 @@ def test_two_workers_make_the_same_bytes(shop_settings: list[str], tmp_path: Pat
     pytest.importorskip("prefect_dask", reason="pip install 'tsrec[dask]'")
     program = tmp_path / "run.py"
     program.write_text(RUN)
-    sizes = ["keywords.shard_items=8", "embed.batch_items=1", "decode.shard_users=16"]
+    sizes = ["keywords.shard_items=8", "decode.shard_users=16"]
     stores = {workers: tmp_path / f"store{workers}" for workers in ("", "2")}
     runs = {workers: [*shop_settings, *sizes, f"store={store}"] for workers, store in stores.items()}
     done = subprocess.run(

@@ -16,7 +16,7 @@ import pytest
 from tsrec.config import KeywordsConfig
 from tsrec.keywords.keyless import KeylessTeacher
 from tsrec.keywords.openai_teacher import OpenAITeacher
-from tsrec.keywords.teacher import Drawn
+from tsrec.keywords.teacher import ItemKeywords
 
 KEY = "sk-secret-0123456789"
 
@@ -159,13 +159,11 @@ def allowed(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSREC_TEACHER_URLS", server.url)
 
 
-def teacher_of(
-    server: ChatServer, items: pd.DataFrame, max_keywords: int = 3, paid: Path | None = None, **settings: Any
-) -> OpenAITeacher:
+def teacher_of(server: ChatServer, items: pd.DataFrame, paid: Path | None = None, **settings: Any) -> OpenAITeacher:
     endpoint = {"base_url": server.url, "model": "tiny", "max_retries": 2, "concurrency": 4, **settings}
-    config = KeywordsConfig.model_validate({"teacher": "openai", "max_keywords": max_keywords, "openai": endpoint})
-    return OpenAITeacher(config, KeylessTeacher(items, config), paid)
+    config = KeywordsConfig.model_validate({"teacher": "openai", "openai": endpoint})
+    return OpenAITeacher(config, KeylessTeacher(items), paid)
 
 
-def draw(server: ChatServer, items: pd.DataFrame, **settings: Any) -> Drawn:
+def draw(server: ChatServer, items: pd.DataFrame, **settings: Any) -> ItemKeywords:
     return teacher_of(server, items, **settings).draw(items)

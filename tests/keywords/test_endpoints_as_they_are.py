@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsrec.errors import TeacherError
-from tsrec.keywords.endpoint_answers import EndpointError, json_objects, read_completion, shown
+from tsrec.keywords.endpoint_answers import EndpointError, json_objects, masked_excerpt, read_completion
 
 from .conftest import KEY, ChatServer, Reply, answer, draw, said
 
@@ -250,10 +250,10 @@ def test_control_characters_of_an_answer_do_not_reach_a_terminal(server: ChatSer
 
 
 def test_a_long_or_coloured_reason_is_one_short_line() -> None:
-    line = shown("\u001b[31m" + "word\n" * 1000, KEY)
+    line = masked_excerpt("\u001b[31m" + "word\n" * 1000, KEY)
     assert len(line) <= 303 and line.isprintable()
-    assert shown("Bearer abc, sk-proj-12345678 and abc****xyz", "") == "*** *** and ***"
-    assert shown("no key x here", "x") == "no key *** here"
+    assert masked_excerpt("Bearer abc, sk-proj-12345678 and abc****xyz", "") == "*** *** and ***"
+    assert masked_excerpt("no key x here", "x") == "no key *** here"
 
 
 @given(JSON)

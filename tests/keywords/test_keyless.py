@@ -6,15 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from tsrec.config import KeywordsConfig
 from tsrec.keywords.keyless import KeylessTeacher
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
-def draw(catalogue: pd.DataFrame, **settings: int) -> list[list[str]]:
-    config = KeywordsConfig.model_validate(settings)
-    return KeylessTeacher(catalogue, config).draw(catalogue).keywords
+def draw(catalogue: pd.DataFrame) -> list[list[str]]:
+    return KeylessTeacher(catalogue).draw(catalogue).keywords
 
 
 def catalogue_of(texts: list[str]) -> pd.DataFrame:
@@ -24,7 +22,7 @@ def catalogue_of(texts: list[str]) -> pd.DataFrame:
 def test_keywords_say_what_sets_an_item_apart() -> None:
     kinds = ["wood glue", "steel hammer", "copper wire", "paper towel", "oil filter"]
     texts = [f"Acme {kinds[n % 5]} for the home, size {n} x {n + 3}" for n in range(40)]
-    keywords = draw(catalogue_of(texts), max_keywords=3)
+    keywords = draw(catalogue_of(texts))
     assert keywords[0][0] in ("acme wood", "wood glue", "glue home")
     assert keywords[1][0] in ("acme steel", "steel hammer", "hammer home")
     assert not any(character.isdigit() for words in keywords for word in words for character in word)
@@ -43,10 +41,10 @@ def test_terms_of_single_items_do_not_count_in_a_large_catalogue() -> None:
 
 
 def test_a_shard_gets_the_same_keywords_as_the_whole(items: pd.DataFrame) -> None:
-    teacher = KeylessTeacher(items, KeywordsConfig())
+    teacher = KeylessTeacher(items)
     whole = teacher.draw(items).keywords
     assert teacher.draw(items[2:4]).keywords == whole[2:4]
-    assert KeylessTeacher(items, KeywordsConfig()).draw(items).keywords == whole
+    assert KeylessTeacher(items).draw(items).keywords == whole
 
 
 def test_the_longest_keyword_has_two_words(items: pd.DataFrame) -> None:
@@ -87,7 +85,7 @@ def test_articles_go_with_their_apostrophe() -> None:
 
 def test_keywords_that_no_other_item_shares_are_counted() -> None:
     texts = [*["wood glue"] * 30, "Zyx", "2001", "!"]
-    drawn = KeylessTeacher(catalogue_of(texts), KeywordsConfig()).draw(catalogue_of(texts))
+    drawn = KeylessTeacher(catalogue_of(texts)).draw(catalogue_of(texts))
     assert drawn.keywords[-3:] == [["zyx"], ["2001"], ["i32"]]
     assert drawn.usage == {"n_from_title": 2, "n_from_id": 1}
 
@@ -101,8 +99,8 @@ def test_english_catalogues_keep_their_keywords(name: str) -> None:
     items = pd.read_json(path, lines=True, dtype=str).fillna("").head(500)
     catalogue = pd.DataFrame({"item_id": items["item_id"], "title": items["title"], "text": items["title"]})
     catalogue["text"] += ". " + items["description"]
-    keywords = KeylessTeacher(catalogue, KeywordsConfig()).draw(catalogue).keywords
-    plain = KeylessTeacher(catalogue, KeywordsConfig())
+    keywords = KeylessTeacher(catalogue).draw(catalogue).keywords
+    plain = KeylessTeacher(catalogue)
     plain.vectorizer = TfidfVectorizer(
         token_pattern=r"(?u)\b[^\W\d_]{2,}(?:['-][^\W\d_]+)*\b",
         stop_words=sorted(plain.stop_words),
@@ -118,6 +116,6 @@ def test_english_catalogues_keep_their_keywords(name: str) -> None:
 @settings(max_examples=40)
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=15))
 def test_every_item_has_keywords_whatever_its_text(texts: list[str]) -> None:
-    keywords = draw(catalogue_of(texts), max_keywords=4)
+    keywords = draw(catalogue_of(texts))
     assert len(keywords) == len(texts)
-    assert all(1 <= len(words) <= 4 and all(word.strip() for word in words) for words in keywords)
+    assert all(1 <= len(words) <= 10 and all(word.strip() for word in words) for words in keywords)

@@ -3,7 +3,7 @@
 import pytest
 
 from tsrec.keywords.languages import find_languages
-from tsrec.keywords.words import words
+from tsrec.keywords.word_segmentation import split_words
 
 GERMAN = ["Der Leim für die Möbel", "Eine Lampe, die nicht blendet", "Der Hammer liegt gut in der Hand"]
 SPANISH = [
@@ -29,13 +29,13 @@ ENGLISH = ["Glue for the furniture", "A lamp that does not dazzle, with a dimmer
     ],
 )
 def test_a_language_shows_by_its_stop_words(language: str, texts: list[str], said: set[str]) -> None:
-    n_items, stop_words = find_languages(words(text) for text in texts)
+    n_items, stop_words = find_languages(split_words(text) for text in texts)
     assert n_items.most_common(1)[0][0] == language
     assert said <= stop_words
 
 
 def test_every_language_of_a_mixed_catalogue_counts() -> None:
-    n_items, stop_words = find_languages(words(text) for text in GERMAN + SPANISH + ENGLISH)
+    n_items, stop_words = find_languages(split_words(text) for text in GERMAN + SPANISH + ENGLISH)
     assert {language: n_items[language] for language in ("de", "es", "en")} == {"de": 3, "es": 3, "en": 3}
     assert {"der", "para", "the"} <= stop_words
 
@@ -43,7 +43,7 @@ def test_every_language_of_a_mixed_catalogue_counts() -> None:
 def test_an_english_catalogue_keeps_words_that_other_languages_do_not_count() -> None:
     categories = [f"Beauty, Skin Care, Face, {kind}" for kind in ("Creams", "Toners", "Masks", "Oils")]
     described = [f"{text}. A cream for the face that you will like, with care" for text in categories]
-    n_items, stop_words = find_languages(words(text) for text in categories * 20 + described)
+    n_items, stop_words = find_languages(split_words(text) for text in categories * 20 + described)
     assert set(n_items) == {"en", "unclear"}
     assert not {"care", "face"} & stop_words  # both are Romanian
 
@@ -51,7 +51,7 @@ def test_an_english_catalogue_keeps_words_that_other_languages_do_not_count() ->
 def test_exceptions_do_not_make_a_language() -> None:
     french = ["Crème de la mer pour le visage"]
     english = [f"{text} {word}" for text in ENGLISH for word in ("and", "of", "to", "by", "on", "so", "if", "at", "or")]
-    n_items, stop_words = find_languages(words(text) for text in english + french)
+    n_items, stop_words = find_languages(split_words(text) for text in english + french)
     assert n_items["fr"] == 1 and "pour" not in stop_words
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tsrec.errors import ConfigError, TeacherError
-from tsrec.keywords.teacher import Drawn
+from tsrec.keywords.teacher import ItemKeywords
 
 from .conftest import KEY, ChatServer, Reply, answer, draw, item_of, teacher_of
 
@@ -30,7 +30,7 @@ def test_draws_in_order_counts_tokens_and_names_the_model(server: ChatServer, it
     schema = server.requests[0]["response_format"]["json_schema"]["schema"]
     assert schema["required"] == ["item_id", "keywords"] and schema["additionalProperties"] is False
     words = schema["properties"]["keywords"]  # lengths: a small model that repeats itself would never end
-    assert words["maxItems"] == 3 and words["items"]["maxLength"] == 60
+    assert words["maxItems"] == 10 and words["items"]["maxLength"] == 60
 
 
 def test_never_more_requests_at_once_than_allowed(server: ChatServer, items: pd.DataFrame) -> None:
@@ -85,11 +85,11 @@ def test_a_markdown_block_around_the_answer_is_fine(server: ChatServer, items: p
 
 
 def test_too_many_keywords_are_asked_again_once_then_cut_and_counted(server: ChatServer, items: pd.DataFrame) -> None:
-    many = answer("i0", "a", "b", "c", "d", "e")
+    many = answer("i0", *"abcdefghijkl")
     server.script["i0"] = [many, many]
-    server.script["i1"] = [answer("i1", "a", "b", "c", "d")]
+    server.script["i1"] = [answer("i1", *"abcdefghijk")]
     drawn = draw(server, items[:2])
-    assert drawn.keywords == [["a", "b", "c"], ["word of i1"]]
+    assert drawn.keywords == [[*"abcdefghij"], ["word of i1"]]
     assert drawn.usage["n_keywords_cut"] == 2
     assert server.asked == {"i0": 2, "i1": 2}
 
@@ -192,7 +192,7 @@ def test_item_text_stays_inside_its_fence(server: ChatServer, items: pd.DataFram
 
 
 def test_works_where_an_event_loop_runs_already(server: ChatServer, items: pd.DataFrame) -> None:
-    async def notebook_cell() -> Drawn:
+    async def notebook_cell() -> ItemKeywords:
         return draw(server, items[:1])
 
     assert asyncio.run(notebook_cell()).keywords == [["word of i0"]]

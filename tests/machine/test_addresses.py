@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tsrec.config import Ablation, IngestConfig, Wish, load_config
+from tsrec.config import Ablation, BatchRequest, IngestConfig, load_config
 from tsrec.errors import ConfigError
 from tsrec.machine.addresses import is_url, location, open_filesystem, place_problem
 from tsrec.store import ArtifactStore
@@ -79,12 +79,12 @@ def test_a_url_is_refused_where_only_this_machine_is_read(field: str) -> None:
 
 @pytest.mark.parametrize("out", ["s3://bucket/x", "s3:/bucket/x"])
 def test_results_are_never_written_to_a_folder_called_s3(out: str) -> None:
-    for section in (Wish, Ablation):
+    for section in (BatchRequest, Ablation):
         with pytest.raises(ValueError, match="URL"):
             section(out=out)
     for name in ("users", "allow", "deny"):
         with pytest.raises(ValueError, match="URL"):
-            Wish.model_validate({name: out})
+            BatchRequest.model_validate({name: out})
 
 
 @pytest.mark.parametrize("name", ["s3://bucket/shop.yaml", "https://host/shop.yaml"])

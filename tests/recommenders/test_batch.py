@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tsrec import pipeline
-from tsrec.config import Config, Wish
+from tsrec.config import BatchRequest, Config
 from tsrec.errors import ConfigError, DataError
 from tsrec.recommenders.batch import MANIFEST, Batch, recommend_users
 from tsrec.recommenders.recommender import Recommender
@@ -17,7 +17,7 @@ from tsrec.store import Artifact
 
 
 def _write(config: Config, folder: Path, **wish: object) -> Batch:
-    return recommend_users(*pipeline.find_finished(config), Wish(out=str(folder), **wish))
+    return recommend_users(*pipeline.find_finished(config), BatchRequest(out=str(folder), **wish))
 
 
 def _rows(batch: Batch) -> pd.DataFrame:

@@ -67,7 +67,6 @@ def test_how_a_stage_runs_does_not_enter_its_fingerprint() -> None:
             "store": "s3://bucket/store",
             "ingest": {"source": "tables", "path": "/elsewhere"},
             "keywords": {"shard_items": 7},
-            "embed": {"batch_items": 8},
             "finetune": {"gradient_checkpointing": True},
             "decode": {"batch_users": 8, "shard_users": 9},
         }

@@ -4,21 +4,21 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsrec.training.mixture import Mixture, draws
+from tsrec.training.mixture import TaskMixture, rows_by_epoch
 from tsrec.training.packing import Example
 
 PINNED = [(0, 1), (0, 2), (0, 4), (3, 0), (0, 3), (3, 1), (0, 0), (0, 4), (0, 2), (0, 1), (3, 6)]
 
 
 def _draws(n_rows: int, weight: float, n_epochs: int, seed: int = 0) -> list[np.ndarray]:
-    return draws(n_rows, weight, n_epochs, np.random.default_rng(seed))
+    return rows_by_epoch(n_rows, weight, n_epochs, np.random.default_rng(seed))
 
 
 def _part(n: int, task: int) -> list[Example]:
     return [Example(np.array([row]), np.array([row]), task) for row in range(n)]
 
 
-def _seen(mixture: Mixture) -> list[tuple[int, int]]:
+def _seen(mixture: TaskMixture) -> list[tuple[int, int]]:
     return [(example.task, int(example.input_ids[0])) for example in mixture]
 
 
@@ -57,7 +57,7 @@ def test_longer_runs_begin_like_shorter_ones() -> None:
 
 
 def test_epochs_follow_one_another_each_in_an_order_of_its_own() -> None:
-    seen = _seen(Mixture({0: (_part(8, 0), 1.0), 3: (_part(8, 3), 0.5)}, epochs=2, seed=1))
+    seen = _seen(TaskMixture({0: (_part(8, 0), 1.0), 3: (_part(8, 3), 0.5)}, epochs=2, seed=1))
     epochs = seen[:12], seen[12:]
     assert [{row for task, row in epoch if task == 0} for epoch in epochs] == [set(range(8))] * 2
     assert sorted(row for task, row in seen if task == 3) == list(range(8))
@@ -67,22 +67,22 @@ def test_epochs_follow_one_another_each_in_an_order_of_its_own() -> None:
 
 def test_a_fraction_of_an_epoch_is_that_share_of_its_examples() -> None:
     parts = {0: (_part(8, 0), 1.0), 1: (_part(8, 1), 0.5)}
-    whole, part = _seen(Mixture(parts, epochs=3, seed=1)), _seen(Mixture(parts, epochs=2.5, seed=1))
+    whole, part = _seen(TaskMixture(parts, epochs=3, seed=1)), _seen(TaskMixture(parts, epochs=2.5, seed=1))
     assert part == whole[:30]
-    assert len(Mixture(parts, epochs=0.01, seed=1)) == 1
+    assert len(TaskMixture(parts, epochs=0.01, seed=1)) == 1
 
 
 def test_a_tasks_draws_depend_on_no_other_task() -> None:
-    alone = _seen(Mixture({2: (_part(20, 2), 0.3)}, epochs=1, seed=5))
-    beside = _seen(Mixture({0: (_part(9, 0), 1.0), 2: (_part(20, 2), 0.3)}, epochs=1, seed=5))
+    alone = _seen(TaskMixture({2: (_part(20, 2), 0.3)}, epochs=1, seed=5))
+    beside = _seen(TaskMixture({0: (_part(9, 0), 1.0), 2: (_part(20, 2), 0.3)}, epochs=1, seed=5))
     assert set(alone) == {(task, row) for task, row in beside if task == 2}
 
 
 def test_nothing_to_draw_is_an_empty_mixture() -> None:
-    assert len(Mixture({0: ([], 1.0), 1: (_part(3, 1), 0.0)}, epochs=2, seed=1)) == 0
+    assert len(TaskMixture({0: ([], 1.0), 1: (_part(3, 1), 0.0)}, epochs=2, seed=1)) == 0
 
 
 def test_the_order_is_what_trained_models_were_trained_in() -> None:
     """Another order for the same settings would be another model under the same fingerprint."""
     parts = {0: (_part(5, 0), 1.0), 3: (_part(7, 3), 0.3)}
-    assert _seen(Mixture(parts, epochs=1.5, seed=4)) == PINNED
+    assert _seen(TaskMixture(parts, epochs=1.5, seed=4)) == PINNED

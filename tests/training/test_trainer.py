@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from tests.forked import PROCESSES
 from tests.training.training_run import TinyModel, examples, mixture, recipe, run
 from tsrec.machine.devices import resolve_precision
+from tsrec.training import trainer
 from tsrec.training.packing import pack
 from tsrec.training.trainer import train
 
@@ -185,6 +186,19 @@ def test_own_rates_apply_to_the_named_parameter_only(tmp_path: Path) -> None:
     train(model, mixture(16, 1), [], slow, tmp_path, TASKS, pad_id=0)
     torch.testing.assert_close(model.rows.weight, rows, atol=1e-8, rtol=0)
     assert (model.head.weight - head).abs().max() > 1e-4
+
+
+def test_what_is_used_of_trainers_internals_has_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainer asks for the norm of the gradient in every step; a checkpoint says whether training had ended."""
+    norms: list[float] = []
+    monkeypatch.setattr(trainer, "check_gradient", lambda norm, *_: norms.append(norm))
+    train(TinyModel(), mixture(16, 1), [], recipe(), tmp_path, TASKS, pad_id=0)
+    assert len(norms) == 3 and min(norms) > 0
+    ended = [
+        trainer._state_of(tmp_path / "checkpoints" / f"checkpoint-{step}").stateful_callbacks["TrainerControl"]["args"]
+        for step in (2, 3)
+    ]
+    assert [state["should_training_stop"] for state in ended] == [False, True]
 
 
 def test_bfloat16_trains_on_the_cpu_and_keeps_float32_weights(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import Trainer
 
 from tsrec.training import trainer
-from tsrec.training.mixture import Mixture
+from tsrec.training.mixture import TaskMixture
 from tsrec.training.packing import IGNORED, Example
 from tsrec.training.trainer import Recipe, train
 
@@ -44,9 +44,9 @@ def examples(n: int, seed: int) -> list[Example]:
     return [Example(random.integers(1, N_TOKENS, k), random.integers(1, N_TOKENS, k), int(k % 2)) for k in lengths]
 
 
-def mixture(n: int, epochs: float = 6) -> Mixture:
+def mixture(n: int, epochs: float = 6) -> TaskMixture:
     """Two tasks, of which the second is seen a quarter per epoch."""
-    return Mixture({0: (examples(n, 1), 1.0), 1: (examples(n, 4), 0.25)}, epochs, seed=3)
+    return TaskMixture({0: (examples(n, 1), 1.0), 1: (examples(n, 4), 0.25)}, epochs, seed=3)
 
 
 def recipe(**changes: object) -> Recipe:

@@ -102,5 +102,5 @@ def _shared(model: PreTrainedModel, prompt: Tensor, beams: Tensor) -> Tensor:
     return OutputHead(model).logits(hidden[0])
 
 
-def _relative(found: Tensor, wanted: Tensor) -> float:
-    return float((found - wanted).float().norm() / wanted.float().norm().clamp(min=1e-9))
+def _relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).float().norm() / expected.float().norm().clamp(min=1e-9))

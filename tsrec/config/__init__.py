@@ -4,6 +4,8 @@ Fields made with `runtime` change how a stage runs but not its result, and stay 
 """
 
 from tsrec.config.ablation import Ablation, AblationVariant, Grid, GridDataset
+from tsrec.config.base import Section, canonical, neutral_value
+from tsrec.config.batch_request import ALL_USERS, BatchRequest
 from tsrec.config.evaluate import EvaluateConfig
 from tsrec.config.finetune import (
     BackboneConfig,
@@ -36,16 +38,15 @@ from tsrec.config.refresh import (
 from tsrec.config.rl import RlConfig, RlSettings
 from tsrec.config.root import Config
 from tsrec.config.sa_init import SaInitConfig, SaInitSettings
-from tsrec.config.section import Section, canonical, neutral_value
 from tsrec.config.semantics import SemanticsConfig
 from tsrec.config.sids import EmbedConfig, SidsConfig
-from tsrec.config.wish import ALL_USERS, Wish
 
 __all__ = [
     "ALL_USERS",
     "Ablation",
     "AblationVariant",
     "BackboneConfig",
+    "BatchRequest",
     "Config",
     "ContinueConfig",
     "ContinuedFinetune",
@@ -81,7 +82,6 @@ __all__ = [
     "SidsConfig",
     "TableFormat",
     "TaskWeights",
-    "Wish",
     "canonical",
     "configs_of",
     "load_config",

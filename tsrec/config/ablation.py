@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import LOCAL_PATH, Section
+from tsrec.config.base import LOCAL_PATH, Section
 
 Setting = Annotated[str, Field(pattern=r"^[^=]+=", description="As on the command line: `finetune.epochs=2`.")]
 

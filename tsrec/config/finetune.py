@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import MODEL, AddedLater, InForce, OnDevice, Section, runtime
+from tsrec.config.base import MODEL, AddedLater, InForce, OnDevice, Section, runtime
 
 
 class BackboneConfig(Section):
@@ -29,7 +29,6 @@ class TaskWeights(Section):
     title_to_sid: float = Field(0.0, ge=0, description="An item's title -> its SID.")
     sid_to_title: float = Field(0.0, ge=0, description="An item's SID -> its title.")
     history_to_title: float = Field(0.0, ge=0, description="History of SIDs -> the next item's title.")
-    titles_to_sid: float = Field(0.0, ge=0, description="History of titles -> the next item's SID.")
     token_to_meaning: float = Field(0.0, ge=0, description="TS-Align: one SID token -> its cluster's description.")
     meaning_to_token: float = Field(0.0, ge=0, description="TS-Align: a cluster's description -> its SID token.")
     token_to_keywords: Annotated[float, _NEVER] = Field(
@@ -110,9 +109,9 @@ class FinetuneConfig(Section):
     )
     seed: int = Field(1, ge=0, description="Seed of random SID rows (sa_init), data order and dropout.")
 
-    def plainly(self, **changes: Any) -> Self:
-        """The same with some changes, to its end, without anything that varies or holds back what is learned."""
-        plain = {
+    def without_regularization(self, **changes: Any) -> Self:
+        """The same settings with `changes`, without regularization, distillation or early stopping."""
+        neutral = {
             "distill": DistillConfig(),
             "label_smoothing": 0.0,
             "dropout": 0.0,
@@ -120,7 +119,7 @@ class FinetuneConfig(Section):
             "sid_learning_rate": None,
             "patience": None,
         }
-        return self.model_copy(update=plain | changes)
+        return self.model_copy(update=neutral | changes)
 
     @model_validator(mode="after")
     def _histories_are_there_to_change(self) -> "FinetuneConfig":

@@ -36,17 +36,17 @@ def load_grid(path: str | Path, overrides: Iterable[str] = (), **fields: Any) ->
         raise refusal(error, f"{path}: ", "grid") from None
     folder = path.parent
 
-    def own(settings: Iterable[str]) -> list[str]:
+    def anchored(settings: Iterable[str]) -> list[str]:
         return [anchored_override(setting, folder) for setting in settings]
 
     configs, overrides = [], list(overrides)
     for number, dataset in enumerate(grid.datasets):
         profile = None if dataset.profile is None else (folder / Path(dataset.profile).expanduser()).resolve()
         try:
-            configs.append(load_config(profile, [*own(grid.set), *own(dataset.set), *overrides]))
+            configs.append(load_config(profile, [*anchored(grid.set), *anchored(dataset.set), *overrides]))
         except ConfigError as error:
             raise ConfigError(f"{path}: datasets.{number}: {error}") from None
-    variants = [variant.model_copy(update={"set": tuple(own(variant.set))}) for variant in grid.variants]
+    variants = [variant.model_copy(update={"set": tuple(anchored(variant.set))}) for variant in grid.variants]
     asked = {name: getattr(grid, name) for name in Ablation.model_fields}
     return Ablation.model_validate(asked | {"variants": variants}), tuple(configs)
 
@@ -81,8 +81,8 @@ def _check_same(variant: str, config: Config, changed: Config) -> None:
     pairs |= {
         f"recommend.{name}": (getattr(config.recommend, name), getattr(changed.recommend, name)) for name in _SAME_RULES
     }
-    for name, (before, after) in pairs.items():
-        if before != after:
+    for name, (common, of_variant) in pairs.items():
+        if common != of_variant:
             raise ConfigError(
                 f"variant {variant!r} on {config.dataset} changes {name}: all variants of a data set are measured on "
                 "the same targets in the same way; change it for all, in the grid's `set` or that of the data set"

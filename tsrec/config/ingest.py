@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.section import AddedLater, OnDisk, Section, runtime
+from tsrec.config.base import AddedLater, OnDisk, Section, runtime
 from tsrec.machine.addresses import place_problem
 
 _KNOWN_LAYOUTS = ("movielens-100k", "movielens")  # nothing of these files is left to be set
@@ -15,8 +15,8 @@ _KNOWN_LAYOUTS = ("movielens-100k", "movielens")  # nothing of these files is le
 class _ColumnNames(Section):
     """One field for each of our columns: its name in the raw files, where that is another one."""
 
-    def given(self) -> dict[str, str]:
-        """Our name -> theirs, of the columns that were named."""
+    def renamed(self) -> dict[str, str]:
+        """Our name -> the name in the raw files, of the columns that have one there."""
         return {ours: theirs for ours, theirs in self.model_dump().items() if theirs is not None}
 
 

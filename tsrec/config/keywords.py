@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.section import InForce, Section, runtime
+from tsrec.config.base import InForce, Section, runtime
 from tsrec.machine.addresses import address_problem
 
 
@@ -45,7 +45,6 @@ class KeywordsConfig(Section):
         "keyless",
         description="keyless: class-based TF-IDF, deterministic. openai: an LLM behind an endpoint.",
     )
-    max_keywords: int = Field(10, ge=1, le=50, description="Keywords kept per item.")
     shard_items: int = runtime(256, ge=1, description="Items per shard; a killed run resumes at the next shard.")
     openai: Annotated[OpenAIConfig, InForce(lambda keywords: keywords.teacher == "openai")] = Field(
         OpenAIConfig(), description="Used when teacher is openai."

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from tsrec.config.base import LOCAL_PATH, anchored
 from tsrec.config.root import Config
-from tsrec.config.section import LOCAL_PATH, anchored
 from tsrec.config.yaml_text import DuplicateKeyError, parse_yaml
 from tsrec.errors import ConfigError
 

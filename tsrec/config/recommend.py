@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.section import AddedLater, Section, runtime
+from tsrec.config.base import AddedLater, Section, runtime
 
 MemberName = Literal["popular", "transitions", "item-knn", "text-similarity", "sasrec"]
 Repeats = Literal["forbidden", "learned"]

@@ -4,8 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from tsrec.config.base import Section, runtime
 from tsrec.config.finetune import FinetuneSettings
-from tsrec.config.section import Section, runtime
+
+# Of the whole training's peak rates: at high ones, short trainings unlearn more than they learn.
+_LEARNING_RATE_SHARE = 0.1
 
 
 class ContinueConfig(Section):
@@ -15,12 +18,6 @@ class ContinueConfig(Section):
         0.2, ge=0, le=1, description="Share of what the champion was trained on that is seen again, drawn at random."
     )
     epochs: float = Field(0.3, gt=0, le=1, description="Passes over what is new and replayed: share of epochs.")
-    learning_rate: float = Field(
-        0.1,
-        gt=0,
-        le=1,
-        description="Peak rates: share of the whole; at high ones short trainings unlearn more than they learn.",
-    )
 
 
 class DriftConfig(Section):
@@ -96,17 +93,17 @@ class ContinuedFinetune(Section):
     go_on: ContinueConfig
 
     def shortened(self) -> FinetuneSettings:
-        """The recipe of this training: epochs, warm-up and rates as the shares of the whole say.
+        """The recipe of this training: epochs, warm-up and rates are shares of the whole's.
 
-        To the end, for its loss on valid falls all the way at such rates, and looking at it often would cost as much
-        again as the training.
+        It runs to its end: at such rates the loss on valid falls all the way. It is evaluated once:
+        evaluating often would cost as much again as the training.
         """
         whole, share = self.whole, self.go_on
-        own_rate = whole.sid_learning_rate and whole.sid_learning_rate * share.learning_rate
+        own_rate = whole.sid_learning_rate and whole.sid_learning_rate * _LEARNING_RATE_SHARE
         changes = {
             "epochs": whole.epochs * share.epochs,
             "warmup_steps": round(whole.warmup_steps * share.epochs),
-            "learning_rate": whole.learning_rate * share.learning_rate,
+            "learning_rate": whole.learning_rate * _LEARNING_RATE_SHARE,
             "sid_learning_rate": own_rate,
             "patience": None,
             "evals_per_epoch": 1,

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
+from tsrec.config.base import Section
 from tsrec.config.finetune import FinetuneSettings, TaskWeights
-from tsrec.config.section import Section
 
 _REPORTS = 20  # times that a run logs its reward, and leaves a checkpoint
 
@@ -34,7 +34,7 @@ class RlSettings(Section):
     def recipe(self) -> FinetuneSettings:
         """The same as a training: of histories alone, to its end, without any noise; all else as in fine-tuning."""
         own = self.own
-        return self.finetune.plainly(
+        return self.finetune.without_regularization(
             epochs=own.epochs,
             tasks=TaskWeights(),
             batch_size=self.batch_size,

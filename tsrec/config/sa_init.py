@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tsrec.config.section import LOCAL_FILE, ImportingSection, InForce, runtime
+from tsrec.config.base import LOCAL_FILE, ImportingSection, InForce, runtime
 
 _AROUND_A_MEAN = InForce(lambda sa_init: sa_init.initializer in ("keywords", "keyword-string"))
 

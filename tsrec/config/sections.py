@@ -1,9 +1,10 @@
-"""All sections of the configuration, one per stage, before any rule that spans them (`root`)."""
+"""All sections of the configuration, one per stage. `root` adds the rules that span them; `base` says what one is."""
 
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator
 
+from tsrec.config.base import FOLDER_OR_URL, Device, InForce, Precision, Section, runtime
 from tsrec.config.evaluate import EvaluateConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig
 from tsrec.config.ingest import IngestConfig
@@ -12,7 +13,6 @@ from tsrec.config.recommend import DecodeConfig, FuseConfig, MembersConfig, Reco
 from tsrec.config.refresh import RefreshConfig
 from tsrec.config.rl import RlConfig
 from tsrec.config.sa_init import SaInitConfig
-from tsrec.config.section import FOLDER_OR_URL, Device, InForce, Precision, Section, runtime
 from tsrec.config.semantics import SemanticsConfig
 from tsrec.config.sids import EmbedConfig, SidsConfig
 from tsrec.store.manifest import DATASET_PATTERN, SHARED
@@ -93,7 +93,7 @@ class Sections(Section):
         return dataset
 
     def of_a_refresh(self) -> Self:
-        """The same, as a refresh of a champion builds it: no more targets are ranked than it needs."""
+        """The same configuration for a refresh, which ranks at most `refresh.max_targets` targets of each split."""
         return self.model_copy(update={"recommend": self.recommend.at_most(self.refresh.max_targets)})
 
     def has_rl(self) -> bool:

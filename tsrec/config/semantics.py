@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tsrec.config.section import Section
+from tsrec.config.base import Section
 
 
 class SemanticsConfig(Section):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tsrec.config.section import (
+from tsrec.config.base import (
     LOCAL_FILE,
     MODEL,
     NOT_IMPORTED,
@@ -25,7 +25,6 @@ class EmbedConfig(Section):
         min_length=1,
         description="`all-minilm-l6-v2` from its PyPI wheel, or any sentence-transformers model name or folder.",
     )
-    batch_items: int = runtime(64, ge=1, description="Items encoded at once.")
 
 
 class SidsConfig(ImportingSection):

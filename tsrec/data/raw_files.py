@@ -69,7 +69,7 @@ def find_both(
             config,
             "items",
             item_patterns,
-            optional=bool(config.item_columns.given()),
+            optional=bool(config.item_columns.renamed()),
             hint="; where the interactions carry the titles, map ingest.item_columns onto them",
         )
     events = find_files(config, "interactions", event_patterns, taken=items)

@@ -1,7 +1,7 @@
 """What the embed stage reads."""
 
 from tsrec.config import EmbedConfig
-from tsrec.config.section import Device
+from tsrec.config.base import Device
 
 
 class EmbedSettings(EmbedConfig):

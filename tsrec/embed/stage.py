@@ -19,6 +19,7 @@ from tsrec.store.shards import Shard, tables_of
 from tsrec.store.unchanged_rows import unchanged_rows
 
 _BASE = base_role("embed")
+_BATCH_ITEMS = 64  # encoded at once
 _SHARD_BATCHES = 8
 
 
@@ -71,11 +72,11 @@ def _encoding(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> _
         known = unchanged_rows(items, parents[base_role("ingest")].frame("items", [C.ITEM, C.TEXT]), (C.TEXT,))
     new = np.flatnonzero(known < 0)
     encoder = load_encoder(config.encoder, config.device)
-    batches, places = in_batches(items[C.TEXT].iloc[new].tolist(), config.batch_items)
+    batches, places = in_batches(items[C.TEXT].iloc[new].tolist(), _BATCH_ITEMS)
     shards = []
     for start in range(0, len(batches), _SHARD_BATCHES):
         some = batches[start : start + _SHARD_BATCHES]
-        path = out.work / f"{start}-{start + len(some)} of {config.batch_items}.parquet"
+        path = out.work / f"{start}-{start + len(some)}.parquet"
         shards.append(Shard(path, partial(_encode, encoder, some), sum(map(len, some))))
     return _Encoding(items, encoder, known, new, places, shards)
 

@@ -21,7 +21,7 @@ def slices_of(histories: Histories, events: np.ndarray, n_items: int) -> dict[st
     for low, high in _LENGTHS:
         name = f"history {low}-{high}" if high else f"history {low}+"
         slices[name] = (lengths >= low) & ((lengths <= high) if high else True)
-    trained = histories.train_events_of(n_items)
+    trained = histories.n_train_events_by_item(n_items)
     warm, counts = trained[trained > 0], trained[targets]
     head, tail = np.quantile(warm, [1 - _HEAD_SHARE, _TAIL_SHARE]) if len(warm) else (1, 0)
     in_head = (counts > 0) & (counts >= head)

@@ -1,4 +1,6 @@
-"""Packed histories of whose targets a share is drawn from soft ones, anew each time they are seen.
+"""Distillation: packed histories, a share of whose targets is drawn from the fusion's soft targets.
+
+They are drawn anew each time a history is seen.
 
 Everything is drawn from the seed and the place in the run alone, so that a training that was killed goes on the same.
 """
@@ -13,12 +15,12 @@ from tsrec.finetune.tasks import DISTILLED, HISTORY_TASK, TASK_NAMES
 from tsrec.training.packing import Example
 
 _STREAM = 5
-_OWN, _TAUGHT = TASK_NAMES.index(HISTORY_TASK), TASK_NAMES.index(DISTILLED)
+_HISTORY, _DISTILLED = TASK_NAMES.index(HISTORY_TASK), TASK_NAMES.index(DISTILLED)
 
 
 @dataclass(frozen=True)
 class DistilledHistories:
-    """Histories of whose targets a `share` is drawn from `soft` ones."""
+    """Packed `histories`, a `share` of whose targets is drawn from the `soft` ones."""
 
     histories: HistoryExamples
     seed: int
@@ -29,8 +31,8 @@ class DistilledHistories:
         """Number of windows."""
         return len(self.histories)
 
-    def varied(self, row: int, place: int) -> Example:
-        """The window `row` as it is seen at a place of the run."""
+    def resample(self, row: int, place: int) -> Example:
+        """The window `row` as it is seen at a place of the run: its targets are drawn by seed and place."""
         random = np.random.default_rng([self.seed, place, _STREAM])
         window = self.histories.window(row)
         # Two values that nothing needs any more: without drawing them, every seed would give other targets than before.
@@ -38,6 +40,6 @@ class DistilledHistories:
         random.random()
         items = self.histories.items[window.events]
         drawn = self.soft.draw(window.events, random)
-        is_taught = (random.random(len(items)) < self.share) & (drawn != NO_ITEM)
-        targets, tasks = np.where(is_taught, drawn, items), np.where(is_taught, _TAUGHT, _OWN)
-        return self.histories.written(items, targets, window.learned, tasks)
+        is_distilled = (random.random(len(items)) < self.share) & (drawn != NO_ITEM)
+        targets, tasks = np.where(is_distilled, drawn, items), np.where(is_distilled, _DISTILLED, _HISTORY)
+        return self.histories.encode(items, targets, window.learned, tasks)

@@ -1,4 +1,4 @@
-"""From the tables of the stages before: what a run trains on, and the histories behind its loss on valid."""
+"""The examples that a run trains on, and those of its loss on valid, from the tables of the stages before."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import FinetuneConfig
 from tsrec.errors import DataError
-from tsrec.finetune.continuing import choose
 from tsrec.finetune.distilling import DistilledHistories
+from tsrec.finetune.incremental import select_training_rows
 from tsrec.finetune.meanings import read_meanings
 from tsrec.finetune.sequences import HistoryExamples
 from tsrec.finetune.soft_targets import SoftTargets
@@ -20,7 +20,7 @@ from tsrec.histories import Histories, build_histories
 from tsrec.sid.space import SidSpace, format_sid
 from tsrec.sid.tokens import HistoryTokens
 from tsrec.stage import Parents
-from tsrec.training.mixture import Mixture, Varying
+from tsrec.training.mixture import ResampledExamples, TaskMixture
 from tsrec.training.packing import Example, Examples
 
 # The stream that the sample of valid is drawn from: the number of tasks there were when it was chosen. Another number
@@ -30,15 +30,18 @@ _VALID_STREAM = 7
 
 @dataclass(frozen=True)
 class RunExamples:
-    """`train` in order, for all epochs; `valid`; `longest` in tokens of all that may be drawn; `counts` to record."""
+    """The examples of a run: `train` in order, for all epochs, and `valid`.
 
-    train: Mixture
+    `longest` is the length in tokens of the longest example that may be drawn; `counts` go to the manifest.
+    """
+
+    train: TaskMixture
     valid: list[Example]
     longest: int
     counts: dict[str, int]
 
-    def some(self) -> list[Example]:
-        """A few of both kinds, always the same."""
+    def sample(self) -> list[Example]:
+        """The first few of both kinds."""
         return [*self.valid[:2], *(self.train[index] for index in range(min(3, len(self.train))))]
 
 
@@ -68,36 +71,37 @@ def build_examples(
     codes = parents["sids"].matrix("item_sids", C.CODES)
     tokens = HistoryTokens.of(tokenizer, space, first_sid, codes)
     data = _task_data(parents, histories, codes, tokenizer, max_text_tokens) if config.tasks.with_text() else None
-    texts = _text_tasks(config, data, tokenizer)
+    text_examples = _text_tasks(config, data, tokenizer)
     task, window, overlap = TASK_NAMES.index(HISTORY_TASK), config.window_items, config.window_overlap
-    chosen = None if replay is None else choose(parents, histories, data, replay, config.seed)
-    among = chosen.events if chosen else None
+    selected = None if replay is None else select_training_rows(parents, histories, data, replay, config.seed)
+    among = selected.events if selected else None
     packed = HistoryExamples(histories, tokens, Split.TRAIN, window, overlap, task, among)
-    seen_as: Examples | Varying = packed
+    history_examples: Examples | ResampledExamples = packed
     if config.distill.share:
         soft = SoftTargets.read(parents["soft_targets"], histories)
-        seen_as = DistilledHistories(packed, config.seed, soft, config.distill.share)
-    parts: dict[int, tuple[Examples | Varying, float]] = {task: (seen_as, config.tasks.history)}
-    for mine in texts:
-        seen = mine if chosen is None else chosen.of(mine, histories)
-        parts[TASK_NAMES.index(mine.task.name)] = (seen, getattr(config.tasks, mine.task.name))
-    mixture = Mixture(parts, config.epochs, config.seed)
+        history_examples = DistilledHistories(packed, config.seed, soft, config.distill.share)
+    parts: dict[int, tuple[Examples | ResampledExamples, float]] = {task: (history_examples, config.tasks.history)}
+    for examples in text_examples:
+        name = examples.task.name
+        seen = selected.subset(examples, histories) if selected else examples
+        parts[TASK_NAMES.index(name)] = (seen, getattr(config.tasks, name))
+    mixture = TaskMixture(parts, config.epochs, config.seed)
     if not len(mixture):
         raise DataError("nothing to train on: no user has two train events, or every weight in finetune.tasks is 0")
     # On valid the prompt is as long as in evaluation: all context that a window holds.
     valid = HistoryExamples(histories, tokens, Split.VALID, window, window - 1, task)
     drawn = np.random.default_rng([config.seed, _VALID_STREAM]).permutation(len(valid))[: config.max_valid_histories]
-    cut = {f"n_texts_cut_{mine.task.name}": int(mine.is_cut.sum()) for mine in texts}
+    n_cut = {f"n_texts_cut_{examples.task.name}": int(examples.is_cut.sum()) for examples in text_examples}
     return RunExamples(
         train=mixture,
         valid=[valid[int(index)] for index in np.sort(drawn)],
-        longest=max([(window + 1) * tokens.n_levels, *(mine.longest() for mine in texts)]),
+        longest=max([(window + 1) * tokens.n_levels, *(examples.longest() for examples in text_examples)]),
         counts={
             "n_train_examples": len(mixture),
             "n_valid_examples": len(drawn),
-            "n_texts_cut": sum(cut.values()),
-            **cut,
-            **(chosen.counts if chosen else {}),
+            "n_texts_cut": sum(n_cut.values()),
+            **n_cut,
+            **(selected.counts if selected else {}),
         },
     )
 
@@ -106,8 +110,8 @@ def _text_tasks(
     config: FinetuneConfig, data: TaskData | None, tokenizer: PreTrainedTokenizerBase
 ) -> list[TaskExamples]:
     """The text tasks that have a weight."""
-    wanted = [task for task in TASKS if getattr(config.tasks, task.name)]
-    return [TaskExamples(task, data, tokenizer) for task in wanted] if data else []
+    weighted = [task for task in TASKS if getattr(config.tasks, task.name)]
+    return [TaskExamples(task, data, tokenizer) for task in weighted] if data else []
 
 
 def _task_data(

@@ -36,12 +36,12 @@ def check_export(
         folder, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
     ).eval()
     worst = 0.0
-    for ids, wanted in zip(prompts, trained, strict=True):
+    for ids, expected in zip(prompts, trained, strict=True):
         with torch.inference_mode():
             found = model(input_ids=ids[None], use_cache=False).logits[0]
-        if not torch.isfinite(wanted).all() or not torch.isfinite(found).all():
+        if not torch.isfinite(expected).all() or not torch.isfinite(found).all():
             raise TrainingError(f"the trained model gives logits that are no numbers; lower {section}.learning_rate")
-        worst = max(worst, float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1.0)))
+        worst = max(worst, float((found - expected).abs().max() / expected.abs().max().clamp(min=1.0)))
     if worst > _TOLERANCE:
         raise TrainingError(
             f"the exported {type(model).__name__} computes other logits than the model that was trained (they differ "

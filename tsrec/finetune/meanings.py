@@ -9,7 +9,7 @@ from tsrec.store import Artifact
 
 @dataclass(frozen=True)
 class Meaning:
-    """A cluster in words. Where it has a description or keywords alone, the one stands for the other."""
+    """A cluster in words. Where a cluster has only a description, or only keywords, both fields hold it."""
 
     description: str
     keywords: str

@@ -174,11 +174,11 @@ class SidModel(nn.Module):
         losses = torch.zeros(len(labels), dtype=torch.float32, device=hidden.device)
         for level, (offset, size) in enumerate(zip(self.space.offsets, self.space.sizes, strict=True)):
             first = self.n_text + offset
-            mine = torch.nonzero((labels >= first) & (labels < first + size)).squeeze(1)
-            logits = self.level_logits(hidden[mine], level)
-            wanted = labels[mine] - first
-            entropy = functional.cross_entropy(logits.float(), wanted, reduction="none", label_smoothing=smoothing)
-            losses = losses.index_copy(0, mine, entropy)
+            rows = torch.nonzero((labels >= first) & (labels < first + size)).squeeze(1)
+            logits = self.level_logits(hidden[rows], level)
+            codes = labels[rows] - first
+            entropy = functional.cross_entropy(logits.float(), codes, reduction="none", label_smoothing=smoothing)
+            losses = losses.index_copy(0, rows, entropy)
         text = torch.nonzero(labels < self.n_text).squeeze(1)
         if len(text):
             losses = losses.index_copy(0, text, self._text_losses(hidden[text], labels[text]))
@@ -193,4 +193,4 @@ class SidModel(nn.Module):
         if len(labels) <= _TEXT_LABELS_AT_ONCE:
             return losses_of(hidden, labels)
         parts = zip(hidden.split(_TEXT_LABELS_AT_ONCE), labels.split(_TEXT_LABELS_AT_ONCE), strict=True)
-        return torch.cat([checkpoint(losses_of, part, wanted, use_reentrant=False) for part, wanted in parts])
+        return torch.cat([checkpoint(losses_of, part, part_labels, use_reentrant=False) for part, part_labels in parts])

@@ -1,4 +1,4 @@
-"""What every training of SID tokens begins with: the vocabulary, the examples, and the model on its Trainer.
+"""Setting up a training of SID tokens: the vocabulary, the examples, the recipe, and the model on its Trainer.
 
 Knows neither what is kept of the result nor which weights it starts from.
 """
@@ -32,8 +32,10 @@ from tsrec.training.trainer import Recipe, train
 
 @dataclass(frozen=True)
 class Prepared:
-    """The backbone's `tokenizer` with the SID tokens of `space`, the first of which has the id `n_text`;
-    `examples`."""
+    """What a training needs: the `examples`, and the backbone's `tokenizer` with the SID tokens of `space`.
+
+    The first SID token has the id `n_text`.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     space: SidSpace
@@ -93,8 +95,13 @@ def _check_length(model: PreTrainedConfig, longest: int, config: FinetuneConfig)
 
 
 def recipe_of(config: FinetuneSettings, section: str, **more: Any) -> Recipe:
-    """How the settings want a `SidModel` to be trained; `section` is the one of the configuration that
-    sets the rates, and `more` are fields of the recipe that no settings say."""
+    """The Trainer's recipe for a `SidModel`, from the settings.
+
+    Args:
+        config: how to train.
+        section: the section of the configuration that sets the rates, for messages.
+        more: fields of the recipe that are no settings.
+    """
     return Recipe(
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,

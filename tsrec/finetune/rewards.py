@@ -1,4 +1,4 @@
-"""What a group of rollouts is worth, and how much better than the group each is. Knows ranks, and nothing of models."""
+"""The reward and the advantage of each rollout of a group. Knows ranks, and nothing of models."""
 
 import numpy as np
 
@@ -12,12 +12,12 @@ def rewards(is_true: np.ndarray) -> np.ndarray:
     the gains of all ranks.
     """
     discounts = 1 / np.log2(np.arange(is_true.shape[1]) + 2)
-    worth = np.where(is_true, 1.0, -discounts / discounts.sum())
-    return np.where(is_true.any(axis=1, keepdims=True), worth, 0.0)
+    values = np.where(is_true, 1.0, -discounts / discounts.sum())
+    return np.where(is_true.any(axis=1, keepdims=True), values, 0.0)
 
 
-def advantages(worth: np.ndarray) -> np.ndarray:
+def advantages(group_rewards: np.ndarray) -> np.ndarray:
     """(U, G) rewards less their group's mean, over its standard deviation (GRPO, 2402.03300); 0 where all are alike."""
-    centred = worth - worth.mean(axis=1, keepdims=True)
+    centred = group_rewards - group_rewards.mean(axis=1, keepdims=True)
     spread = centred.std(axis=1, keepdims=True)
     return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)

@@ -1,4 +1,4 @@
-"""The rl stage: the fine-tuned LLM goes on learning from its own lists (GRPO), to put the next item higher.
+"""The rl stage: GRPO on the lists of the fine-tuned LLM, so that it ranks the next item higher.
 
 In a refresh it runs once more, whole, on what fine-tuning went on to: it is defined as what follows fine-tuning, and
 what it adds to one model is no start for another.
@@ -17,16 +17,16 @@ from tsrec.columns import Split
 from tsrec.config import FinetuneConfig, RlSettings
 from tsrec.errors import DataError, TrainingError
 from tsrec.finetune.exporting import write_trained
+from tsrec.finetune.grpo import MEASURES, Policy, TargetPrompts
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.preparing import recipe_of
-from tsrec.finetune.rollouts import MEASURES, Policy, Targets
 from tsrec.histories import build_histories
 from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, first_sid_id
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
-from tsrec.training.mixture import Mixture
+from tsrec.training.mixture import TaskMixture
 from tsrec.training.trainer import train
 
 _PROMPTS_COMPARED = 4  # that the export is compared on
@@ -48,7 +48,7 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)
     first = first_sid_id(tokenizer, space, folder)
     targets = _targets(config, parents, HistoryTokens.of(tokenizer, space, first, codes))
-    order = Mixture({0: (targets, 1.0)}, config.epochs, config.seed)
+    order = TaskMixture({0: (targets, 1.0)}, config.epochs, config.seed)
     device = resolve_device(config.device)
     model = _load(folder, space, first, config).to(device)
     precision = resolve_precision(config.precision, device)
@@ -63,20 +63,20 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     recipe = recipe_of(config, _RL, shown=tuple(f"task_{name}" for name in MEASURES))
     out.count(n_trainable_parameters=sum(p.numel() for p in policy.parameters() if p.requires_grad))
     log = train(policy, order, [], recipe, out.work, MEASURES, pad_id=0)
-    out.count(n_train_targets=len(targets), **_learned(log, settings, len(order)))
+    out.count(n_train_targets=len(targets), **_summary(log, settings, len(order)))
     model.to("cpu")
     prompts = [torch.from_numpy(order[place].input_ids) for place in range(min(_PROMPTS_COMPARED, len(order)))]
     write_trained(model, tokenizer, log, prompts, config, out, _RL)
 
 
-def _targets(config: FinetuneConfig, parents: Parents, tokens: HistoryTokens) -> Targets:
+def _targets(config: FinetuneConfig, parents: Parents, tokens: HistoryTokens) -> TargetPrompts:
     histories = build_histories(
         parents["ingest"].frame("interactions"), parents["ingest"].frame("items", [C.ITEM])[C.ITEM]
     )
     events = histories.target_events(Split.TRAIN)
     if not len(events):
         raise DataError("rl: nothing to learn from: no user has two train events; set rl.epochs=0")
-    return Targets(histories, events, tokens, config.window_items)
+    return TargetPrompts(histories, events, tokens, config.window_items)
 
 
 def _load(folder: Path, space: SidSpace, first: int, config: FinetuneConfig) -> SidModel:
@@ -89,8 +89,12 @@ def _load(folder: Path, space: SidSpace, first: int, config: FinetuneConfig) -> 
     return SidModel(language_model, rows, space, first, n_tasks=0, config=config)
 
 
-def _learned(log: pd.DataFrame, settings: RlSettings, n_groups: int) -> dict[str, float]:
-    """What the training log says of the whole run: how often a group held the next item, rewards at both ends."""
+def _summary(log: pd.DataFrame, settings: RlSettings, n_groups: int) -> dict[str, float]:
+    """Counts for the manifest, from the training log: the share of groups with the next item, first and last rewards.
+
+    Raises:
+        TrainingError: no group ever held the next item.
+    """
     measures = {name: log[log["task"] == name] for name in MEASURES}
     steps, shares = (measures["hit"][column].to_numpy() for column in ("step", "loss"))
     share = float(np.average(shares, weights=np.diff(steps, prepend=0)))

@@ -73,16 +73,16 @@ class HistoryExamples:
         among: np.ndarray | None = None,
     ) -> None:
         self.items, self._tokens, self._task = histories.items, tokens, task
-        self._wanted = np.zeros(len(histories.items), dtype=bool)
-        self._wanted[histories.target_events(split)] = True
+        self._is_target = np.zeros(len(histories.items), dtype=bool)
+        self._is_target[histories.target_events(split)] = True
         if among is not None:
-            self._wanted &= among
-        found = [
+            self._is_target &= among
+        bounds = [
             (offset + start, offset + first, offset + end)
             for offset, stop in itertools.pairwise(histories.offsets.tolist())
-            for start, first, end in windows(self._wanted[offset:stop], window_items, context_items)
+            for start, first, end in windows(self._is_target[offset:stop], window_items, context_items)
         ]
-        self._windows = np.array(found, dtype=np.int64).reshape(-1, 3)  # rows of `items`
+        self._windows = np.array(bounds, dtype=np.int64).reshape(-1, 3)  # start, first target, end
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -92,35 +92,37 @@ class HistoryExamples:
         """The window `index`."""
         window = self.window(index)
         items = self.items[window.events]
-        return self.written(items, items, window.learned)
+        return self.encode(items, items, window.learned)
 
     def window(self, index: int) -> Window:
         """Where the window `index` lies, and what is learned there."""
         start, first, end = map(int, self._windows[index])
-        learned = self._wanted[start:end].copy()
+        learned = self._is_target[start:end].copy()
         learned[: first - start] = False
         return Window(start, learned)
 
-    def written(
+    def encode(
         self, shown: np.ndarray, targets: np.ndarray, learned: np.ndarray, tasks: np.ndarray | None = None
     ) -> Example:
         """The sequence that shows the items `shown` (H,), with a loss on `targets` (H,) where `learned` (H,) is true.
 
         `tasks` (H,) are those that the losses count for; None: the histories' own.
         """
-        wanted, n_levels = self._tokens.sids[targets], self._tokens.n_levels  # (H, L)
+        target_tokens, n_levels = self._tokens.sids[targets], self._tokens.n_levels  # (H, L)
         ids = self._tokens.prompt(shown)[:-1]  # what follows the last token predicts nothing
         labels = np.full((len(shown), n_levels), IGNORED, dtype=np.int64)
-        labels[learned] = wanted[learned]
+        labels[learned] = target_tokens[learned]
         task = self._task if tasks is None else np.repeat(tasks, n_levels)
-        leaving = np.flatnonzero(learned & (shown != targets))
-        if not len(leaving) or n_levels == 1:
+        # Where the target is another item than the one shown, its first token is learned on the trunk. Its other tokens
+        # are a branch, whose first one stands beside the shown item's first: at position 1 + row * L, after [BOS].
+        branching = np.flatnonzero(learned & (shown != targets))
+        if not len(branching) or n_levels == 1:
             return Example(ids, labels.ravel(), task)
-        labels[leaving, 1:] = IGNORED
+        labels[branching, 1:] = IGNORED
         n_more = n_levels - 1
         return Example(
-            np.concatenate([ids, wanted[leaving, :-1].ravel()]),
-            np.concatenate([labels.ravel(), wanted[leaving, 1:].ravel()]),
-            task if tasks is None else np.concatenate([task, np.repeat(tasks[leaving], n_more)]),
-            forks=np.concatenate([np.zeros_like(ids), np.repeat(1 + leaving * n_levels, n_more)]),
+            np.concatenate([ids, target_tokens[branching, :-1].ravel()]),
+            np.concatenate([labels.ravel(), target_tokens[branching, 1:].ravel()]),
+            task if tasks is None else np.concatenate([task, np.repeat(tasks[branching], n_more)]),
+            forks=np.concatenate([np.zeros_like(ids), np.repeat(1 + branching * n_levels, n_more)]),
         )

@@ -1,4 +1,4 @@
-"""What the other members, fused, hold likely at each train target: targets are drawn from it.
+"""Soft targets: the distribution over items that the fusion of the other members gives each train target.
 
 A target drawn from the teacher's distribution, anew each time, has in the mean the loss of that whole distribution:
 cross-entropy against soft targets (Hinton et al., 1503.02531) without a loss of its own. Knows the table of the
@@ -18,8 +18,11 @@ NO_ITEM = -1
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """Event e of the histories may come out as any of `items[offsets[e]:offsets[e + 1]]`, (N,) int32; `sums` (N + 1,)
-    float64 are the running sums of their probabilities, from 0 on. `offsets` is (E + 1,) int64."""
+    """A distribution over items for each event of the histories.
+
+    Event e may come out as any of `items[offsets[e]:offsets[e + 1]]`. `items` is (N,) int32, `offsets` (E + 1,) int64.
+    `sums` (N + 1,) float64 are the running sums of all items' probabilities, from 0 on.
+    """
 
     offsets: np.ndarray
     items: np.ndarray
@@ -34,11 +37,11 @@ class SoftTargets:
         lists = table[C.ITEMS].combine_chunks()
         lengths = np.zeros(len(histories.items), dtype=np.int64)
         lengths[events] = lists.value_lengths().to_numpy()
-        chances = np.exp(table[C.SCORES].combine_chunks().flatten().to_numpy().astype(np.float64))
+        probabilities = np.exp(table[C.SCORES].combine_chunks().flatten().to_numpy().astype(np.float64))
         return cls(
             offsets=np.concatenate([[0], np.cumsum(lengths)]),
             items=lists.flatten().to_numpy(),
-            sums=np.concatenate([[0.0], np.cumsum(chances)]),
+            sums=np.concatenate([[0.0], np.cumsum(probabilities)]),
         )
 
     def draw(self, events: slice, random: np.random.Generator) -> np.ndarray:
@@ -46,9 +49,10 @@ class SoftTargets:
         bounds = self.offsets[events.start : events.stop + 1]
         starts, ends = bounds[:-1], bounds[1:]
         drawn = np.full(len(starts), NO_ITEM, dtype=np.int32)
-        known = ends > starts
-        least, most = self.sums[starts], self.sums[ends]
-        wanted = least + random.random(len(starts)) * (most - least)
-        places = np.clip(np.searchsorted(self.sums, wanted, side="right") - 1, starts, ends - 1)
-        drawn[known] = self.items[places[known]]
+        has_targets = ends > starts
+        # Inverse transform sampling: a uniform number between the running sums at both ends falls into one item's span.
+        low, high = self.sums[starts], self.sums[ends]
+        uniform = low + random.random(len(starts)) * (high - low)
+        places = np.clip(np.searchsorted(self.sums, uniform, side="right") - 1, starts, ends - 1)
+        drawn[has_targets] = self.items[places[has_targets]]
         return drawn

@@ -6,8 +6,8 @@ from transformers import AutoModelForCausalLM
 
 from tsrec.columns import Columns as C
 from tsrec.config import ContinuedFinetune, FinetuneSettings
-from tsrec.finetune.continuing import newly_used, trained_rows
 from tsrec.finetune.exporting import write_trained
+from tsrec.finetune.incremental import base_sid_rows, first_used_tokens
 from tsrec.finetune.preparing import fit, prepare
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role
@@ -29,10 +29,10 @@ def run(settings: FinetuneSettings | ContinuedFinetune, parents: Parents, out: A
     )
     sid_rows = torch.from_numpy(parents["sa_init"].matrix("token_embeddings", C.EMBEDDING).astype(np.float32))
     if continued:
-        known = trained_rows(parents, language_model, start, space, prepared.n_text)[: space.n_tokens]
-        first_used = newly_used(parents)
-        sid_rows[~first_used] = known[~first_used]
+        base_rows = base_sid_rows(parents, language_model, start, space, prepared.n_text)[: space.n_tokens]
+        first_used = first_used_tokens(parents)
+        sid_rows[~first_used] = base_rows[~first_used]
         out.count(n_tokens_first_used=int(first_used.sum()))
     model, log = fit(config, prepared, language_model, sid_rows, out)
-    prompts = [torch.from_numpy(example.input_ids[:_PROMPT_TOKENS]) for example in examples.some()]
+    prompts = [torch.from_numpy(example.input_ids[:_PROMPT_TOKENS]) for example in examples.sample()]
     write_trained(model, tokenizer, log, prompts, config, out)

@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
+from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from tsrec.columns import Split
@@ -27,9 +28,9 @@ HISTORY_TASK = "history"
 DISTILLED = "distilled"
 """What losses on targets that were drawn from the fusion of the other members count for, in histories too."""
 
-_WRITTEN_ITEMS = 10  # of a history that stands in a prompt, the last ones: as many as MiniOneRec writes
-_KEPT = 1 << 15  # examples per task that later epochs need not encode again: at most some 100 MB
-_CANDIDATES = 16  # lengths are counted value by value; joined, they may differ by a token or two
+_PROMPT_ITEMS = 10  # the last ones of a history in a prompt: as many as MiniOneRec writes
+_CACHED_EXAMPLES = 1 << 15  # of each task, which later epochs need not encode again: at most some 100 MB
+_LONGEST_TRIED = 16  # lengths are counted value by value; joined, they may differ by a token or two
 
 
 @dataclass(frozen=True)
@@ -69,64 +70,60 @@ class SftTask:
     over: Over
 
 
-def _whole(sids: Sequence[str]) -> Field:
+def _sid_field(sids: Sequence[str]) -> Field:
     """SID tokens, one or several a row: a field that is never cut."""
     n_tokens = np.array([sid.count("<") for sid in sids], dtype=np.int64)
     return Field(sids.__getitem__, n_tokens, np.zeros(len(sids), dtype=bool))
 
 
-def _text(texts: Texts) -> Field:
+def _text_field(texts: Texts) -> Field:
     return Field(texts.values.__getitem__, texts.n_tokens, texts.is_cut)
 
 
-def _items(data: TaskData) -> Fields:
-    return {"title": _text(data.titles), "sid": _whole(data.sids)}
+def _item_fields(data: TaskData) -> Fields:
+    return {"title": _text_field(data.titles), "sid": _sid_field(data.sids)}
 
 
-def _histories(data: TaskData) -> Fields:
+def _history_fields(data: TaskData) -> Fields:
     histories, titles, sids = data.histories, data.titles, data.sids
     events = histories.target_events(Split.TRAIN)  # (R,)
     targets = histories.items[events]
-    starts = np.maximum(histories.offsets[histories.users()[events]], events - _WRITTEN_ITEMS)
+    n_items = np.minimum(histories.positions()[events], _PROMPT_ITEMS)
 
-    def over_history(of_item: np.ndarray) -> np.ndarray:
-        sums = np.concatenate([[0], np.cumsum(of_item[histories.items])])
-        return sums[events] - sums[starts]
+    def history_sids(row: int) -> str:
+        return "".join(sids[item] for item in histories.history_of(int(events[row]), _PROMPT_ITEMS))
 
-    def joined(values: Sequence[str], separator: str) -> Callable[[int], str]:
-        return lambda row: separator.join(values[item] for item in histories.items[starts[row] : events[row]])
-
-    n_items, none = events - starts, np.zeros(len(events), dtype=bool)
     return {
-        "sids": Field(joined(sids, ""), n_items * data.n_levels, none),
-        "titles": Field(
-            joined(titles.values, "; "), over_history(titles.n_tokens) + n_items, over_history(titles.is_cut) > 0
-        ),
+        "sids": Field(history_sids, n_items * data.n_levels, np.zeros(len(events), dtype=bool)),
         "title": Field(lambda row: titles.values[targets[row]], titles.n_tokens[targets], titles.is_cut[targets]),
-        "sid": Field(lambda row: sids[targets[row]], np.full(len(events), data.n_levels), none),
     }
 
 
-def _tokens(data: TaskData) -> Fields:
-    return {"token": _whole(data.tokens), "meaning": _text(data.meanings), "keywords": _text(data.keywords)}
+def _token_fields(data: TaskData) -> Fields:
+    return {
+        "token": _sid_field(data.tokens),
+        "meaning": _text_field(data.meanings),
+        "keywords": _text_field(data.keywords),
+    }
 
 
-# A task's place is its number, which seeds its draws: new ones come last.
 TASKS: tuple[SftTask, ...] = (
-    SftTask("title_to_sid", "The item titled {title} is written ", "{sid}", _items, "items"),
-    SftTask("sid_to_title", "The title of item {sid} is", " {title}", _items, "items"),
-    SftTask("history_to_title", "After {sids} comes the item titled", " {title}", _histories, "events"),
-    SftTask("titles_to_sid", "After {titles} comes the item written ", "{sid}", _histories, "events"),
-    SftTask("token_to_meaning", "The token {token} stands for", " {meaning}", _tokens, "tokens"),
-    SftTask("meaning_to_token", "The token that stands for {meaning} is ", "{token}", _tokens, "tokens"),
-    SftTask("token_to_keywords", "The keywords of token {token} are", " {keywords}", _tokens, "tokens"),
-    SftTask("keywords_to_token", "The token with the keywords {keywords} is ", "{token}", _tokens, "tokens"),
+    SftTask("title_to_sid", "The item titled {title} is written ", "{sid}", _item_fields, "items"),
+    SftTask("sid_to_title", "The title of item {sid} is", " {title}", _item_fields, "items"),
+    SftTask("history_to_title", "After {sids} comes the item titled", " {title}", _history_fields, "events"),
+    SftTask("token_to_meaning", "The token {token} stands for", " {meaning}", _token_fields, "tokens"),
+    SftTask("meaning_to_token", "The token that stands for {meaning} is ", "{token}", _token_fields, "tokens"),
+    SftTask("token_to_keywords", "The keywords of token {token} are", " {keywords}", _token_fields, "tokens"),
+    SftTask("keywords_to_token", "The token with the keywords {keywords} is ", "{token}", _token_fields, "tokens"),
 )
 
-TASK_NAMES: tuple[str, ...] = (HISTORY_TASK, *(task.name for task in TASKS), DISTILLED)
+_NAMES = [task.name for task in TASKS]
+# A task's place here is its number, which seeds its draws: a new one comes last. `DISTILLED`, which draws nothing,
+# keeps the place of a task that is gone.
+TASK_NAMES: tuple[str, ...] = (HISTORY_TASK, *_NAMES[:3], DISTILLED, *_NAMES[3:])
 
 
-class TaskExamples:
+class TaskExamples(Dataset[Example]):
     """All examples of one text task, each encoded when it is asked for."""
 
     def __init__(self, task: SftTask, data: TaskData, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -135,7 +132,7 @@ class TaskExamples:
         fields = task.fields(data)
         self._prompt = {name: fields[name] for name in _names(task.prompt)}
         self._answer = {name: fields[name] for name in _names(task.answer)}
-        self._example = lru_cache(_KEPT)(self._make)
+        self._example = lru_cache(_CACHED_EXAMPLES)(self._make)
 
     @cached_property
     def is_cut(self) -> np.ndarray:
@@ -146,7 +143,7 @@ class TaskExamples:
         """Tokens of the longest example; 0 where there is none."""
         counts = sum(field.n_tokens for field in (*self._prompt.values(), *self._answer.values()))
         return max(
-            (len(self[int(row)].input_ids) for row in np.argsort(-counts, kind="stable")[:_CANDIDATES]), default=0
+            (len(self[int(row)].input_ids) for row in np.argsort(-counts, kind="stable")[:_LONGEST_TRIED]), default=0
         )
 
     def __len__(self) -> int:

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ValidationError
 
 from tsrec.config import OpenAIConfig
 from tsrec.errors import TeacherError
+from tsrec.keywords.answer_cache import AnswerCache
 from tsrec.keywords.chat_endpoint import Chat, ChatEndpoint, new_usage
 from tsrec.keywords.endpoint_answers import Completion, EndpointError, json_objects
-from tsrec.keywords.paid_answers import PaidAnswers
 
 Answer = list[str]
 Form = TypeVar("Form", bound=BaseModel)
@@ -36,11 +36,11 @@ _UNSEEN = regex.compile(r"(?V1)[\p{C}--[\u200c\u200d]]")  # control characters, 
 
 
 class BadAnswerError(Exception):
-    """The answer cannot be used as it is; `will_do` is what of it can, should the next one be no better."""
+    """The answer cannot be used as it is. `usable` is the part of it that is taken if the next answer is no better."""
 
-    def __init__(self, problem: str, will_do: Any = None) -> None:
+    def __init__(self, problem: str, usable: Any = None) -> None:
         super().__init__(problem)
-        self.will_do = will_do
+        self.usable = usable
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class Asker:
         self.settings, self.kind = settings, kind
         self.endpoint = ChatEndpoint(settings, schema)
         depends_on = (self.endpoint.url, settings.model, settings.temperature, *instructions)
-        self._paid = PaidAnswers(paid, depends_on) if paid else None
-        self._is_of_use = False
+        self._paid = AnswerCache(paid, depends_on) if paid else None
+        self._has_worked = False
         self._last_problem = ""
 
     def ask(self, questions: Sequence[Question], usage: Counter[str]) -> list[Answer | None]:
@@ -98,7 +98,7 @@ class Asker:
         usage.update(new_usage())
         answers: list[Answer | None] = _run(self._ask_all(asked, usage))
         if len(asked) > 1 and all(answer is None for answer in answers):
-            raise self._of_no_use(f"any of {len(asked)} {self.kind}")
+            raise self._useless(f"any of {len(asked)} {self.kind}")
         new = iter(answers)
         return [next(new) if answer is None else answer for answer in known]
 
@@ -106,14 +106,14 @@ class Asker:
         limit = asyncio.Semaphore(self.settings.concurrency)
         async with self.endpoint.client() as client:
 
-            async def one(question: Question) -> Answer | None:
+            async def ask_within_limit(question: Question) -> Answer | None:
                 async with limit:
                     return await self._ask(client, question, usage)
 
             answers = await self._ask_first(client, questions, usage)
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(one(question)) for question in questions[len(answers) :]]
+                    tasks = [group.create_task(ask_within_limit(question)) for question in questions[len(answers) :]]
             except ExceptionGroup as errors:  # the other requests have been cancelled
                 raise errors.exceptions[0] from None
         return answers + [task.result() for task in tasks]
@@ -123,29 +123,29 @@ class Asker:
     ) -> list[Answer | None]:
         """The first ones one by one, until one answer is of use: what an endpoint refuses is refused once."""
         answers: list[Answer | None] = []
-        while not self._is_of_use and len(answers) < len(questions):
+        while not self._has_worked and len(answers) < len(questions):
             answers.append(await self._ask(client, questions[len(answers)], usage))
-            if len(answers) == _FIRST and not self._is_of_use:
-                raise self._of_no_use(f"any of the first {_FIRST} {self.kind}")
+            if len(answers) == _FIRST and not self._has_worked:
+                raise self._useless(f"any of the first {_FIRST} {self.kind}")
         return answers
 
     async def _ask(self, client: openai.AsyncOpenAI, question: Question, usage: Counter[str]) -> Answer | None:
         problem, n_cut = "", 0
-        will_do: Answer | None = None
+        usable: Answer | None = None
         for _ in range(_ASKS):
             try:
                 completion = await self.endpoint.complete(client, question.chat(problem), usage)
             except EndpointError as error:
-                self._note(question.name, f"the request failed: {self.endpoint.shown(error)}")
+                self._note(question.name, f"the request failed: {self.endpoint.describe(error)}")
                 break
             try:
                 answer = question.read(completion)
             except BadAnswerError as error:
-                if error.will_do is not None:
-                    self._is_of_use = True
-                    if will_do is not None:  # twice is enough: the first one will do
+                if error.usable is not None:
+                    self._has_worked = True
+                    if usable is not None:  # twice is enough: the first one is taken
                         break
-                    will_do = error.will_do
+                    usable = error.usable
                 usage["n_bad_answers"] += 1
                 problem = str(error)
                 self._note(question.name, f"cannot use the answer: {problem}")
@@ -153,13 +153,13 @@ class Asker:
                 if n_cut == _ASKS_WHEN_CUT or completion.is_filtered:
                     break
             else:
-                self._is_of_use = True
+                self._has_worked = True
                 if self._paid:
                     self._paid.put(question.text, answer)
                 return answer
-        return will_do
+        return usable
 
-    def _of_no_use(self, which: str) -> TeacherError:
+    def _useless(self, which: str) -> TeacherError:
         return TeacherError(
             f"{self.endpoint.url} gave no usable answer for {which} (the last time: {self._last_problem}); check "
             f"keywords.openai (model, base_url, temperature, timeout_s), then run again: finished shards are kept"
@@ -170,7 +170,7 @@ class Asker:
         logger.warning("teacher, %s: %s", name, problem)
 
 
-def plain(text: str) -> str:
+def one_line(text: str) -> str:
     """A text of an answer on one line, without what cannot be seen."""
     return " ".join(_UNSEEN.sub(" ", text).split())
 

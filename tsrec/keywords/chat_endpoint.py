@@ -16,7 +16,7 @@ import openai
 
 from tsrec.config import OpenAIConfig
 from tsrec.errors import TeacherError
-from tsrec.keywords.endpoint_answers import Completion, EndpointError, read_completion, shown
+from tsrec.keywords.endpoint_answers import Completion, EndpointError, masked_excerpt, read_completion
 from tsrec.permissions import TEACHER_URLS, teacher_endpoint
 
 logger = logging.getLogger(__name__)
@@ -92,10 +92,10 @@ class ChatEndpoint:
             self._count(way, completion, usage)
             return completion
 
-    def shown(self, error: EndpointError) -> str:
+    def describe(self, error: EndpointError) -> str:
         """Status and reason for people, the key masked."""
         words = f"{error.code}: {error.reason}" if error.code else error.reason
-        return f"{error.status} {shown(words, self.endpoint.key)}"
+        return f"{error.status} {masked_excerpt(words, self.endpoint.key)}"
 
     async def _send(self, client: openai.AsyncOpenAI, chat: Chat, way: _Way) -> tuple[str, Any]:
         """The text and the headers of one answer."""
@@ -151,19 +151,19 @@ class ChatEndpoint:
             if not self._has_answered:
                 self._way = _Way()  # nothing was learned: it was not the form
             return False
-        logger.warning("teacher: %s refuses %s, going on without: %s", self.url, what, self.shown(error))
+        logger.warning("teacher: %s refuses %s, going on without: %s", self.url, what, self.describe(error))
         return True
 
     def _stop_if_hopeless(self, error: EndpointError) -> None:
         settings = self.settings
         if not error.is_json and not self._has_answered:
             raise TeacherError(
-                f"{self.url} answers, but not as a chat endpoint: {shown(error.reason, self.endpoint.key)!r}; "
+                f"{self.url} answers, but not as a chat endpoint: {masked_excerpt(error.reason, self.endpoint.key)!r}; "
                 f"keywords.openai.base_url usually ends in /v1"
             ) from None
         if error.status in _HOPELESS or error.is_out_of_money:
             raise TeacherError(
-                f"{self.url} refused ({self.shown(error)}); check keywords.openai.model ({settings.model}), "
+                f"{self.url} refused ({self.describe(error)}); check keywords.openai.model ({settings.model}), "
                 f"keywords.openai.base_url (an address in {TEACHER_URLS}, without redirects), and the key in the "
                 f"environment variable {self.endpoint.key_variable}"
             ) from None

@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from tsrec.config import OpenAIConfig
-from tsrec.keywords.asking import Asker, BadAnswerError, Question, plain, read_object
+from tsrec.keywords.asking import Asker, BadAnswerError, Question, one_line, read_object
 from tsrec.keywords.chat_endpoint import new_usage
 from tsrec.keywords.endpoint_answers import Completion
 from tsrec.keywords.prompt import DESCRIBE, MAX_DESCRIPTION_CHARS, ClusterAnswer, cluster_messages, cluster_schema
 
 
 @dataclass(frozen=True)
-class ClusterInWords:
+class ClusterPrompt:
     """What the teacher is told of a cluster: its `token`; keywords and titles, best first."""
 
     token: str
@@ -32,7 +32,7 @@ class Describer:
     def __init__(self, settings: OpenAIConfig, paid: Path) -> None:
         self.asker = Asker(settings, cluster_schema(), "clusters", (DESCRIBE,), paid)
 
-    def describe(self, clusters: Sequence[ClusterInWords]) -> tuple[list[str | None], Counter[str]]:
+    def describe(self, clusters: Sequence[ClusterPrompt]) -> tuple[list[str | None], Counter[str]]:
         """A description of each, None where the teacher failed for good; and what it took.
 
         Raises:
@@ -44,16 +44,16 @@ class Describer:
         return [answer[0] if answer else None for answer in answers], usage
 
 
-def _question(cluster: ClusterInWords) -> Question:
-    told = {"name": cluster.token, "keywords": cluster.keywords, "titles": cluster.titles}
+def _question(cluster: ClusterPrompt) -> Question:
+    data = {"name": cluster.token, "keywords": cluster.keywords, "titles": cluster.titles}
     # The same items under another token need no other description.
     text = "\n".join([", ".join(cluster.keywords), *cluster.titles])
-    return Question(f"cluster {cluster.token}", text, partial(cluster_messages, told), partial(_read, cluster.token))
+    return Question(f"cluster {cluster.token}", text, partial(cluster_messages, data), partial(_read, cluster.token))
 
 
 def _read(token: str, completion: Completion) -> list[str]:
     """The description of an answer, on one line. Raises BadAnswerError where it is of another form."""
-    description = plain(read_object(completion, ClusterAnswer, "name", token).description)
+    description = one_line(read_object(completion, ClusterAnswer, "name", token).description)
     if not description:
         raise BadAnswerError("its description is empty")
     if len(description) > MAX_DESCRIPTION_CHARS:

@@ -97,7 +97,7 @@ def read_completion(body: str) -> Completion:
     finish = choice.get("finish_reason")
     usage = usage if isinstance(usage, dict) else {}
     return Completion(
-        text=_said(choice.get("message")) or _said(choice.get("text")),
+        text=_text_of(choice.get("message")) or _text_of(choice.get("text")),
         is_cut=finish in ("length", "max_tokens"),
         is_filtered=finish == "content_filter",
         input_tokens=_count(usage.get("prompt_tokens", usage.get("input_tokens"))),
@@ -127,7 +127,7 @@ def _whole_objects(text: str) -> Iterator[dict[str, Any]]:
         yield value
 
 
-def shown(text: str, key: str) -> str:
+def masked_excerpt(text: str, key: str) -> str:
     """An endpoint's words as a message may repeat them: one short line, the key and what looks like one masked."""
     text = regex.sub(r"(?is)<(script|style).*?</\1>|<[^>]*>", " ", text[:_MAX_READ_CHARS])
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
@@ -180,17 +180,17 @@ def _reason(error: Any, depth: int = _MAX_DEPTH) -> str:
     return _text(error)
 
 
-def _said(message: Any, depth: int = _MAX_DEPTH) -> str:
+def _text_of(message: Any, depth: int = _MAX_DEPTH) -> str:
     """The text of a message, a content, or a list of parts. Reasoning only where there is nothing else."""
     if isinstance(message, str):
         return message
     if isinstance(message, list) and depth:
-        return "".join(_said(part, depth - 1) for part in message)
+        return "".join(_text_of(part, depth - 1) for part in message)
     if isinstance(message, dict) and depth:
         if "keywords" in message:  # the object itself, instead of its text
             return json.dumps(message)
         for name in ("content", "text", "value", "reasoning_content", "reasoning"):
-            if text := _said(message.get(name), depth - 1):
+            if text := _text_of(message.get(name), depth - 1):
                 return text
     return ""
 

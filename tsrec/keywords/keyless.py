@@ -8,10 +8,9 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tsrec.columns import Columns as C
-from tsrec.config import KeywordsConfig
 from tsrec.keywords.languages import find_languages
-from tsrec.keywords.teacher import Drawn
-from tsrec.keywords.words import pieces, spelled, words
+from tsrec.keywords.teacher import MAX_KEYWORDS, ItemKeywords
+from tsrec.keywords.word_segmentation import split_pieces, split_words, without_inner_blanks
 
 _UNITS = "cm diameter feet foot ft gallon gram grams height id inch inches kg lb lbs length ml mm od oz pcs width"
 _CONTRACTED = "ll ve"
@@ -30,9 +29,8 @@ class KeylessTeacher:
         languages: items of each language (ISO 639-1) that their stop words show, or `unclear`.
     """
 
-    def __init__(self, catalogue: pd.DataFrame, config: KeywordsConfig) -> None:
-        self.config = config
-        self.languages, stop_words = find_languages(words(text) for text in catalogue[C.TEXT])
+    def __init__(self, catalogue: pd.DataFrame) -> None:
+        self.languages, stop_words = find_languages(split_words(text) for text in catalogue[C.TEXT])
         self.stop_words = stop_words.union(_UNITS.split(), _CONTRACTED.split())
         self.vectorizer: TfidfVectorizer | None = TfidfVectorizer(
             analyzer=self._terms,
@@ -46,7 +44,7 @@ class KeylessTeacher:
         else:
             self.terms = self.vectorizer.get_feature_names_out()
 
-    def draw(self, items: pd.DataFrame) -> Drawn:
+    def draw(self, items: pd.DataFrame) -> ItemKeywords:
         """The best terms of each item, best first; equal ones in the order of the alphabet."""
         titles = list(items[C.TITLE])
         if self.vectorizer is None:
@@ -54,19 +52,18 @@ class KeylessTeacher:
         else:
             weights = self.vectorizer.transform(items[C.TEXT]) + self.vectorizer.transform(titles)
             best = [self._best(weights[[row]]) for row in range(len(items))]
-        own = [[] if terms else _words_of(title) for terms, title in zip(best, titles, strict=True)]
-        most = self.config.max_keywords
+        title_words = [[] if terms else _words_of(title) for terms, title in zip(best, titles, strict=True)]
         keywords = [
-            terms or title_words[:most] or [item]
-            for terms, title_words, item in zip(best, own, items[C.ITEM], strict=True)
+            terms or of_title[:MAX_KEYWORDS] or [item]
+            for terms, of_title, item in zip(best, title_words, items[C.ITEM], strict=True)
         ]
-        n_from_title, n_shared = sum(map(bool, own)), sum(map(bool, best))
+        n_from_title, n_shared = sum(map(bool, title_words)), sum(map(bool, best))
         usage = {"n_from_title": n_from_title, "n_from_id": len(items) - n_shared - n_from_title}
-        return Drawn(keywords, ["keyless"] * len(items), usage)
+        return ItemKeywords(keywords, ["keyless"] * len(items), usage)
 
     def _terms(self, text: str) -> list[str]:
         """The n-grams of a text's words, stop words left out, joined by blanks in every script."""
-        kept = [word for word in map(self._without_article, words(text)) if word not in self.stop_words]
+        kept = [word for word in map(self._without_article, split_words(text)) if word not in self.stop_words]
         longest = min(_LONGEST, len(kept))
         return [" ".join(kept[at : at + n]) for n in range(1, longest + 1) for at in range(len(kept) - n + 1)]
 
@@ -77,22 +74,22 @@ class KeylessTeacher:
 
     def _best(self, weights: sparse.csr_matrix) -> list[str]:
         order = np.lexsort((weights.indices, -weights.data))  # terms are numbered in the order of the alphabet
-        best = _without_overlap((str(self.terms[term]) for term in weights.indices[order]), self.config.max_keywords)
-        return [spelled(term) for term in best]
+        best = _without_overlap(str(self.terms[term]) for term in weights.indices[order])
+        return [without_inner_blanks(term) for term in best]
 
 
 def _words_of(title: str) -> list[str]:
     """The title's words in lower case, each once, or what else it has between its blanks and signs ("2001")."""
-    return list(dict.fromkeys(words(title))) or list(dict.fromkeys(pieces(title)))
+    return list(dict.fromkeys(split_words(title))) or list(dict.fromkeys(split_pieces(title)))
 
 
-def _without_overlap(terms: Iterable[str], most: int) -> list[str]:
-    """The first `most` terms, leaving out those that contain, or are contained in, one already taken."""
+def _without_overlap(terms: Iterable[str]) -> list[str]:
+    """The first `MAX_KEYWORDS` terms, leaving out those that contain, or are contained in, one already taken."""
     chosen: list[str] = []
     for term in terms:
         parts = set(term.split())
         if not any(parts <= set(other.split()) or parts >= set(other.split()) for other in chosen):
             chosen.append(term)
-        if len(chosen) == most:
+        if len(chosen) == MAX_KEYWORDS:
             break
     return chosen

@@ -7,6 +7,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from tsrec.columns import Columns as C
+from tsrec.keywords.teacher import MAX_KEYWORDS
 
 MAX_KEYWORD_CHARS = 60
 MAX_DESCRIPTION_CHARS = 1000
@@ -46,13 +47,13 @@ class ClusterAnswer(BaseModel):
     description: str
 
 
-def messages(item: pd.Series, max_keywords: int, problem: str = "") -> list[dict[str, str]]:
+def messages(item: pd.Series, problem: str = "") -> list[dict[str, str]]:
     """The chat for one item. JSON encoding is the fence: no text can close a string that it stands in.
 
     `problem` says why the last answer could not be used, without any text of it. It stands in the system message:
     many models take no two messages of a user in a row.
     """
-    return _chat(SYSTEM.format(most=max_keywords), {"item_id": item[C.ITEM], "text": item[C.TEXT]}, problem)
+    return _chat(SYSTEM.format(most=MAX_KEYWORDS), {"item_id": item[C.ITEM], "text": item[C.TEXT]}, problem)
 
 
 def cluster_messages(cluster: dict[str, Any], problem: str = "") -> list[dict[str, str]]:
@@ -67,7 +68,7 @@ def _chat(system: str, data: dict[str, Any], problem: str) -> list[dict[str, str
     return [{"role": "system", "content": system}, {"role": "user", "content": content}]
 
 
-def answer_schema(max_keywords: int) -> dict[str, Any]:
+def answer_schema() -> dict[str, Any]:
     """The JSON schema that endpoints with structured output hold the answer to.
 
     It says how long lists and texts may be: a small model that repeats itself would else do so until it is cut off,
@@ -75,7 +76,7 @@ def answer_schema(max_keywords: int) -> dict[str, Any]:
     """
     schema = _schema("keywords", Answer)
     word = {"type": "string", "minLength": 1, "maxLength": MAX_KEYWORD_CHARS}
-    schema["schema"]["properties"]["keywords"] |= {"minItems": 1, "maxItems": max_keywords, "items": word}
+    schema["schema"]["properties"]["keywords"] |= {"minItems": 1, "maxItems": MAX_KEYWORDS, "items": word}
     return schema
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tsrec.columns import Columns as C
 from tsrec.config import OpenAIConfig
-from tsrec.keywords.describing import ClusterInWords, Describer
+from tsrec.keywords.describing import ClusterPrompt, Describer
 from tsrec.keywords.usage import cost_usd, usage_of, with_usage
 from tsrec.sid.clusters import ItemCluster, nearest_first, token_clusters
 from tsrec.sid.meaning import KeywordTable, TokenMeaning, describe
@@ -28,7 +28,7 @@ _FALLBACK = "template-fallback"
 
 
 @dataclass(frozen=True)
-class _Described:
+class _ClusterRow:
     """A cluster, what it means, and the titles of its nearest items."""
 
     cluster: ItemCluster
@@ -45,14 +45,14 @@ def run(config: OpenAIConfig, parents: Parents, out: ArtifactWriter) -> None:
     vectors = parents["embed"].frame("item_embeddings").set_index(C.ITEM)[C.EMBEDDING].reindex(item_ids)
     embeddings = np.stack(vectors.to_list())  # (n_items, D)
     keywords = parents["keywords"].frame("item_keywords", [C.ITEM, C.KEYWORDS]).set_index(C.ITEM)[C.KEYWORDS]
-    table = KeywordTable.of([list(own) for own in keywords.reindex(item_ids)])
+    table = KeywordTable.of([list(of_item) for of_item in keywords.reindex(item_ids)])
     clusters = token_clusters(codes)
-    rows: list[_Described] = []
+    rows: list[_ClusterRow] = []
     for level in range(codes.shape[1]):
         classes = [cluster for cluster in clusters if cluster.level == level]
         for cluster, meaning in zip(classes, table.meanings(classes, _N_KEYWORDS), strict=True):
             near = (titles[item] for item in nearest_first(embeddings, cluster.items)[:_TITLES_TOLD])
-            rows.append(_Described(cluster, meaning, tuple(title for title in near if title)))
+            rows.append(_ClusterRow(cluster, meaning, tuple(title for title in near if title)))
     descriptions, sources = _descriptions(rows, config, out)
     out.write_table("token_semantics", _table(rows, descriptions, sources))
     out.count(
@@ -61,32 +61,33 @@ def run(config: OpenAIConfig, parents: Parents, out: ArtifactWriter) -> None:
     )
 
 
-def _descriptions(rows: Sequence[_Described], config: OpenAIConfig, out: ArtifactWriter) -> tuple[list[str], list[str]]:
+def _descriptions(
+    rows: Sequence[_ClusterRow], config: OpenAIConfig, out: ArtifactWriter
+) -> tuple[list[str], list[str]]:
     """The descriptions and their sources: the teacher's, shard by shard; the template's where there is none."""
     templates = [describe(row.meaning.keywords, row.titles) for row in rows]
-    describer, own = Describer(config, out.common / _PAID), f"openai:{config.model}"
-    asked = [ClusterInWords(row.cluster.token, row.meaning.keywords, row.titles) for row in rows]
+    describer, teacher = Describer(config, out.common / _PAID), f"openai:{config.model}"
+    asked = [ClusterPrompt(row.cluster.token, row.meaning.keywords, row.titles) for row in rows]
     pieces = [
-        Shard(out.work / f"{start}.parquet", partial(_shard, describer, some), len(some))
-        for start in range(0, len(asked), _SHARD)
-        for some in [asked[start : start + _SHARD]]
+        Shard(out.work / f"{start}.parquet", partial(_shard, describer, batch), len(batch))
+        for start, batch in ((start, asked[start : start + _SHARD]) for start in range(0, len(asked), _SHARD))
     ]
     shards = tables_of(pieces, "describing clusters", "cluster")
-    told: list[str | None] = [answer for shard in shards for answer in shard[C.DESCRIPTION].to_pylist()]
+    answers: list[str | None] = [answer for shard in shards for answer in shard[C.DESCRIPTION].to_pylist()]
     usage = usage_of(shards)
-    out.count(**usage, n_fallback=told.count(None), cost_usd=cost_usd(config, usage))
+    out.count(**usage, n_fallback=answers.count(None), cost_usd=cost_usd(config, usage))
     return (
-        [answer or template for answer, template in zip(told, templates, strict=True)],
-        [_FALLBACK if answer is None else own for answer in told],
+        [answer or template for answer, template in zip(answers, templates, strict=True)],
+        [_FALLBACK if answer is None else teacher for answer in answers],
     )
 
 
-def _shard(describer: Describer, clusters: Sequence[ClusterInWords]) -> pa.Table:
+def _shard(describer: Describer, clusters: Sequence[ClusterPrompt]) -> pa.Table:
     answers, usage = describer.describe(clusters)
     return with_usage(pa.table({C.DESCRIPTION: pa.array(answers, pa.string())}), usage)
 
 
-def _table(rows: Sequence[_Described], descriptions: list[str], sources: list[str]) -> pa.Table:
+def _table(rows: Sequence[_ClusterRow], descriptions: list[str], sources: list[str]) -> pa.Table:
     words = pa.list_(pa.string())
     return pa.table(
         {

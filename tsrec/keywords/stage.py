@@ -62,17 +62,17 @@ def shards(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> Seq
 
 def _asking(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> _Asking:
     items = parents["ingest"].frame("items", [C.ITEM, C.TITLE, C.TEXT])
-    keyless = KeylessTeacher(items, config)
+    keyless = KeylessTeacher(items)
     known = _known_rows(items, parents)
     asked = items[known < 0]
     needs_llm = config.teacher == "openai" and len(asked) > 0
     teacher: Teacher = OpenAITeacher(config, keyless, out.common / _PAID) if needs_llm else keyless
     shards = []
     for start in range(0, len(asked), config.shard_items):
-        some = asked.iloc[start : start + config.shard_items]
+        rows = asked.iloc[start : start + config.shard_items]
         # Named by its rows: with another shard size, other shards.
-        path = out.work / f"{start}-{start + len(some)}.parquet"
-        shards.append(Shard(path, partial(_draw, teacher, some), len(some)))
+        path = out.work / f"{start}-{start + len(rows)}.parquet"
+        shards.append(Shard(path, partial(_draw, teacher, rows), len(rows)))
     return _Asking(keyless, known, shards)
 
 

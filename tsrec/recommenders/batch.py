@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from tsrec import permissions
 from tsrec.columns import Columns as C
-from tsrec.config import ALL_USERS, Wish, canonical
+from tsrec.config import ALL_USERS, BatchRequest, canonical
 from tsrec.errors import ConfigError, DataError
 from tsrec.machine.progress import progress
 from tsrec.recommenders.explain import Explainer
@@ -61,7 +61,7 @@ class Batch:
     counts: dict[str, int]
 
 
-def recommend_users(lineage: Lineage, fuse: Artifact, wish: Wish) -> Batch:
+def recommend_users(lineage: Lineage, fuse: Artifact, wish: BatchRequest) -> Batch:
     """Write what `wish` asks of the model `fuse` into the folder `wish.out`, or find it there.
 
     Exactly K distinct items for every user, or all that may be shown where those are fewer (counted as `n_short`).
@@ -78,7 +78,7 @@ def recommend_users(lineage: Lineage, fuse: Artifact, wish: Wish) -> Batch:
         return _write(lineage, fuse, wish, folder, job)
 
 
-def _write(lineage: Lineage, fuse: Artifact, wish: Wish, folder: Path, job: dict[str, Any]) -> Batch:
+def _write(lineage: Lineage, fuse: Artifact, wish: BatchRequest, folder: Path, job: dict[str, Any]) -> Batch:
     if (folder / _WORK).is_symlink():  # else what it leads to would be emptied
         raise ConfigError(f"{folder / _WORK}: a link, where shards are kept; remove it, or choose another folder")
     with locks.hold(folder / _WORK):
@@ -95,7 +95,7 @@ def _write(lineage: Lineage, fuse: Artifact, wish: Wish, folder: Path, job: dict
         return _put_in_place(shards, folder, job)
 
 
-def allowed_items(recommender: Recommender, wish: Wish) -> list[str] | None:
+def allowed_items(recommender: Recommender, wish: BatchRequest) -> list[str] | None:
     """The items that the two lists of a wish leave of the catalogue; None: all of it.
 
     Raises:
@@ -130,7 +130,7 @@ def _items_of(recommender: Recommender, what: str, file: str, max_unknown: float
     return set(ids)
 
 
-def _job(fuse: Artifact, wish: Wish) -> dict[str, Any]:
+def _job(fuse: Artifact, wish: BatchRequest) -> dict[str, Any]:
     """Everything that the rows depend on, with what is in a file in place of its name."""
     hashes = {}
     for name in ("users", "allow", "deny"):
@@ -164,7 +164,7 @@ def _check_ours(folder: Path) -> None:
         raise ConfigError(f"{foreign}: was not written by `tsrec recommend`; choose another folder, or empty it")
 
 
-def _make_shards(lineage: Lineage, fuse: Artifact, wish: Wish, work: Path) -> list[Path]:
+def _make_shards(lineage: Lineage, fuse: Artifact, wish: BatchRequest, work: Path) -> list[Path]:
     ingest = lineage.parent(fuse, "ingest")
     recommender = Recommender.of(lineage, fuse, wish.method, repeats="forbidden" if wish.no_repeats else None)
     explainer = Explainer(lineage, fuse)

@@ -27,7 +27,7 @@ from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
 from tsrec.sid.vectors import unit_rows
 from tsrec.store import Artifact, base_role
 from tsrec.training.losses import chunked_cross_entropy
-from tsrec.training.mixture import Mixture
+from tsrec.training.mixture import TaskMixture
 from tsrec.training.packing import IGNORED, Example, packed_attention_mask
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def fit(inputs: FitInputs) -> None:
         with torch.no_grad():
             model.item_vectors.copy_(torch.from_numpy(main_components(texts, config.hidden, config.seed)))
     examples = _examples(inputs.histories, config.window)
-    order = Mixture({0: (examples, 1.0)}, config.epochs, config.seed)
+    order = TaskMixture({0: (examples, 1.0)}, config.epochs, config.seed)
     train(model, order, [], _recipe(config), inputs.work / "sasrec", ["next_item"], pad_id=0)
     save_file(model.state_dict(), inputs.folder / _WEIGHTS)
 

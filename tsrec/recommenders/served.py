@@ -11,7 +11,7 @@ from pydantic import Field
 
 from tsrec.columns import Split
 from tsrec.config import Config, MembersConfig, Section, canonical
-from tsrec.config.section import AddedLater
+from tsrec.config.base import AddedLater
 from tsrec.recommenders.member import FitInputs, Member
 from tsrec.recommenders.members import MEMBERS, fitted_anew
 from tsrec.recommenders.refit import seen_as_train

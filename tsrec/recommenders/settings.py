@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from tsrec.config import Config, DecodeConfig, FuseConfig, MembersConfig, RecommendConfig, Repeats, Section
-from tsrec.config.section import AddedLater, OnDevice
+from tsrec.config.base import AddedLater, OnDevice
 
 
 class BeamSettings(DecodeConfig, OnDevice):

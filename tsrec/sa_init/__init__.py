@@ -19,7 +19,7 @@ def _raw_inputs(config: SaInitConfig) -> dict[str, Path]:
 
 
 def _section(config: Config) -> SaInitSettings:
-    own = config.sa_init.beside(config.ingest.path)
+    own = config.sa_init.with_import_file_in(config.ingest.path)
     return SaInitSettings(**dict(own), finetune_seed=config.finetune.seed)
 
 

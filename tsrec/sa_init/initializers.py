@@ -28,7 +28,7 @@ def keyword_means(
     """
     distinct = sorted({keyword for meaning in meanings for keyword in meaning.keywords})
     vector_of = {keyword: _mean_of_pieces(f" {keyword}", vectors, tokenizer) for keyword in distinct}
-    rows = _nothing(len(meanings), vectors)
+    rows = _nan_rows(len(meanings), vectors)
     for index, meaning in enumerate(meanings):
         if meaning.keywords:
             rows[index] = np.mean([vector_of[keyword] for keyword in meaning.keywords], axis=0)
@@ -39,7 +39,7 @@ def keyword_string(
     meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase
 ) -> np.ndarray:
     """SA-Init as TS-Rec's authors released it: all keywords as one string, the mean over all of its pieces."""
-    rows = _nothing(len(meanings), vectors)
+    rows = _nan_rows(len(meanings), vectors)
     for index, meaning in enumerate(meanings):
         if meaning.keywords:
             rows[index] = _mean_of_pieces(" ".join(meaning.keywords), vectors, tokenizer)
@@ -55,7 +55,7 @@ def vocabulary_mean(
 
 def all_random(meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """No token has anything to start from: all rows are random."""
-    return _nothing(len(meanings), vectors)
+    return _nan_rows(len(meanings), vectors)
 
 
 INITIALIZERS: dict[str, Initializer] = {
@@ -80,41 +80,41 @@ def initialize(
     # A token's random row depends on the seed and its place alone, not on what others start at.
     generator = np.random.default_rng(config.finetune_seed)
     random = generator.standard_normal(rows.shape, dtype=np.float32) * _RANDOM_STD
-    chosen = np.asarray(np.isfinite(rows).all(axis=1))
-    return finish(rows, chosen, random, vectors, config)
+    has_meaning = np.asarray(np.isfinite(rows).all(axis=1))
+    return finish(rows, has_meaning, random, vectors, config)
 
 
 def finish(
-    rows: np.ndarray, chosen: np.ndarray, random: np.ndarray, vectors: np.ndarray, config: SaInitConfig
+    rows: np.ndarray, has_meaning: np.ndarray, random: np.ndarray, vectors: np.ndarray, config: SaInitConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centre the chosen rows over all levels, put random rows elsewhere, and give every row the configured norm.
+    """Centre rows with a meaning over all levels, put random rows elsewhere, and give every row the configured norm.
 
     Random rows get the norm too: the SID rows are also the output layer, their norm sets the scale of the logits, and
     initializers can only be compared at equal norm.
 
     Args:
         rows: (n_tokens, D) float32 from an initializer.
-        chosen: (n_tokens,) bool: which of `rows` to use.
+        has_meaning: (n_tokens,) bool: which of `rows` to use.
         random: (n_tokens, D) float32, for the others.
         vectors: (n_vocabulary, D) float32, the LLM's own rows.
         config: `centre` and `norm`.
 
     Returns:
-        (n_tokens, D) float32, and which rows are not random: a chosen row that centring takes to zero (one like all
+        (n_tokens, D) float32, and which rows are not random: a row that centring takes to zero (one like all
         others) is replaced by a random one.
     """
     result = random.astype(np.float64)
-    result[chosen] = rows[chosen]
-    if config.centre and config.initializer in _AROUND_A_MEAN and chosen.any():
-        before = np.linalg.norm(result[chosen], axis=1).mean()
-        result[chosen] -= result[chosen].mean(axis=0)
-        chosen = chosen & (np.linalg.norm(result, axis=1) > 1e-6 * before)
-        result[~chosen] = random[~chosen]
+    result[has_meaning] = rows[has_meaning]
+    if config.centre and config.initializer in _AROUND_A_MEAN and has_meaning.any():
+        mean_length = np.linalg.norm(result[has_meaning], axis=1).mean()
+        result[has_meaning] -= result[has_meaning].mean(axis=0)
+        has_meaning = has_meaning & (np.linalg.norm(result, axis=1) > 1e-6 * mean_length)
+        result[~has_meaning] = random[~has_meaning]
     if config.norm != "as-is":
         norm = np.linalg.norm(vectors, axis=1).mean() if config.norm == "pretrained" else config.norm
         lengths = np.linalg.norm(result, axis=1, keepdims=True)
         result *= norm / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return result.astype(np.float32), chosen
+    return result.astype(np.float32), has_meaning
 
 
 def _mean_of_pieces(text: str, vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
@@ -125,5 +125,5 @@ def _mean_of_pieces(text: str, vectors: np.ndarray, tokenizer: PreTrainedTokeniz
     return vectors[ids].mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def _nothing(n_tokens: int, vectors: np.ndarray) -> np.ndarray:
+def _nan_rows(n_tokens: int, vectors: np.ndarray) -> np.ndarray:
     return np.full((n_tokens, vectors.shape[1]), np.nan, dtype=np.float32)

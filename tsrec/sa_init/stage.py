@@ -45,9 +45,9 @@ def run(config: SaInitSettings, parents: Mapping[str, Artifact], out: ArtifactWr
     logger.info("initializing %d tokens by %s", len(meanings), config.initializer)
     rows, meaningful = initialize(meanings, vectors, tokenizer, config)
     if base := parents.get(base_role("sa_init")):
-        known = base.table("token_semantics", [C.N_ITEMS])[C.N_ITEMS].to_numpy() > 0
-        rows[known] = base.matrix("token_embeddings", C.EMBEDDING)[known]
-        out.count(n_rows_known=int(known.sum()))
+        in_base = base.table("token_semantics", [C.N_ITEMS])[C.N_ITEMS].to_numpy() > 0
+        rows[in_base] = base.matrix("token_embeddings", C.EMBEDDING)[in_base]
+        out.count(n_rows_known=int(in_base.sum()))
     out.write_table("token_embeddings", _embedding_table(meanings, rows))
     out.count(
         n_tokens=len(meanings),
@@ -74,7 +74,7 @@ def _meanings(
     keywords = _by_item(parents["keywords"], "item_keywords", C.KEYWORDS)
     titles = _by_item(parents["ingest"], "items", C.TITLE)
     item_keywords = [keywords.get(item) or [] for item in item_ids]
-    out.count(n_items_without_keywords=sum(not own for own in item_keywords))
+    out.count(n_items_without_keywords=sum(not of_item for of_item in item_keywords))
     if not any(item_keywords):
         raise DataError("no item has a keyword, so no token has a meaning; look into the keywords stage")
     item_titles = [titles.get(item) or "" for item in item_ids]

@@ -18,7 +18,7 @@ def _raw_inputs(config: SidsConfig) -> dict[str, Path]:
 STAGE = Stage(
     name="sids",
     version=2,
-    config=lambda config: config.sids.beside(config.ingest.path),
+    config=lambda config: config.sids.with_import_file_in(config.ingest.path),
     parents=_parents,
     run=on_call("tsrec.sids.stage", "run"),
     raw_inputs=_raw_inputs,

@@ -1,4 +1,4 @@
-"""Training stops where a loss, a gradient or a weight is no number any more: a model of NaNs is no result."""
+"""Training stops where a loss, a gradient or a weight is not finite (NaN or infinity)."""
 
 from collections.abc import Sequence
 

@@ -21,4 +21,4 @@ def chunked_cross_entropy(hidden: Tensor, rows: Tensor, labels: Tensor) -> Tenso
     if len(labels) <= at_once:
         return losses_of(hidden, labels)
     parts = zip(hidden.split(at_once), labels.split(at_once), strict=True)
-    return torch.cat([checkpoint(losses_of, part, wanted, use_reentrant=False) for part, wanted in parts])
+    return torch.cat([checkpoint(losses_of, part, part_labels, use_reentrant=False) for part, part_labels in parts])

@@ -16,36 +16,38 @@ from tsrec.training.packing import Example, Examples
 
 
 @runtime_checkable
-class Varying(Protocol):
-    """Examples that are drawn anew each time they are seen."""
+class ResampledExamples(Protocol):
+    """Examples that are drawn anew each time they are seen, instead of being the same in every epoch."""
 
     def __len__(self) -> int:
         """How many rows there are."""
 
-    def varied(self, row: int, place: int) -> Example:
-        """The example of a row as it is seen at a place of the run: the same for the same two numbers."""
+    def resample(self, row: int, place: int) -> Example:
+        """The example of a row as it is seen at a place of the run. The same two numbers give the same example."""
 
 
-class Mixture:
-    """All examples of a run, epoch after epoch, each shuffled.
+class TaskMixture:
+    """All examples of a run in the order of training: epoch after epoch, each mixed from all tasks and shuffled.
 
     Args:
-        parts: by number of the task, its examples and its weight: how often each is seen per epoch; see `draws`.
+        parts: by number of the task, its examples and its weight: how often an epoch sees each (`rows_by_epoch`).
         epochs: passes over the mix; of the last one, the fraction is cut off that is too much.
         seed: seed of the draws (with the task's number) and of the order (with the epoch).
     """
 
-    def __init__(self, parts: Mapping[int, tuple[Examples | Varying, float]], epochs: float, seed: int) -> None:
+    def __init__(
+        self, parts: Mapping[int, tuple[Examples | ResampledExamples, float]], epochs: float, seed: int
+    ) -> None:
         self.epochs = epochs
         self._examples = {task: examples for task, (examples, _) in parts.items()}
         n_epochs = math.ceil(epochs)
-        drawn = {
-            task: draws(len(examples), weight, n_epochs, np.random.default_rng([seed, task]))
+        rows_by_task = {
+            task: rows_by_epoch(len(examples), weight, n_epochs, np.random.default_rng([seed, task]))
             for task, (examples, weight) in parts.items()
         }
         ordered = []
         for epoch in range(n_epochs):
-            tasks, rows = _joined({task: mine[epoch] for task, mine in drawn.items()})
+            tasks, rows = _concatenated({task: by_epoch[epoch] for task, by_epoch in rows_by_task.items()})
             order = np.random.default_rng([seed, epoch, 1]).permutation(len(rows))
             order = order[: math.ceil(min(1.0, epochs - epoch) * len(rows))]
             ordered.append((tasks[order], rows[order]))
@@ -58,10 +60,10 @@ class Mixture:
     def __getitem__(self, index: int) -> Example:
         """The example that comes at place `index`."""
         examples, row = self._examples[int(self._task[index])], int(self._row[index])
-        return examples.varied(row, index) if isinstance(examples, Varying) else examples[row]
+        return examples.resample(row, index) if isinstance(examples, ResampledExamples) else examples[row]
 
 
-def draws(n_rows: int, weight: float, n_epochs: int, random: np.random.Generator) -> list[np.ndarray]:
+def rows_by_epoch(n_rows: int, weight: float, n_epochs: int, random: np.random.Generator) -> list[np.ndarray]:
     """Which rows every epoch sees: (rows of that epoch,) int32 each, by the weight.
 
     An epoch sees each row floor(weight) times. For the rest of the weight, the next share of a permutation of all
@@ -84,7 +86,7 @@ def draws(n_rows: int, weight: float, n_epochs: int, random: np.random.Generator
     return epochs
 
 
-def _joined(drawn: Mapping[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Tasks (int16) and rows (int32) of all that was drawn, task after task."""
-    tasks = np.repeat(np.array(list(drawn), dtype=np.int16), [len(rows) for rows in drawn.values()])
-    return tasks, np.concatenate([np.empty(0, dtype=np.int32), *drawn.values()])
+def _concatenated(rows_by_task: Mapping[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Tasks (int16) and rows (int32) of one epoch, task after task."""
+    tasks = np.repeat(np.array(list(rows_by_task), dtype=np.int16), [len(rows) for rows in rows_by_task.values()])
+    return tasks, np.concatenate([np.empty(0, dtype=np.int32), *rows_by_task.values()])

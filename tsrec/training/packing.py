@@ -102,6 +102,7 @@ def packed_attention_mask(segment_ids: Tensor, position_ids: Tensor, forks: Tens
     causal = torch.ones(length, length, dtype=torch.bool, device=segment_ids.device).tril()
     allowed = (segment_ids[:, :, None] == segment_ids[:, None, :]) & causal
     if forks is not None:
-        mine, seen = forks[:, :, None], forks[:, None, :]
-        allowed &= (mine == seen) | ((seen == 0) & (position_ids[:, None, :] < mine % SAME_PLACE))
+        query, key = forks[:, :, None], forks[:, None, :]
+        on_trunk_before_fork = (key == 0) & (position_ids[:, None, :] < query % SAME_PLACE)
+        allowed &= (query == key) | on_trunk_before_fork
     return allowed[:, None]

@@ -43,7 +43,7 @@ def interactions(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Bat
 def read_items(config: IngestConfig, files: Sequence[RawFile], known: Names) -> Iterator[Batch]:
     """Batches of items under our column names; `ingest.item_columns` goes before the `known` names. Where the files are
     the log of interactions, one batch of what it says of each item."""
-    mapping = config.item_columns.given()
+    mapping = config.item_columns.renamed()
     if not files[0].is_log:
         yield from _mapped(config, "items", files, known, mapping, (C.ITEM, C.TITLE))
         return
@@ -66,7 +66,7 @@ def read_interactions(config: IngestConfig, files: Sequence[RawFile], known: Nam
     splits = {file.path: file.split for file in files}
     has_decimal_commas = config.interactions_format.decimal == ","
     n_rows = 0
-    for batch in _mapped(config, "interactions", files, known, config.interaction_columns.given(), needed):
+    for batch in _mapped(config, "interactions", files, known, config.interaction_columns.renamed(), needed):
         rows = batch.rows
         for column in {C.TIMESTAMP, C.ORDER, C.RATING} & set(rows) if has_decimal_commas else ():
             rows[column] = _with_decimal_points(rows[column])

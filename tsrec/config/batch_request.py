@@ -1,16 +1,16 @@
-"""What a caller asks of a finished model; no stage reads it."""
+"""A request for recommendations in a batch, from a finished model. No stage reads it."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 from tsrec.columns import FUSED
-from tsrec.config.section import LOCAL_PATH, Section, runtime
+from tsrec.config.base import LOCAL_PATH, Section, runtime
 
 ALL_USERS = "all"
 
 
-class Wish(Section):
+class BatchRequest(Section):
     """Recommendations to make: for whom, how many, of what, by which model."""
 
     users: Annotated[str, LOCAL_PATH] = Field(

@@ -1,9 +1,11 @@
-"""Training that goes on from a base: which examples are new or seen again, and the rows that SID tokens start from.
+"""Incremental training, from the weights of a base: which examples it sees, and where SID rows start.
+
+A refresh trains so: on all that is new since the base, and on a replayed share of the rest. Resuming a killed training
+is another thing, see `training.trainer`.
 
 Knows the artifacts of the base by their roles; nothing of how they were made, or of who asks for a refresh.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch.utils.data import Subset
 from transformers import AutoTokenizer, PreTrainedModel
 
 from tsrec.columns import Columns as C
@@ -24,62 +27,57 @@ from tsrec.sid.tokens import first_sid_id
 from tsrec.stage import Parents
 from tsrec.store import base_role
 from tsrec.store.unchanged_rows import unchanged_rows
-from tsrec.training.packing import Example, Examples
+from tsrec.training.packing import Example
 
-_EVENT = [C.USER, C.ITEM, C.TIMESTAMP]
+_EVENT_KEY = [C.USER, C.ITEM, C.TIMESTAMP]
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What a training that goes on sees: (E,) bool `events` of the histories, (N,) bool `items`, (M,) bool `tokens`
-    that have a meaning; all that is new, and a draw of the rest. `counts` to record."""
+class TrainingRows:
+    """The rows that an incremental training sees, as masks, and `counts` for the manifest.
+
+    `events` (E,) bool of the histories; `items` (N,) bool; `tokens` (M,) bool of the tokens that have a meaning.
+    """
 
     events: np.ndarray
     items: np.ndarray
     tokens: np.ndarray
     counts: dict[str, int]
 
-    def of(self, examples: TaskExamples, histories: Histories) -> "Some":
-        """The chosen examples of a text task."""
-        chosen = {
+    def subset(self, examples: TaskExamples, histories: Histories) -> Subset[Example]:
+        """The examples of a text task that are seen."""
+        mask = {
             "items": self.items,
             "events": self.events[histories.target_events(Split.TRAIN)],
             "tokens": self.tokens,
         }[examples.task.over]
-        return Some(examples, np.flatnonzero(chosen))
+        return Subset(examples, np.flatnonzero(mask).tolist())
 
 
-class Some:
-    """Some rows of examples, as examples."""
+def select_training_rows(
+    parents: Parents, histories: Histories, data: TaskData | None, replay: float, seed: int
+) -> TrainingRows:
+    """Select all that is new since the base, and replay a share of the rest, drawn at random.
 
-    def __init__(self, examples: Examples, rows: Sequence[int] | np.ndarray) -> None:
-        self._examples, self._rows = examples, rows
+    New are train events that the base did not train on, items with another title, and tokens without a meaning before.
+    Events are replayed by whole users: one window then holds many of them. Single events would cost a window each.
 
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Example:
-        """The example at place `index`."""
-        return self._examples[int(self._rows[index])]
-
-
-def choose(parents: Parents, histories: Histories, data: TaskData | None, replay: float, seed: int) -> Chosen:
-    """What is new since the base (events of train that it did not train on, items with another title, tokens without a
-    meaning before), and a share `replay` of everything else, drawn at random. `data` is what the text tasks are made
-    of, where there are any.
-
-    Of events, whole users are drawn: one window then holds many of them, where single ones would cost a window each.
+    Args:
+        parents: the artifacts of this run and, in the roles of `base_role`, of the base.
+        histories: of this run.
+        data: what the text tasks are made of; None where no text task has a weight.
+        replay: share of the rest, 0 to 1.
+        seed: of the draws.
     """
     random = np.random.default_rng([seed, 2])
-    items, before = (parents[role].frame("items", [C.ITEM, C.TITLE]) for role in ("ingest", base_role("ingest")))
-    is_new_item = unchanged_rows(items, before, (C.TITLE,)) < 0
+    items, base_items = (parents[role].frame("items", [C.ITEM, C.TITLE]) for role in ("ingest", base_role("ingest")))
+    is_new_item = unchanged_rows(items, base_items, (C.TITLE,)) < 0
     is_train = histories.splits == Split.TRAIN.value
     is_new_event = is_train & _is_new_event(histories, items[C.ITEM].to_numpy(dtype=object), parents)
     is_new_token = _is_new_token(parents, data)
-    is_seen_again = (random.random(histories.n_users) < replay)[histories.users()]
-    return Chosen(
-        events=is_new_event | (is_train & is_seen_again),
+    is_replayed_event = is_train & (random.random(histories.n_users) < replay)[histories.users()]
+    return TrainingRows(
+        events=is_new_event | is_replayed_event,
         items=is_new_item | (random.random(len(is_new_item)) < replay),
         tokens=is_new_token | (random.random(len(is_new_token)) < replay),
         counts={
@@ -90,17 +88,19 @@ def choose(parents: Parents, histories: Histories, data: TaskData | None, replay
     )
 
 
-def newly_used(parents: Parents) -> np.ndarray:
-    """(n_tokens,) bool: SID tokens that no item of the base had, and one has now: the base never learned them."""
-    before, now = (
+def first_used_tokens(parents: Parents) -> np.ndarray:
+    """(n_tokens,) bool: SID tokens that no item of the base had, and one has now. The base never learned them."""
+    n_items_in_base, n_items = (
         parents[role].table("token_semantics", [C.N_ITEMS])[C.N_ITEMS].to_numpy()
         for role in (base_role("sa_init"), "sa_init")
     )
-    return (before == 0) & (now > 0)
+    return (n_items_in_base == 0) & (n_items > 0)
 
 
-def trained_rows(parents: Parents, model: PreTrainedModel, folder: Path, space: SidSpace, n_text: int) -> torch.Tensor:
+def base_sid_rows(parents: Parents, model: PreTrainedModel, folder: Path, space: SidSpace, n_text: int) -> torch.Tensor:
     """(n_tokens, D) float32: the SID rows of the base's trained `model`, which lies in `folder`.
+
+    `n_text` is how many tokens come before them in this run's vocabulary.
 
     Raises:
         ArtifactError: its vocabulary is another than this run's.
@@ -120,20 +120,20 @@ def _is_new_token(parents: Parents, data: TaskData | None) -> np.ndarray:
     """(M,) bool: tokens that meant nothing in the base."""
     if data is None:
         return np.zeros(0, dtype=bool)
-    known = meanings_of(parents[base_role("sa_init")])
-    return np.array([token not in known for token in data.tokens], dtype=bool)
+    base_meanings = meanings_of(parents[base_role("sa_init")])
+    return np.array([token not in base_meanings for token in data.tokens], dtype=bool)
 
 
 def _is_new_event(histories: Histories, item_ids: np.ndarray, parents: Parents) -> np.ndarray:
     """(E,) bool: events that were no train events of the base, by user, item and time."""
-    now = pd.DataFrame(
+    events = pd.DataFrame(
         {
             C.USER: histories.user_ids[histories.users()],
             C.ITEM: item_ids[histories.items],
             C.TIMESTAMP: histories.times,
         }
     )
-    before = parents[base_role("ingest")].frame("interactions", [*_EVENT, C.SPLIT])
-    before = before[before[C.SPLIT] == Split.TRAIN.value][_EVENT].drop_duplicates()
-    joined = now.merge(before, on=_EVENT, how="left", indicator=True)
+    base_events = parents[base_role("ingest")].frame("interactions", [*_EVENT_KEY, C.SPLIT])
+    base_events = base_events[base_events[C.SPLIT] == Split.TRAIN.value][_EVENT_KEY].drop_duplicates()
+    joined = events.merge(base_events, on=_EVENT_KEY, how="left", indicator=True)
     return (joined["_merge"] == "left_only").to_numpy()

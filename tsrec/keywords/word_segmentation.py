@@ -1,4 +1,4 @@
-"""What a word is, in any script. Knows nothing of keywords, languages or stop words.
+"""Word segmentation in any script. Knows nothing of keywords, languages or stop words.
 
 Words are runs of letters with their combining marks (Hindi, Thai, Arabic). Scripts written without blanks between
 words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) are cut by ICU's dictionaries; a name that they do not know falls
@@ -42,7 +42,7 @@ _ONE_SPELLING = str.maketrans("’‐‑", "'--")
 _BETWEEN_BLANKLESS = regex.compile(rf"(?V1)(?<=[{_BLANKLESS}]) (?=[{_BLANKLESS}])")
 
 
-def words(text: str) -> Iterator[str]:
+def split_words(text: str) -> Iterator[str]:
     """The words of a text in lower case, in their order; apostrophes and hyphens in one spelling each."""
     for piece in _PIECE.finditer(_without_addresses(unicodedata.normalize("NFC", text.lower()))):
         if piece["blankless"]:
@@ -51,14 +51,14 @@ def words(text: str) -> Iterator[str]:
             yield piece[0].translate(_ONE_SPELLING)
 
 
-def pieces(text: str) -> Iterator[str]:
+def split_pieces(text: str) -> Iterator[str]:
     """All that stands between blanks and signs, in lower case: words, single letters, numbers, part numbers."""
     text = _without_addresses(text.lower())
     return (piece for piece in WordBreaker(text, "und") if any(map(str.isalnum, piece)))
 
 
-def spelled(phrase: str) -> str:
-    """A phrase of words joined by blanks, as it is written: without blanks where its script has none."""
+def without_inner_blanks(phrase: str) -> str:
+    """A phrase of words joined by blanks, without the blanks inside scripts that are written without any."""
     return _BETWEEN_BLANKLESS.sub("", phrase)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.keys import key_of
 from tsrec.keywords import STAGE
-from tsrec.keywords.paid_answers import PaidAnswers
+from tsrec.keywords.answer_cache import AnswerCache
 from tsrec.store import Artifact, ArtifactStore
 
 from .conftest import ChatServer, Reply, teacher_of
@@ -38,7 +38,7 @@ def test_another_data_set_asks_only_for_texts_that_are_new(
     assert second.counts["n_answers_known"] == 5 and second.counts["input_tokens"] == 100
 
 
-@pytest.mark.parametrize("changed", [{"model": "other"}, {"temperature": 0.5}, {"max_keywords": 4}])
+@pytest.mark.parametrize("changed", [{"model": "other"}, {"temperature": 0.5}])
 def test_another_teacher_is_asked_anew(
     server: ChatServer, items: pd.DataFrame, tmp_path: Path, changed: dict[str, object]
 ) -> None:
@@ -73,7 +73,7 @@ def test_a_file_that_is_no_database_costs_money_and_no_run(
 
 def test_two_runs_write_at_once(tmp_path: Path) -> None:
     paid = tmp_path / "answers.sqlite"
-    one, two = PaidAnswers(paid, ("teacher",)), PaidAnswers(paid, ("teacher",))
+    one, two = AnswerCache(paid, ("teacher",)), AnswerCache(paid, ("teacher",))
     for number in range(20):
         (one if number % 2 else two).put(f"text {number}", [f"word {number}"])
-    assert [PaidAnswers(paid, ("teacher",)).get(f"text {n}") for n in range(20)] == [[f"word {n}"] for n in range(20)]
+    assert [AnswerCache(paid, ("teacher",)).get(f"text {n}") for n in range(20)] == [[f"word {n}"] for n in range(20)]

@@ -1,7 +1,7 @@
-"""What a teacher has answered, so that no text is paid for twice: by text and teacher settings, whatever the run.
+"""A cache of the teacher's answers, by text and teacher settings, so that no text is paid for twice by any run.
 
-One SQLite file a store. It only ever saves money: where it cannot be read or written (a network folder without locks, a
-full disk), that is said once and the teacher is asked.
+One SQLite file a store. A run needs it for nothing else. Where it cannot be read or written (a network folder without
+locks, a full disk), one warning says so and the teacher is asked.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 _WAIT_S = 30.0  # for another run that writes
 
 
-class PaidAnswers:
-    """Keywords by text, of one teacher.
+class AnswerCache:
+    """One teacher's answers by text.
 
     Args:
         path: the SQLite file; made where it is missing.

@@ -1,4 +1,4 @@
-"""The policy that learns from its own lists: rollouts of each history, their rewards, and GRPO's loss.
+"""GRPO (2402.03300): a policy that learns from its own lists. Rollouts of each history, their rewards, and the loss.
 
 Rollouts are the constrained beams that `decode` would write, so nothing is drawn at random. All rollouts of a history
 are branches of one packed sequence, so its prompt is computed once, and their probabilities are those of supervised
@@ -31,7 +31,7 @@ MEASURES = ("reward", "hit", "kl")  # what the training log holds in place of ta
 _PROMPTS_AT_ONCE = 16
 
 
-class Targets:
+class TargetPrompts:
     """Each train target as an example: the history before it, and its SID, which alone is labelled.
 
     Args:
@@ -60,7 +60,7 @@ class Targets:
 
 
 @dataclass(frozen=True)
-class Groups:
+class RolloutGroups:
     """Rollouts of U histories: `prompts` their token ids, U arrays; `tokens` (U, G, L) int64 the SIDs that were
     written, best first; `rewards` (U, G)."""
 
@@ -128,43 +128,49 @@ class Policy(nn.Module):
             "task_count": loss.new_tensor([n_groups, n_groups, n_tokens]),
         }
 
-    def roll_out(self, input_ids: Tensor, segment_ids: Tensor, labels: Tensor) -> Groups:
+    def roll_out(self, input_ids: Tensor, segment_ids: Tensor, labels: Tensor) -> RolloutGroups:
         """The beams of every packed target (B, T), by the model as it is now."""
-        prompts, wanted = [], []
+        prompts, targets = [], []
         rows = (part.cpu().numpy() for part in (input_ids, segment_ids, labels))
         for ids, segments, label in zip(*rows, strict=True):
             for segment in range(1, int(segments.max()) + 1):
-                own, target = ids[segments == segment], label[segments == segment]
-                wanted.append(target[target != IGNORED])
-                prompts.append(own[: len(own) - len(wanted[-1]) + 1])
+                sequence, target = ids[segments == segment], label[segments == segment]
+                targets.append(target[target != IGNORED])
+                # All of the target but its last token stands behind the prompt.
+                prompts.append(sequence[: len(sequence) - len(targets[-1]) + 1])
         # No cache of cast weights: older torch hands the update what was cast here, and that has no gradient.
         with torch.autocast(self._search.device.type, enabled=False, cache_enabled=False):
             leaves = self._search.search_all(prompts, self.beams, _PROMPTS_AT_ONCE).leaves
         tokens = self._leaf_tokens[leaves]  # (U, G, L)
-        return Groups(prompts, tokens, rewards((tokens == np.stack(wanted)[:, None]).all(axis=2)))
+        return RolloutGroups(prompts, tokens, rewards((tokens == np.stack(targets)[:, None]).all(axis=2)))
 
-    def _loss(self, groups: Groups, chosen: np.ndarray) -> tuple[Tensor, float, int]:
-        """The sum of some groups' losses, each a mean over its tokens; the sum of divergences, and of how many tokens.
+    def _loss(self, groups: RolloutGroups, selected: np.ndarray) -> tuple[Tensor, float, int]:
+        """The loss of the `selected` groups, as GRPO defines it.
 
         The divergence of a token is estimated as r - log r - 1, r the reference's probability over the policy's.
+
+        Returns:
+            the sum of the groups' losses, each a mean over its tokens; the sum of all tokens' divergences; and the
+            number of tokens.
         """
         n_rollouts, n_levels = groups.tokens.shape[1:]
         device = self.model.sid_rows.device
-        examples = [branched(groups.prompts[group], groups.tokens[group], n) for n, group in enumerate(chosen)]
+        examples = [branch_rollouts(groups.prompts[group], groups.tokens[group], n) for n, group in enumerate(selected)]
         batch = {name: values.to(device) for name, values in pack(examples, pad_id=0).items()}
         rollout = batch.pop("tasks")[batch["labels"] != IGNORED]  # (N,) whose token each label is
-        gain = torch.from_numpy(advantages(groups.rewards[chosen])).float().to(device).flatten()[rollout]
-        log_chances = -self.model.losses(**batch)  # (N,)
-        loss = -(gain * log_chances).sum()
+        group_advantages = torch.from_numpy(advantages(groups.rewards[selected])).float()  # (U, G)
+        advantage = group_advantages.to(device).flatten()[rollout]  # (N,)
+        log_probabilities = -self.model.losses(**batch)  # (N,)
+        loss = -(advantage * log_probabilities).sum()
         with torch.no_grad():
-            reference_log_chances = -self._reference[0].losses(**batch)
-        log_ratio = reference_log_chances - log_chances
+            reference_log_probabilities = -self._reference[0].losses(**batch)
+        log_ratio = reference_log_probabilities - log_probabilities
         divergence = (log_ratio.exp() - log_ratio - 1).sum()
         loss = loss + self.kl * divergence
         return loss / (n_rollouts * n_levels), float(divergence.detach()), len(rollout)
 
 
-def branched(prompt: np.ndarray, rollouts: np.ndarray, number: int) -> Example:
+def branch_rollouts(prompt: np.ndarray, rollouts: np.ndarray, number: int) -> Example:
     """A prompt (T,) with its rollouts (G, L) as branches; `task` counts rollouts, G for each example before it.
 
     The prompt's last token, of which G different ones follow, stands on each branch instead of the trunk.

@@ -146,8 +146,8 @@ class ImportingSection(Section):
 
     import_file: str | None
 
-    def beside(self, data: str | None) -> Self:
-        """The section with a relative `import_file` in the folder `data` where it lies there, else as it is."""
+    def with_import_file_in(self, data: str | None) -> Self:
+        """The same section, with a relative `import_file` resolved in the folder `data` where the file lies there."""
         if not self.import_file:
             return self
         file = Path(self.import_file).expanduser()
@@ -209,8 +209,8 @@ def anchored(values: dict[str, Any], section: type[BaseModel], folder: Path) -> 
 def _anchor(value: str, mark: OnDisk, folder: Path) -> str:
     if is_url(value) or place_problem(value) or value.startswith("~"):
         return value
-    beside = folder.absolute() / value  # an absolute value stays itself
-    return value if mark.may_be_elsewhere and not beside.exists() else str(beside)
+    in_folder = folder.absolute() / value  # an absolute value stays itself
+    return value if mark.may_be_elsewhere and not in_folder.exists() else str(in_folder)
 
 
 def _is_covered(section: BaseModel, field: FieldInfo, value: Any) -> bool:

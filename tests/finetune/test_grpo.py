@@ -14,9 +14,9 @@ from tsrec.config import FinetuneConfig
 from tsrec.decode.beam import BeamSearch
 from tsrec.decode.trie import Trie
 from tsrec.decode.writer import ExportedModel
+from tsrec.finetune.grpo import Policy, RolloutGroups, TargetPrompts, branch_rollouts
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.rewards import advantages
-from tsrec.finetune.rollouts import Groups, Policy, Targets, branched
 from tsrec.histories import build_histories
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, sid_token_ids
@@ -40,7 +40,7 @@ def _policy(backbone: Path, autocast: torch.dtype | None = None, **settings: obj
     return Policy(_sid_model(backbone, seed=1, **settings), reference, CODES, BEAMS, KL, autocast)
 
 
-def _targets(n_text: int) -> Targets:
+def _targets(n_text: int) -> TargetPrompts:
     random = np.random.default_rng(0)
     rows = [
         (f"u{user}", f"i{random.integers(40):02}", place, place, Split.TRAIN.value)
@@ -50,7 +50,7 @@ def _targets(n_text: int) -> Targets:
     frame = pd.DataFrame(rows, columns=[C.USER, C.ITEM, C.TIMESTAMP, C.POSITION, C.SPLIT])
     histories = build_histories(frame, pd.Series([f"i{item:02}" for item in range(40)]))
     events = histories.target_events(Split.TRAIN)
-    return Targets(histories, events, HistoryTokens(OPENING, sid_token_ids(n_text, SPACE, CODES)), max_items=4)
+    return TargetPrompts(histories, events, HistoryTokens(OPENING, sid_token_ids(n_text, SPACE, CODES)), max_items=4)
 
 
 def _batch(policy: Policy) -> dict[str, torch.Tensor]:
@@ -58,36 +58,38 @@ def _batch(policy: Policy) -> dict[str, torch.Tensor]:
     return pack([targets[index] for index in range(len(targets))], pad_id=0)
 
 
-def _rolled_out(policy: Policy, batch: dict[str, torch.Tensor]) -> Groups:
+def _rolled_out(policy: Policy, batch: dict[str, torch.Tensor]) -> RolloutGroups:
     return policy.roll_out(batch["input_ids"], batch["segment_ids"], batch["labels"])
 
 
-def _log_chances(model: SidModel, prompt: np.ndarray, tokens: np.ndarray) -> torch.Tensor:
+def _log_probabilities(model: SidModel, prompt: np.ndarray, tokens: np.ndarray) -> torch.Tensor:
     """(L,) log-probabilities of a rollout, each among its level's tokens: one plain sequence, all logits."""
     ids = torch.from_numpy(np.concatenate([prompt, tokens[:-1]]))[None]
     hidden = model.decoder(inputs_embeds=model.embed(ids), use_cache=False).last_hidden_state[0, len(prompt) - 1 :]
     logits = hidden @ model.sid_rows.T
     parts = []
     for level, (offset, size) in enumerate(zip(SPACE.offsets, SPACE.sizes, strict=True)):
-        chances = logits[level, offset : offset + size].log_softmax(0)
-        parts.append(chances[int(tokens[level]) - model.n_text - offset])
+        log_probabilities = logits[level, offset : offset + size].log_softmax(0)
+        parts.append(log_probabilities[int(tokens[level]) - model.n_text - offset])
     return torch.stack(parts)
 
 
-def _slow_loss(policy: Policy, groups: Groups) -> torch.Tensor:
-    """GRPO as it is written down: the mean over groups, rollouts and tokens, of ratio times advantage, less KL. Groups
-    without the next item have no advantage, and no KL here."""
+def _slow_loss(policy: Policy, groups: RolloutGroups) -> torch.Tensor:
+    """GRPO as it is written down: the mean over groups, rollouts and tokens, of ratio times advantage, less KL.
+
+    Groups without the next item have no advantage, and no KL here.
+    """
     total = torch.zeros(())
     for group in range(len(groups.prompts)):
         if not groups.hit[group]:
             continue
-        gains = advantages(groups.rewards[group : group + 1])[0]
-        for tokens, gain in zip(groups.tokens[group], gains, strict=True):
-            now = _log_chances(policy.model, groups.prompts[group], tokens)
-            before = _log_chances(policy._reference[0], groups.prompts[group], tokens).detach()
+        group_advantages = advantages(groups.rewards[group : group + 1])[0]
+        for tokens, advantage in zip(groups.tokens[group], group_advantages, strict=True):
+            now = _log_probabilities(policy.model, groups.prompts[group], tokens)
+            before = _log_probabilities(policy._reference[0], groups.prompts[group], tokens).detach()
             ratio = (now - now.detach()).exp()
             divergence = (before - now).exp() - (before - now) - 1
-            total = total - (ratio * float(gain) - policy.kl * divergence).mean() / BEAMS
+            total = total - (ratio * float(advantage) - policy.kl * divergence).mean() / BEAMS
     return total / len(groups.prompts)
 
 
@@ -166,7 +168,7 @@ def test_the_policy_is_never_noisy(tiny_backbone: Path) -> None:
 
 
 def test_branches_hold_each_rollout_once() -> None:
-    example = branched(np.array([0, 7, 8]), np.array([[20, 30, 40], [20, 31, 41]]), number=3)
+    example = branch_rollouts(np.array([0, 7, 8]), np.array([[20, 30, 40], [20, 31, 41]]), number=3)
     assert example.input_ids.tolist() == [0, 7, 8, 20, 30, 8, 20, 31]
     assert example.labels.tolist() == [IGNORED, IGNORED, 20, 30, 40, 20, 31, 41]
     assert example.positions().tolist() == [0, 1, 2, 3, 4, 2, 3, 4]

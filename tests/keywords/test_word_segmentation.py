@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsrec.keywords.words import pieces, spelled, words
+from tsrec.keywords.word_segmentation import split_pieces, split_words, without_inner_blanks
 
 # The pattern that English catalogues were read with before other scripts were: it still says what an English word is.
 _ENGLISH = re.compile(r"(?u)\b[^\W\d_]{2,}(?:['-][^\W\d_]+)*\b")
@@ -36,29 +36,29 @@ _ENGLISH = re.compile(r"(?u)\b[^\W\d_]{2,}(?:['-][^\W\d_]+)*\b")
     ],
 )
 def test_words_of_many_scripts(text: str, expected: list[str]) -> None:
-    assert list(words(text)) == expected
+    assert list(split_words(text)) == expected
 
 
 @given(st.text(alphabet="abcXYZ013_-'. ,/", max_size=60))
 def test_english_words_are_what_they_were(text: str) -> None:
-    assert list(words(text)) == _ENGLISH.findall(text.lower())
+    assert list(split_words(text)) == _ENGLISH.findall(text.lower())
 
 
 @given(st.text(max_size=60))
 def test_words_of_any_text_are_letters_alone(text: str) -> None:
-    for word in words(text):
+    for word in split_words(text):
         assert word.strip() == word and not any(map(str.isdecimal, word))
 
 
 def test_a_phrase_is_written_as_its_script_is() -> None:
-    assert spelled("保温 杯") == "保温杯"
-    assert spelled("steel 保温 杯 cup") == "steel 保温杯 cup"
-    assert spelled("wood glue") == "wood glue"
+    assert without_inner_blanks("保温 杯") == "保温杯"
+    assert without_inner_blanks("steel 保温 杯 cup") == "steel 保温杯 cup"
+    assert without_inner_blanks("wood glue") == "wood glue"
 
 
 def test_pieces_are_all_that_is_not_a_sign() -> None:
-    assert list(pieces("MP3 x 10,000 – A!")) == ["mp3", "x", "10,000", "a"]
-    assert list(pieces("— !?")) == []
+    assert list(split_pieces("MP3 x 10,000 – A!")) == ["mp3", "x", "10,000", "a"]
+    assert list(split_pieces("— !?")) == []
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,19 @@ def test_pieces_are_all_that_is_not_a_sign() -> None:
     ],
 )
 def test_addresses_and_names_of_image_files_hold_no_words(address: str) -> None:
-    assert list(words(f"steel hammer {address} for nails")) == ["steel", "hammer", "for", "nails"]
-    assert list(words(f"[steel hammer]({address}), nails")) == ["steel", "hammer", "nails"]
-    assert list(words(f"红色{address}手套")) == ["红色", "手套"]
-    assert list(pieces(address)) == []
+    assert list(split_words(f"steel hammer {address} for nails")) == ["steel", "hammer", "for", "nails"]
+    assert list(split_words(f"[steel hammer]({address}), nails")) == ["steel", "hammer", "nails"]
+    assert list(split_words(f"红色{address}手套")) == ["红色", "手套"]
+    assert list(split_pieces(address)) == []
 
 
 def test_what_only_looks_like_an_address_keeps_its_words() -> None:
-    assert list(words("and/or node.js, e.g. 3.5/4 inch: w.w.w. jpg image; gif.")) == [
+    assert list(split_words("and/or node.js, e.g. 3.5/4 inch: w.w.w. jpg image; gif.")) == [
         "and", "or", "node", "js", "inch", "jpg", "image", "gif",
     ]  # fmt: skip
 
 
 def test_a_long_run_of_characters_is_gone_through_once() -> None:
     began = time.perf_counter()
-    assert list(words("a.b-" * 50_000)) == []
+    assert list(split_words("a.b-" * 50_000)) == []
     assert time.perf_counter() - began < 5
