@@ -31,12 +31,12 @@ from tsrec.evaluate.scoring import score
 from tsrec.evaluate.summary import metrics_table, worth
 from tsrec.recommenders import CANDIDATES, FUSE
 from tsrec.recommenders.candidates import Targets, ranked_targets
-from tsrec.recommenders.fuse import Fusion, at_once, without
+from tsrec.recommenders.fuse_stage import FusionFitter, fit_at_once, without
 from tsrec.recommenders.gate import Gate, learnable
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, lists_of
-from tsrec.recommenders.settings import FuseSettings
+from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.store import Artifact, ArtifactStore
 
 STARTS = 4
@@ -124,7 +124,7 @@ class Halving:
     gate: Gate
 
     @classmethod
-    def of(cls, fusion: Fusion, members: tuple[str, ...], valid: np.ndarray, split: int, most: int) -> "Halving":
+    def of(cls, fusion: FusionFitter, members: tuple[str, ...], valid: np.ndarray, split: int, most: int) -> "Halving":
         targets = fusion.targets
         first = np.random.default_rng(split).random(targets.histories.n_users)[targets.users[valid]] < 0.5
         rows = [valid[first][:most], valid[~first][:most]]
@@ -133,14 +133,14 @@ class Halving:
         return cls(rows, pools, [targets.items[half] for half in rows], [inner[half] for half in rows], gate)
 
 
-def measure_on_test(fusion: Fusion, members: tuple[str, ...], config: Config) -> None:
+def measure_on_test(fusion: FusionFitter, members: tuple[str, ...], config: Config) -> None:
     """The table of `evaluate` for these members: metrics, and how much the fusion is ahead of each, paired."""
     targets, k = fusion.targets, max(config.evaluate.k)
     is_valid = targets.of(Split.VALID)
     rows = np.flatnonzero(~is_valid)
     lists = {name: fusion.lists[name].items[rows, :k] for name in members}
     whole = fusion.fit(members, is_valid)
-    fewer = at_once([partial(fusion.fit_without, whole, [name], is_valid) for name in members])
+    fewer = fit_at_once([partial(fusion.fit_without, whole, [name], is_valid) for name in members])
     for name, gate in zip([FUSED, *map(without, members)], [whole, *fewer], strict=True):
         fused = fusion.new_lists()
         fusion.rank(gate, ~is_valid, fused)
@@ -181,7 +181,7 @@ def main() -> None:
     catalogue, histories = read_catalogue(fused["ingest"])
     settings = FUSE.config(config)
     assert isinstance(settings, FuseSettings)
-    fusion = Fusion.of(fused, ranked_targets(histories, config.recommend), catalogue, settings)
+    fusion = FusionFitter.of(fused, ranked_targets(histories, config.recommend), catalogue, settings)
     members = tuple(name for name in fusion.lists if name not in arguments.without)
     targets: Targets = fusion.targets
     if arguments.test:

@@ -20,9 +20,9 @@ from tsrec.columns import Split
 from tsrec.config import SasRecConfig
 from tsrec.histories import Histories
 from tsrec.recommenders.member import Catalogue, FitInputs, Member
-from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.member_registry import MEMBERS
 from tsrec.recommenders.ranking import Filter, fill
-from tsrec.recommenders.settings import BeamSettings
+from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 

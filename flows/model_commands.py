@@ -10,7 +10,7 @@ from tsrec.store.champions import Move, champion_of, moves_of, roll_back
 def list_models(profile: str | None, overrides: Sequence[str]) -> None:
     """One line per finished model of the profile's data set, oldest first; the champion has a star."""
     from tsrec.pipeline.promotion import metrics_of
-    from tsrec.recommenders.models import models_of
+    from tsrec.recommenders.model_lookup import models_of
 
     store, dataset = _place(profile, overrides)
     lineage, champion = Lineage(store), champion_of(store, dataset)

@@ -15,10 +15,10 @@ from tsrec.errors import ArtifactError
 from tsrec.evaluate.summary import headline
 from tsrec.llm.trained_llm import trained_in
 from tsrec.recommenders.explain import Explainer
-from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.member_registry import MEMBERS
 from tsrec.recommenders.recommender import Recommender
-from tsrec.recommenders.served import served_key
-from tsrec.report.users import user_stories
+from tsrec.recommenders.served_members import served_key
+from tsrec.report.user_examples import user_stories
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.gc import find_garbage
 

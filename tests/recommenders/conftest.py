@@ -13,7 +13,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import Section
 from tsrec.histories import Histories, build_histories
 from tsrec.recommenders.member import Catalogue, FitInputs, Member
-from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.member_registry import MEMBERS
 from tsrec.recommenders.ranking import Filter
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -6,7 +6,7 @@ from tests.decode.reference import N_TEXT, random_model
 from tsrec.recommenders.llm import Llm
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter
-from tsrec.recommenders.settings import BeamSettings
+from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 

@@ -12,7 +12,7 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.recommenders.member import open_catalogue
 from tsrec.recommenders.refit import WITH_VALID, seen_as_train
-from tsrec.recommenders.served import EVERYTHING
+from tsrec.recommenders.served_members import EVERYTHING
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
 T, V, X, H = (split.value for split in (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY))

@@ -16,7 +16,7 @@ from tsrec import pipeline, refresh
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ConfigError, DataError
 from tsrec.recommenders.recommender import Recommender
-from tsrec.recommenders.served import fit_served, served_of
+from tsrec.recommenders.served_members import fit_served, served_of
 from tsrec.refresh import Outcome
 from tsrec.refresh.rule import judge
 from tsrec.store import Artifact, ArtifactStore, Lineage, base_role, is_base, locks

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tsrec.report.content import answer, data_summary, metric_tables, slice_rows, token_tree
-from tsrec.report.users import _why
+from tsrec.report.user_examples import _why
 
 ITEMS = pd.DataFrame({"item_id": list("abcd"), "title": ["hammer", "mallet", "glue", "epoxy"]})
 CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 0]])

@@ -13,7 +13,7 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SidsConfig
 from tsrec.sids import STAGE
-from tsrec.sids.quantizers import QUANTIZERS, Quantizer, open_quantizer
+from tsrec.sids.quantizer_registry import QUANTIZERS, Quantizer, open_quantizer
 from tsrec.sids.rq_vae import Recipe, load, rq_vae
 from tsrec.store import Artifact, ArtifactStore
 

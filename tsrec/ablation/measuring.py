@@ -13,7 +13,7 @@ from tsrec.evaluate.scoring import METRICS, target_values
 from tsrec.llm.trained_llm import TRAINING_STAGES, trained_in
 from tsrec.recommenders import DECODE, FUSE
 from tsrec.recommenders.candidates import ranked_targets, read_candidates
-from tsrec.recommenders.fuse import without
+from tsrec.recommenders.fuse_stage import without
 from tsrec.recommenders.member import read_catalogue
 from tsrec.store import Artifact
 

@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 from tsrec.ablation.comparing import DATASET, DIFFERENCE, MEAN, SEED, STD, VARIANT
 from tsrec.ablation.planning import Plan
 from tsrec.columns import Columns as C
-from tsrec.report.figures import LINES, OTHERS, OURS, new_figure, png
+from tsrec.report.figure_style import LINES, OTHERS, OURS, new_figure, png
 
 
 def figures_plot(plan: Plan, comparison: pd.DataFrame, runs: pd.DataFrame, method: str) -> bytes:

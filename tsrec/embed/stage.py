@@ -10,9 +10,9 @@ import pyarrow as pa
 from sentence_transformers import SentenceTransformer
 
 from tsrec.columns import Columns as C
-from tsrec.embed.checking import check_vectors
 from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder
 from tsrec.embed.settings import EmbedSettings
+from tsrec.embed.vector_checks import check_vectors
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role, matrix_of
 from tsrec.store.shards import Shard, tables_of

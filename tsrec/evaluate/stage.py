@@ -8,7 +8,7 @@ from tsrec.evaluate.scoring import score
 from tsrec.evaluate.settings import EvaluateSettings
 from tsrec.evaluate.slices import slices_of
 from tsrec.recommenders.candidates import Targets, candidate_names, ranked_targets, read_candidates
-from tsrec.recommenders.fuse import REFIT, llm_name, without
+from tsrec.recommenders.fuse_stage import REFIT, llm_name, without
 from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.refit import test_targets
 from tsrec.stage import Parents

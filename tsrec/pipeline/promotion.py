@@ -6,7 +6,7 @@ from typing import Any
 
 from tsrec.columns import ALL, FUSED
 from tsrec.columns import Columns as C
-from tsrec.recommenders.models import find_model, models_of
+from tsrec.recommenders.model_lookup import find_model, models_of
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.champions import Move, champion_of, promote
 

@@ -5,8 +5,14 @@ Here stand the stages of this room; the door is in `recommender.py`.
 
 from tsrec.config import Config
 from tsrec.llm.trained_llm import trained_by
-from tsrec.recommenders.members import MEMBER_STAGES, fitted_anew, members_parents
-from tsrec.recommenders.settings import BeamSettings, DecodeSettings, FuseSettings, RefitSettings, SoftTargetSettings
+from tsrec.recommenders.member_registry import MEMBER_STAGES, fitted_anew, members_parents
+from tsrec.recommenders.stage_settings import (
+    BeamSettings,
+    DecodeSettings,
+    FuseSettings,
+    RefitSettings,
+    SoftTargetSettings,
+)
 from tsrec.stage import Stage, on_call
 
 __all__ = ["CANDIDATES", "DECODE", "FUSE", "MEMBER_STAGES", "REFIT", "SOFT_TARGETS"]
@@ -16,7 +22,7 @@ CANDIDATES = Stage(
     version=1,
     config=lambda config: config.recommend,
     parents=lambda config: ("ingest", *config.members.methods),
-    run=on_call("tsrec.recommenders.stages", "run_candidates"),
+    run=on_call("tsrec.recommenders.candidate_stages", "run_candidates"),
 )
 
 DECODE = Stage(
@@ -24,8 +30,8 @@ DECODE = Stage(
     version=1,
     config=lambda config: DecodeSettings(own=BeamSettings.of(config), rules=config.recommend),
     parents=lambda config: ("ingest", "sids", trained_by(config)),
-    run=on_call("tsrec.recommenders.stages", "run_decode"),
-    shards=on_call("tsrec.recommenders.stages", "decode_shards"),
+    run=on_call("tsrec.recommenders.candidate_stages", "run_decode"),
+    shards=on_call("tsrec.recommenders.candidate_stages", "decode_shards"),
 )
 
 
@@ -65,5 +71,5 @@ FUSE = Stage(
     version=6,
     config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
     parents=_fuse_parents,
-    run=on_call("tsrec.recommenders.fuse", "run"),
+    run=on_call("tsrec.recommenders.fuse_stage", "run"),
 )

@@ -15,7 +15,7 @@ from tsrec.decode.writer import ExportedModel
 from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
-from tsrec.recommenders.settings import BeamSettings
+from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, first_sid_id
 from tsrec.store import Artifact

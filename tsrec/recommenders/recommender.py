@@ -16,14 +16,14 @@ from tsrec.columns import FUSED, Split
 from tsrec.config import Repeats
 from tsrec.errors import ArtifactError, DataError
 from tsrec.llm.trained_llm import trained_in
-from tsrec.recommenders.fuse import gate_of, llm_name, proposers
-from tsrec.recommenders.fused import Fused
+from tsrec.recommenders.fuse_stage import gate_of, llm_name, proposers
+from tsrec.recommenders.fused_member import FusedMember
 from tsrec.recommenders.member import Catalogue, Member, open_catalogue
-from tsrec.recommenders.members import open_member
-from tsrec.recommenders.models import find_model
+from tsrec.recommenders.member_registry import open_member
+from tsrec.recommenders.model_lookup import find_model
 from tsrec.recommenders.ranking import Filter, fill
-from tsrec.recommenders.served import EVERYTHING, open_served, served_of
-from tsrec.recommenders.settings import BeamSettings
+from tsrec.recommenders.served_members import EVERYTHING, open_served, served_of
+from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.store import Artifact, ArtifactStore, Lineage
 
 _BATCH = 256  # histories ranked at once
@@ -87,7 +87,7 @@ class Recommender:
         wanted = gate.members if method == FUSED else (method,)
         members = {name: _open(name, lineage, fuse, catalogue, served) for name in wanted}
         rules = fuse.manifest.key.config["rules"]  # as written: older settings must go on serving
-        fused = Fused(members, gate, catalogue.popularity(), rules["n_candidates"])
+        fused = FusedMember(members, gate, catalogue.popularity(), rules["n_candidates"])
         return cls(method, fused if method == FUSED else members[method], catalogue, repeats or rules["repeats"])
 
     def recommend(
@@ -131,12 +131,12 @@ class Recommender:
     def _some(self, pasts: list[np.ndarray], k: int, allowed: np.ndarray | None) -> list[list[Recommendation]]:
         n_items = self.catalogue.n_items
         allow = Filter(n_items, pasts if self.repeats == "forbidden" else None, allowed)
-        if isinstance(self.member, Fused):
+        if isinstance(self.member, FusedMember):
             ranked, member_ranks = self.member.rank_with_members(pasts, k, allow)
         else:
             ranked = self.member.rank(pasts, k, allow)
             member_ranks = np.isfinite(ranked.scores)[..., None].astype(np.int32)
-        names = self.member.gate.members if isinstance(self.member, Fused) else (self.name,)
+        names = self.member.gate.members if isinstance(self.member, FusedMember) else (self.name,)
         ranked = fill(ranked, self._by_popularity, allow)
         return [
             [

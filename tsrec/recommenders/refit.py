@@ -17,8 +17,8 @@ from tsrec.config import Config, RecommendConfig, Section
 from tsrec.histories import Histories
 from tsrec.recommenders.candidates import Targets, ranked_table, ranked_targets, target_shards
 from tsrec.recommenders.member import Catalogue, FitInputs, MemberKind, read_catalogue
-from tsrec.recommenders.members import MEMBERS
-from tsrec.recommenders.settings import RefitSettings
+from tsrec.recommenders.member_registry import MEMBERS
+from tsrec.recommenders.stage_settings import RefitSettings
 from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter
 from tsrec.store.work_files import kept_table

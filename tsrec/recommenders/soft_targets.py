@@ -19,11 +19,11 @@ from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import SEED, Targets, drawn, lists_table, ranked_of
 from tsrec.recommenders.gate import Gate, learnable, new_gate
 from tsrec.recommenders.member import Catalogue, read_catalogue
-from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.member_registry import MEMBERS
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, empty
 from tsrec.recommenders.refit import fit_and_rank
-from tsrec.recommenders.settings import SoftTargetSettings
+from tsrec.recommenders.stage_settings import SoftTargetSettings
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.work_files import kept_table

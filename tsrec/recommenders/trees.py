@@ -30,7 +30,7 @@ SETTINGS = {
     "deterministic": True,
     "force_col_wise": True,
     "verbose": -1,
-    # Several are fitted at once (`fuse.at_once`), and LightGBM has one number of threads for the whole process.
+    # `fuse_stage.fit_at_once` fits several at once, and LightGBM has one number of threads for the whole process.
     "num_threads": 1,
 }
 

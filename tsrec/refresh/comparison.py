@@ -17,7 +17,7 @@ from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import Targets, allowance, ranked_targets, read_candidates
 from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.recommenders.recommender import Recommender
-from tsrec.recommenders.settings import BeamSettings
+from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.work_files import kept_table
 

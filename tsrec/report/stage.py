@@ -11,7 +11,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import Section
 from tsrec.evaluate.summary import headline
 from tsrec.report import content, plots
-from tsrec.report.users import N_USERS, proposers_of, user_stories
+from tsrec.report.user_examples import N_USERS, proposers_of, user_stories
 from tsrec.store import Artifact, ArtifactWriter
 
 

@@ -1,8 +1,8 @@
 """What every quantizer is: a transform into a space that codebooks divide level by level, and those codebooks.
 
-Each level takes the nearest of its centroids to what the levels before have left. Independent levels are the same:
-their centroids are zero outside their own dimensions. So what assigns, measures and moves codes knows one kind of
-quantizer. A new one is a function that gives a `Quantization`, and one that reads its transform, in `quantizers.py`.
+Each level takes the centroid nearest to what the levels before have left. Independent levels fit in, too: their
+centroids are zero outside their own dimensions. So one kind of quantizer is assigned, measured and moved. A new one is
+a function that gives a `Quantization`, and one that reads its transform; both stand in `quantizer_registry.py`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -17,7 +17,7 @@ from tsrec.sids.extension import assign_free
 from tsrec.sids.health import check_health, codebook_health, describe_collapse
 from tsrec.sids.imported import read_sids
 from tsrec.sids.quantization import reconstruction_errors
-from tsrec.sids.quantizers import QUANTIZERS, copy_quantizer, open_quantizer, save_quantizer
+from tsrec.sids.quantizer_registry import QUANTIZERS, copy_quantizer, open_quantizer, save_quantizer
 from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter, base_role
 

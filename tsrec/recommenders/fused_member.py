@@ -11,7 +11,7 @@ from tsrec.recommenders.ranking import Filter, Ranked
 
 
 @dataclass(frozen=True)
-class Fused:
+class FusedMember:
     """`members` by name, the gate over them, (N, 2) the popularity of every item, and how many items each member is
     asked for: as many as when the gate was fitted."""
 

@@ -13,7 +13,7 @@ from tsrec.columns import Split
 from tsrec.config import Config, MembersConfig, Section, canonical
 from tsrec.config.section import AddedLater
 from tsrec.recommenders.member import FitInputs, Member
-from tsrec.recommenders.members import MEMBERS, fitted_anew
+from tsrec.recommenders.member_registry import MEMBERS, fitted_anew
 from tsrec.recommenders.refit import seen_as_train
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.champions import SERVED

@@ -6,8 +6,8 @@ from tsrec.llm.trained_llm import trained_in
 from tsrec.recommenders.candidates import Targets, check_targets, ranked_table, ranked_targets, target_shards
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member import read_catalogue
-from tsrec.recommenders.members import open_member
-from tsrec.recommenders.settings import DecodeSettings
+from tsrec.recommenders.member_registry import open_member
+from tsrec.recommenders.stage_settings import DecodeSettings
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.shards import Shard

@@ -31,7 +31,7 @@ from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.recommenders.pool import ITEM_FEATURES, Pool
 from tsrec.recommenders.ranking import Ranked, empty, fill
 from tsrec.recommenders.refit import WITH_VALID, seen_as_train, test_targets
-from tsrec.recommenders.settings import FuseSettings
+from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.trees import Trees
 from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter
@@ -73,14 +73,14 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     candidates (`fused`, and of test `fused without` each member and, where there are several, all LLMs), and
     `recommendations`."""
     catalogue, histories = read_catalogue(parents["ingest"])
-    fusion = Fusion.of(parents, ranked_targets(histories, config.rules), catalogue, config)
+    fusion = FusionFitter.of(parents, ranked_targets(histories, config.rules), catalogue, config)
     targets, members = fusion.targets, tuple(fusion.lists)
     is_valid, half = targets.of(Split.VALID), fusion.half_of_users(1)
     halves = (half, ~half)
     fitted_on = [is_valid, *(is_valid & ~mine for mine in halves)]
-    gate, *of_halves = at_once([partial(fusion.fit, members, some) for some in fitted_on])
+    gate, *of_halves = fit_at_once([partial(fusion.fit, members, some) for some in fitted_on])
     left_out = _left_out(members, fusion.llms)
-    fitted = at_once([partial(fusion.fit_without, gate, gone, is_valid) for gone in left_out.values()])
+    fitted = fit_at_once([partial(fusion.fit_without, gate, gone, is_valid) for gone in left_out.values()])
     others = {without(name): other for name, other in zip(left_out, fitted, strict=True)}
     out.write_json("gate", gate.to_json())
     if gate.trees:
@@ -111,7 +111,7 @@ class _Lists:
 
 
 @dataclass(frozen=True)
-class Fusion:
+class FusionFitter:
     """Members' lists of all targets: name -> (T, K) lists; `llms` names those of them that are LLMs."""
 
     targets: Targets
@@ -121,7 +121,7 @@ class Fusion:
     config: FuseSettings
 
     @classmethod
-    def of(cls, parents: Parents, targets: Targets, catalogue: Catalogue, config: FuseSettings) -> "Fusion":
+    def of(cls, parents: Parents, targets: Targets, catalogue: Catalogue, config: FuseSettings) -> "FusionFitter":
         """Read the lists of every member, the LLM's first."""
         llms = {role: name for role in parents if (name := llm_name(role))}
         lists = {name: read_candidates(parents[role], LLM, targets) for role, name in llms.items()}
@@ -183,7 +183,7 @@ class Fusion:
         return self.catalogue.popularity(recent=self.targets.histories.is_split_by_time())
 
 
-def at_once(fits: Sequence[Callable[[], Gate]]) -> list[Gate]:
+def fit_at_once(fits: Sequence[Callable[[], Gate]]) -> list[Gate]:
     """What each gives, in order; some are called at once, each in one thread."""
     import torch
 
@@ -200,7 +200,7 @@ def _left_out(members: tuple[str, ...], llms: tuple[str, ...]) -> dict[str, tupl
     return {name: gone for name, gone in left_out.items() if len(gone) < len(members)}
 
 
-def _refit_lists(gate: Gate, fusion: Fusion, parents: Parents) -> pa.Table:
+def _refit_lists(gate: Gate, fusion: FusionFitter, parents: Parents) -> pa.Table:
     """The same gate over members that were fitted on train and valid; the LLM's lists are what they were."""
     catalogue, _ = seen_as_train(parents["ingest"], WITH_VALID)
     test, rows = test_targets(fusion.targets), np.flatnonzero(fusion.targets.of(Split.TEST))
