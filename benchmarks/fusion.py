@@ -30,13 +30,13 @@ from tsrec.config import Config, load_config
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.summary import metrics_table, worth
 from tsrec.recommenders import CANDIDATES, FUSE
-from tsrec.recommenders.candidates import Targets, ranked_targets
+from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import FusionFitter, fit_at_once, without
 from tsrec.recommenders.gate import Gate, learnable
-from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, lists_of
 from tsrec.recommenders.stage_settings import FuseSettings
+from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.store import Artifact, ArtifactStore
 
 STARTS = 4
@@ -136,7 +136,7 @@ class Halving:
 def measure_on_test(fusion: FusionFitter, members: tuple[str, ...], config: Config) -> None:
     """The table of `evaluate` for these members: metrics, and how much the fusion is ahead of each, paired."""
     targets, k = fusion.targets, max(config.evaluate.k)
-    is_valid = targets.of(Split.VALID)
+    is_valid = targets.is_in_split(Split.VALID)
     rows = np.flatnonzero(~is_valid)
     lists = {name: fusion.lists[name].items[rows, :k] for name in members}
     whole = fusion.fit(members, is_valid)
@@ -181,13 +181,13 @@ def main() -> None:
     catalogue, histories = read_catalogue(fused["ingest"])
     settings = FUSE.config(config)
     assert isinstance(settings, FuseSettings)
-    fusion = FusionFitter.of(fused, ranked_targets(histories, config.recommend), catalogue, settings)
+    fusion = FusionFitter.of(fused, select_targets(histories, config.recommend), catalogue, settings)
     members = tuple(name for name in fusion.lists if name not in arguments.without)
     targets: Targets = fusion.targets
     if arguments.test:
         measure_on_test(fusion, members, config)
         return
-    valid = np.flatnonzero(targets.of(Split.VALID))
+    valid = np.flatnonzero(targets.is_in_split(Split.VALID))
     halvings = [Halving.of(fusion, members, valid, split, arguments.most) for split in range(arguments.splits)]
     sizes = " and ".join(str(len(right)) for right in halvings[0].right)
     print(f"{config.dataset}: {', '.join(members)}; {sizes} targets, halved in {arguments.splits} ways")

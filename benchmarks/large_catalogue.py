@@ -19,7 +19,8 @@ import numpy as np
 from tsrec.columns import Split
 from tsrec.config import SasRecConfig
 from tsrec.histories import Histories
-from tsrec.recommenders.member import Catalogue, FitInputs, Member
+from tsrec.recommenders.catalogue import Catalogue
+from tsrec.recommenders.member import FitInputs, Member
 from tsrec.recommenders.member_registry import MEMBERS
 from tsrec.recommenders.ranking import Filter, fill
 from tsrec.recommenders.stage_settings import BeamSettings
@@ -87,7 +88,7 @@ def llm(catalogue: Catalogue) -> Member:
 def measure(name: str, arguments: argparse.Namespace, results: "multiprocessing.SimpleQueue[str]") -> None:
     histories = invented(arguments.items, arguments.users, arguments.longest)
     ids = np.array([str(item) for item in range(arguments.items)], dtype=object)
-    catalogue = Catalogue.counted(ids, histories.items, histories.times)
+    catalogue = Catalogue.from_events(ids, histories.items, histories.times)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         if name == LLM:

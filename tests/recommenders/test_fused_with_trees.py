@@ -15,11 +15,11 @@ from tsrec import pipeline
 from tsrec.columns import Split
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
-from tsrec.recommenders.candidates import ranked_targets
+from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import FusionFitter, fit_at_once, gate_of
-from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.stage_settings import FuseSettings
+from tsrec.recommenders.targets import select_targets
 from tsrec.store import Artifact
 
 
@@ -70,11 +70,11 @@ def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact]
 def fusion(artifacts: dict[str, Artifact], config: Config) -> FusionFitter:
     catalogue, histories = read_catalogue(artifacts["ingest"])
     settings = FuseSettings(own=config.fuse, rules=config.recommend)
-    return FusionFitter.of(artifacts, ranked_targets(histories, config.recommend), catalogue, settings)
+    return FusionFitter.of(artifacts, select_targets(histories, config.recommend), catalogue, settings)
 
 
 def test_gates_fitted_at_once_are_those_fitted_one_by_one(fusion: FusionFitter) -> None:
-    is_valid = fusion.targets.of(Split.VALID)
+    is_valid = fusion.targets.is_in_split(Split.VALID)
     wanted = [tuple(fusion.lists), ("popular",)]
     gates = fit_at_once([partial(fusion.fit, members, is_valid) for members in wanted])
     for gate, members in zip(gates, wanted, strict=True):
@@ -86,7 +86,7 @@ def test_gates_fitted_at_once_are_those_fitted_one_by_one(fusion: FusionFitter) 
 
 
 def test_a_gate_without_a_member_is_the_one_fitted_on_the_others_with_as_many_trees(fusion: FusionFitter) -> None:
-    is_valid = fusion.targets.of(Split.VALID)
+    is_valid = fusion.targets.is_in_split(Split.VALID)
     gate = fusion.fit(tuple(fusion.lists), is_valid)
     assert gate.trees is not None
     for gone in fusion.lists:

@@ -90,7 +90,7 @@ def test_unknown_items_tell_nothing(opened: Recommender) -> None:
 
 def test_without_a_known_item_the_list_is_what_is_popular(opened: Recommender) -> None:
     catalogue = opened.catalogue
-    wanted = catalogue.item_ids[np.argsort(-catalogue.trained, kind="stable")[:10]].tolist()
+    wanted = catalogue.item_ids[np.argsort(-catalogue.train_counts, kind="stable")[:10]].tolist()
     beside = [["i1", "i7"], [], ["nothing", "nobody"]]
     known, *unknown = opened.recommend(beside, k=10)
     assert [item.item_id for item in known] != wanted or opened.name == "popular"

@@ -11,11 +11,11 @@ import pytest
 from tsrec import pipeline
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.recommenders import FUSE
-from tsrec.recommenders.candidates import ranked_targets
+from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import FusionFitter, gate_of
-from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.stage_settings import FuseSettings
+from tsrec.recommenders.targets import select_targets
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.manifest import Manifest
 
@@ -67,7 +67,7 @@ def test_of_an_older_model_too(config: Config, tmp_path: Path) -> None:
     (fuse.path / "gate.json").write_text(json.dumps({**fuse.json("gate"), "depth": 200}), encoding="utf-8")
     catalogue, histories = read_catalogue(built["ingest"])
     rules = with_overrides(config, [FEW]).recommend
-    targets = ranked_targets(histories, rules)
+    targets = select_targets(histories, rules)
     fusion = FusionFitter.of(built, targets, catalogue, FuseSettings(own=config.fuse, rules=rules))
     gate = gate_of(fuse)
     measured, _ = gate.rank(fusion.pool(gate, np.arange(len(targets.events))), 10)

@@ -16,9 +16,9 @@ from tsrec.config import Config, canonical
 from tsrec.errors import DataError
 from tsrec.histories import Histories
 from tsrec.recommenders import SOFT_TARGETS as STAGE
-from tsrec.recommenders.candidates import Targets
 from tsrec.recommenders.soft_targets import CrossFitted, folds_of, without_users
 from tsrec.recommenders.stage_settings import SoftTargetSettings
+from tsrec.recommenders.targets import Targets
 from tsrec.store import Artifact, ArtifactStore
 
 N_ITEMS = 20

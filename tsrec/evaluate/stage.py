@@ -7,10 +7,10 @@ from tsrec.errors import ArtifactError, DataError
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.settings import EvaluateSettings
 from tsrec.evaluate.slices import slices_of
-from tsrec.recommenders.candidates import Targets, candidate_names, ranked_targets, read_candidates
+from tsrec.recommenders.candidates import candidate_names, read_candidates
+from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import REFIT, llm_name, without
-from tsrec.recommenders.member import read_catalogue
-from tsrec.recommenders.refit import test_targets
+from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 
@@ -24,14 +24,14 @@ def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None
     """
     catalogue, histories = read_catalogue(parents["ingest"])
     split = Split(config.own.split)
-    targets = ranked_targets(histories, config.rules)
-    rows = np.flatnonzero(targets.of(split))
+    targets = select_targets(histories, config.rules)
+    rows = np.flatnonzero(targets.is_in_split(split))
     if not len(rows):
         raise DataError(f"no {split.value} targets: no user has an earlier event; see ingest.split")
     k = max(config.own.k)
     lists = {name: items[rows, :k] for name, items in _all_lists(parents, targets, split).items()}
     if split is Split.TEST and REFIT in candidate_names(parents["fuse"]):
-        lists[REFIT] = read_candidates(parents["fuse"], REFIT, test_targets(targets)).items[:, :k]
+        lists[REFIT] = read_candidates(parents["fuse"], REFIT, targets.only_split(Split.TEST)).items[:, :k]
     for name, items in lists.items():
         _check_full(name, items, targets, rows, catalogue.n_items, config)
     events = targets.events[rows]

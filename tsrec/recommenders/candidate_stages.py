@@ -3,11 +3,12 @@
 from tsrec.columns import LLM
 from tsrec.config import RecommendConfig
 from tsrec.llm.trained_llm import trained_in
-from tsrec.recommenders.candidates import Targets, check_targets, ranked_table, ranked_targets, target_shards
+from tsrec.recommenders.candidates import ranked_table, target_shards
+from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.llm import load_llm
-from tsrec.recommenders.member import read_catalogue
 from tsrec.recommenders.member_registry import open_member
 from tsrec.recommenders.stage_settings import DecodeSettings
+from tsrec.recommenders.targets import Targets, check_targets, select_targets
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.shards import Shard
@@ -16,7 +17,7 @@ from tsrec.store.shards import Shard
 def run_candidates(rules: RecommendConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write one table of candidates for each member; a killed run goes on at the shard it was at."""
     catalogue, histories = read_catalogue(parents["ingest"])
-    targets = ranked_targets(histories, rules)
+    targets = select_targets(histories, rules)
     check_targets(targets)
     for name, artifact in parents.items():
         if name != "ingest":
@@ -40,7 +41,7 @@ def decode_shards(config: DecodeSettings, parents: Parents, out: ArtifactWriter)
 
 def _decoding(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> tuple[Targets, list[Shard]]:
     catalogue, histories = read_catalogue(parents["ingest"])
-    targets = ranked_targets(histories, config.rules)
+    targets = select_targets(histories, config.rules)
     check_targets(targets)
     llm = load_llm(parents[trained_in(parents)], parents["sids"], catalogue, config.own)
     sizes = {"batch": config.own.batch_users, "shard": config.own.shard_users}

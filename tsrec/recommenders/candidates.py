@@ -1,11 +1,11 @@
-"""Each member's lists for the targets of valid and test: what the fusion is fitted on and everything is measured by.
+"""Candidates: each member's ranked lists for the targets of valid and test. The fusion is fitted on them.
 
-One table a member, one row a target, in the same order for all: `split`, `user_id`, `position`, `items` (list<int32>,
-row numbers of the items table, best first) and `scores` (list<float32>; -inf where popularity filled the list up).
+There is one table for each member. Its rows are the targets, in one order for all members; its columns are `split`,
+`user_id`, `position`, `items` and `scores`. `items` (list<int32>) are row numbers of the items table, best first.
+`scores` (list<float32>) are -inf where popularity filled the list up.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,57 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from tsrec.columns import Columns as C
-from tsrec.columns import Split
 from tsrec.config import RecommendConfig
-from tsrec.errors import ArtifactError, DataError
-from tsrec.histories import Histories
-from tsrec.recommenders.member import Catalogue, Member
+from tsrec.errors import ArtifactError
+from tsrec.recommenders.catalogue import Catalogue
+from tsrec.recommenders.member import Member
 from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, fill
+from tsrec.recommenders.targets import Targets
 from tsrec.store import Artifact
 from tsrec.store.shards import Shard, tables_of
-
-SEED = 1
-"""Of what is drawn from the targets: one for all, so that whatever is compared is compared on the same ones."""
-
-
-@dataclass(frozen=True)
-class Targets:
-    """The targets that are ranked: `events` (T,) rows of the histories, those of valid first."""
-
-    histories: Histories
-    events: np.ndarray
-
-    @property
-    def items(self) -> np.ndarray:
-        """(T,) the item that each target asks for."""
-        return self.histories.items[self.events]
-
-    @property
-    def users(self) -> np.ndarray:
-        """(T,) user index of each target."""
-        return self.histories.users()[self.events]
-
-    def of(self, split: Split) -> np.ndarray:
-        """(T,) bool: which targets are of `split`."""
-        return self.histories.splits[self.events] == split.value
-
-    def pasts(self, rows: slice | np.ndarray) -> list[np.ndarray]:
-        """The histories of some of the targets, whole, oldest first."""
-        return [self.histories.history_of(int(event)) for event in self.events[rows]]
-
-
-def ranked_targets(histories: Histories, rules: RecommendConfig) -> Targets:
-    """The targets of valid and of test, of each at most as many as the rules say, drawn at random."""
-    valid = drawn(histories.target_events(Split.VALID), rules.max_valid_targets, [SEED, 0])
-    test = drawn(histories.target_events(Split.TEST), rules.max_test_targets, [SEED, 1])
-    return Targets(histories, np.concatenate([valid, test]))
-
-
-def drawn(events: np.ndarray, most: int | None, seed: list[int]) -> np.ndarray:
-    """At most so many of `events` (T,), drawn at random, in their order; None: all."""
-    if most is None or len(events) <= most:
-        return events
-    return np.sort(np.random.default_rng(seed).choice(events, most, replace=False))
 
 
 def ranked_table(shards: Sequence[Shard], name: str) -> pa.Table:
@@ -127,12 +84,6 @@ def candidate_names(artifact: Artifact) -> list[str]:
 def allowance(pasts: list[np.ndarray], n_items: int, rules: RecommendConfig) -> Filter:
     """What the rule for repeats leaves open for each history."""
     return Filter(n_items, pasts if rules.repeats == "forbidden" else None)
-
-
-def check_targets(targets: Targets) -> None:
-    """Raise DataError where there is nothing to rank."""
-    if not len(targets.events):
-        raise DataError("no targets in valid or test: no user has an earlier event; see ingest.split")
 
 
 def _shards(n_rows: int, size: int) -> Iterator[np.ndarray]:

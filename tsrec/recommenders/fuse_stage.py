@@ -17,21 +17,14 @@ from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError
 from tsrec.machine.progress import progress
-from tsrec.recommenders.candidates import (
-    SEED,
-    Targets,
-    allowance,
-    candidate_names,
-    lists_table,
-    ranked_targets,
-    read_candidates,
-)
+from tsrec.recommenders.candidates import allowance, candidate_names, lists_table, read_candidates
+from tsrec.recommenders.catalogue import Catalogue, read_catalogue, read_catalogue_as_train
 from tsrec.recommenders.gate import Gate, learnable, new_gate
-from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.recommenders.pool import ITEM_FEATURES, Pool
 from tsrec.recommenders.ranking import Ranked, empty, fill
-from tsrec.recommenders.refit import WITH_VALID, seen_as_train, test_targets
+from tsrec.recommenders.refit import WITH_VALID
 from tsrec.recommenders.stage_settings import FuseSettings
+from tsrec.recommenders.targets import SEED, Targets, select_targets
 from tsrec.recommenders.trees import Trees
 from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter
@@ -73,9 +66,9 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     candidates (`fused`, and of test `fused without` each member and, where there are several, all LLMs), and
     `recommendations`."""
     catalogue, histories = read_catalogue(parents["ingest"])
-    fusion = FusionFitter.of(parents, ranked_targets(histories, config.rules), catalogue, config)
+    fusion = FusionFitter.of(parents, select_targets(histories, config.rules), catalogue, config)
     targets, members = fusion.targets, tuple(fusion.lists)
-    is_valid, half = targets.of(Split.VALID), fusion.half_of_users(1)
+    is_valid, half = targets.is_in_split(Split.VALID), fusion.half_of_users(1)
     halves = (half, ~half)
     fitted_on = [is_valid, *(is_valid & ~mine for mine in halves)]
     gate, *of_halves = fit_at_once([partial(fusion.fit, members, some) for some in fitted_on])
@@ -202,8 +195,8 @@ def _left_out(members: tuple[str, ...], llms: tuple[str, ...]) -> dict[str, tupl
 
 def _refit_lists(gate: Gate, fusion: FusionFitter, parents: Parents) -> pa.Table:
     """The same gate over members that were fitted on train and valid; the LLM's lists are what they were."""
-    catalogue, _ = seen_as_train(parents["ingest"], WITH_VALID)
-    test, rows = test_targets(fusion.targets), np.flatnonzero(fusion.targets.of(Split.TEST))
+    catalogue, _ = read_catalogue_as_train(parents["ingest"], WITH_VALID)
+    test, rows = fusion.targets.only_split(Split.TEST), np.flatnonzero(fusion.targets.is_in_split(Split.TEST))
     names = candidate_names(parents["refit"])
     lists = {
         name: read_candidates(parents["refit"], name, test) if name in names else ranked.of(rows)

@@ -14,8 +14,9 @@ from scipy import sparse
 from tsrec.columns import Split
 from tsrec.config import Section
 from tsrec.histories import Histories
-from tsrec.recommenders.member import FitInputs, recency_weights
+from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, best_of_sparse
+from tsrec.recommenders.recency import last_events
 from tsrec.store.sparse_file import load_sparse, save_sparse
 
 _ITEMS_AT_ONCE = 2048
@@ -33,7 +34,7 @@ class ItemKnn:
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Neighbours of the last items; nothing where none is known."""
-        rows, items, _ = recency_weights(pasts, _LAST)
+        rows, items, _ = last_events(pasts, _LAST)
         had = sparse.csr_matrix((np.ones(len(rows)), (rows, items)), shape=(len(pasts), self.similar.shape[0]))
         return best_of_sparse(sparse.csr_matrix(had @ self.similar), k, allow)
 

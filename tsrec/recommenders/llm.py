@@ -13,7 +13,7 @@ from tsrec.decode.beam import BeamSearch
 from tsrec.decode.trie import Trie
 from tsrec.decode.writer import ExportedModel
 from tsrec.machine.devices import resolve_device, resolve_precision
-from tsrec.recommenders.member import Catalogue
+from tsrec.recommenders.catalogue import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
 from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.sid.space import SidSpace
@@ -73,7 +73,7 @@ class Llm:
             numbers = np.flatnonzero(allowed)
             place = np.full(self.catalogue.n_items, -1, dtype=np.int64)
             place[numbers] = np.arange(len(numbers))
-            trie = Trie.build(self.codes[numbers], priority=self.catalogue.trained[numbers])
+            trie = Trie.build(self.codes[numbers], priority=self.catalogue.train_counts[numbers])
             precision = resolve_precision(self.config.precision, self.model.device)
             autocast = precision if precision != torch.float32 else None
             writer = ExportedModel(self.model, self.space, self.first_sid_id, autocast)

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from tsrec.config import Config, SasRecConfig
-from tsrec.recommenders.member import FitInputs, Member, MemberKind, read_catalogue
+from tsrec.recommenders.catalogue import read_catalogue
+from tsrec.recommenders.member import FitInputs, Member, MemberKind
 from tsrec.stage import Parents, Stage, on_call
 from tsrec.store import Artifact, ArtifactWriter
 

@@ -29,7 +29,7 @@ class Popular:
 
 def fit(inputs: FitInputs) -> None:
     """Count the train events of every item."""
-    save_file({"counts": inputs.catalogue.trained}, inputs.folder / _FILE)
+    save_file({"counts": inputs.catalogue.train_counts}, inputs.folder / _FILE)
 
 
 def load(folder: Path, _: Section) -> Popular:

@@ -16,9 +16,10 @@ from tsrec.columns import FUSED, Split
 from tsrec.config import Repeats
 from tsrec.errors import ArtifactError, DataError
 from tsrec.llm.trained_llm import trained_in
+from tsrec.recommenders.catalogue import Catalogue, open_catalogue
 from tsrec.recommenders.fuse_stage import gate_of, llm_name, proposers
 from tsrec.recommenders.fused_member import FusedMember
-from tsrec.recommenders.member import Catalogue, Member, open_catalogue
+from tsrec.recommenders.member import Member
 from tsrec.recommenders.member_registry import open_member
 from tsrec.recommenders.model_lookup import find_model
 from tsrec.recommenders.ranking import Filter, fill

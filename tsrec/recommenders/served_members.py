@@ -12,9 +12,9 @@ from pydantic import Field
 from tsrec.columns import Split
 from tsrec.config import Config, MembersConfig, Section, canonical
 from tsrec.config.section import AddedLater
+from tsrec.recommenders.catalogue import read_catalogue_as_train
 from tsrec.recommenders.member import FitInputs, Member
 from tsrec.recommenders.member_registry import MEMBERS, fitted_anew
-from tsrec.recommenders.refit import seen_as_train
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.champions import SERVED
 
@@ -68,7 +68,7 @@ def open_served(served: Artifact, name: str) -> Member:
 
 def _fit(lineage: Lineage, fuse: Artifact, config: Config, out: ArtifactWriter) -> None:
     ingest, candidates = lineage.parent(fuse, "ingest"), lineage.parent(fuse, "candidates")
-    catalogue, histories = seen_as_train(ingest, EVERYTHING)
+    catalogue, histories = read_catalogue_as_train(ingest, EVERYTHING)
     for name in config.members.methods:
         kind, measured = MEMBERS[name], lineage.parent(candidates, name)
         parents = {role: lineage.parent(measured, role) for role in kind.parents}

@@ -16,14 +16,15 @@ from tsrec.config import Config, RecommendConfig
 from tsrec.errors import DataError
 from tsrec.histories import Histories
 from tsrec.machine.progress import progress
-from tsrec.recommenders.candidates import SEED, Targets, drawn, lists_table, ranked_of
+from tsrec.recommenders.candidates import lists_table, ranked_of
+from tsrec.recommenders.catalogue import Catalogue, read_catalogue
 from tsrec.recommenders.gate import Gate, learnable, new_gate
-from tsrec.recommenders.member import Catalogue, read_catalogue
 from tsrec.recommenders.member_registry import MEMBERS
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, empty
 from tsrec.recommenders.refit import fit_and_rank
 from tsrec.recommenders.stage_settings import SoftTargetSettings
+from tsrec.recommenders.targets import SEED, Targets, sample_events
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.work_files import kept_table
@@ -79,7 +80,7 @@ class CrossFitted:
         Raises:
             DataError: fewer than two users have a train target.
         """
-        events = drawn(histories.target_events(Split.TRAIN), config.max_targets, [SEED, 2])
+        events = sample_events(histories.target_events(Split.TRAIN), config.max_targets, [SEED, 2])
         targets = Targets(histories, events)
         fold = folds_of(targets.users, config.folds)
         width = min(_DEPTH, catalogue.n_items)
@@ -90,7 +91,7 @@ class CrossFitted:
         for number in range(fold.max() + 1):
             rows = np.flatnonzero(fold == number)
             seen = without_users(histories, targets.users[rows])
-            known = catalogue.seeing(seen)
+            known = catalogue.with_train_events_of(seen)
             popularity.append(known.popularity(recent=False))  # targets lie amid the events, not after them
             folder = out.work / f"fold {number} of {fold.max() + 1}"
             folder.mkdir(exist_ok=True)
@@ -110,7 +111,7 @@ class CrossFitted:
         for other in range(len(self.popularity)):
             if other != fold:
                 rows = np.flatnonzero(self.fold == other)
-                rows = drawn(rows, _GATE_TARGETS // (len(self.popularity) - 1), [SEED, 3, other])
+                rows = sample_events(rows, _GATE_TARGETS // (len(self.popularity) - 1), [SEED, 3, other])
                 for some in _blocks(rows):
                     right.append(self.targets.items[some])
                     pools.append(learnable(self._pool(gate, some, other), right[-1]))

@@ -15,8 +15,9 @@ from scipy import sparse
 
 from tsrec.columns import Columns as C
 from tsrec.config import Section
-from tsrec.recommenders.member import FitInputs, recency_weights
+from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+from tsrec.recommenders.recency import last_events
 from tsrec.sid.vectors import unit_rows
 
 _FILE = "item_vectors.safetensors"
@@ -32,7 +33,7 @@ class TextSimilarity:
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items by their weighed cosine; nothing for an empty history."""
-        rows, items, recency = recency_weights(pasts, _LAST)
+        rows, items, recency = last_events(pasts, _LAST)
         had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), len(self.vectors)))
         known = np.flatnonzero(np.diff(had.indptr))
         ranked = empty(len(pasts), k)

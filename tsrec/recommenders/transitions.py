@@ -14,8 +14,9 @@ from scipy import sparse
 from tsrec.columns import Split
 from tsrec.config import Section
 from tsrec.histories import Histories
-from tsrec.recommenders.member import FitInputs, recency_weights
+from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, best_of_sparse
+from tsrec.recommenders.recency import last_events
 from tsrec.store.sparse_file import load_sparse, save_sparse
 
 _FILE = "moves.safetensors"
@@ -33,7 +34,7 @@ class Transitions:
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items that followed the last ones, and those themselves; nothing where no move is known."""
-        rows, items, recency = recency_weights(pasts, _LAST)
+        rows, items, recency = last_events(pasts, _LAST)
         had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), self.moves.shape[0]))
         return best_of_sparse(sparse.csr_matrix(had @ self.moves + _OWN * had), k, allow)
 

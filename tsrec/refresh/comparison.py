@@ -14,10 +14,11 @@ from tsrec.evaluate.scoring import score
 from tsrec.evaluate.slices import slices_of
 from tsrec.llm.trained_llm import trained_in
 from tsrec.machine.progress import progress
-from tsrec.recommenders.candidates import Targets, allowance, ranked_targets, read_candidates
-from tsrec.recommenders.member import Catalogue, read_catalogue
+from tsrec.recommenders.candidates import allowance, read_candidates
+from tsrec.recommenders.catalogue import Catalogue, read_catalogue
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.stage_settings import BeamSettings
+from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.work_files import kept_table
 
@@ -69,8 +70,8 @@ def _compare(
     out: ArtifactWriter,
 ) -> None:
     catalogue, histories = read_catalogue(artifacts["ingest"])
-    all_targets = ranked_targets(histories, settings.rules)
-    mine = np.flatnonzero(all_targets.of(Split(settings.own.split)))
+    all_targets = select_targets(histories, settings.rules)
+    mine = np.flatnonzero(all_targets.is_in_split(Split(settings.own.split)))
     targets = Targets(histories, all_targets.events[mine])
     k = max(settings.own.k)
     recommender = Recommender.of(lineage, champion, as_measured=True)
