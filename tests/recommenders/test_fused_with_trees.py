@@ -16,7 +16,7 @@ from tsrec.columns import Split
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.recommenders.catalogue import read_catalogue
-from tsrec.recommenders.fuse_stage import FusionFitter, fit_at_once, gate_of
+from tsrec.recommenders.fuse_stage import FusionFitter, fit_at_once, open_gate
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import select_targets
@@ -56,7 +56,7 @@ def test_the_fusion_with_trees_is_ahead_of_the_weights_alone(artifacts: dict[str
 
 
 def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact], config: Config) -> None:
-    recommender = Recommender.of(*pipeline.finished(config))
+    recommender = Recommender.from_artifact(*pipeline.finished(config))
     table = artifacts["fuse"].frame("fused")
     table = table[table["split"] == "test"]
     events = artifacts["ingest"].frame("interactions")
@@ -70,7 +70,7 @@ def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact]
 def fusion(artifacts: dict[str, Artifact], config: Config) -> FusionFitter:
     catalogue, histories = read_catalogue(artifacts["ingest"])
     settings = FuseSettings(own=config.fuse, rules=config.recommend)
-    return FusionFitter.of(artifacts, select_targets(histories, config.recommend), catalogue, settings)
+    return FusionFitter.read(artifacts, select_targets(histories, config.recommend), catalogue, settings)
 
 
 def test_gates_fitted_at_once_are_those_fitted_one_by_one(fusion: FusionFitter) -> None:
@@ -100,12 +100,12 @@ def test_a_gate_without_a_member_is_the_one_fitted_on_the_others_with_as_many_tr
 def test_a_gate_that_weighs_other_features_is_refused(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
     before = replace(artifacts["fuse"], path=tmp_path / "before")
     shutil.copytree(artifacts["fuse"].path, before.path)
-    assert gate_of(before).members == gate_of(artifacts["fuse"]).members
+    assert open_gate(before).members == open_gate(artifacts["fuse"]).members
     content = before.json("gate")
     del content["item"]["recent_popularity"]  # as version 2 wrote it
     (before.path / "gate.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"before.*another version of tsrec; run the pipeline again"):
-        gate_of(before)
+        open_gate(before)
 
 
 def test_the_report_says_what_they_look_at(artifacts: dict[str, Artifact]) -> None:

@@ -112,7 +112,7 @@ def test_the_fusion_names_who_proposed_an_item(artifacts: dict[str, Artifact], c
 def test_items_are_explained_from_artifacts(artifacts: dict[str, Artifact], config: Config) -> None:
     lineage, fuse = pipeline.finished(config)
     explainer = Explainer(lineage, fuse)
-    about = explainer.of("i1")
+    about = explainer.describe("i1")
     assert about["title"] == "glue stick model a heavy duty"
     assert [token[:3] for token in about["tokens"]] == ["<a_", "<b_", "<c_"]
     assert explainer.history_of("u0")

@@ -14,7 +14,7 @@ from tsrec.llm.trained_llm import TRAINING_STAGES, trained_in
 from tsrec.recommenders import DECODE, FUSE
 from tsrec.recommenders.candidates import read_candidates
 from tsrec.recommenders.catalogue import read_catalogue
-from tsrec.recommenders.fuse_stage import without
+from tsrec.recommenders.fuse_stage import ablation_method
 from tsrec.recommenders.targets import select_targets
 from tsrec.store import Artifact
 
@@ -74,7 +74,7 @@ def measure(run: Run, artifacts: Mapping[str, Artifact]) -> Measured:
         lists = read_candidates(artifacts[stage], method, targets).items[rows, : max(cut_offs)]
         return target_values(lists, targets.items[rows], cut_offs)[:, kept]
 
-    llmless = without(LLMS if run.config.members.llms else LLM)
+    llmless = ablation_method(LLMS if run.config.members.llms else LLM)
     # `fuse` ranks without each member on test alone.
     has_llmless = split is Split.TEST and FUSE.name in artifacts and artifacts[FUSE.name].has(llmless)
     return Measured(

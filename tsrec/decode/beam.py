@@ -84,7 +84,7 @@ class BeamSearch:
         finished = torch.isfinite(scores)
         return Beams(nodes.masked_fill(~finished, -1).cpu().numpy(), scores.cpu().numpy())
 
-    def search_all(
+    def search_in_batches(
         self, prompts: list[np.ndarray], n_beams: int, at_once: int, blocked: list[np.ndarray] | None = None
     ) -> Beams:
         """The same for any number of prompts, `at_once` of them at a time: those of like length, for all are padded to

@@ -7,9 +7,9 @@ from tsrec.errors import ArtifactError, DataError
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.settings import EvaluateSettings
 from tsrec.evaluate.slices import slices_of
-from tsrec.recommenders.candidates import candidate_names, read_candidates
+from tsrec.recommenders.candidates import read_candidates, stored_lists
 from tsrec.recommenders.catalogue import read_catalogue
-from tsrec.recommenders.fuse_stage import REFIT, llm_name, without
+from tsrec.recommenders.fuse_stage import REFIT, ablation_method, llm_name
 from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
@@ -30,7 +30,7 @@ def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None
         raise DataError(f"no {split.value} targets: no user has an earlier event; see ingest.split")
     k = max(config.own.k)
     lists = {name: items[rows, :k] for name, items in _all_lists(parents, targets, split).items()}
-    if split is Split.TEST and REFIT in candidate_names(parents["fuse"]):
+    if split is Split.TEST and REFIT in stored_lists(parents["fuse"]):
         lists[REFIT] = read_candidates(parents["fuse"], REFIT, targets.only_split(Split.TEST)).items[:, :k]
     for name, items in lists.items():
         _check_full(name, items, targets, rows, catalogue.n_items, config)
@@ -53,11 +53,11 @@ def _all_lists(parents: Parents, targets: Targets, split: Split) -> dict[str, np
     """(T, K) items of every method: the fusion, its members, and on test the fusion without each, and all LLMs."""
     lists = {FUSED: read_candidates(parents["fuse"], FUSED, targets).items}
     lists |= {name: read_candidates(parents[r], LLM, targets).items for r in parents if (name := llm_name(r))}
-    members = candidate_names(parents["candidates"])
+    members = stored_lists(parents["candidates"])
     lists |= {name: read_candidates(parents["candidates"], name, targets).items for name in members}
     if split is Split.TEST:
-        stored = candidate_names(parents["fuse"])
-        for name in [without(member) for member in (*lists, LLMS)]:
+        stored = stored_lists(parents["fuse"])
+        for name in [ablation_method(member) for member in (*lists, LLMS)]:
             if name in stored:
                 lists[name] = read_candidates(parents["fuse"], name, targets).items
     return lists

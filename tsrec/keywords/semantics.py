@@ -45,7 +45,7 @@ def run(config: OpenAIConfig, parents: Parents, out: ArtifactWriter) -> None:
     vectors = parents["embed"].frame("item_embeddings").set_index(C.ITEM)[C.EMBEDDING].reindex(item_ids)
     embeddings = np.stack(vectors.to_list())  # (n_items, D)
     keywords = parents["keywords"].frame("item_keywords", [C.ITEM, C.KEYWORDS]).set_index(C.ITEM)[C.KEYWORDS]
-    table = KeywordTable.of([list(own) for own in keywords.reindex(item_ids)])
+    table = KeywordTable.from_keywords([list(own) for own in keywords.reindex(item_ids)])
     clusters = token_clusters(codes)
     rows: list[_Described] = []
     for level in range(codes.shape[1]):

@@ -26,9 +26,9 @@ from tsrec.config import ALL_USERS, Wish, canonical
 from tsrec.errors import ConfigError, DataError
 from tsrec.machine.progress import progress
 from tsrec.recommenders.explain import Explainer
-from tsrec.recommenders.id_lists import SAMPLE, check_known, likely_header, read_lines, say_header
+from tsrec.recommenders.id_lists import SAMPLE, check_unknown_ids, likely_header, read_lines, warn_header
 from tsrec.recommenders.recommender import Recommendation, Recommender
-from tsrec.recommenders.users import User, all_users, chosen_users
+from tsrec.recommenders.users import User, all_users, listed_users
 from tsrec.store import Artifact, Lineage, canonical_json, file_sha256, locks
 from tsrec.store.refusals import in_words
 from tsrec.store.work_files import discard, kept_table, write_text_whole
@@ -120,13 +120,13 @@ def _items_of(recommender: Recommender, what: str, file: str, max_unknown: float
     ids = list(read_lines(path))
     header = likely_header(path)
     if header is not None and recommender.unknown([header]):
-        say_header(what, path, header)
+        warn_header(what, path, header)
         ids = [item for item in ids if item != header]
     if not ids:
         raise DataError(f"{what}: {file}: holds no id; expected one a line")
     unknown = recommender.unknown(ids)
     known = recommender.catalogue.item_ids.tolist()
-    check_known(what, path, unknown[:SAMPLE], len(unknown), len(ids), known, max_unknown)
+    check_unknown_ids(what, path, unknown[:SAMPLE], len(unknown), len(ids), known, max_unknown)
     return set(ids)
 
 
@@ -166,12 +166,14 @@ def _check_ours(folder: Path) -> None:
 
 def _make_shards(lineage: Lineage, fuse: Artifact, wish: Wish, work: Path) -> list[Path]:
     ingest = lineage.parent(fuse, "ingest")
-    recommender = Recommender.of(lineage, fuse, wish.method, repeats="forbidden" if wish.no_repeats else None)
+    recommender = Recommender.from_artifact(
+        lineage, fuse, wish.method, repeats="forbidden" if wish.no_repeats else None
+    )
     explainer = Explainer(lineage, fuse)
     allowed = allowed_items(recommender, wish)
     users = all_users(ingest)
     if wish.users != ALL_USERS:
-        users = chosen_users(ingest, Path(wish.users), work, wish.max_unknown)
+        users = listed_users(ingest, Path(wish.users), work, wish.max_unknown)
     recommend = partial(recommender.recommend, k=wish.k, allowed=allowed)
     shards = []
     with progress(desc="recommending", unit="user") as bar:

@@ -26,7 +26,7 @@ class Explainer:
         self._codes = dict(zip(sids[C.ITEM], map(tuple, sids[C.CODES]), strict=True))
         self._keywords = {row.token: list(row.keywords) for row in semantics.itertuples(index=False)}
 
-    def of(self, item_id: str) -> dict[str, Any]:
+    def describe(self, item_id: str) -> dict[str, Any]:
         """`title`, and `tokens`: SID token -> the keywords of the items that share it."""
         tokens = [format_token(level, int(code)) for level, code in enumerate(self._codes[item_id])]
         return {"title": self._titles[item_id], "tokens": {token: self._keywords.get(token, []) for token in tokens}}
@@ -44,7 +44,7 @@ class Explainer:
             return f"popular: {self._words(codes, len(codes))}"
         if item_id in history[-_READ_BACK:]:
             return f"had before: {self._words(codes, len(codes))}"
-        like, n_shared = most_alike(item_id, history, self._codes)
+        like, n_shared = most_similar_item(item_id, history, self._codes)
         if like is None:
             return self._words(codes, len(codes))
         return f"{self._words(codes, n_shared)}: like {self._titles[like][:_TITLE_CHARS]}"
@@ -64,7 +64,9 @@ class Explainer:
         return mine[C.ITEM].tolist()
 
 
-def most_alike(item_id: str, history: Sequence[str], codes: Mapping[str, Sequence[int]]) -> tuple[str | None, int]:
+def most_similar_item(
+    item_id: str, history: Sequence[str], codes: Mapping[str, Sequence[int]]
+) -> tuple[str | None, int]:
     """The recent item whose SID begins most like an item's, the newest of equals, and how many tokens they share.
 
     Args:

@@ -1,8 +1,8 @@
-"""The fuse stage: all members' lists -> a gate, fitted on valid alone -> one list a target, and each member's worth.
+"""The fuse stage: fits a gate on all members' lists of valid, and ranks every target by it.
 
-On test every target is ranked by the gate fitted on all of valid, and once more by gates that lack a member each. On
-valid each half of the users is ranked by the gate fitted on the other half, so that a figure read there is not
-flattered.
+On test every target is ranked by the gate fitted on all of valid, and by gates that leave out one member each. On valid
+each half of the users is ranked by a gate fitted on the other half, so that metrics on valid are not too good. Serving
+reads the gate by `open_gate` and ranks by `tsrec.recommenders.fused_member`.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError
 from tsrec.machine.progress import progress
-from tsrec.recommenders.candidates import allowance, candidate_names, lists_table, read_candidates
+from tsrec.recommenders.candidates import lists_to_table, read_candidates, repeats_filter, stored_lists
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue, read_catalogue_as_train
-from tsrec.recommenders.gate import Gate, learnable, new_gate
+from tsrec.recommenders.gate import Gate, new_gate, with_target_in_pool
 from tsrec.recommenders.pool import ITEM_FEATURES, Pool
-from tsrec.recommenders.ranking import Ranked, empty, fill
+from tsrec.recommenders.ranking import Ranked, empty_lists, fill_with_popular
 from tsrec.recommenders.refit import WITH_VALID
 from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import SEED, Targets, select_targets
@@ -30,13 +30,13 @@ from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter
 
 REFIT = f"{FUSED} refit"
-_SHOWN = 10  # items of it that `recommendations` shows
-_PROPOSERS_AMONG = 20  # a member proposes what it has among its first so many
-_FITS_AT_ONCE = 4  # each holds its pools: on Beauty about a GiB
+_SHOWN = 10  # items of a list that `recommendations` holds
+_PROPOSER_RANK = 20  # a member that ranks an item lower is not named among its proposers
+_FITS_AT_ONCE = 4  # each holds its pools: about a GiB on Beauty
 _BLOCK = 512  # targets whose pools are in memory at once
 
 
-def gate_of(fuse: Artifact) -> Gate:
+def open_gate(fuse: Artifact) -> Gate:
     """The gate of a `fuse` artifact, with its trees.
 
     Raises:
@@ -48,13 +48,13 @@ def gate_of(fuse: Artifact) -> Gate:
     return Gate.from_json(content, Trees.from_json(fuse.json("trees")) if fuse.has("trees.json") else None)
 
 
-def without(member: str) -> str:
-    """The method, in `metrics`, that is the fusion of all others."""
+def ablation_method(member: str) -> str:
+    """The name in `metrics` of the fusion of all other members."""
     return f"{FUSED} without {member}"
 
 
 def llm_name(role: str) -> str | None:
-    """The method that a parent's lists are of: `tsrec` for `decode`, `tsrec-x` for `decode:x`; None: no LLM's."""
+    """The LLM whose lists the parent `role` holds: `tsrec` for `decode`, `tsrec-x` for `decode:x`; None for others."""
     stage, _, variant = role.partition(":")
     if stage != "decode":
         return None
@@ -62,32 +62,34 @@ def llm_name(role: str) -> str | None:
 
 
 def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
-    """Write `gate.json`, `trees.json` where trees help, `gates_without.json` (weights only), lists in the form of
-    candidates (`fused`, and of test `fused without` each member and, where there are several, all LLMs), and
-    `recommendations`."""
+    """Fit the gates, rank all targets, and write what follows.
+
+    `gate.json`; `trees.json` where trees help; `gates_without.json` (weights only); `fused`, in the form of candidates;
+    of test alone `fused without` each member and, where there are several, all LLMs; and `recommendations`.
+    """
     catalogue, histories = read_catalogue(parents["ingest"])
-    fusion = FusionFitter.of(parents, select_targets(histories, config.rules), catalogue, config)
+    fusion = FusionFitter.read(parents, select_targets(histories, config.rules), catalogue, config)
     targets, members = fusion.targets, tuple(fusion.lists)
     is_valid, half = targets.is_in_split(Split.VALID), fusion.half_of_users(1)
     halves = (half, ~half)
-    fitted_on = [is_valid, *(is_valid & ~mine for mine in halves)]
-    gate, *of_halves = fit_at_once([partial(fusion.fit, members, some) for some in fitted_on])
-    left_out = _left_out(members, fusion.llms)
-    fitted = fit_at_once([partial(fusion.fit_without, gate, gone, is_valid) for gone in left_out.values()])
-    others = {without(name): other for name, other in zip(left_out, fitted, strict=True)}
+    fitted_on = [is_valid, *(is_valid & ~ranked_half for ranked_half in halves)]
+    gate, *half_gates = fit_at_once([partial(fusion.fit, members, mask) for mask in fitted_on])
+    ablations = _ablations(members, fusion.llms)
+    fitted = fit_at_once([partial(fusion.fit_without, gate, left_out, is_valid) for left_out in ablations.values()])
+    ablated = {ablation_method(name): ablated_gate for name, ablated_gate in zip(ablations, fitted, strict=True)}
     out.write_json("gate", gate.to_json())
     if gate.trees:
         out.write_json("trees", gate.trees.to_json(members))
-    out.write_json("gates_without", {name: other.to_json() for name, other in others.items()})
+    out.write_json("gates_without", {name: ablated_gate.to_json() for name, ablated_gate in ablated.items()})
     fused = fusion.new_lists()
     fusion.rank(gate, ~is_valid, fused)
-    for mine, other in zip(halves, of_halves, strict=True):
-        fusion.rank(other, is_valid & mine, fused)
-    out.write_table(FUSED, lists_table(fused.ranked, targets))
-    for name, other in others.items():
+    for ranked_half, half_gate in zip(halves, half_gates, strict=True):
+        fusion.rank(half_gate, is_valid & ranked_half, fused)
+    out.write_table(FUSED, lists_to_table(fused.ranked, targets))
+    for name, ablated_gate in ablated.items():
         lists = fusion.new_lists()
-        fusion.rank(other, ~is_valid, lists)
-        out.write_table(name, lists_table(lists.ranked, targets))
+        fusion.rank(ablated_gate, ~is_valid, lists)
+        out.write_table(name, lists_to_table(lists.ranked, targets))
     if "refit" in parents:
         out.write_table(REFIT, _refit_lists(gate, fusion, parents))
     out.write_table("recommendations", _recommendations(fused, members, targets, catalogue))
@@ -96,8 +98,8 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
 
 
 @dataclass(frozen=True)
-class _Lists:
-    """Fused lists of all T targets, and the rank that each of M members gave each of the K items, 0 for none."""
+class _FusedLists:
+    """Fused lists (T, K) of all targets, and (T, K, M) int16: the rank that each member gave each item, 0 for none."""
 
     ranked: Ranked
     member_ranks: np.ndarray
@@ -105,7 +107,10 @@ class _Lists:
 
 @dataclass(frozen=True)
 class FusionFitter:
-    """Members' lists of all targets: name -> (T, K) lists; `llms` names those of them that are LLMs."""
+    """Fits gates on members' lists, and ranks targets by them.
+
+    `lists` maps each member to its (T, K) lists of all targets; `llms` are the members that are LLMs.
+    """
 
     targets: Targets
     lists: dict[str, Ranked]
@@ -114,70 +119,78 @@ class FusionFitter:
     config: FuseSettings
 
     @classmethod
-    def of(cls, parents: Parents, targets: Targets, catalogue: Catalogue, config: FuseSettings) -> "FusionFitter":
-        """Read the lists of every member, the LLM's first."""
+    def read(cls, parents: Parents, targets: Targets, catalogue: Catalogue, config: FuseSettings) -> "FusionFitter":
+        """Read the lists of every member from the artifacts, those of LLMs first."""
         llms = {role: name for role in parents if (name := llm_name(role))}
         lists = {name: read_candidates(parents[role], LLM, targets) for role, name in llms.items()}
-        for name in candidate_names(parents["candidates"]):
+        for name in stored_lists(parents["candidates"]):
             lists[name] = read_candidates(parents["candidates"], name, targets)
         return cls(targets, lists, tuple(llms.values()), catalogue, config)
 
-    def new_lists(self) -> _Lists:
-        """Lists of all targets that hold nothing yet."""
+    def new_lists(self) -> _FusedLists:
+        """Empty lists of all targets, which `rank` fills."""
         n_targets, length = len(self.targets.events), min(self.config.own.length, self.catalogue.n_items)
-        return _Lists(empty(n_targets, length), np.zeros((n_targets, length, len(self.lists)), dtype=np.int16))
+        return _FusedLists(
+            empty_lists(n_targets, length), np.zeros((n_targets, length, len(self.lists)), dtype=np.int16)
+        )
 
-    def fit(self, members: tuple[str, ...], wanted: np.ndarray) -> Gate:
-        """A gate over some members, fitted on the targets where `wanted` (T,) bool is true."""
-        rows = np.flatnonzero(wanted)
+    def fit(self, members: tuple[str, ...], mask: np.ndarray) -> Gate:
+        """A gate over `members`, fitted on the targets where `mask` (T,) bool is true."""
+        rows = np.flatnonzero(mask)
         return self._fit(self.new_gate(members, rows), rows, self.config.own.trees, self.half_of_users(2))
 
-    def fit_without(self, gate: Gate, gone: Sequence[str], wanted: np.ndarray) -> Gate:
-        """A fitted gate, fitted once more without some of its members, with as many trees as it has."""
-        n_trees = gate.trees.n_trees if gate.trees else 0
-        return self._fit(gate.without(gone), np.flatnonzero(wanted), n_trees, None)
+    def fit_without(self, gate: Gate, left_out: Sequence[str], mask: np.ndarray) -> Gate:
+        """A fitted gate, fitted again without the members `left_out`, with as many trees as it has.
 
-    def _fit(self, gate: Gate, rows: np.ndarray, trees: int, half: np.ndarray | None) -> Gate:
+        It is fitted on the targets where `mask` (T,) bool is true.
+        """
+        n_trees = gate.trees.n_trees if gate.trees else 0
+        return self._fit(gate.without_members(left_out), np.flatnonzero(mask), n_trees, None)
+
+    def _fit(self, gate: Gate, rows: np.ndarray, max_trees: int, half: np.ndarray | None) -> Gate:
         blocks = _blocks(rows)
-        right = [self.targets.items[some] for some in blocks]
-        pools = [learnable(self.pool(gate, some), items) for some, items in zip(blocks, right, strict=True)]
-        gate = gate.fitted(pools, right).focused(pools, right)
-        if not trees:
+        items = [self.targets.items[block] for block in blocks]
+        pools = [with_target_in_pool(self.pool(gate, block), own) for block, own in zip(blocks, items, strict=True)]
+        gate = gate.fitted(pools, items).refitted_on_top(pools, items)
+        if not max_trees:
             return gate
-        return gate.with_trees(pools, right, None if half is None else [half[some] for some in blocks], trees)
+        return gate.with_trees(pools, items, None if half is None else [half[block] for block in blocks], max_trees)
 
     def half_of_users(self, seed: int) -> np.ndarray:
-        """(T,) bool: which targets are of one half of the users, drawn at random."""
-        of_users = np.random.default_rng([SEED, seed]).random(self.targets.histories.n_users) < 0.5
-        return of_users[self.targets.users]
+        """(T,) bool: which targets belong to one half of the users, drawn at random."""
+        in_half = np.random.default_rng([SEED, seed]).random(self.targets.histories.n_users) < 0.5
+        return in_half[self.targets.users]
 
     def new_gate(self, members: tuple[str, ...], rows: np.ndarray) -> Gate:
-        """A gate that is not fitted, with temperatures of the targets `rows`."""
-        return new_gate({name: self.lists[name].of(rows) for name in members}, self.config.rules.n_candidates)
+        """A gate over `members` that is not fitted yet; temperatures are measured on the targets `rows`."""
+        return new_gate({name: self.lists[name].take(rows) for name in members}, self.config.rules.n_candidates)
 
-    def rank(self, gate: Gate, wanted: np.ndarray, into: _Lists) -> None:
-        """Fuse the lists of the targets where `wanted` is true."""
+    def rank(self, gate: Gate, mask: np.ndarray, into: _FusedLists) -> None:
+        """Fuse the lists of the targets where `mask` (T,) bool is true, and write them into `into`."""
         popularity, length = self.catalogue.by_popularity(), into.ranked.items.shape[1]
         columns = [list(self.lists).index(name) for name in gate.members]
-        for some in progress(_blocks(np.flatnonzero(wanted)), desc="fusing", unit="block"):
-            ranked, member_ranks = gate.rank(self.pool(gate, some), length)
-            allow = allowance(self.targets.pasts(some), self.catalogue.n_items, self.config.rules)
-            into.ranked.items[some], into.ranked.scores[some] = fill(ranked, popularity, allow)
-            into.member_ranks[some[:, None, None], np.arange(length)[:, None], columns] = member_ranks
+        for block in progress(_blocks(np.flatnonzero(mask)), desc="fusing", unit="block"):
+            ranked, member_ranks = gate.rank(self.pool(gate, block), length)
+            allow = repeats_filter(self.targets.pasts(block), self.catalogue.n_items, self.config.rules)
+            into.ranked.items[block], into.ranked.scores[block] = fill_with_popular(ranked, popularity, allow)
+            into.member_ranks[block[:, None, None], np.arange(length)[:, None], columns] = member_ranks
 
     def pool(self, gate: Gate, rows: np.ndarray) -> Pool:
-        """What the gate's members propose for the targets `rows`."""
-        lists = {name: self.lists[name].of(rows) for name in gate.members}
+        """The pool of the gate's members for the targets `rows`."""
+        lists = {name: self.lists[name].take(rows) for name in gate.members}
         return gate.pool(lists, self.targets.pasts(rows), self.popularity)
 
     @cached_property
     def popularity(self) -> np.ndarray:
-        """(N, 2) that of the catalogue; the newest events tell of the targets only where they came just before them."""
+        """(N, 2) popularity of every item; recent popularity counts only where the split is by time.
+
+        Elsewhere the newest train events need not come just before the targets.
+        """
         return self.catalogue.popularity(recent=self.targets.histories.is_split_by_time())
 
 
 def fit_at_once(fits: Sequence[Callable[[], Gate]]) -> list[Gate]:
-    """What each gives, in order; some are called at once, each in one thread."""
+    """Call all of `fits`, up to four at once in threads of their own; their gates in order."""
     import torch
 
     with ThreadPoolExecutor(min(_FITS_AT_ONCE, torch.get_num_threads())) as executor:
@@ -185,42 +198,46 @@ def fit_at_once(fits: Sequence[Callable[[], Gate]]) -> list[Gate]:
         return list(progress(fitted, desc="fitting fusions", total=len(fits), unit="fusion"))
 
 
-def _left_out(members: tuple[str, ...], llms: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The members that one more gate does without, by what it is called; some member is always left."""
+def _ablations(members: tuple[str, ...], llms: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Name -> the members that an ablated gate leaves out: each one, and all LLMs where there are several.
+
+    An ablation that would leave no member is skipped.
+    """
     left_out: dict[str, tuple[str, ...]] = {name: (name,) for name in members}
     if len(llms) > 1:
         left_out[LLMS] = llms
-    return {name: gone for name, gone in left_out.items() if len(gone) < len(members)}
+    return {name: names for name, names in left_out.items() if len(names) < len(members)}
 
 
 def _refit_lists(gate: Gate, fusion: FusionFitter, parents: Parents) -> pa.Table:
-    """The same gate over members that were fitted on train and valid; the LLM's lists are what they were."""
+    """Lists of test by the same gate, over members that were fitted on train and valid; LLMs stay as they are."""
     catalogue, _ = read_catalogue_as_train(parents["ingest"], WITH_VALID)
     test, rows = fusion.targets.only_split(Split.TEST), np.flatnonzero(fusion.targets.is_in_split(Split.TEST))
-    names = candidate_names(parents["refit"])
+    names = stored_lists(parents["refit"])
     lists = {
-        name: read_candidates(parents["refit"], name, test) if name in names else ranked.of(rows)
+        name: read_candidates(parents["refit"], name, test) if name in names else ranked.take(rows)
         for name, ranked in fusion.lists.items()
     }
     refitted = replace(fusion, targets=test, lists=lists, catalogue=catalogue)
     fused = refitted.new_lists()
     refitted.rank(gate, np.ones(len(rows), dtype=bool), fused)
-    return lists_table(fused.ranked, test)
+    return lists_to_table(fused.ranked, test)
 
 
 def proposers(member_ranks: np.ndarray, members: Sequence[str]) -> list[str]:
-    """The members that have an item among their first few, the one that ranks it best first; at least that one.
+    """The members that rank an item among their first 20, best rank first; at least the one that ranks it best.
 
     Args:
         member_ranks: (M,) the rank that each member gave the item, 0 where it did not propose it.
+        members: (M,) their names.
     """
     listed = np.flatnonzero(member_ranks)
     order = listed[np.argsort(member_ranks[listed], kind="stable")]
-    return [members[m] for place, m in enumerate(order) if place == 0 or member_ranks[m] <= _PROPOSERS_AMONG]
+    return [members[m] for place, m in enumerate(order) if place == 0 or member_ranks[m] <= _PROPOSER_RANK]
 
 
-def _recommendations(lists: _Lists, members: tuple[str, ...], targets: Targets, catalogue: Catalogue) -> pa.Table:
-    """The first items of every fused list as people read them."""
+def _recommendations(lists: _FusedLists, members: tuple[str, ...], targets: Targets, catalogue: Catalogue) -> pa.Table:
+    """The first 10 items of every fused list: one row an item, with ids, score and proposers."""
     histories = targets.histories
     shown = lists.ranked.items[:, :_SHOWN] >= 0
     rows, places = np.nonzero(shown)
@@ -232,7 +249,7 @@ def _recommendations(lists: _Lists, members: tuple[str, ...], targets: Targets, 
             C.POSITION: pa.array(histories.positions()[targets.events][rows].astype(np.int32)),
             C.RANK: pa.array((places + 1).astype(np.int32)),
             C.ITEM: pa.array(catalogue.item_ids[lists.ranked.items[rows, places]]),
-            C.SCORE: pa.array(scores, mask=~np.isfinite(scores)),  # nothing proposed it: popularity filled the list
+            C.SCORE: pa.array(scores, mask=~np.isfinite(scores)),  # null: popularity filled the list
             C.PROPOSED_BY: pa.array(
                 [proposers(lists.member_ranks[r, p], members) for r, p in zip(rows, places, strict=True)]
             ),

@@ -1,4 +1,7 @@
-"""The fusion as a member like any other: it asks its own members, and the gate orders what they propose."""
+"""The fusion at serving time, as a member like any other: its members propose items, and the gate ranks them.
+
+The gate is fitted in `tsrec.recommenders.fuse_stage`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +15,10 @@ from tsrec.recommenders.ranking import Filter, Ranked
 
 @dataclass(frozen=True)
 class FusedMember:
-    """`members` by name, the gate over them, (N, 2) the popularity of every item, and how many items each member is
-    asked for: as many as when the gate was fitted."""
+    """`members` by name, the `gate` over them, and `popularity` (N, 2) of every item.
+
+    `n_candidates` is the number of items that each member is asked for: as many as when the gate was fitted.
+    """
 
     members: Mapping[str, Member]
     gate: Gate
@@ -21,10 +26,10 @@ class FusedMember:
     n_candidates: int
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
-        """The best of what any member proposes."""
+        """The items that the gate ranks best of all that any member proposes; see `Member.rank`."""
         return self.rank_with_members(pasts, k, allow)[0]
 
     def rank_with_members(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> tuple[Ranked, np.ndarray]:
-        """The same, and (B, k, M) int32: the rank that each member gave each item, 0 where it did not propose it."""
+        """The lists of `rank`, and (B, k, M) int32: the rank that each member gave each item, 0 for none."""
         lists = {name: self.members[name].rank(pasts, self.n_candidates, allow) for name in self.gate.members}
         return self.gate.rank(self.gate.pool(lists, pasts, self.popularity), k)

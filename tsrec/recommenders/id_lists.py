@@ -46,12 +46,12 @@ def likely_header(file: Path, column: str | None = None) -> str | None:
     return first if _COLUMN.fullmatch(first_bare) or first_bare == column or without_digits else None
 
 
-def say_header(what: str, file: Path, header: str) -> None:
+def warn_header(what: str, file: Path, header: str) -> None:
     """Log that the first line is left out."""
     logger.warning("%s: %s: its first line %s is no known id and taken for a header", what, file, _shown(header))
 
 
-def check_known(
+def check_unknown_ids(
     what: str, file: Path, unknown: Sequence[str], n_unknown: int, n_ids: int, known: Iterable[str], max_unknown: float
 ) -> None:
     """Say in the log how many ids of a list are not known, with an example and the cause.

@@ -15,7 +15,7 @@ from tsrec.columns import Split
 from tsrec.config import Section
 from tsrec.histories import Histories
 from tsrec.recommenders.member import FitInputs
-from tsrec.recommenders.ranking import Filter, Ranked, best_of_sparse
+from tsrec.recommenders.ranking import Filter, Ranked, top_k_of_sparse
 from tsrec.recommenders.recency import last_events
 from tsrec.store.sparse_file import load_sparse, save_sparse
 
@@ -36,7 +36,7 @@ class ItemKnn:
         """Neighbours of the last items; nothing where none is known."""
         rows, items, _ = last_events(pasts, _LAST)
         had = sparse.csr_matrix((np.ones(len(rows)), (rows, items)), shape=(len(pasts), self.similar.shape[0]))
-        return best_of_sparse(sparse.csr_matrix(had @ self.similar), k, allow)
+        return top_k_of_sparse(sparse.csr_matrix(had @ self.similar), k, allow)
 
 
 def fit(inputs: FitInputs) -> None:
@@ -71,7 +71,7 @@ def cosine_neighbours(histories: Histories, n_items: int) -> sparse.csr_matrix:
         itself = np.repeat(np.arange(n_rows), np.diff(block.indptr)) + start == block.indices
         block.data[itself] = 0
         block.eliminate_zeros()
-        near = best_of_sparse(block, _NEIGHBOURS, Filter(n_items))
+        near = top_k_of_sparse(block, _NEIGHBOURS, Filter(n_items))
         rows, places = np.nonzero(near.items >= 0)
         blocks.append(
             sparse.csr_matrix((near.scores[rows, places], (rows, near.items[rows, places])), shape=(n_rows, n_items))

@@ -14,7 +14,7 @@ from tsrec.decode.trie import Trie
 from tsrec.decode.writer import ExportedModel
 from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.recommenders.catalogue import Catalogue
-from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
+from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, top_k_lists
 from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, first_sid_id
@@ -51,17 +51,17 @@ class Llm:
         Items that share a SID share its score; the more popular comes first, then the lower number.
         """
         beams = self._beams_over(allow.allowed)
-        ranked = empty(len(pasts), k)
+        ranked = empty_lists(len(pasts), k)
         known = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
         if not len(beams.numbers) or not len(known):
             return ranked
         prompts = [self.tokens.prompt(pasts[row][-self.config.max_history :]) for row in known]
-        allow = allow.rows(known)
+        allow = allow.for_rows(known)
         blocked = None
         if allow.blocked is not None:
             placed = [beams.place[np.asarray(taken, dtype=np.int64)] for taken in allow.blocked]
             blocked = [places[places >= 0] for places in placed]
-        found = beams.search.search_all(prompts, self.config.beams, self.config.batch_users, blocked)
+        found = beams.search.search_in_batches(prompts, self.config.beams, self.config.batch_users, blocked)
         ranked.items[known], ranked.scores[known] = _items_of(beams, found.leaves, found.scores, k, allow)
         return ranked
 
@@ -100,7 +100,7 @@ def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: Be
         codes=codes,
         catalogue=catalogue,
         first_sid_id=first,
-        tokens=HistoryTokens.of(tokenizer, space, first, codes),
+        tokens=HistoryTokens.from_tokenizer(tokenizer, space, first, codes),
         config=config,
     )
 
@@ -114,4 +114,4 @@ def _items_of(beams: _Beams, leaves: np.ndarray, scores: np.ndarray, k: int, all
     items = beams.numbers[beams.trie.items[np.repeat(start, count) + within]]
     rows, values = np.repeat(rows, count), np.repeat(scores[rows, places], count)
     kept = allow.keeps(rows, items)  # of items that share a SID, some may be blocked
-    return lists_of(rows[kept], items[kept], values[kept], len(leaves), k)
+    return top_k_lists(rows[kept], items[kept], values[kept], len(leaves), k)

@@ -51,7 +51,7 @@ class MemberKind:
     `name` is the method in `metrics`, and the stage that fits it; `version` is raised when its result for the same
     inputs changes; `fit` learns and writes files (Parquet, JSON or safetensors) into a folder; `load` makes the member
     of that folder and its settings; `parents` names the stages that it is fitted on; `section` picks its settings, of
-    the type `config_type`, where it has any. Where a member `goes_on`, a refresh hands `fit` its earlier artifact.
+    the type `config_type`, where it has any. Where a member `warm_starts`, a refresh hands `fit` its earlier artifact.
     """
 
     name: str
@@ -61,4 +61,4 @@ class MemberKind:
     parents: tuple[str, ...] = ("ingest",)
     config_type: type[Section] = Section
     section: Callable[[Config], Section] = lambda _: Section()
-    goes_on: bool = False
+    warm_starts: bool = False

@@ -29,7 +29,7 @@ MEMBERS: dict[str, MemberKind] = {
             config_type=SasRecConfig,
             section=lambda c: c.members.sasrec,
             parents=("ingest", "embed"),
-            goes_on=True,
+            warm_starts=True,
         ),
     )
 }
@@ -43,7 +43,7 @@ def member_versions(names: Iterable[str]) -> dict[str, int]:
     return {name: MEMBERS[name].version for name in names if MEMBERS[name].version > 1}
 
 
-def fitted_anew(config: Config) -> dict[str, Any]:
+def member_settings(config: Config) -> dict[str, Any]:
     """What a stage that fits members itself reads of them: their settings, and the versions of their code."""
     return {
         "members": config.members.model_copy(update={"llms": ()}),
@@ -51,7 +51,7 @@ def fitted_anew(config: Config) -> dict[str, Any]:
     }
 
 
-def members_parents(config: Config) -> tuple[str, ...]:
+def member_parents(config: Config) -> tuple[str, ...]:
     """The stages that the members are fitted on."""
     roles = [role for name in config.members.methods for role in MEMBERS[name].parents]
     return tuple(dict.fromkeys(["ingest", *roles]))
@@ -69,8 +69,8 @@ def _fit_stage(kind: MemberKind) -> Stage:
         catalogue, histories = read_catalogue(parents["ingest"])
         kind.fit(FitInputs(histories, catalogue, config, parents, out.work, out.path))
 
-    bases = (kind.name, "ingest") if kind.goes_on else ()
-    extending = kind.section if kind.goes_on else None
+    bases = (kind.name, "ingest") if kind.warm_starts else ()
+    extending = kind.section if kind.warm_starts else None
     return Stage(kind.name, kind.version, kind.section, lambda _: kind.parents, run, bases=bases, extending=extending)
 
 

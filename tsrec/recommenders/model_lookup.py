@@ -5,7 +5,7 @@ from tsrec.store import Artifact, Lineage
 from tsrec.store.champions import MODEL_STAGE, champion_of
 
 
-def models_of(lineage: Lineage, dataset: str) -> list[Artifact]:
+def find_models(lineage: Lineage, dataset: str) -> list[Artifact]:
     """The finished models of a data set, oldest first; neither checked nor fetched."""
     return [a for a in lineage.listed if (a.manifest.key.dataset, a.manifest.key.stage) == (dataset, MODEL_STAGE)]
 
@@ -21,7 +21,7 @@ def find_model(lineage: Lineage, dataset: str, model: str | None = None) -> Arti
     Raises:
         ArtifactError: there is no such model, or more than one.
     """
-    models = models_of(lineage, dataset)
+    models = find_models(lineage, dataset)
     if not models:
         raise ArtifactError(
             f"{lineage.store.root} holds no finished recommender of {dataset!r}; give `tsrec run` first"

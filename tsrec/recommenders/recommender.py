@@ -17,13 +17,13 @@ from tsrec.config import Repeats
 from tsrec.errors import ArtifactError, DataError
 from tsrec.llm.trained_llm import trained_in
 from tsrec.recommenders.catalogue import Catalogue, open_catalogue
-from tsrec.recommenders.fuse_stage import gate_of, llm_name, proposers
+from tsrec.recommenders.fuse_stage import llm_name, open_gate, proposers
 from tsrec.recommenders.fused_member import FusedMember
 from tsrec.recommenders.member import Member
 from tsrec.recommenders.member_registry import open_member
 from tsrec.recommenders.model_lookup import find_model
-from tsrec.recommenders.ranking import Filter, fill
-from tsrec.recommenders.served_members import EVERYTHING, open_served, served_of
+from tsrec.recommenders.ranking import Filter, fill_with_popular
+from tsrec.recommenders.served_members import EVERYTHING, find_served, open_served
 from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.store import Artifact, ArtifactStore, Lineage
 
@@ -64,10 +64,10 @@ class Recommender:
             ArtifactError: the store has no finished run of this data set, or no such model or method.
         """
         lineage = Lineage(store if isinstance(store, ArtifactStore) else ArtifactStore(store))
-        return cls.of(lineage, find_model(lineage, dataset, model), method)
+        return cls.from_artifact(lineage, find_model(lineage, dataset, model), method)
 
     @classmethod
-    def of(
+    def from_artifact(
         cls,
         lineage: Lineage,
         fuse: Artifact,
@@ -80,9 +80,9 @@ class Recommender:
 
         `as_measured`: with the members that were measured, also where some that have seen everything would serve.
         """
-        served = None if as_measured else served_of(lineage, fuse)
+        served = None if as_measured else find_served(lineage, fuse)
         catalogue = open_catalogue(lineage.parent(fuse, "ingest"), EVERYTHING if served else (Split.TRAIN,))
-        gate = gate_of(fuse)
+        gate = open_gate(fuse)
         if method != FUSED and method not in gate.members:
             raise ArtifactError(f"no method {method!r}; there are {', '.join([FUSED, *gate.members])}")
         wanted = gate.members if method == FUSED else (method,)
@@ -138,7 +138,7 @@ class Recommender:
             ranked = self.member.rank(pasts, k, allow)
             member_ranks = np.isfinite(ranked.scores)[..., None].astype(np.int32)
         names = self.member.gate.members if isinstance(self.member, FusedMember) else (self.name,)
-        ranked = fill(ranked, self._by_popularity, allow)
+        ranked = fill_with_popular(ranked, self._by_popularity, allow)
         return [
             [
                 Recommendation(

@@ -12,7 +12,7 @@ import pyarrow as pa
 from tsrec.columns import Split
 from tsrec.config import Config, RecommendConfig, Section
 from tsrec.histories import Histories
-from tsrec.recommenders.candidates import ranked_table, target_shards
+from tsrec.recommenders.candidates import candidates_table, target_shards
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue, read_catalogue_as_train
 from tsrec.recommenders.member import FitInputs, MemberKind
 from tsrec.recommenders.member_registry import MEMBERS
@@ -55,4 +55,4 @@ def fit_and_rank(
     folder.mkdir(exist_ok=True)
     kind.fit(FitInputs(histories, catalogue, settings, parents, folder, folder))
     shards = target_shards(kind.load(folder, settings), kind.name, catalogue, targets, rules, folder)
-    return ranked_table(shards, kind.name)
+    return candidates_table(shards, kind.name)

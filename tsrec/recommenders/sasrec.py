@@ -23,7 +23,7 @@ from tsrec.config import SasRecConfig
 from tsrec.errors import ConfigError
 from tsrec.histories import Histories
 from tsrec.recommenders.member import FitInputs
-from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, nearest_items
 from tsrec.sid.vectors import unit_rows
 from tsrec.store import Artifact, base_role
 from tsrec.training.losses import chunked_cross_entropy
@@ -98,10 +98,10 @@ class SasRecMember:
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items by the product of their embedding with the last hidden state; nothing for an empty history."""
         known = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
-        ranked = empty(len(pasts), k)
+        ranked = empty_lists(len(pasts), k)
         if len(known):
             states = self._last_hidden([pasts[row][-self.window :] for row in known])
-            ranked.items[known], ranked.scores[known] = nearest(self.index, states, k, allow.rows(known))
+            ranked.items[known], ranked.scores[known] = nearest_items(self.index, states, k, allow.for_rows(known))
         return ranked
 
     @torch.inference_mode()
@@ -131,7 +131,7 @@ def fit(inputs: FitInputs) -> None:
     else:
         texts = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING)
         with torch.no_grad():
-            model.item_vectors.copy_(torch.from_numpy(main_components(texts, config.hidden, config.seed)))
+            model.item_vectors.copy_(torch.from_numpy(principal_components(texts, config.hidden, config.seed)))
     examples = _examples(inputs.histories, config.window)
     order = Mixture({0: (examples, 1.0)}, config.epochs, config.seed)
     train(model, order, [], _recipe(config), inputs.work / "sasrec", ["next_item"], pad_id=0)
@@ -150,7 +150,7 @@ def _take_over(model: SasRec, base: Artifact, inputs: FitInputs) -> None:
     before = pd.Index(inputs.parents[base_role("ingest")].frame("items", [C.ITEM])[C.ITEM])
     place = before.get_indexer(inputs.catalogue.item_ids)  # (N,) -1: new
     texts = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING)
-    vectors = carried_over(weights[_ITEM_ROWS].numpy()[1:], place, texts)
+    vectors = carry_over_vectors(weights[_ITEM_ROWS].numpy()[1:], place, texts)
     weights[_ITEM_ROWS] = torch.cat([weights[_ITEM_ROWS][:1], torch.from_numpy(vectors)])
     try:
         model.load_state_dict(weights)
@@ -161,7 +161,7 @@ def _take_over(model: SasRec, base: Artifact, inputs: FitInputs) -> None:
         ) from error
 
 
-def carried_over(trained: np.ndarray, place: np.ndarray, texts: np.ndarray) -> np.ndarray:
+def carry_over_vectors(trained: np.ndarray, place: np.ndarray, texts: np.ndarray) -> np.ndarray:
     """Vectors of a catalogue that has changed.
 
     Args:
@@ -196,7 +196,7 @@ def load(folder: Path, config: SasRecConfig) -> SasRecMember:
     return SasRecMember(model, index, config.window)
 
 
-def main_components(vectors: np.ndarray, width: int, seed: int) -> np.ndarray:
+def principal_components(vectors: np.ndarray, width: int, seed: int) -> np.ndarray:
     """The `width` strongest components of centred vectors, turned at random so that no dimension is stronger.
 
     Args:

@@ -14,7 +14,7 @@ from tsrec.config import Config, MembersConfig, Section, canonical
 from tsrec.config.section import AddedLater
 from tsrec.recommenders.catalogue import read_catalogue_as_train
 from tsrec.recommenders.member import FitInputs, Member
-from tsrec.recommenders.member_registry import MEMBERS, fitted_anew
+from tsrec.recommenders.member_registry import MEMBERS, member_settings
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.champions import SERVED
 
@@ -43,12 +43,12 @@ def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact
 
 def served_key(fuse: Artifact, config: Config) -> ArtifactKey:
     """The key of what `fit_served` makes."""
-    settings = ServedSettings(**fitted_anew(config))
+    settings = ServedSettings(**member_settings(config))
     dataset, parents = fuse.manifest.key.dataset, {"fuse": fuse.fingerprint}
     return ArtifactKey.covering(dataset, SERVED, _VERSION, canonical(settings), parents)
 
 
-def served_of(lineage: Lineage, fuse: Artifact) -> Artifact | None:
+def find_served(lineage: Lineage, fuse: Artifact) -> Artifact | None:
     """The newest of what `fit_served` made for a model, its files checked; None where there is nothing."""
     of_it = [
         artifact
@@ -72,7 +72,7 @@ def _fit(lineage: Lineage, fuse: Artifact, config: Config, out: ArtifactWriter) 
     for name in config.members.methods:
         kind, measured = MEMBERS[name], lineage.parent(candidates, name)
         parents = {role: lineage.parent(measured, role) for role in kind.parents}
-        if kind.goes_on:
+        if kind.warm_starts:
             parents |= {base_role(name): measured, base_role("ingest"): ingest}
         work = out.work / name
         work.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ class BeamSettings(DecodeConfig, OnDevice):
     """What the LLM as a member reads: its own section, and what the run computes on."""
 
     @classmethod
-    def of(cls, config: Config) -> "BeamSettings":
+    def from_config(cls, config: Config) -> "BeamSettings":
         """Those of a run."""
         return cls(**dict(config.decode), device=config.device, precision=config.precision)
 

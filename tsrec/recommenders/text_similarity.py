@@ -16,7 +16,7 @@ from scipy import sparse
 from tsrec.columns import Columns as C
 from tsrec.config import Section
 from tsrec.recommenders.member import FitInputs
-from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, nearest_items
 from tsrec.recommenders.recency import last_events
 from tsrec.sid.vectors import unit_rows
 
@@ -36,10 +36,10 @@ class TextSimilarity:
         rows, items, recency = last_events(pasts, _LAST)
         had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), len(self.vectors)))
         known = np.flatnonzero(np.diff(had.indptr))
-        ranked = empty(len(pasts), k)
+        ranked = empty_lists(len(pasts), k)
         if len(known):
             queries = sparse.csr_matrix(had[known]) @ self.vectors
-            ranked.items[known], ranked.scores[known] = nearest(self.index, queries, k, allow.rows(known))
+            ranked.items[known], ranked.scores[known] = nearest_items(self.index, queries, k, allow.for_rows(known))
         return ranked
 
 

@@ -15,7 +15,7 @@ from tsrec.columns import Split
 from tsrec.config import Section
 from tsrec.histories import Histories
 from tsrec.recommenders.member import FitInputs
-from tsrec.recommenders.ranking import Filter, Ranked, best_of_sparse
+from tsrec.recommenders.ranking import Filter, Ranked, top_k_of_sparse
 from tsrec.recommenders.recency import last_events
 from tsrec.store.sparse_file import load_sparse, save_sparse
 
@@ -36,7 +36,7 @@ class Transitions:
         """Items that followed the last ones, and those themselves; nothing where no move is known."""
         rows, items, recency = last_events(pasts, _LAST)
         had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), self.moves.shape[0]))
-        return best_of_sparse(sparse.csr_matrix(had @ self.moves + _OWN * had), k, allow)
+        return top_k_of_sparse(sparse.csr_matrix(had @ self.moves + _OWN * had), k, allow)
 
 
 def fit(inputs: FitInputs) -> None:

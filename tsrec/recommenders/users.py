@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError, DataError
-from tsrec.recommenders.id_lists import SAMPLE, check_known, likely_header, read_lines, say_header
+from tsrec.recommenders.id_lists import SAMPLE, check_unknown_ids, likely_header, read_lines, warn_header
 from tsrec.store import Artifact
 
 User = tuple[str, list[str]]
@@ -42,7 +42,7 @@ def all_users(ingest: Artifact) -> Iterator[User]:
         yield open_user, history
 
 
-def chosen_users(ingest: Artifact, file: Path, work: Path, max_unknown: float) -> Iterator[User]:
+def listed_users(ingest: Artifact, file: Path, work: Path, max_unknown: float) -> Iterator[User]:
     """The users of a text file (one id a line), each once, in order of their ids; those without events too.
 
     Args:
@@ -75,13 +75,13 @@ def _sort_ids(database: sqlite3.Connection, ingest: Artifact, file: Path, max_un
     database.executemany("UPDATE users SET known = 1 WHERE id = ?", ((user,) for user in _user_ids(ingest)))
     header = likely_header(file, (ingest.manifest.key.config.get("interaction_columns") or {}).get(C.USER))
     if database.execute("DELETE FROM users WHERE id = ? AND NOT known", (header,)).rowcount:
-        say_header("users", file, str(header))
+        warn_header("users", file, str(header))
     database.commit()
     ((n_ids, n_known),) = database.execute("SELECT COUNT(*), TOTAL(known) FROM users")
     if not n_ids:
         raise DataError(f"users: {file}: holds no id; expected one a line")
     some = [user for (user,) in database.execute(f"SELECT id FROM users WHERE NOT known ORDER BY id LIMIT {SAMPLE}")]
-    check_known("users", file, some, n_ids - int(n_known), n_ids, _user_ids(ingest), max_unknown)
+    check_unknown_ids("users", file, some, n_ids - int(n_known), n_ids, _user_ids(ingest), max_unknown)
 
 
 def _user_ids(ingest: Artifact) -> Iterator[str]:

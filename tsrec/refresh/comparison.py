@@ -14,7 +14,7 @@ from tsrec.evaluate.scoring import score
 from tsrec.evaluate.slices import slices_of
 from tsrec.llm.trained_llm import trained_in
 from tsrec.machine.progress import progress
-from tsrec.recommenders.candidates import allowance, read_candidates
+from tsrec.recommenders.candidates import read_candidates, repeats_filter
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.stage_settings import BeamSettings
@@ -52,7 +52,7 @@ def compare(
         `best champion` in the form of the evaluate stage's, with the slices `new items` and `known items` (new to the
         champion); and `summary.json`.
     """
-    settings = ComparisonSettings(own=config.evaluate, rules=config.recommend, decode=BeamSettings.of(config))
+    settings = ComparisonSettings(own=config.evaluate, rules=config.recommend, decode=BeamSettings.from_config(config))
     parents = {role: artifacts[role].fingerprint for role in ("ingest", "fuse")}
     parents[base_role("fuse")] = champion.fingerprint
     if best is not None:
@@ -74,13 +74,13 @@ def _compare(
     mine = np.flatnonzero(all_targets.is_in_split(Split(settings.own.split)))
     targets = Targets(histories, all_targets.events[mine])
     k = max(settings.own.k)
-    recommender = Recommender.of(lineage, champion, as_measured=True)
+    recommender = Recommender.from_artifact(lineage, champion, as_measured=True)
     lists = {
         CHALLENGER: read_candidates(artifacts["fuse"], FUSED, all_targets).items[mine, :k],
         CHAMPION: _champion_lists(CHAMPION, recommender, targets, catalogue, k, out),
     }
     if best is not None:
-        its = Recommender.of(lineage, best, as_measured=True)
+        its = Recommender.from_artifact(lineage, best, as_measured=True)
         lists[BEST] = _champion_lists(BEST, its, targets, catalogue, k, out)
     was_there = np.isin(catalogue.item_ids, recommender.catalogue.item_ids)
     is_new = ~was_there[targets.items]
@@ -143,4 +143,4 @@ def _llm_lists(
 
     llm = load_llm(trained, sids, catalogue, settings.decode)
     pasts = targets.pasts(rows)
-    return llm.rank(pasts, k, allowance(pasts, catalogue.n_items, settings.rules)).items
+    return llm.rank(pasts, k, repeats_filter(pasts, catalogue.n_items, settings.rules)).items

@@ -6,7 +6,7 @@ from typing import Any
 
 from tsrec.columns import LLM, Split
 from tsrec.columns import Columns as C
-from tsrec.recommenders.explain import most_alike
+from tsrec.recommenders.explain import most_similar_item
 from tsrec.sid.space import format_sid
 from tsrec.store import Artifact
 
@@ -99,7 +99,7 @@ def _why(
 ) -> tuple[str, str, str]:
     """Why an item fits a history: how the two meet, by which SID tokens, and what these mean."""
     own = codes[item]
-    other, n_shared = most_alike(item, history, codes)
+    other, n_shared = most_similar_item(item, history, codes)
     if item in history:
         how, n_shown = "The user has had it before:", len(own)
     elif other is not None:

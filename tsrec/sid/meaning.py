@@ -64,7 +64,7 @@ def aggregate_keywords(
     Returns:
         One meaning per token of the space, in flat order.
     """
-    keywords = KeywordTable.of(item_keywords)
+    keywords = KeywordTable.from_keywords(item_keywords)
     clusters = token_clusters(codes)
     meanings = {token: TokenMeaning(token, 0, (), "") for token in space.tokens()}
     for level in range(space.n_levels):
@@ -84,7 +84,7 @@ class KeywordTable:
     vocabulary: list[str]
 
     @classmethod
-    def of(cls, item_keywords: Sequence[Sequence[str]]) -> "KeywordTable":
+    def from_keywords(cls, item_keywords: Sequence[Sequence[str]]) -> "KeywordTable":
         """From the keywords of each item. Letter case, and repeats within an item, do not count."""
         cleaned = [{" ".join(keyword.lower().split()) for keyword in keywords} - {""} for keywords in item_keywords]
         vocabulary = sorted(set().union(*cleaned))

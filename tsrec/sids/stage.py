@@ -55,7 +55,7 @@ def run(config: SidsConfig, parents: Parents, out: ArtifactWriter) -> None:
 
 def _import(path: Path, item_ids: list[str], config: SidsConfig, out: ArtifactWriter) -> Assignment:
     codes = read_sids(path, item_ids)
-    sizes = SidSpace.of_codes(codes).sizes
+    sizes = SidSpace.from_codes(codes).sizes
     health = codebook_health(codes, sizes, errors=None)
     # Published SIDs are taken as they are: their health is reported, not judged.
     for row in health.itertuples(index=False):
