@@ -1,6 +1,6 @@
-"""Everything that recommends, behind one door: `tsrec.Recommender.open(store, dataset).recommend(histories, k)`.
+"""Everything that recommends: `tsrec.Recommender.open(store, dataset).recommend(histories, k)`.
 
-Here stand the stages of this room; the door is in `recommender.py`.
+This module describes the stages of the room; `Recommender` is in `recommender.py`.
 """
 
 from tsrec.config import Config

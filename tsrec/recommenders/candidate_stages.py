@@ -1,4 +1,4 @@
-"""The stages that turn members into lists: `candidates` of all that are not the LLM, `decode` of the LLM."""
+"""The two stages that rank targets by single members: `candidates` by all members but the LLM, `decode` by the LLM."""
 
 from tsrec.columns import LLM
 from tsrec.config import RecommendConfig
@@ -28,18 +28,18 @@ def run_candidates(rules: RecommendConfig, parents: Parents, out: ArtifactWriter
 
 def run_decode(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write the LLM's candidates; a killed run goes on at the shard it was at."""
-    targets, shards = _decoding(config, parents, out)
+    targets, shards = _decode_targets(config, parents, out)
     out.write_table(LLM, candidates_table(shards, LLM))
     n_cut = int((targets.histories.positions()[targets.events] > config.own.max_history).sum())
     out.count(n_targets=len(targets.events), n_histories_cut=n_cut)
 
 
 def decode_shards(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> list[Shard]:
-    """The LLM's candidates, piece by piece."""
-    return _decoding(config, parents, out)[1]
+    """The LLM's candidates as shards, which several processes may make."""
+    return _decode_targets(config, parents, out)[1]
 
 
-def _decoding(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> tuple[Targets, list[Shard]]:
+def _decode_targets(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> tuple[Targets, list[Shard]]:
     catalogue, histories = read_catalogue(parents["ingest"])
     targets = select_targets(histories, config.rules)
     check_targets(targets)

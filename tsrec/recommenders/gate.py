@@ -92,7 +92,7 @@ class Gate:
                 `with_target_in_pool`).
             targets: of each block, the target of every history.
         """
-        from scipy.optimize import minimize  # by fitting alone, not by who recommends
+        from scipy.optimize import minimize  # needed to fit, not to recommend
 
         prior = prior_weights(len(self.members))
         chunks = [chunk for pool, items in zip(pools, targets, strict=True) for chunk in _chunks(pool, items)]

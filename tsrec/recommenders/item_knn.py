@@ -52,7 +52,7 @@ def load(folder: Path, _: Section) -> ItemKnn:
 
 def cosine_neighbours(histories: Histories, n_items: int) -> sparse.csr_matrix:
     """(n_items, n_items) cosines of every item with its nearest neighbours, itself aside."""
-    from sklearn.preprocessing import normalize  # by fitting alone, not by who recommends
+    from sklearn.preprocessing import normalize  # needed to fit, not to recommend
 
     train = np.flatnonzero(histories.splits == Split.TRAIN.value)
     users = histories.users()[train]

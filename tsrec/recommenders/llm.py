@@ -22,8 +22,11 @@ from tsrec.store import Artifact
 
 
 @dataclass(frozen=True)
-class _Beams:
-    """Beam search over M items: `numbers` (M,) are theirs in the catalogue, `place` (N,) where each stands, or -1."""
+class _ItemSearch:
+    """Beam search over M allowed items.
+
+    `numbers` (M,): their item numbers; `place` (N,): the place of each item among the M, or -1.
+    """
 
     search: BeamSearch
     trie: Trie
@@ -42,7 +45,7 @@ class Llm:
     first_sid_id: int
     tokens: HistoryTokens
     config: BeamSettings
-    _made: tuple[bytes, _Beams] | None = field(default=None, init=False)
+    _last_search: tuple[bytes, _ItemSearch] | None = field(default=None, init=False)
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items of the best SIDs, whose log-probabilities are the scores; at most as many as there are beams.
@@ -50,26 +53,28 @@ class Llm:
         Nothing for an empty history: the model was trained on none.
         Items that share a SID share its score; the more popular comes first, then the lower number.
         """
-        beams = self._beams_over(allow.allowed)
+        item_search = self._search_over(allow.allowed)
         ranked = empty_lists(len(pasts), k)
-        known = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
-        if not len(beams.numbers) or not len(known):
+        with_events = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
+        if not len(item_search.numbers) or not len(with_events):
             return ranked
-        prompts = [self.tokens.prompt(pasts[row][-self.config.max_history :]) for row in known]
-        allow = allow.for_rows(known)
+        prompts = [self.tokens.prompt(pasts[row][-self.config.max_history :]) for row in with_events]
+        allow = allow.for_rows(with_events)
         blocked = None
         if allow.blocked is not None:
-            placed = [beams.place[np.asarray(taken, dtype=np.int64)] for taken in allow.blocked]
+            placed = [item_search.place[np.asarray(items, dtype=np.int64)] for items in allow.blocked]
             blocked = [places[places >= 0] for places in placed]
-        found = beams.search.search_in_batches(prompts, self.config.beams, self.config.batch_users, blocked)
-        ranked.items[known], ranked.scores[known] = _items_of(beams, found.leaves, found.scores, k, allow)
+        found = item_search.search.search_in_batches(prompts, self.config.beams, self.config.batch_users, blocked)
+        ranked.items[with_events], ranked.scores[with_events] = _items_of_leaves(
+            item_search, found.leaves, found.scores, k, allow
+        )
         return ranked
 
-    def _beams_over(self, allowed: np.ndarray | None) -> _Beams:
-        """The search over all allowed items; the last one made is kept, for callers that ask block by block."""
+    def _search_over(self, allowed: np.ndarray | None) -> _ItemSearch:
+        """The search over all allowed items; the last one is kept, for callers that ask block by block."""
         allowed = np.ones(self.catalogue.n_items, dtype=bool) if allowed is None else allowed
-        mark = np.packbits(allowed).tobytes()
-        if self._made is None or self._made[0] != mark:
+        allowed_bits = np.packbits(allowed).tobytes()
+        if self._last_search is None or self._last_search[0] != allowed_bits:
             numbers = np.flatnonzero(allowed)
             place = np.full(self.catalogue.n_items, -1, dtype=np.int64)
             place[numbers] = np.arange(len(numbers))
@@ -77,8 +82,8 @@ class Llm:
             precision = resolve_precision(self.config.precision, self.model.device)
             autocast = precision if precision != torch.float32 else None
             writer = ExportedModel(self.model, self.space, self.first_sid_id, autocast)
-            self._made = (mark, _Beams(BeamSearch(writer, trie), trie, numbers, place))
-        return self._made[1]
+            self._last_search = (allowed_bits, _ItemSearch(BeamSearch(writer, trie), trie, numbers, place))
+        return self._last_search[1]
 
 
 def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: BeamSettings) -> Llm:
@@ -105,13 +110,17 @@ def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: Be
     )
 
 
-def _items_of(beams: _Beams, leaves: np.ndarray, scores: np.ndarray, k: int, allow: Filter) -> Ranked:
+def _items_of_leaves(item_search: _ItemSearch, leaves: np.ndarray, scores: np.ndarray, k: int, allow: Filter) -> Ranked:
     """The items behind (B, n_beams) leaves, in the order of the beams."""
     rows, places = np.nonzero(leaves >= 0)
     leaf = leaves[rows, places]
-    start, count = beams.trie.item_start[leaf], beams.trie.item_start[leaf + 1] - beams.trie.item_start[leaf]
+    start, count = (
+        item_search.trie.item_start[leaf],
+        item_search.trie.item_start[leaf + 1] - item_search.trie.item_start[leaf],
+    )
+    # One entry for each item of each leaf: `within` counts the items of a leaf from 0.
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    items = beams.numbers[beams.trie.items[np.repeat(start, count) + within]]
+    items = item_search.numbers[item_search.trie.items[np.repeat(start, count) + within]]
     rows, values = np.repeat(rows, count), np.repeat(scores[rows, places], count)
     kept = allow.keeps(rows, items)  # of items that share a SID, some may be blocked
     return top_k_lists(rows[kept], items[kept], values[kept], len(leaves), k)

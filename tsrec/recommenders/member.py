@@ -1,6 +1,6 @@
-"""The interface of the family: a member is fitted on `train`, saved, opened from artifacts alone, and ranks items.
+"""The interface of a member: it is fitted on `train`, saved, opened from artifacts alone, and ranks items.
 
-Inside the family items are row numbers of the `items` table; ids are spoken at the door (`recommender.py`).
+Members know items by row numbers of the `items` table; `recommender.py` translates ids.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ class Member(Protocol):
     """Anything that ranks items for histories."""
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
-        """The best items that this member knows of, at most `k` for each of B histories; lists may be shorter.
+        """The best items for each of B histories, at most `k`; lists may be shorter.
 
         Args:
             pasts: B arrays of item numbers, oldest first; may be empty.
@@ -33,8 +33,11 @@ class Member(Protocol):
 
 @dataclass(frozen=True)
 class FitInputs:
-    """What a member is fitted on: `parents` are the artifacts of its stages (and of those that it goes on from, in a
-    refresh), `work` a folder that outlives a kill, `folder` where it saves itself."""
+    """What a member is fitted on.
+
+    `parents` are the artifacts of its parent stages, and in a refresh those that it continues from; `work` is a folder
+    that survives a killed process; `folder` is where the member saves itself.
+    """
 
     histories: Histories
     catalogue: Catalogue
@@ -46,12 +49,12 @@ class FitInputs:
 
 @dataclass(frozen=True)
 class MemberKind:
-    """One entry of the family.
+    """One kind of member, as the registry holds it.
 
-    `name` is the method in `metrics`, and the stage that fits it; `version` is raised when its result for the same
-    inputs changes; `fit` learns and writes files (Parquet, JSON or safetensors) into a folder; `load` makes the member
-    of that folder and its settings; `parents` names the stages that it is fitted on; `section` picks its settings, of
-    the type `config_type`, where it has any. Where a member `warm_starts`, a refresh hands `fit` its earlier artifact.
+    `name` is the method in `metrics`, and the stage that fits it. `version` is raised when its result for the same
+    inputs changes. `fit` learns, and writes files (Parquet, JSON or safetensors) into a folder. `load` opens the member
+    from that folder and its settings. `parents` names the stages that it is fitted on. `section` picks its settings, of
+    the type `config_type`. Where a member `warm_starts`, a refresh hands `fit` its earlier artifact.
     """
 
     name: str

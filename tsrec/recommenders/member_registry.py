@@ -1,4 +1,4 @@
-"""All members beside the LLM, and the stages that fit them. A new member is one module and one entry here."""
+"""Registry of all members but the LLM, and the stages that fit them. A new member is one module and one entry here."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -36,15 +36,15 @@ MEMBERS: dict[str, MemberKind] = {
 
 
 def member_versions(names: Iterable[str]) -> dict[str, int]:
-    """What the settings of a stage that fits members itself hold of their code, so that its fingerprint covers it.
+    """Member -> version of its code, for the fingerprint of a stage that fits members itself.
 
-    First versions are left out: artifacts are older than this entry.
+    Version 1 is left out, so that older artifacts keep their fingerprints.
     """
     return {name: MEMBERS[name].version for name in names if MEMBERS[name].version > 1}
 
 
 def member_settings(config: Config) -> dict[str, Any]:
-    """What a stage that fits members itself reads of them: their settings, and the versions of their code."""
+    """Settings of a stage that fits members itself: the members' settings, and the versions of their code."""
     return {
         "members": config.members.model_copy(update={"llms": ()}),
         "versions": member_versions(config.members.methods),

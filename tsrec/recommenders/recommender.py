@@ -1,4 +1,4 @@
-"""The one door to everything that recommends: item ids in, item ids out, opened from artifacts alone.
+"""The interface to all recommendations: item ids in, item ids out, opened from artifacts alone.
 
     recommender = Recommender.open("artifacts", "ml-100k")
     recommender.recommend([["50", "181"], []], k=5)
@@ -33,7 +33,7 @@ _BATCH = 256  # histories ranked at once
 @dataclass(frozen=True)
 class Recommendation:
     """One recommended item. `score` is the recommender's own (log-probabilities for the fusion and the LLM), None
-    where popularity filled the list; `proposed_by` names the members that proposed it, the keenest first."""
+    where popularity filled the list; `proposed_by` names the members that proposed it, best rank first."""
 
     item_id: str
     score: float | None
@@ -76,29 +76,37 @@ class Recommender:
         *,
         as_measured: bool = False,
     ) -> "Recommender":
-        """The recommender of a given `fuse` artifact, with its own rule for repeats or another; see `open`.
+        """The recommender of a `fuse` artifact.
 
-        `as_measured`: with the members that were measured, also where some that have seen everything would serve.
+        Args:
+            lineage: of the store.
+            fuse: the artifact.
+            method: `fused`, or one member as `metrics` names it.
+            repeats: the rule for repeats; None: the one that the artifact was made with.
+            as_measured: serve the members that were measured, even where some are refitted on all events.
+
+        Raises:
+            ArtifactError: there is no such method.
         """
         served = None if as_measured else find_served(lineage, fuse)
         catalogue = open_catalogue(lineage.parent(fuse, "ingest"), EVERYTHING if served else (Split.TRAIN,))
         gate = open_gate(fuse)
         if method != FUSED and method not in gate.members:
             raise ArtifactError(f"no method {method!r}; there are {', '.join([FUSED, *gate.members])}")
-        wanted = gate.members if method == FUSED else (method,)
-        members = {name: _open(name, lineage, fuse, catalogue, served) for name in wanted}
-        rules = fuse.manifest.key.config["rules"]  # as written: older settings must go on serving
+        names = gate.members if method == FUSED else (method,)
+        members = {name: _open_member(name, lineage, fuse, catalogue, served) for name in names}
+        rules = fuse.manifest.key.config["rules"]  # not validated: models with older settings must still serve
         fused = FusedMember(members, gate, catalogue.popularity(), rules["n_candidates"])
         return cls(method, fused if method == FUSED else members[method], catalogue, repeats or rules["repeats"])
 
     def recommend(
         self, histories: Sequence[Sequence[str]], k: int = 10, allowed: Collection[str] | None = None
     ) -> list[list[Recommendation]]:
-        """The K best distinct items for each history, best first, or all that may be shown.
+        """The `k` best distinct items for each history, best first, or all that may be shown where they are fewer.
 
         Args:
-            histories: item ids, oldest first. Ids that the catalogue lacks tell nothing and are skipped; where none is
-                left, the most popular items are the list.
+            histories: item ids, oldest first. Ids that the catalogue lacks are skipped; where none is left, the list
+                holds the most popular items.
             k: how many items.
             allowed: the item ids that may be recommended; None: all.
 
@@ -117,7 +125,9 @@ class Recommender:
             mask[self.numbers(allowed)] = True
         found = []
         for start in range(0, len(histories), _BATCH):
-            found += self._some([self.numbers(history) for history in histories[start : start + _BATCH]], k, mask)
+            found += self._recommend_batch(
+                [self.numbers(history) for history in histories[start : start + _BATCH]], k, mask
+            )
         return found
 
     def numbers(self, item_ids: Iterable[str]) -> np.ndarray:
@@ -129,7 +139,9 @@ class Recommender:
         """The ids that the catalogue lacks."""
         return [item for item in item_ids if item not in self._numbers]
 
-    def _some(self, pasts: list[np.ndarray], k: int, allowed: np.ndarray | None) -> list[list[Recommendation]]:
+    def _recommend_batch(
+        self, pasts: list[np.ndarray], k: int, allowed: np.ndarray | None
+    ) -> list[list[Recommendation]]:
         n_items = self.catalogue.n_items
         allow = Filter(n_items, pasts if self.repeats == "forbidden" else None, allowed)
         if isinstance(self.member, FusedMember):
@@ -153,14 +165,18 @@ class Recommender:
         ]
 
 
-def _open(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue, served: Artifact | None) -> Member:
-    """One member of the fusion, from the artifacts that the fusion was made from."""
+def _open_member(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue, served: Artifact | None) -> Member:
+    """One member of the fusion, from the artifacts that `fuse` was made from, or from `served`."""
     for role in fuse.manifest.key.parents:
         if llm_name(role) == name:
-            from tsrec.recommenders.llm import load_llm  # torch and transformers: other members do without
+            from tsrec.recommenders.llm import (
+                load_llm,  # imports torch and transformers, which other members do not need
+            )
 
             decode = lineage.parent(fuse, role)
-            trained, sids = (lineage.parent(decode, own) for own in (trained_in(decode.manifest.key.parents), "sids"))
+            trained, sids = (
+                lineage.parent(decode, stage) for stage in (trained_in(decode.manifest.key.parents), "sids")
+            )
             return load_llm(trained, sids, catalogue, BeamSettings.model_validate(decode.manifest.key.config["own"]))
     if served:
         return open_served(served, name)
