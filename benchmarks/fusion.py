@@ -28,7 +28,7 @@ from tsrec import pipeline
 from tsrec.columns import ALL, FUSED, Split
 from tsrec.config import Config, load_config
 from tsrec.evaluate.scoring import score
-from tsrec.evaluate.summary import metrics_table, worth
+from tsrec.evaluate.summary import member_contributions, metrics_table
 from tsrec.recommenders import CANDIDATES, FUSE
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import FusionFitter, ablation_method, fit_at_once
@@ -155,7 +155,7 @@ def measure_on_test(fusion: FusionFitter, members: tuple[str, ...], config: Conf
         against=(FUSED,),
     )
     print(metrics_table(metrics, differences).to_string())
-    print(worth(differences).round(4).to_string())
+    print(member_contributions(differences).round(4).to_string())
 
 
 def main() -> None:

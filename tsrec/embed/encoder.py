@@ -46,7 +46,7 @@ def load_encoder(name: str, device: str = "auto") -> "SentenceTransformer":
         ) from None
 
 
-def in_batches(texts: list[str], batch_items: int) -> tuple[list[list[str]], np.ndarray]:
+def batch_texts(texts: list[str], batch_items: int) -> tuple[list[list[str]], np.ndarray]:
     """Texts in batches, equal ones once, similar lengths together so that little is padded; and, for each of the N
     texts, (N,) its row among the vectors of all batches."""
     unique, inverse = np.unique(np.array(texts, dtype=object), return_inverse=True)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from sentence_transformers import SentenceTransformer
 
 from tsrec.columns import Columns as C
-from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder
+from tsrec.embed.encoder import batch_texts, count_truncated, encode, load_encoder
 from tsrec.embed.settings import EmbedSettings
 from tsrec.embed.vector_checks import check_vectors
 from tsrec.stage import Parents
@@ -71,7 +71,7 @@ def _encoding(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> _
         known = unchanged_rows(items, parents[base_role("ingest")].frame("items", [C.ITEM, C.TEXT]), (C.TEXT,))
     new = np.flatnonzero(known < 0)
     encoder = load_encoder(config.encoder, config.device)
-    batches, places = in_batches(items[C.TEXT].iloc[new].tolist(), config.batch_items)
+    batches, places = batch_texts(items[C.TEXT].iloc[new].tolist(), config.batch_items)
     shards = []
     for start in range(0, len(batches), _SHARD_BATCHES):
         some = batches[start : start + _SHARD_BATCHES]

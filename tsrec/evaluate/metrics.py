@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def per_target(ranks: np.ndarray, k: int) -> dict[str, np.ndarray]:
+def metrics_per_target(ranks: np.ndarray, k: int) -> dict[str, np.ndarray]:
     """HR@K, NDCG@K and MRR@K of every target.
 
     Args:

@@ -10,7 +10,7 @@ from tsrec.columns import ALL
 from tsrec.columns import Columns as C
 from tsrec.config import EvaluateConfig
 from tsrec.evaluate.intervals import bootstrap_means, interval, p_value
-from tsrec.evaluate.metrics import coverage, per_target
+from tsrec.evaluate.metrics import coverage, metrics_per_target
 
 METRICS = ("hr", "ndcg", "mrr")
 
@@ -68,7 +68,7 @@ def target_values(items: np.ndarray, targets: np.ndarray, cut_offs: tuple[int, .
     """(T, cut-offs * METRICS) float64 of one method, cut-offs outermost; a target that is not in its list scores 0."""
     hit = items == targets[:, None]
     ranks = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
-    return np.stack([per_target(ranks, k)[metric] for k in cut_offs for metric in METRICS], axis=1)
+    return np.stack([metrics_per_target(ranks, k)[metric] for k in cut_offs for metric in METRICS], axis=1)
 
 
 def _differences(

@@ -9,7 +9,7 @@ _LENGTHS = ((1, 2), (3, 5), (6, 10), (11, None))
 _HEAD_SHARE, _TAIL_SHARE = 0.2, 0.5  # of the items that have train events, by their number of train events
 
 
-def slices_of(histories: Histories, events: np.ndarray, n_items: int) -> dict[str, np.ndarray]:
+def target_slices(histories: Histories, events: np.ndarray, n_items: int) -> dict[str, np.ndarray]:
     """Slice name -> (T,) bool over the target events.
 
     Head items are the most popular fifth of those with train events, tail items the less popular half, mid items the

@@ -6,7 +6,7 @@ from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.errors import ArtifactError, DataError
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.settings import EvaluateSettings
-from tsrec.evaluate.slices import slices_of
+from tsrec.evaluate.slices import target_slices
 from tsrec.recommenders.candidates import read_candidates, stored_lists
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import REFIT, ablation_method, llm_name
@@ -39,7 +39,7 @@ def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None
         lists,
         histories.items[events],
         targets.users[rows],
-        slices_of(histories, events, catalogue.n_items),
+        target_slices(histories, events, catalogue.n_items),
         catalogue.n_items,
         config.own,
         against=(config.own.baseline, FUSED),

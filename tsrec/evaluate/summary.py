@@ -49,7 +49,7 @@ def metrics_table(metrics: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFr
     return table.loc[first + [method for method in table.index if method != FUSED]].rename_axis(columns=None)
 
 
-def worth(differences: pd.DataFrame) -> pd.DataFrame:
+def member_contributions(differences: pd.DataFrame) -> pd.DataFrame:
     """What each member adds to the fusion: columns method (the member), metric, value, ci_low, ci_high, p, at the
     largest cut-off, the most worth first. Empty where the fusion without each member was not measured."""
     largest = differences[C.K].max()
@@ -61,7 +61,7 @@ def worth(differences: pd.DataFrame) -> pd.DataFrame:
 
 def headline(differences: pd.DataFrame) -> str:
     """One sentence: what the LLM adds to the fusion, or all LLMs where there are several."""
-    rows = worth(differences)
+    rows = member_contributions(differences)
     mine = rows[rows[C.METHOD].isin((LLM, LLMS)) & (rows[C.METRIC] == "ndcg")].set_index(C.METHOD)
     if mine.empty:
         return "What the LLM adds to the fusion was not measured on these targets."

@@ -11,7 +11,7 @@ from tsrec.columns import FUSED, LLM, Split
 from tsrec.columns import Columns as C
 from tsrec.config import Config, EvaluateConfig, RecommendConfig, Section, canonical
 from tsrec.evaluate.scoring import score
-from tsrec.evaluate.slices import slices_of
+from tsrec.evaluate.slices import target_slices
 from tsrec.llm.trained_llm import trained_in
 from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import read_candidates, repeats_filter
@@ -84,7 +84,7 @@ def _compare(
         lists[BEST] = _champion_lists(BEST, its, targets, catalogue, k, out)
     was_there = np.isin(catalogue.item_ids, recommender.catalogue.item_ids)
     is_new = ~was_there[targets.items]
-    slices = slices_of(histories, targets.events, catalogue.n_items)
+    slices = target_slices(histories, targets.events, catalogue.n_items)
     slices |= {"new items": is_new, "known items": ~is_new}
     metrics, differences = score(
         lists, targets.items, targets.users, slices, catalogue.n_items, settings.own, against=(CHAMPION, BEST)

@@ -8,7 +8,14 @@ import pandas as pd
 
 from tsrec.columns import ALL, FUSED, Split
 from tsrec.columns import Columns as C
-from tsrec.evaluate.summary import TOO_FEW, has_interval, is_ablation, metrics_table, with_interval, worth
+from tsrec.evaluate.summary import (
+    TOO_FEW,
+    has_interval,
+    is_ablation,
+    member_contributions,
+    metrics_table,
+    with_interval,
+)
 from tsrec.sid.space import format_token
 from tsrec.store import Artifact
 
@@ -87,7 +94,7 @@ def metric_tables(metrics: pd.DataFrame, differences: pd.DataFrame) -> list[dict
     return tables
 
 
-def answer(metrics: pd.DataFrame) -> dict[str, Any]:
+def headline_figures(metrics: pd.DataFrame) -> dict[str, Any]:
     """How good, in the fewest figures: the fusion's hit rate at the largest cut-off `k`, of `n` targets, and the best
     single member with its own."""
     rows = metrics[(metrics[C.SLICE] == ALL) & (metrics[C.METRIC] == "hr") & (metrics[C.K] == metrics[C.K].max())]
@@ -117,7 +124,7 @@ def slice_rows(metrics: pd.DataFrame, metric: str, k: int) -> list[dict[str, Any
     ]
 
 
-def worth_rows(differences: pd.DataFrame) -> list[dict[str, str]]:
+def contribution_rows(differences: pd.DataFrame) -> list[dict[str, str]]:
     """What each member adds to the fusion, at the largest cut-off: member, metric, the gain with its interval, p."""
     return [
         {
@@ -126,7 +133,7 @@ def worth_rows(differences: pd.DataFrame) -> list[dict[str, str]]:
             "gain": with_interval(row.value, row.ci_low, row.ci_high),
             "p": f"{row.p:.3g}" if has_interval(row.p) else "",
         }
-        for row in worth(differences).itertuples(index=False)
+        for row in member_contributions(differences).itertuples(index=False)
     ]
 
 
@@ -142,7 +149,7 @@ def gate_rows(gate: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def trees_shown(fuse: Artifact) -> dict[str, Any] | None:
+def trees_summary(fuse: Artifact) -> dict[str, Any] | None:
     """How many trees rank the gate's first proposals again, and what they use most; None where there are none."""
     if not fuse.has("trees.json"):
         return None

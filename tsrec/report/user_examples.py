@@ -26,12 +26,12 @@ _PROPOSERS = {
 }
 
 
-def proposers_of(members: Sequence[str]) -> list[tuple[str, str]]:
+def describe_members(members: Sequence[str]) -> list[tuple[str, str]]:
     """Each member of the fusion, and in a few words where its proposals come from."""
     return [(name, _PROPOSERS.get(name, "a further LLM")) for name in members]
 
 
-def user_stories(parents: Mapping[str, Artifact], n_users: int) -> dict[str, Any]:
+def example_users(parents: Mapping[str, Artifact], n_users: int) -> dict[str, Any]:
     """Users drawn at random from the test targets, with a fixed seed, and what their lists hold.
 
     Args:

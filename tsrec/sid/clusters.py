@@ -30,7 +30,7 @@ def token_clusters(codes: np.ndarray) -> list[ItemCluster]:
     ]
 
 
-def nearest_first(embeddings: np.ndarray, items: np.ndarray) -> np.ndarray:
+def order_by_centrality(embeddings: np.ndarray, items: np.ndarray) -> np.ndarray:
     """Order a cluster's items by how near (cosine) they are to its mean; ties in the order of the items table.
 
     Args:

@@ -70,7 +70,7 @@ def aggregate_keywords(
     for level in range(space.n_levels):
         classes = [cluster for cluster in clusters if cluster.level == level]
         for cluster, meaning in zip(classes, keywords.meanings(classes, n_keywords), strict=True):
-            typical = cluster.items[keywords.typical_first(cluster.items, meaning)]
+            typical = cluster.items[keywords.order_by_typicality(cluster.items, meaning)]
             description = describe(meaning.keywords, [titles[item] for item in typical])
             meanings[cluster.token] = replace(meaning, description=description)
     return list(meanings.values())
@@ -129,7 +129,7 @@ class KeywordTable:
     def _column_of(self) -> dict[str, int]:
         return {keyword: column for column, keyword in enumerate(self.vocabulary)}
 
-    def typical_first(self, items: np.ndarray, meaning: TokenMeaning) -> np.ndarray:
+    def order_by_typicality(self, items: np.ndarray, meaning: TokenMeaning) -> np.ndarray:
         """Order a cluster's items by how much of its keywords they have, ties in the order of the items table."""
         columns = [self._column_of[keyword] for keyword in meaning.keywords]
         return np.argsort(-(self.has[items][:, columns] @ np.array(meaning.scores)), kind="stable")

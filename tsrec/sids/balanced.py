@@ -16,8 +16,8 @@ from scipy.special import softmax
 
 from tsrec.config import SidsConfig
 from tsrec.machine.progress import progress
-from tsrec.sids.kmeans import codes_of_level, partition_means
-from tsrec.sids.quantization import Quantization, quantize, without_rounding
+from tsrec.sids.kmeans import n_codes_of_level, partition_means
+from tsrec.sids.quantization import Quantization, quantize, zero_rounding_errors
 
 _SHAPE = "n_dimensions"
 _ITEMS_PER_CODE = 256  # that centroids and prices are found on; all items are assigned by them
@@ -27,7 +27,7 @@ _BLUR = 0.05  # of the mean squared distance: how sharply the transport tells co
 
 
 @dataclass(frozen=True)
-class Priced:
+class PricePadding:
     """Vectors of `n_dimensions`, and a 0 behind them for the price of every level."""
 
     n_dimensions: int
@@ -48,15 +48,15 @@ class Priced:
 
 def balanced_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
     """Quantize (N, D) float32 vectors level by level; deterministic in the seed."""
-    transform = Priced(vectors.shape[1], len(config.codes_per_level))
+    transform = PricePadding(vectors.shape[1], len(config.codes_per_level))
     latents = residuals = transform.encode(vectors)
     codebooks: list[np.ndarray] = []
     codes = np.empty((len(vectors), 0), dtype=np.int64)
     errors: list[float] = []
     for level in progress(range(transform.n_prices), desc="quantizing", unit="level"):
-        n_codes = codes_of_level(level, codes, config)
+        n_codes = n_codes_of_level(level, codes, config)
         book = np.zeros((n_codes, latents.shape[1]), dtype=np.float32)
-        centroids, prices = _balanced(transform.decode(residuals), n_codes, config.seed + level)
+        centroids, prices = _fit_centroids_and_prices(transform.decode(residuals), n_codes, config.seed + level)
         book[:, : transform.n_dimensions] = centroids
         book[:, transform.n_dimensions + level] = np.sqrt(prices)
         nearest, error = quantize(residuals, [book], transform.n_prices)
@@ -64,15 +64,15 @@ def balanced_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
         codebooks.append(book)
         codes = np.hstack([codes, nearest])
         errors.append(float(error.mean(dtype=np.float64)))
-    return Quantization(codes, codebooks, last, without_rounding(errors, latents), transform)
+    return Quantization(codes, codebooks, last, zero_rounding_errors(errors, latents), transform)
 
 
-def load(path: Path) -> Priced:
+def load(path: Path) -> PricePadding:
     """Read what `Priced.save` wrote."""
-    return Priced(*map(int, load_file(path)[_SHAPE]))
+    return PricePadding(*map(int, load_file(path)[_SHAPE]))
 
 
-def _balanced(vectors: np.ndarray, n_codes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _fit_centroids_and_prices(vectors: np.ndarray, n_codes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(K, D) centroids and (K,) prices from 0 on, in squared distance."""
     most = n_codes * _ITEMS_PER_CODE
     if len(vectors) > most:

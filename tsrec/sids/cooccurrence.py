@@ -21,7 +21,7 @@ _N_FACTORS = 64  # numbers per item that co-occurrence is reduced to
 logger = logging.getLogger(__name__)
 
 
-def factors_beside(
+def cooccurrence_factors(
     embeddings: np.ndarray, interactions: pd.DataFrame, item_ids: list[str], config: SidsConfig
 ) -> np.ndarray:
     """(N, F) float32 to stand beside (N, D) `embeddings`, scaled so that items spread `config.cooccurrence` times as

@@ -7,7 +7,7 @@ import numpy as np
 
 from tsrec.config import SidsConfig
 from tsrec.machine.progress import progress
-from tsrec.sids.quantization import Quantization, largest_group, without_rounding
+from tsrec.sids.quantization import Quantization, largest_group, zero_rounding_errors
 
 _ITERATIONS = 50  # of each level: twice as many as faiss's own
 _MIN_ITEMS_PER_CODE = 4  # so that items of a small catalogue share codes
@@ -26,7 +26,7 @@ def kmeans_levels(vectors: np.ndarray, config: SidsConfig, columns: Sequence[sli
     errors: list[float] = []
     last = residuals
     for level in progress(range(len(config.codes_per_level)), desc="quantizing", unit="level"):
-        n_codes = codes_of_level(level, codes, config)
+        n_codes = n_codes_of_level(level, codes, config)
         own = np.ascontiguousarray(residuals[:, columns[level]])
         # Where every level has dimensions of its own, none is a residual of another.
         untouched = level == 0 or columns[level] != columns[level - 1]
@@ -38,20 +38,20 @@ def kmeans_levels(vectors: np.ndarray, config: SidsConfig, columns: Sequence[sli
         codes = np.column_stack([codes, nearest])
         codebooks.append(book)
         errors.append(float((residuals**2).sum(axis=1).mean()))
-    return Quantization(codes, codebooks, last, without_rounding(errors, np.asarray(vectors)))
+    return Quantization(codes, codebooks, last, zero_rounding_errors(errors, np.asarray(vectors)))
 
 
-def codes_of_level(level: int, codes: np.ndarray, config: SidsConfig) -> int:
+def n_codes_of_level(level: int, codes: np.ndarray, config: SidsConfig) -> int:
     """How many codes a level gets, after the (N, level) codes of those before: fewer than configured where the
     catalogue has too few items for so many; but where SIDs have to be unique, the last level gets as many as the
     largest group of items that share a prefix needs."""
-    most = most_codes(len(codes))
+    most = max_codes_per_level(len(codes))
     if config.unique and 0 < level == len(config.codes_per_level) - 1:
         most = max(most, largest_group(codes))
     return min(config.codes_per_level[level], most, len(codes))
 
 
-def most_codes(n_items: int) -> int:
+def max_codes_per_level(n_items: int) -> int:
     """The most codes that a level of so many items gets, wherever uniqueness does not need more."""
     return max(2, n_items // _MIN_ITEMS_PER_CODE)
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from tsrec.config import SidsConfig
 from tsrec.errors import ConfigError
-from tsrec.sids.kmeans import kmeans_levels, most_codes
+from tsrec.sids.kmeans import kmeans_levels, max_codes_per_level
 from tsrec.sids.quantization import Quantization
 
 _ROTATION = "rotation"
@@ -68,7 +68,7 @@ def load(path: Path) -> Rotation:
 def _rotation(vectors: np.ndarray, config: SidsConfig) -> np.ndarray:
     """(Z, Z) the rotation whose equal parts product codes fit best; faiss looks for it from a random one."""
     n_items, n_dimensions = vectors.shape
-    most = min(max(config.codes_per_level), most_codes(n_items), n_items)
+    most = min(max(config.codes_per_level), max_codes_per_level(n_items), n_items)
     codes = faiss.ProductQuantizer(n_dimensions, len(config.codes_per_level), min(_LARGEST_BITS, most.bit_length() - 1))
     codes.cp.seed, codes.cp.min_points_per_centroid = config.seed, 1
     found = faiss.OPQMatrix(n_dimensions, len(config.codes_per_level))

@@ -123,7 +123,7 @@ def reconstruction_errors(vectors: np.ndarray, codes: np.ndarray, codebooks: Cod
     return np.square(vectors - decoded)
 
 
-def without_rounding(errors: Sequence[float], latents: np.ndarray) -> list[float]:
+def zero_rounding_errors(errors: Sequence[float], latents: np.ndarray) -> list[float]:
     """Mean squared lengths, those that are no more than rounding as 0."""
     nothing = _NOTHING * float(np.square(latents, dtype=np.float64).sum(axis=1).mean())
     return [error if error > nothing else 0.0 for error in errors]

@@ -25,7 +25,7 @@ from tsrec.sids.quantization import (
     largest_group,
     quantize,
     sum_of_centroids,
-    without_rounding,
+    zero_rounding_errors,
 )
 
 _ROWS_AT_ONCE = 4096
@@ -77,7 +77,7 @@ class Autoencoder(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     @torch.no_grad()
-    def start_at(self, vectors: Tensor) -> Tensor:
+    def init_from_components(self, vectors: Tensor) -> Tensor:
         """Begin as the main components of (N, D) `vectors`, and return them as the encoder sees them.
 
         So training starts about where k-means of the vectors ends, instead of nowhere. Encodings have a mean square of
@@ -155,14 +155,14 @@ def rq_vae(vectors: np.ndarray, config: SidsConfig, recipe: Recipe = RECIPE) -> 
         seed = config.seed + len(books)
         books[-1] = kmeans(left, n_codes, seed, from_items=False)[1]
         codes, errors = quantize(latents, books)
-    means = without_rounding(errors.mean(axis=0, dtype=np.float64).tolist(), latents)
+    means = zero_rounding_errors(errors.mean(axis=0, dtype=np.float64).tolist(), latents)
     return Quantization(codes, books, left, means, transform, {"n_codes_restarted": n_restarted})
 
 
 def _train(vectors: Tensor, config: SidsConfig, recipe: Recipe) -> tuple[Autoencoder, list[np.ndarray], int]:
     generator = torch.Generator().manual_seed(config.seed)
     model = Autoencoder(vectors.shape[1], *recipe.hidden, recipe.latent)
-    inputs = model.start_at(vectors)
+    inputs = model.init_from_components(vectors)
     books = [nn.Parameter(torch.from_numpy(book)) for book in _first_codebooks(model, vectors, config)]
     optimizer = torch.optim.AdamW([*model.parameters(), *books], lr=recipe.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)

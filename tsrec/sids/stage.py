@@ -10,7 +10,7 @@ from tsrec.config import SidsConfig
 from tsrec.errors import DataError
 from tsrec.sid.space import SidSpace
 from tsrec.sids.collisions import count_colliding, make_unique
-from tsrec.sids.cooccurrence import factors_beside
+from tsrec.sids.cooccurrence import cooccurrence_factors
 from tsrec.sids.extension import extend_sids, frozen_sid_space
 from tsrec.sids.health import check_health, codebook_health, describe_collapse
 from tsrec.sids.imported import read_sids
@@ -78,7 +78,7 @@ def _quantize(item_ids: list[str], parents: Parents, config: SidsConfig, out: Ar
     vectors = embeddings
     if config.cooccurrence:
         events = parents["ingest"].frame("interactions", [C.USER, C.ITEM, C.POSITION, C.SPLIT])
-        factors = factors_beside(embeddings, events, item_ids, config)
+        factors = cooccurrence_factors(embeddings, events, item_ids, config)
         write_factors(item_ids, factors, out)
         vectors = np.hstack([embeddings, factors])
     quantization = QUANTIZERS[config.quantizer].fit(vectors, config)
