@@ -24,8 +24,11 @@ _SHARD_BATCHES = 8
 
 @dataclass(frozen=True)
 class _Encoding:
-    """What is encoded of `items`, in shards: those `new` (M,), item `new[i]` as row `places[i]` (M,) of all shards'
-    vectors; `known` (N,) is the base's row of every item that needs none, else -1."""
+    """Which of N items are encoded, and where their vectors are.
+
+    `known` (N,): the base's row of every item whose vector is reused, else -1; `new` (M,): the items that are encoded;
+    `places` (M,): the row of each among the vectors of all `shards`.
+    """
 
     items: pd.DataFrame
     encoder: SentenceTransformer
@@ -60,7 +63,7 @@ def run(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> None:
 
 
 def shards(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> Sequence[Shard]:
-    """What is encoded, piece by piece."""
+    """The vectors that are encoded, as shards."""
     return _encoding(config, parents, out).shards
 
 
@@ -74,9 +77,9 @@ def _encoding(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> _
     batches, places = batch_texts(items[C.TEXT].iloc[new].tolist(), config.batch_items)
     shards = []
     for start in range(0, len(batches), _SHARD_BATCHES):
-        some = batches[start : start + _SHARD_BATCHES]
-        path = out.work / f"{start}-{start + len(some)} of {config.batch_items}.parquet"
-        shards.append(Shard(path, partial(_encode, encoder, some), sum(map(len, some))))
+        shard_batches = batches[start : start + _SHARD_BATCHES]
+        path = out.work / f"{start}-{start + len(shard_batches)} of {config.batch_items}.parquet"
+        shards.append(Shard(path, partial(_encode, encoder, shard_batches), sum(map(len, shard_batches))))
     return _Encoding(items, encoder, known, new, places, shards)
 
 

@@ -13,7 +13,7 @@ def target_slices(histories: Histories, events: np.ndarray, n_items: int) -> dic
     """Slice name -> (T,) bool over the target events.
 
     Head items are the most popular fifth of those with train events, tail items the less popular half, mid items the
-    rest; items with equal counts are never parted. Cold items have no train event. A repeat is a target that the
+    rest; items with equal counts are in the same slice. Cold items have no train event. A repeat is a target that the
     user's history already holds.
     """
     lengths, targets = histories.positions()[events], histories.items[events]
@@ -39,6 +39,6 @@ def _is_repeat(histories: Histories, n_items: int) -> np.ndarray:
     """(E,) bool: whether the user has had the item of this event before."""
     pairs = histories.users() * n_items + histories.items
     order = np.argsort(pairs, kind="stable")  # a user's events with one item together, in their order
-    again = np.zeros(len(pairs), dtype=bool)
-    again[order[1:]] = pairs[order[1:]] == pairs[order[:-1]]
-    return again
+    is_repeat = np.zeros(len(pairs), dtype=bool)
+    is_repeat[order[1:]] = pairs[order[1:]] == pairs[order[:-1]]
+    return is_repeat

@@ -1,4 +1,4 @@
-"""The evaluate stage: metrics of every member and of the fusion on the same targets. Decodes and ranks nothing."""
+"""The evaluate stage: metrics of every member and of the fusion on the same targets, from lists that exist already."""
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None
 
 
 def _all_lists(parents: Parents, targets: Targets, split: Split) -> dict[str, np.ndarray]:
-    """(T, K) items of every method: the fusion, its members, and on test the fusion without each, and all LLMs."""
+    """(T, K) items of every method: the fusion and its members; on test also the fusions that leave members out."""
     lists = {FUSED: read_candidates(parents["fuse"], FUSED, targets).items}
     lists |= {name: read_candidates(parents[r], LLM, targets).items for r in parents if (name := llm_name(r))}
     members = stored_lists(parents["candidates"])
@@ -66,7 +66,7 @@ def _all_lists(parents: Parents, targets: Targets, split: Split) -> dict[str, np
 def _check_full(
     name: str, items: np.ndarray, targets: Targets, rows: np.ndarray, n_items: int, config: EvaluateSettings
 ) -> None:
-    """Every target has K items, or all that there are."""
+    """Raise ArtifactError unless every target has K items, or all that may be shown."""
     available = np.full(len(rows), n_items)
     if config.rules.repeats == "forbidden":
         available -= np.array([len(np.unique(past)) for past in targets.pasts(rows)])

@@ -1,4 +1,4 @@
-"""The report stage: gather, plot, render. Every image is embedded, so the page can be mailed as one file."""
+"""The report stage: reads artifacts, plots, and renders one HTML page. Images are embedded, so the page is one file."""
 
 import base64
 from collections.abc import Mapping

@@ -25,8 +25,7 @@ _TITLE_WIDTH = 60
 class TokenMeaning:
     """One SID token in words. A token without items has neither keywords nor a description.
 
-    Of keywords that were counted, `scores` says how much each sets the cluster apart; of imported ones, nothing is
-    known.
+    `scores` says how much each counted keyword sets the cluster apart; it is empty for imported keywords.
     """
 
     token: str
@@ -52,7 +51,7 @@ def cluster_sizes(codes: np.ndarray, space: SidSpace) -> np.ndarray:
 def aggregate_keywords(
     codes: np.ndarray, item_keywords: Sequence[Sequence[str]], titles: Sequence[str], space: SidSpace, n_keywords: int
 ) -> list[TokenMeaning]:
-    """Choose, for every token, the keywords that are frequent in its cluster and rare in others of its level.
+    """For every token, the keywords that are frequent in its cluster and rare in others of its level.
 
     Args:
         codes: (n_items, n_levels), integer.
@@ -96,7 +95,7 @@ class KeywordTable:
         return cls(sparse.csr_array((np.ones(len(columns)), places), shape=shape), vocabulary)
 
     def meanings(self, classes: Sequence[ItemCluster], n_keywords: int) -> list[TokenMeaning]:
-        """The keywords that set each of some clusters apart from the others, best first; no description.
+        """The keywords that distinguish each cluster from the others, best first; descriptions are empty.
 
         Class-based TF-IDF (BERTopic, arXiv 2203.05794, eq. 2), with the clusters as the classes: a keyword that `count`
         items of a cluster and `total` items of all have scores `count * log(1 + mean / total)`, where `mean` is the
@@ -110,15 +109,15 @@ class KeywordTable:
         rarity = _rarity(counts)  # (n_vocabulary,)
         meanings = []
         for row, cluster in enumerate(classes):
-            mine = counts[[row]]
-            scores = mine.data * rarity[mine.indices]
+            cluster_counts = counts[[row]]
+            scores = cluster_counts.data * rarity[cluster_counts.indices]
             # A higher column is later in the alphabet.
-            best = np.lexsort((mine.indices, -mine.data, -scores))[:n_keywords]
+            best = np.lexsort((cluster_counts.indices, -cluster_counts.data, -scores))[:n_keywords]
             meanings.append(
                 TokenMeaning(
                     cluster.token,
                     len(cluster.items),
-                    keywords=tuple(self.vocabulary[column] for column in mine.indices[best]),
+                    keywords=tuple(self.vocabulary[column] for column in cluster_counts.indices[best]),
                     description="",
                     scores=tuple(float(score) for score in scores[best]),
                 )
@@ -158,7 +157,7 @@ def _rarity(counts: sparse.csr_array) -> np.ndarray:
 
 
 def describe(keywords: Sequence[str], titles: Sequence[str]) -> str:
-    """A cluster in words as a template puts them: its keywords, and the first titles, as examples."""
+    """A cluster's description by a template: its keywords, and the first titles as examples."""
     short = (textwrap.shorten(title, _TITLE_WIDTH, placeholder="...") for title in titles)
     examples = list(dict.fromkeys(title for title in short if title))[:_N_TITLES]
     parts = [", ".join(keywords), f"for example {'; '.join(examples)}" if examples else ""]

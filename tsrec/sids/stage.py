@@ -1,4 +1,4 @@
-"""The sids stage: quantize or import, settle collisions, judge the codebooks."""
+"""The sids stage: quantizes or imports SIDs, resolves collisions, and checks the codebooks. Refreshes: `extension`."""
 
 import logging
 from pathlib import Path
@@ -27,7 +27,7 @@ def run(config: SidsConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write `item_sids`, `codebook_health`, `sid_space.json` and, unless imported, `codebooks`; with a quantizer that
     has one, `transform.safetensors`; with co-occurrence, `item_factors`; where items have gone, `gone_sids`.
 
-    With a base its items keep their SIDs, whatever their texts are now, and its quantizer serves the new ones.
+    In a refresh the items of the base keep their SIDs, even if their texts have changed (see `extension`).
 
     Raises:
         CodebookError: a codebook collapsed, a prefix has more items than codes, or imported SIDs do not fit.
@@ -85,8 +85,8 @@ def _quantize(item_ids: list[str], parents: Parents, config: SidsConfig, out: Ar
     codes, n_moved = quantization.codes, 0
     health = codebook_health(codes, quantization.sizes, quantization.errors)
     check_health(health, len(codes), config)
-    left = reconstruction_errors(vectors, codes, quantization.codebooks, quantization.transform)
-    out.count(n_collisions=count_colliding(codes), reconstruction_error=text_error(left, embeddings))
+    errors = reconstruction_errors(vectors, codes, quantization.codebooks, quantization.transform)
+    out.count(n_collisions=count_colliding(codes), reconstruction_error=text_error(errors, embeddings))
     if config.unique:
         codes, n_moved = make_unique(codes, quantization.residuals, quantization.codebooks[-1])
     out.count(n_moved=n_moved, imported=0, **quantization.counts)
