@@ -124,7 +124,9 @@ class Halving:
     gate: Gate
 
     @classmethod
-    def of(cls, fusion: FusionFitter, members: tuple[str, ...], valid: np.ndarray, split: int, most: int) -> "Halving":
+    def split_users(
+        cls, fusion: FusionFitter, members: tuple[str, ...], valid: np.ndarray, split: int, most: int
+    ) -> "Halving":
         targets = fusion.targets
         first = np.random.default_rng(split).random(targets.histories.n_users)[targets.users[valid]] < 0.5
         rows = [valid[first][:most], valid[~first][:most]]
@@ -188,7 +190,7 @@ def main() -> None:
         measure_on_test(fusion, members, config)
         return
     valid = np.flatnonzero(targets.is_in_split(Split.VALID))
-    halvings = [Halving.of(fusion, members, valid, split, arguments.most) for split in range(arguments.splits)]
+    halvings = [Halving.split_users(fusion, members, valid, split, arguments.most) for split in range(arguments.splits)]
     sizes = " and ".join(str(len(right)) for right in halvings[0].right)
     print(f"{config.dataset}: {', '.join(members)}; {sizes} targets, halved in {arguments.splits} ways")
 

@@ -1,7 +1,7 @@
-"""Item-kNN: items whose train users overlap (cosine), summed over the last events.
+"""Item-kNN: items whose train users overlap (cosine), summed over the last events of a history.
 
-Only a user's last train events count, and only an item's nearest neighbours are kept: a history of thousands of
-events, or an item that everybody has, does not fill the memory.
+Only a user's newest train events count, and only an item's nearest neighbours are kept. So neither a history of
+thousands of events nor an item that everybody has fills the memory.
 """
 
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ class ItemKnn:
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Neighbours of the last items; nothing where none is known."""
         rows, items, _ = last_events(pasts, _LAST)
-        had = sparse.csr_matrix((np.ones(len(rows)), (rows, items)), shape=(len(pasts), self.similar.shape[0]))
-        return top_k_of_sparse(sparse.csr_matrix(had @ self.similar), k, allow)
+        last_items = sparse.csr_matrix((np.ones(len(rows)), (rows, items)), shape=(len(pasts), self.similar.shape[0]))
+        return top_k_of_sparse(sparse.csr_matrix(last_items @ self.similar), k, allow)
 
 
 def fit(inputs: FitInputs) -> None:

@@ -64,7 +64,7 @@ class SasRec(nn.Module):
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, labels: Tensor, tasks: Tensor
     ) -> dict[str, Tensor]:
-        """Mean cross-entropy over labelled positions; arguments are (B, T), see `tsrec.training.pack`."""
+        """Mean cross-entropy over labelled positions; arguments are (B, T), see `tsrec.training.packing`."""
         hidden = self.hidden(input_ids, position_ids, segment_ids)
         labelled = labels != IGNORED
         rows = self.decoder.get_input_embeddings().get_parameter("weight")
@@ -97,11 +97,13 @@ class SasRecMember:
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items by the product of their embedding with the last hidden state; nothing for an empty history."""
-        known = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
+        with_events = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
         ranked = empty_lists(len(pasts), k)
-        if len(known):
-            states = self._last_hidden([pasts[row][-self.window :] for row in known])
-            ranked.items[known], ranked.scores[known] = nearest_items(self.index, states, k, allow.for_rows(known))
+        if len(with_events):
+            states = self._last_hidden([pasts[row][-self.window :] for row in with_events])
+            ranked.items[with_events], ranked.scores[with_events] = nearest_items(
+                self.index, states, k, allow.for_rows(with_events)
+            )
         return ranked
 
     @torch.inference_mode()

@@ -1,7 +1,7 @@
-"""Text similarity: items whose texts read like those of the last items. Nothing is trained.
+"""Text similarity: items whose texts are like those of the last items. Nothing is trained.
 
-The sum over the last items of the cosine with each, weighed by 1/recency, is one inner product with the weighed
-sum of their vectors: an exact nearest-neighbour search, whatever the catalogue.
+An item's score is the sum of its cosines with the last items, weighted by 1/recency. That is one inner product with
+the weighted sum of their vectors, so an exact nearest-neighbour search finds the best items.
 """
 
 from collections.abc import Sequence
@@ -32,14 +32,16 @@ class TextSimilarity:
     index: faiss.Index
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
-        """Items by their weighed cosine; nothing for an empty history."""
+        """Items by their weighted cosine; nothing for an empty history."""
         rows, items, recency = last_events(pasts, _LAST)
-        had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), len(self.vectors)))
-        known = np.flatnonzero(np.diff(had.indptr))
+        history_weights = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), len(self.vectors)))
+        with_events = np.flatnonzero(np.diff(history_weights.indptr))
         ranked = empty_lists(len(pasts), k)
-        if len(known):
-            queries = sparse.csr_matrix(had[known]) @ self.vectors
-            ranked.items[known], ranked.scores[known] = nearest_items(self.index, queries, k, allow.for_rows(known))
+        if len(with_events):
+            queries = sparse.csr_matrix(history_weights[with_events]) @ self.vectors
+            ranked.items[with_events], ranked.scores[with_events] = nearest_items(
+                self.index, queries, k, allow.for_rows(with_events)
+            )
         return ranked
 
 
