@@ -28,15 +28,15 @@ from tsrec import pipeline
 from tsrec.columns import ALL, FUSED, Split
 from tsrec.config import Config, load_config
 from tsrec.evaluate.scoring import score
-from tsrec.evaluate.summary import metrics_table, worth
+from tsrec.evaluate.summary import member_contributions, metrics_table
 from tsrec.recommenders import CANDIDATES, FUSE
-from tsrec.recommenders.candidates import Targets, ranked_targets
-from tsrec.recommenders.fuse import Fusion, at_once, without
-from tsrec.recommenders.gate import Gate, learnable
-from tsrec.recommenders.member import read_catalogue
+from tsrec.recommenders.catalogue import read_catalogue
+from tsrec.recommenders.fuse_stage import FusionFitter, ablation_method, fit_at_once
+from tsrec.recommenders.gate import Gate, with_target_in_pool
 from tsrec.recommenders.pool import Pool
-from tsrec.recommenders.ranking import Ranked, lists_of
-from tsrec.recommenders.settings import FuseSettings
+from tsrec.recommenders.ranking import Ranked, top_k_lists
+from tsrec.recommenders.stage_settings import FuseSettings
+from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.store import Artifact, ArtifactStore
 
 STARTS = 4
@@ -102,7 +102,7 @@ def values_of(pool: Pool, lists: dict[str, Ranked], temperatures: dict[str, floa
 def by_scores(scores: np.ndarray, pool: Pool) -> np.ndarray:
     """(B, 10) items of each history, best first."""
     order = np.lexsort((pool.items, -scores, pool.rows))
-    return lists_of(pool.rows[order], pool.items[order], scores[order], pool.n_rows, 10).items
+    return top_k_lists(pool.rows[order], pool.items[order], scores[order], pool.n_rows, 10).items
 
 
 def read(items: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -124,7 +124,9 @@ class Halving:
     gate: Gate
 
     @classmethod
-    def of(cls, fusion: Fusion, members: tuple[str, ...], valid: np.ndarray, split: int, most: int) -> "Halving":
+    def split_users(
+        cls, fusion: FusionFitter, members: tuple[str, ...], valid: np.ndarray, split: int, most: int
+    ) -> "Halving":
         targets = fusion.targets
         first = np.random.default_rng(split).random(targets.histories.n_users)[targets.users[valid]] < 0.5
         rows = [valid[first][:most], valid[~first][:most]]
@@ -133,15 +135,15 @@ class Halving:
         return cls(rows, pools, [targets.items[half] for half in rows], [inner[half] for half in rows], gate)
 
 
-def measure_on_test(fusion: Fusion, members: tuple[str, ...], config: Config) -> None:
+def measure_on_test(fusion: FusionFitter, members: tuple[str, ...], config: Config) -> None:
     """The table of `evaluate` for these members: metrics, and how much the fusion is ahead of each, paired."""
     targets, k = fusion.targets, max(config.evaluate.k)
-    is_valid = targets.of(Split.VALID)
+    is_valid = targets.is_in_split(Split.VALID)
     rows = np.flatnonzero(~is_valid)
     lists = {name: fusion.lists[name].items[rows, :k] for name in members}
     whole = fusion.fit(members, is_valid)
-    fewer = at_once([partial(fusion.fit_without, whole, [name], is_valid) for name in members])
-    for name, gate in zip([FUSED, *map(without, members)], [whole, *fewer], strict=True):
+    fewer = fit_at_once([partial(fusion.fit_without, whole, [name], is_valid) for name in members])
+    for name, gate in zip([FUSED, *map(ablation_method, members)], [whole, *fewer], strict=True):
         fused = fusion.new_lists()
         fusion.rank(gate, ~is_valid, fused)
         lists[name] = fused.ranked.items[rows, :k]
@@ -155,7 +157,7 @@ def measure_on_test(fusion: Fusion, members: tuple[str, ...], config: Config) ->
         against=(FUSED,),
     )
     print(metrics_table(metrics, differences).to_string())
-    print(worth(differences).round(4).to_string())
+    print(member_contributions(differences).round(4).to_string())
 
 
 def main() -> None:
@@ -181,14 +183,14 @@ def main() -> None:
     catalogue, histories = read_catalogue(fused["ingest"])
     settings = FUSE.config(config)
     assert isinstance(settings, FuseSettings)
-    fusion = Fusion.of(fused, ranked_targets(histories, config.recommend), catalogue, settings)
+    fusion = FusionFitter.read(fused, select_targets(histories, config.recommend), catalogue, settings)
     members = tuple(name for name in fusion.lists if name not in arguments.without)
     targets: Targets = fusion.targets
     if arguments.test:
         measure_on_test(fusion, members, config)
         return
-    valid = np.flatnonzero(targets.of(Split.VALID))
-    halvings = [Halving.of(fusion, members, valid, split, arguments.most) for split in range(arguments.splits)]
+    valid = np.flatnonzero(targets.is_in_split(Split.VALID))
+    halvings = [Halving.split_users(fusion, members, valid, split, arguments.most) for split in range(arguments.splits)]
     sizes = " and ".join(str(len(right)) for right in halvings[0].right)
     print(f"{config.dataset}: {', '.join(members)}; {sizes} targets, halved in {arguments.splits} ways")
 
@@ -212,7 +214,7 @@ def main() -> None:
         compare(f"reciprocal rank, 1 / ({c} + rank)", by_rank)
 
     def prepared(halving: Halving, half: int) -> tuple[Tensor, Tensor, int]:
-        pool, lists = halving.pools[half], {name: fusion.lists[name].of(halving.rows[half]) for name in members}
+        pool, lists = halving.pools[half], {name: fusion.lists[name].take(halving.rows[half]) for name in members}
         values = values_of(pool, lists, halving.gate.temperatures)
         return values, torch.from_numpy(pool.rows), pool.n_rows
 
@@ -238,10 +240,10 @@ def main() -> None:
             halving: Halving, half: int, again: bool = again, trees: int = trees
         ) -> Callable[[int], np.ndarray]:
             right = [halving.right[half]]
-            known = [learnable(halving.pools[half], right[0])]
+            known = [with_target_in_pool(halving.pools[half], right[0])]
             fitted = halving.gate.fitted(known, right)
             if again:
-                fitted = fitted.focused(known, right)
+                fitted = fitted.refitted_on_top(known, right)
             if trees:
                 fitted = fitted.with_trees(known, right, [halving.inner[half]], trees)
             return lambda other: fitted.rank(halving.pools[other], 10)[0].items

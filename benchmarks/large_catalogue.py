@@ -19,10 +19,11 @@ import numpy as np
 from tsrec.columns import Split
 from tsrec.config import SasRecConfig
 from tsrec.histories import Histories
-from tsrec.recommenders.member import Catalogue, FitInputs, Member
-from tsrec.recommenders.members import MEMBERS
-from tsrec.recommenders.ranking import Filter, fill
-from tsrec.recommenders.settings import BeamSettings
+from tsrec.recommenders.catalogue import Catalogue
+from tsrec.recommenders.member import FitInputs, Member
+from tsrec.recommenders.member_registry import MEMBERS
+from tsrec.recommenders.ranking import Filter, fill_with_popular
+from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 
@@ -87,7 +88,7 @@ def llm(catalogue: Catalogue) -> Member:
 def measure(name: str, arguments: argparse.Namespace, results: "multiprocessing.SimpleQueue[str]") -> None:
     histories = invented(arguments.items, arguments.users, arguments.longest)
     ids = np.array([str(item) for item in range(arguments.items)], dtype=object)
-    catalogue = Catalogue.counted(ids, histories.items, histories.times)
+    catalogue = Catalogue.from_events(ids, histories.items, histories.times)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         if name == LLM:
@@ -106,7 +107,7 @@ def measure(name: str, arguments: argparse.Namespace, results: "multiprocessing.
     pasts = [histories.items[a:b].astype(np.int64) for a, b in zip(starts, stops, strict=True)]
     for _ in range(8):
         allow = Filter(arguments.items, pasts)
-        ranked = fill(member.rank(pasts, 200, allow), catalogue.by_popularity(), allow)
+        ranked = fill_with_popular(member.rank(pasts, 200, allow), catalogue.by_popularity(), allow)
         assert (ranked.items >= 0).all()
         assert not set(ranked.items[-1].tolist()) & set(pasts[-1].tolist())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

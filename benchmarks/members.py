@@ -19,8 +19,9 @@ from tsrec.columns import Columns as C
 from tsrec.config import load_config
 from tsrec.evaluate.scoring import score
 from tsrec.recommenders import CANDIDATES
-from tsrec.recommenders.candidates import ranked_targets, read_candidates
-from tsrec.recommenders.member import read_catalogue
+from tsrec.recommenders.candidates import read_candidates
+from tsrec.recommenders.catalogue import read_catalogue
+from tsrec.recommenders.targets import select_targets
 from tsrec.store import Artifact, ArtifactStore
 
 
@@ -43,8 +44,8 @@ def main() -> None:
         for planned in pipeline.plan(config, goal=CANDIDATES).values():
             artifacts[planned.name] = pipeline.build(planned, store, artifacts)
         catalogue, histories = read_catalogue(artifacts["ingest"])
-        targets = ranked_targets(histories, config.recommend)
-        rows = np.flatnonzero(targets.of(Split.VALID))
+        targets = select_targets(histories, config.recommend)
+        rows = np.flatnonzero(targets.is_in_split(Split.VALID))
         ranked = read_candidates(artifacts[CANDIDATES.name], arguments.member, targets)
         if lists and not np.array_equal(right, targets.items[rows]):
             raise SystemExit(f"{name} has other targets than {next(iter(lists))}: nothing can be compared")

@@ -26,8 +26,9 @@ from tsrec.columns import ALL, FUSED, Split
 from tsrec.columns import Columns as C
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.evaluate.scoring import score
-from tsrec.recommenders.candidates import ranked_targets, read_candidates
-from tsrec.recommenders.member import read_catalogue
+from tsrec.recommenders.candidates import read_candidates
+from tsrec.recommenders.catalogue import read_catalogue
+from tsrec.recommenders.targets import select_targets
 from tsrec.refresh.bases import bases_of
 from tsrec.store import Artifact, ArtifactStore, Lineage
 
@@ -96,8 +97,8 @@ def one_week(config: Config, store: ArtifactStore, before: str) -> dict[str, Any
 
 def fused_lists(ingest: Artifact, fuse: Artifact, config: Config) -> tuple[np.ndarray, Any, int]:
     catalogue, histories = read_catalogue(ingest)
-    targets = ranked_targets(histories, config.recommend)
-    rows = np.flatnonzero(targets.of(Split.TEST))
+    targets = select_targets(histories, config.recommend)
+    rows = np.flatnonzero(targets.is_in_split(Split.TEST))
     return (
         read_candidates(fuse, FUSED, targets).items[rows],
         (targets.items[rows], targets.users[rows]),

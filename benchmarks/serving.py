@@ -28,7 +28,7 @@ import numpy as np
 
 from tsrec.columns import FUSED, LLM
 from tsrec.columns import Columns as C
-from tsrec.recommenders.models import find_model
+from tsrec.recommenders.model_lookup import find_model
 from tsrec.store import ArtifactStore, Lineage
 
 _K = 10

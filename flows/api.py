@@ -55,7 +55,7 @@ def api(
     """
     if workers > 1:
         _share_metrics()
-    from tsrec.recommenders.models import find_model
+    from tsrec.recommenders.model_lookup import find_model
     from tsrec.serving.access import check_exposure, keys_of_environment
     from tsrec.serving.app import create_app
     from tsrec.serving.workers import run_workers

@@ -150,21 +150,23 @@ def recommend(
 
     config = load_config(profile, overrides)
     lineage, fuse = pipeline.resolve_model(config, wish.model)
-    recommender = Recommender.of(lineage, fuse, wish.method, "forbidden" if wish.no_repeats else None)
+    recommender = Recommender.from_artifact(lineage, fuse, wish.method, "forbidden" if wish.no_repeats else None)
     explainer = Explainer(lineage, fuse)
     past = explainer.history_of(user) if user is not None else list(history or ())
     past = _known(past, recommender, config)
     (found,) = recommender.recommend([past], wish.k, allowed_items(recommender, wish))
     if as_json:
-        rows = [{"rank": rank, **asdict(item), **explainer.of(item.item_id)} for rank, item in enumerate(found, 1)]
+        rows = [
+            {"rank": rank, **asdict(item), **explainer.describe(item.item_id)} for rank, item in enumerate(found, 1)
+        ]
         shown = {"model": fuse.fingerprint, "user": user, "history": past, "recommendations": rows}
         print_json(shown)
         return
     print("history (the newest last):")
     for item in past[-5:]:
-        print(f"    {explainer.of(item)['title']}  [{item}]")
+        print(f"    {explainer.describe(item)['title']}  [{item}]")
     for rank, recommended in enumerate(found, start=1):
-        about = explainer.of(recommended.item_id)
+        about = explainer.describe(recommended.item_id)
         score = "popular" if recommended.score is None else f"score {recommended.score:.3f}"
         by = f", proposed by {', '.join(recommended.proposed_by)}" if recommended.proposed_by else ""
         print(f"{rank:2d}. {about['title']}  [{recommended.item_id}]  {score}{by}")

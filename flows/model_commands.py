@@ -10,11 +10,11 @@ from tsrec.store.champions import Move, champion_of, moves_of, roll_back
 def list_models(profile: str | None, overrides: Sequence[str]) -> None:
     """One line per finished model of the profile's data set, oldest first; the champion has a star."""
     from tsrec.pipeline.promotion import metrics_of
-    from tsrec.recommenders.models import models_of
+    from tsrec.recommenders.model_lookup import find_models
 
     store, dataset = _place(profile, overrides)
     lineage, champion = Lineage(store), champion_of(store, dataset)
-    models = models_of(lineage, dataset)
+    models = find_models(lineage, dataset)
     for fuse in models:
         mark = "*" if fuse.fingerprint == champion else " "
         print(f"{mark} {fuse.fingerprint}  {fuse.manifest.created[:19]}  {_figures(metrics_of(lineage, fuse))}")

@@ -40,15 +40,15 @@ Record = dict[str, dict[str, int] | dict[str, str]]
 def versions_and_modules() -> dict[str, tuple[int, set[str]]]:
     """What each stage's version is, and the modules that its result comes from."""
     from tsrec import pipeline
-    from tsrec.recommenders import batch, served
-    from tsrec.recommenders.members import MEMBERS
+    from tsrec.recommenders import batch, served_members
+    from tsrec.recommenders.member_registry import MEMBERS
     from tsrec.refresh import comparison
 
     own = {name: {kind.fit.__module__, kind.load.__module__} for name, kind in MEMBERS.items()}
     start = {name: (kind.version, own[name] | {"tsrec.recommenders.member"}) for name, kind in MEMBERS.items()}
     for stage in pipeline.STAGES:
         start.setdefault(stage.name, (stage.version, {stage.run.__module__}))
-    for name, module in (("served", served), ("compare", comparison), ("recommend", batch)):
+    for name, module in (("served", served_members), ("compare", comparison), ("recommend", batch)):
         start[name] = (module._VERSION, {module.__name__})
     found = {}
     for name, (version, modules) in start.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tsrec.machine.devices import _may_have_gpu
 from tsrec.pipeline import STAGES
-from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.member_registry import MEMBERS
 
 ROOT = Path(__file__).parents[1]
 HEAVY = (

@@ -86,7 +86,11 @@ def test_what_all_stages_share_asks_for_all_of_them_at_once(now: Record) -> None
         ("sids", {"sids.rq_vae", "sids.collisions"}, {"finetune.stage", "recommenders.gate", "config.finetune"}),
         ("finetune", {"training.trainer", "finetune.model", "config.finetune"}, {"sids.rq_vae", "data.stage"}),
         ("soft_targets", {"recommenders.refit", "recommenders.gate"}, {"recommenders.sasrec", "recommenders.popular"}),
-        ("sasrec", {"recommenders.sasrec", "training.trainer"}, {"recommenders.popular", "recommenders.members"}),
+        (
+            "sasrec",
+            {"recommenders.sasrec", "training.trainer"},
+            {"recommenders.popular", "recommenders.member_registry"},
+        ),
         ("ingest", {"data.stage", "data.sources.movielens", "data.timestamps"}, {"store.store", "errors"}),
     ],
 )

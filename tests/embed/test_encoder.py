@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tests.keys import key_of
 from tsrec.columns import Columns as C
 from tsrec.embed import STAGE, encoder
-from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder
+from tsrec.embed.encoder import batch_texts, count_truncated, encode, load_encoder
 from tsrec.embed.settings import EmbedSettings
 from tsrec.errors import ConfigError, DataError, MissingDependencyError
 from tsrec.store import ArtifactStore, ArtifactWriter
@@ -33,7 +33,7 @@ def minilm() -> SentenceTransformer:
 
 def vectors_of(encoder: SentenceTransformer, texts: list[str], batch_items: int) -> np.ndarray:
     """(N, D), row for row of `texts`."""
-    batches, places = in_batches(texts, batch_items)
+    batches, places = batch_texts(texts, batch_items)
     return encode(encoder, batches)[places]
 
 

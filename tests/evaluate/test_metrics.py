@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsrec.evaluate.intervals import N_SAMPLES, SEED, bootstrap_means, interval, p_value
-from tsrec.evaluate.metrics import coverage, per_target
+from tsrec.evaluate.metrics import coverage, metrics_per_target
 
 LISTS = st.lists(st.lists(st.integers(0, 15), unique=True, max_size=12), min_size=1, max_size=20)
 
@@ -25,7 +25,7 @@ def _slow(recommended: list[int], target: int, k: int) -> dict[str, float]:
 @given(LISTS, st.integers(0, 15), st.integers(1, 12))
 def test_metrics_equal_their_definitions(lists: list[list[int]], target: int, k: int) -> None:
     ranks = np.array([items.index(target) + 1 if target in items else 0 for items in lists])
-    found = per_target(ranks, k)
+    found = metrics_per_target(ranks, k)
     for row, items in enumerate(lists):
         expected = _slow(items, target, k)
         assert {name: values[row] for name, values in found.items()} == pytest.approx(expected)

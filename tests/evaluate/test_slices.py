@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from tsrec.columns import Split
-from tsrec.evaluate.slices import slices_of
+from tsrec.evaluate.slices import target_slices
 from tsrec.histories import Histories, build_histories
 
 
@@ -22,7 +22,7 @@ def _histories(users: dict[str, str], last: str = "test") -> Histories:
 def test_every_target_falls_into_one_slice_of_each_kind() -> None:
     histories = _histories({"u": "aab", "v": "abcca", "w": "aaaaaaaaaaab", "x": "abcdec", "y": "ah", "z": "abcdefag"})
     events = histories.target_events(Split.TEST)
-    slices = slices_of(histories, events, 8)
+    slices = target_slices(histories, events, 8)
     for kind in ("history", "items", ("repeats", "new")):
         masks = [mask for name, mask in slices.items() if name.startswith(kind) or (kind == "items" and kind in name)]
         np.testing.assert_array_equal(np.sum(masks, axis=0), 1)
@@ -30,7 +30,7 @@ def test_every_target_falls_into_one_slice_of_each_kind() -> None:
 
 def test_slices_hold_what_they_say() -> None:
     histories = _histories({"u": "aab", "v": "abcca", "w": "aaaaaaaaaaab", "x": "abcdec", "y": "ah", "z": "abcdefag"})
-    slices = slices_of(histories, histories.target_events(Split.TEST), 8)
+    slices = target_slices(histories, histories.target_events(Split.TEST), 8)
     users = {name: "".join(histories.user_ids[mask]) for name, mask in slices.items()}
     assert users == {
         "all": "uvwxyz",
@@ -49,6 +49,6 @@ def test_slices_hold_what_they_say() -> None:
 
 def test_a_catalogue_without_train_events_is_cold() -> None:
     histories = _histories({"u": "a", "v": "b"}, last="test")
-    slices = slices_of(histories, np.array([0, 1]), 8)
+    slices = target_slices(histories, np.array([0, 1]), 8)
     assert slices["cold items"].all()
     assert not slices["head items"].any()

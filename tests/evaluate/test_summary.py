@@ -8,8 +8,8 @@ import pytest
 from tsrec.columns import ALL
 from tsrec.config import EvaluateConfig
 from tsrec.evaluate.scoring import score
-from tsrec.evaluate.summary import headline, metrics_table, worth
-from tsrec.report.content import metric_tables, worth_rows
+from tsrec.evaluate.summary import headline, member_contributions, metrics_table
+from tsrec.report.content import contribution_rows, metric_tables
 from tsrec.report.plots import metrics_plot
 
 CONFIG = EvaluateConfig(k=(2,), baseline="tsrec")
@@ -34,7 +34,7 @@ def test_with_few_users_people_read_that_they_are_too_few(n_users: int) -> None:
     fused = metric_tables(metrics, differences)[0]["rows"]["fused"]
     assert fused[:2] == ["1.0000 (too few users to tell)"] * 2
     assert "too few" not in fused[3]  # coverage never has an interval
-    assert worth_rows(differences)[0]["p"] == ""
+    assert contribution_rows(differences)[0]["p"] == ""
     assert metrics_plot(metrics, "ndcg", 2).startswith(b"\x89PNG")
 
 
@@ -50,7 +50,7 @@ def test_with_users_enough_they_read_an_interval_and_p() -> None:
     metrics, differences = _scored(20)
     assert headline(differences) == "The LLM adds to the fusion 0.3691 NDCG@2 [+0.3691, +0.3691], p = 0.002."
     assert metrics_table(metrics, differences).loc["tsrec", "fused ahead by (NDCG@2)"] == "+0.3691 [+0.3691, +0.3691]"
-    assert worth(differences)["p"].tolist() == worth(differences)["p"].dropna().tolist()
+    assert member_contributions(differences)["p"].tolist() == member_contributions(differences)["p"].dropna().tolist()
 
 
 def test_a_difference_of_nothing_has_no_sign() -> None:

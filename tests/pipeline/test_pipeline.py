@@ -15,10 +15,10 @@ from tsrec.errors import ArtifactError
 from tsrec.evaluate.summary import headline
 from tsrec.llm.trained_llm import trained_in
 from tsrec.recommenders.explain import Explainer
-from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.member_registry import MEMBERS
 from tsrec.recommenders.recommender import Recommender
-from tsrec.recommenders.served import served_key
-from tsrec.report.users import user_stories
+from tsrec.recommenders.served_members import served_key
+from tsrec.report.user_examples import example_users
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.gc import find_garbage
 
@@ -64,10 +64,10 @@ def test_every_user_gets_distinct_existing_items(artifacts: dict[str, Artifact])
 
 
 def test_users_of_the_report_are_drawn_and_their_hits_are_counted(artifacts: dict[str, Artifact]) -> None:
-    stories = user_stories(artifacts, 12)
+    stories = example_users(artifacts, 12)
     drawn = [user["user"] for user in stories["users"]]
     assert len(set(drawn)) == 12 and drawn != sorted(drawn)
-    assert drawn == [user["user"] for user in user_stories(artifacts, 60)["users"]][:12]  # the same each time
+    assert drawn == [user["user"] for user in example_users(artifacts, 60)["users"]][:12]  # the same each time
     hits = [[pick["title"] for pick in user["picks"] if pick["is_hit"]] for user in stories["users"]]
     assert hits == [[user["next"]["title"]] if user["rank"] else [] for user in stories["users"]]
     assert stories["n_hits"] == sum(map(len, hits))
@@ -152,12 +152,12 @@ def test_rl_is_a_stage_whose_model_serves_in_place_of_fine_tunings(
     weights = load_file(built["rl"].file("model") / "model.safetensors")
     served = {}
     for method in ("tsrec", "tsrec-supervised"):
-        recommender = Recommender.of(lineage, built["fuse"], method)
+        recommender = Recommender.from_artifact(lineage, built["fuse"], method)
         served[method] = recommender.member.model.state_dict()["model.embed_tokens.weight"]
         assert len(recommender.recommend([["i1", "i7"]], k=5)[0]) == 5
     assert (served["tsrec"] == weights["model.embed_tokens.weight"]).all()
     assert (served["tsrec-supervised"] != weights["model.embed_tokens.weight"]).any()
-    assert Explainer(lineage, built["fuse"]).of("i7")["tokens"]
+    assert Explainer(lineage, built["fuse"]).describe("i7")["tokens"]
     assert trained_in(built) == "rl" and trained_in(artifacts) == "finetune"
 
 

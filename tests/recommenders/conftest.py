@@ -12,8 +12,9 @@ import pytest
 from tsrec.columns import Columns as C
 from tsrec.config import Section
 from tsrec.histories import Histories, build_histories
-from tsrec.recommenders.member import Catalogue, FitInputs, Member
-from tsrec.recommenders.members import MEMBERS
+from tsrec.recommenders.catalogue import Catalogue
+from tsrec.recommenders.member import FitInputs, Member
+from tsrec.recommenders.member_registry import MEMBERS
 from tsrec.recommenders.ranking import Filter
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -39,7 +40,7 @@ def histories_of(users: dict[str, list[tuple[int, str]]], n_items: int) -> Histo
 
 
 def catalogue_of(histories: Histories, n_items: int) -> Catalogue:
-    return Catalogue.counted(item_ids(n_items).to_numpy(dtype=object), *histories.train_events())
+    return Catalogue.from_events(item_ids(n_items).to_numpy(dtype=object), *histories.train_events())
 
 
 class TextVectors:

@@ -1,4 +1,4 @@
-"""Batch recommendations: the lists of the door, for all or given users, as parts that a killed call goes on with."""
+"""Batch recommendations: the lists of `Recommender`, as parts of a folder that a killed call goes on with."""
 
 import json
 import re

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.recommenders.conftest import catalogue_of, fitted, histories_of, scores_of
 from tsrec.columns import Split
 from tsrec.histories import Histories
-from tsrec.recommenders.ranking import Filter, fill
+from tsrec.recommenders.ranking import Filter, fill_with_popular
 
 T, V, X, H = (split.value for split in (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY))
 
@@ -66,7 +66,7 @@ def test_items_without_a_transition_follow_by_popularity() -> None:
     pasts, allow = [histories.history_of(int(histories.target_events(Split.TEST)[0]))], Filter(5)
     ranked = fitted("transitions", histories, 5).rank(pasts, 5, allow)
     assert ranked.items.tolist() == [[1, 0, -1, -1, -1]]
-    filled = fill(ranked, catalogue_of(histories, 5).by_popularity(), allow)
+    filled = fill_with_popular(ranked, catalogue_of(histories, 5).by_popularity(), allow)
     assert filled.items.tolist() == [[1, 0, 4, 3, 2]]
     assert np.isfinite(filled.scores).tolist() == [[True, True, False, False, False]]
 

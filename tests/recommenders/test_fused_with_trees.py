@@ -15,11 +15,11 @@ from tsrec import pipeline
 from tsrec.columns import Split
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
-from tsrec.recommenders.candidates import ranked_targets
-from tsrec.recommenders.fuse import Fusion, at_once, gate_of
-from tsrec.recommenders.member import read_catalogue
+from tsrec.recommenders.catalogue import read_catalogue
+from tsrec.recommenders.fuse_stage import FusionFitter, fit_at_once, open_gate
 from tsrec.recommenders.recommender import Recommender
-from tsrec.recommenders.settings import FuseSettings
+from tsrec.recommenders.stage_settings import FuseSettings
+from tsrec.recommenders.targets import select_targets
 from tsrec.store import Artifact
 
 
@@ -56,7 +56,7 @@ def test_the_fusion_with_trees_is_ahead_of_the_weights_alone(artifacts: dict[str
 
 
 def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact], config: Config) -> None:
-    recommender = Recommender.of(*pipeline.find_finished(config))
+    recommender = Recommender.from_artifact(*pipeline.find_finished(config))
     table = artifacts["fuse"].frame("fused")
     table = table[table["split"] == "test"]
     events = artifacts["ingest"].frame("interactions")
@@ -67,16 +67,16 @@ def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact]
 
 
 @pytest.fixture(scope="module")
-def fusion(artifacts: dict[str, Artifact], config: Config) -> Fusion:
+def fusion(artifacts: dict[str, Artifact], config: Config) -> FusionFitter:
     catalogue, histories = read_catalogue(artifacts["ingest"])
     settings = FuseSettings(own=config.fuse, rules=config.recommend)
-    return Fusion.of(artifacts, ranked_targets(histories, config.recommend), catalogue, settings)
+    return FusionFitter.read(artifacts, select_targets(histories, config.recommend), catalogue, settings)
 
 
-def test_gates_fitted_at_once_are_those_fitted_one_by_one(fusion: Fusion) -> None:
-    is_valid = fusion.targets.of(Split.VALID)
+def test_gates_fitted_at_once_are_those_fitted_one_by_one(fusion: FusionFitter) -> None:
+    is_valid = fusion.targets.is_in_split(Split.VALID)
     wanted = [tuple(fusion.lists), ("popular",)]
-    gates = at_once([partial(fusion.fit, members, is_valid) for members in wanted])
+    gates = fit_at_once([partial(fusion.fit, members, is_valid) for members in wanted])
     for gate, members in zip(gates, wanted, strict=True):
         alone = fusion.fit(members, is_valid)
         assert gate.members == alone.members == members
@@ -85,8 +85,8 @@ def test_gates_fitted_at_once_are_those_fitted_one_by_one(fusion: Fusion) -> Non
         assert trees[0] == trees[1]
 
 
-def test_a_gate_without_a_member_is_the_one_fitted_on_the_others_with_as_many_trees(fusion: Fusion) -> None:
-    is_valid = fusion.targets.of(Split.VALID)
+def test_a_gate_without_a_member_is_the_one_fitted_on_the_others_with_as_many_trees(fusion: FusionFitter) -> None:
+    is_valid = fusion.targets.is_in_split(Split.VALID)
     gate = fusion.fit(tuple(fusion.lists), is_valid)
     assert gate.trees is not None
     for gone in fusion.lists:
@@ -100,12 +100,12 @@ def test_a_gate_without_a_member_is_the_one_fitted_on_the_others_with_as_many_tr
 def test_a_gate_that_weighs_other_features_is_refused(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
     before = replace(artifacts["fuse"], path=tmp_path / "before")
     shutil.copytree(artifacts["fuse"].path, before.path)
-    assert gate_of(before).members == gate_of(artifacts["fuse"]).members
+    assert open_gate(before).members == open_gate(artifacts["fuse"]).members
     content = before.json("gate")
     del content["item"]["recent_popularity"]  # as version 2 wrote it
     (before.path / "gate.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"before.*another version of tsrec; run the pipeline again"):
-        gate_of(before)
+        open_gate(before)
 
 
 def test_the_report_says_what_they_look_at(artifacts: dict[str, Artifact]) -> None:

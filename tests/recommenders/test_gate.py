@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tsrec.recommenders.gate import Gate, learnable, new_gate, prior_of
-from tsrec.recommenders.pool import ITEM_FEATURES, MEMBER_FEATURES, pool_of
+from tsrec.recommenders.gate import Gate, new_gate, prior_weights, with_target_in_pool
+from tsrec.recommenders.pool import ITEM_FEATURES, MEMBER_FEATURES, build_pool
 from tsrec.recommenders.ranking import Ranked
 
 N = 30
@@ -31,7 +31,7 @@ def _simulated(n: int, seed: int) -> tuple[dict[str, Ranked], list[np.ndarray], 
 
 def _fitted(lists: dict[str, Ranked], pasts: list[np.ndarray], right: np.ndarray, popularity: np.ndarray) -> Gate:
     gate = new_gate(lists, depth=8)
-    return gate.fitted([learnable(gate.pool(lists, pasts, popularity), right)], [right])
+    return gate.fitted([with_target_in_pool(gate.pool(lists, pasts, popularity), right)], [right])
 
 
 def _hit_rate(
@@ -47,7 +47,7 @@ def test_features_by_hand() -> None:
         "two": _lists([[7, 1, 2], [5, -1, -1]], [[1.0, 0.0, -1.0], [9.0, -np.inf, -np.inf]]),
     }
     popularity = np.arange(20, dtype=np.float32).reshape(10, 2)
-    pool = pool_of(
+    pool = build_pool(
         lists, {"one": 1.0, "two": 2.0}, [np.array([7, 4, 7]), np.array([], dtype=np.int64)], popularity, depth=2
     )
     assert list(zip(pool.rows.tolist(), pool.items.tolist(), strict=True)) == [
@@ -96,7 +96,7 @@ def test_an_empty_history_gets_an_empty_list() -> None:
     assert np.flatnonzero(is_empty).tolist() == [0, 7, 19] and not member_ranks[is_empty].any()
     whole, _ = gate.rank(gate.pool(lists, pasts, popularity), 5)
     assert fused.items[~is_empty].tolist() == whole.items[~is_empty].tolist()
-    alone = {name: own.of(np.arange(1)) for name, own in lists.items()}
+    alone = {name: own.take(np.arange(1)) for name, own in lists.items()}
     nothing, _ = gate.rank(gate.pool(alone, empty[:1], popularity), 5)
     assert (nothing.items < 0).all()
 
@@ -112,7 +112,7 @@ def test_the_fit_finds_who_knows() -> None:
 def test_the_gradient_vanishes_at_the_fit_and_any_start_ends_there() -> None:
     lists, pasts, right, popularity = _simulated(300, seed=4)
     gate = _fitted(lists, pasts, right, popularity)
-    pool = learnable(gate.pool(lists, pasts, popularity), right)
+    pool = with_target_in_pool(gate.pool(lists, pasts, popularity), right)
     assert set(pool.rows.tolist()) == set(range(300))  # all of them are listed by the member that knows
 
     def loss(weights: np.ndarray) -> float:
@@ -121,7 +121,7 @@ def test_the_gradient_vanishes_at_the_fit_and_any_start_ends_there() -> None:
         for row in range(300):
             mine = pool.rows == row
             total += np.log(np.exp(scores[mine]).sum()) - scores[mine & (pool.items == right[row])][0]
-        return float(total + ((weights - prior_of(2)) ** 2).sum())
+        return float(total + ((weights - prior_weights(2)) ** 2).sum())
 
     best = loss(gate.weights)
     random = np.random.default_rng(0)
@@ -136,10 +136,10 @@ def test_the_fit_does_not_depend_on_the_order_of_sums() -> None:
     def fitted(order: np.ndarray, n_blocks: int) -> np.ndarray:
         blocks = np.array_split(order, n_blocks)
         pools = [
-            gate.pool({name: ranked.of(rows) for name, ranked in lists.items()}, [pasts[r] for r in rows], popularity)
+            gate.pool({name: ranked.take(rows) for name, ranked in lists.items()}, [pasts[r] for r in rows], popularity)
             for rows in blocks
         ]
-        known = [learnable(pool, right[rows]) for pool, rows in zip(pools, blocks, strict=True)]
+        known = [with_target_in_pool(pool, right[rows]) for pool, rows in zip(pools, blocks, strict=True)]
         return gate.fitted(known, [right[rows] for rows in blocks]).weights
 
     together = fitted(np.arange(400), 1)
@@ -159,13 +159,13 @@ def test_the_second_fit_is_about_the_first_hundred_of_what_the_first_says() -> N
     right = np.where(is_near, orders[0][np.arange(n), place], orders[1][np.arange(n), place])
     pasts, popularity = [random.integers(0, n_items, 4) for _ in range(n)], random.random((n_items, 2))
     gate = new_gate(lists, length)
-    pool = learnable(gate.pool(lists, pasts, popularity), right)
+    pool = with_target_in_pool(gate.pool(lists, pasts, popularity), right)
     fitted = gate.fitted([pool], [right])
-    focused = fitted.focused([pool], [right])
+    focused = fitted.refitted_on_top([pool], [right])
     said = pool.features.astype(np.float64) @ fitted.weights
 
     def loss(weights: np.ndarray) -> float:
-        total = float(((weights - prior_of(2)) ** 2).sum())
+        total = float(((weights - prior_weights(2)) ** 2).sum())
         for row in range(n):
             mine = np.flatnonzero(pool.rows == row)
             first = mine[np.argsort(-said[mine], kind="stable")][:100]
@@ -183,8 +183,8 @@ def test_the_second_fit_is_about_the_first_hundred_of_what_the_first_says() -> N
 def test_a_pool_of_a_hundred_needs_no_second_fit() -> None:
     lists, pasts, right, popularity = _simulated(300, seed=4)
     gate = _fitted(lists, pasts, right, popularity)
-    pool = learnable(gate.pool(lists, pasts, popularity), right)
-    np.testing.assert_allclose(gate.focused([pool], [right]).weights, gate.weights, atol=1e-8)
+    pool = with_target_in_pool(gate.pool(lists, pasts, popularity), right)
+    np.testing.assert_allclose(gate.refitted_on_top([pool], [right]).weights, gate.weights, atol=1e-8)
 
 
 def test_without_targets_the_prior_stands_and_ranks_what_more_members_rank_high() -> None:
@@ -195,8 +195,8 @@ def test_without_targets_the_prior_stands_and_ranks_what_more_members_rank_high(
     }
     gate = new_gate(lists, 3)
     pool = gate.pool(lists, [np.array([0])], np.zeros((9, 2)))
-    fitted = gate.fitted([learnable(pool, np.array([8]))], [np.array([8])])
-    assert fitted.weights.tolist() == prior_of(3).tolist()
+    fitted = gate.fitted([with_target_in_pool(pool, np.array([8]))], [np.array([8])])
+    assert fitted.weights.tolist() == prior_weights(3).tolist()
     assert gate.rank(pool, 3)[0].items.tolist() == [[2, 1, 5]]
 
 

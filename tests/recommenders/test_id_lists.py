@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tsrec.errors import DataError
-from tsrec.recommenders.id_lists import check_known, likely_header, read_lines
+from tsrec.recommenders.id_lists import check_unknown_ids, likely_header, read_lines
 
 
 def _file(folder: Path, content: str | bytes) -> Path:
@@ -53,15 +53,15 @@ def test_a_header_is_told_from_an_id(tmp_path: Path, content: str, header: str |
 def test_why_an_id_is_not_known(tmp_path: Path, listed: str, message: str, caplog: pytest.LogCaptureFixture) -> None:
     known = ["500", "0077", "ab"]
     with pytest.raises(DataError) as error:
-        check_known("users", tmp_path, [listed], 1, 1, known, 0.5)
+        check_unknown_ids("users", tmp_path, [listed], 1, 1, known, 0.5)
     assert f"users: {tmp_path}: 1 of 1 ids are not known, " in str(error.value) and message in str(error.value)
-    check_known("users", tmp_path, [listed], 1, 2, known, 0.5)  # half of them is not more than half
+    check_unknown_ids("users", tmp_path, [listed], 1, 2, known, 0.5)  # half of them is not more than half
     assert message in caplog.text
 
 
 def test_the_cause_is_the_one_that_explains_most(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="as decimal numbers"):
-        check_known("users", tmp_path, ["A", "1.0", "2.0"], 3, 3, ["a", "1", "2"], 0.5)
+        check_unknown_ids("users", tmp_path, ["A", "1.0", "2.0"], 3, 3, ["a", "1", "2"], 0.5)
 
 
 @pytest.mark.parametrize(

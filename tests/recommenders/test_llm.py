@@ -3,10 +3,10 @@
 import numpy as np
 
 from tests.decode.reference import N_TEXT, random_model
+from tsrec.recommenders.catalogue import Catalogue
 from tsrec.recommenders.llm import Llm
-from tsrec.recommenders.member import Catalogue
 from tsrec.recommenders.ranking import Filter
-from tsrec.recommenders.settings import BeamSettings
+from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 
@@ -18,7 +18,7 @@ def _llm(**settings: object) -> Llm:
     random = np.random.default_rng(0)
     codes = np.stack([random.integers(0, size, N_ITEMS) for size in SPACE.sizes], axis=1)
     ids = np.array([f"i{item}" for item in range(N_ITEMS)], dtype=object)
-    catalogue = Catalogue.counted(ids, random.integers(0, N_ITEMS, 4 * N_ITEMS), np.zeros(4 * N_ITEMS, int))
+    catalogue = Catalogue.from_events(ids, random.integers(0, N_ITEMS, 4 * N_ITEMS), np.zeros(4 * N_ITEMS, int))
     model = random_model(SPACE, 0)
     model.set_attn_implementation("sdpa")
     config = BeamSettings.model_validate(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from tsrec.recommenders.ranking import NO_ITEM, Filter, best_of_sparse, empty, fill, nearest
+from tsrec.recommenders.ranking import NO_ITEM, Filter, empty_lists, fill_with_popular, nearest_items, top_k_of_sparse
 
 N = 9
 
@@ -41,7 +41,7 @@ def test_best_of_sparse_equals_sorting(data: st.DataObject, n_rows: int, k: int)
         )
     )
     allow = data.draw(filters(n_rows))
-    found = best_of_sparse(sparse.csr_matrix(scores.astype(float)), k, allow)
+    found = top_k_of_sparse(sparse.csr_matrix(scores.astype(float)), k, allow)
     for row in range(n_rows):
         known = [item for item in range(N) if scores[row, item] and _may(allow, row, item)]
         expected = sorted(known, key=lambda item: (-scores[row, item], item))
@@ -57,7 +57,7 @@ def test_nearest_equals_sorting(data: st.DataObject, n_rows: int, k: int) -> Non
     allow = data.draw(filters(n_rows))
     index = faiss.IndexFlatIP(4)
     index.add(vectors)
-    found = nearest(index, queries, k, allow)
+    found = nearest_items(index, queries, k, allow)
     scores = queries @ vectors.T
     for row in range(n_rows):
         expected = sorted((item for item in range(N) if _may(allow, row, item)), key=lambda item: -scores[row, item])
@@ -68,7 +68,7 @@ def test_nearest_equals_sorting(data: st.DataObject, n_rows: int, k: int) -> Non
 @given(st.data(), st.integers(1, 4), st.integers(1, 12))
 def test_fill_leaves_no_gap_and_shows_nothing_else(data: st.DataObject, n_rows: int, k: int) -> None:
     allow = data.draw(filters(n_rows))
-    ranked = empty(n_rows, k)
+    ranked = empty_lists(n_rows, k)
     kept: list[list[int]] = []
     for row in range(n_rows):
         drawn = data.draw(st.lists(st.integers(0, N - 1), unique=True, max_size=k))
@@ -76,7 +76,7 @@ def test_fill_leaves_no_gap_and_shows_nothing_else(data: st.DataObject, n_rows: 
         ranked.items[row, : len(kept[row])] = kept[row]
         ranked.scores[row, : len(kept[row])] = 1.0
     popularity = np.array(data.draw(st.permutations(range(N))))
-    filled = fill(ranked, popularity, allow)
+    filled = fill_with_popular(ranked, popularity, allow)
     for row in range(n_rows):
         rest = [item for item in popularity.tolist() if item not in kept[row] and _may(allow, row, item)]
         assert filled.items[row].tolist() == _padded(kept[row] + rest, k)
@@ -93,11 +93,11 @@ def test_a_catalogue_of_a_hundred_thousand_is_never_a_matrix() -> None:
     )
     blocked = [random.integers(0, n_items, 10_000 if row == 0 else 5) for row in range(n_rows)]
     allow = Filter(n_items, blocked)
-    filled = fill(best_of_sparse(scores, 200, allow), np.arange(n_items), allow)
+    filled = fill_with_popular(top_k_of_sparse(scores, 200, allow), np.arange(n_items), allow)
     assert (filled.items >= 0).all()
     assert not set(filled.items[0].tolist()) & set(blocked[0].tolist())
 
 
 @pytest.mark.parametrize("k", [1, 5])
 def test_no_history_at_all_gives_no_list(k: int) -> None:
-    assert best_of_sparse(sparse.csr_matrix((0, N)), k, Filter(N)).items.shape == (0, k)
+    assert top_k_of_sparse(sparse.csr_matrix((0, N)), k, Filter(N)).items.shape == (0, k)

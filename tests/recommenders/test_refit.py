@@ -10,9 +10,9 @@ from tests.keys import key_of
 from tests.recommenders.conftest import interactions_of, item_ids
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
-from tsrec.recommenders.member import open_catalogue
-from tsrec.recommenders.refit import WITH_VALID, seen_as_train
-from tsrec.recommenders.served import EVERYTHING
+from tsrec.recommenders.catalogue import open_catalogue, read_catalogue_as_train
+from tsrec.recommenders.refit import WITH_VALID
+from tsrec.recommenders.served_members import EVERYTHING
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
 T, V, X, H = (split.value for split in (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY))
@@ -36,12 +36,12 @@ def ingest(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 def test_members_that_serve_have_seen_every_event(ingest: Artifact) -> None:
-    catalogue, histories = seen_as_train(ingest, EVERYTHING)
+    catalogue, histories = read_catalogue_as_train(ingest, EVERYTHING)
     assert (histories.splits == T).all()
-    assert catalogue.trained.tolist() == open_catalogue(ingest, EVERYTHING).trained.tolist() == [1] * N_ITEMS
+    assert catalogue.train_counts.tolist() == open_catalogue(ingest, EVERYTHING).train_counts.tolist() == [1] * N_ITEMS
 
 
 def test_a_refit_learns_from_context_but_not_from_what_comes_after_a_test_event(ingest: Artifact) -> None:
-    catalogue, histories = seen_as_train(ingest, WITH_VALID)
-    assert np.flatnonzero(catalogue.trained).tolist() == [0, 1, 2, 5, 6, 8]
+    catalogue, histories = read_catalogue_as_train(ingest, WITH_VALID)
+    assert np.flatnonzero(catalogue.train_counts).tolist() == [0, 1, 2, 5, 6, 8]
     assert histories.splits.tolist() == [T, T, T, X, H, T, T, X, T]

@@ -55,7 +55,7 @@ def test_a_repeated_call_ends_with_the_same_bytes(ring: Histories, tmp_path: Pat
 @pytest.mark.parametrize(("n_items", "n_dimensions", "width"), [(40, 16, 8), (40, 8, 16), (3, 16, 8)])
 def test_items_start_where_their_texts_are(n_items: int, n_dimensions: int, width: int) -> None:
     vectors = np.random.default_rng(1).normal(size=(n_items, n_dimensions)) * np.geomspace(9, 0.1, n_dimensions)
-    start = sasrec.main_components(vectors, width, seed=1)
+    start = sasrec.principal_components(vectors, width, seed=1)
     assert start.shape == (n_items, width)
     np.testing.assert_allclose(start.std(), sasrec._START_DEVIATION, rtol=0.05)
     # Nothing is lost where the width suffices: inner products are those of the centred vectors, up to one factor.
@@ -68,7 +68,7 @@ def test_items_start_where_their_texts_are(n_items: int, n_dimensions: int, widt
 
 
 def test_texts_that_are_all_alike_start_at_zero() -> None:
-    assert not sasrec.main_components(np.ones((5, 4)), 8, seed=1).any()
+    assert not sasrec.principal_components(np.ones((5, 4)), 8, seed=1).any()
 
 
 def test_texts_say_what_few_events_cannot() -> None:

@@ -11,11 +11,11 @@ import pytest
 from tsrec import pipeline
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.recommenders import FUSE
-from tsrec.recommenders.candidates import ranked_targets
-from tsrec.recommenders.fuse import Fusion, gate_of
-from tsrec.recommenders.member import read_catalogue
+from tsrec.recommenders.catalogue import read_catalogue
+from tsrec.recommenders.fuse_stage import FusionFitter, open_gate
 from tsrec.recommenders.recommender import Recommender
-from tsrec.recommenders.settings import FuseSettings
+from tsrec.recommenders.stage_settings import FuseSettings
+from tsrec.recommenders.targets import select_targets
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.manifest import Manifest
 
@@ -44,7 +44,7 @@ def _built(config: Config, settings: list[str]) -> dict[str, Artifact]:
 )
 def test_items_and_scores_of_every_test_target(config: Config, settings: list[str]) -> None:
     built = _built(config, settings)
-    door = Recommender.of(Lineage(ArtifactStore(config.store)), built["fuse"], as_measured=True)
+    door = Recommender.from_artifact(Lineage(ArtifactStore(config.store)), built["fuse"], as_measured=True)
     table = built["fuse"].frame("fused")
     table = table[table["split"] == "test"]
     events = built["ingest"].frame("interactions").sort_values(["user_id", "position"])
@@ -67,11 +67,11 @@ def test_of_an_older_model_too(config: Config, tmp_path: Path) -> None:
     (fuse.path / "gate.json").write_text(json.dumps({**fuse.json("gate"), "depth": 200}), encoding="utf-8")
     catalogue, histories = read_catalogue(built["ingest"])
     rules = with_overrides(config, [FEW]).recommend
-    targets = ranked_targets(histories, rules)
-    fusion = Fusion.of(built, targets, catalogue, FuseSettings(own=config.fuse, rules=rules))
-    gate = gate_of(fuse)
+    targets = select_targets(histories, rules)
+    fusion = FusionFitter.read(built, targets, catalogue, FuseSettings(own=config.fuse, rules=rules))
+    gate = open_gate(fuse)
     measured, _ = gate.rank(fusion.pool(gate, np.arange(len(targets.events))), 10)
-    door = Recommender.of(Lineage(ArtifactStore(config.store)), fuse, as_measured=True)
+    door = Recommender.from_artifact(Lineage(ArtifactStore(config.store)), fuse, as_measured=True)
     found = door.recommend([catalogue.item_ids[past].tolist() for past in targets.pasts(slice(None))], k=10)
     np.testing.assert_allclose([[item.score for item in mine] for mine in found], measured.scores, atol=1e-3)
 

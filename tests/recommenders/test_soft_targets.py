@@ -16,9 +16,9 @@ from tsrec.config import Config, canonical
 from tsrec.errors import DataError
 from tsrec.histories import Histories
 from tsrec.recommenders import SOFT_TARGETS as STAGE
-from tsrec.recommenders.candidates import Targets
-from tsrec.recommenders.settings import SoftTargetSettings
-from tsrec.recommenders.soft_targets import CrossFitted, folds_of, without_users
+from tsrec.recommenders.soft_targets import CrossFitted, assign_folds, hold_out_users
+from tsrec.recommenders.stage_settings import SoftTargetSettings
+from tsrec.recommenders.targets import Targets
 from tsrec.store import Artifact, ArtifactStore
 
 N_ITEMS = 20
@@ -86,10 +86,10 @@ def test_lists_of_a_fold_know_nothing_that_its_users_did_later(tmp_path: Path, s
         folder = tmp_path / str(changed)
         folder.mkdir()
         out = type("Out", (), {"work": folder})()
-        crossed = CrossFitted.of(catalogue_of(histories, N_ITEMS), histories, _settings(methods, folds=3), {}, out)
+        crossed = CrossFitted.fit(catalogue_of(histories, N_ITEMS), histories, _settings(methods, folds=3), {}, out)
         mine = crossed.fold == crossed.fold[crossed.targets.users == 3][0]
         assert len(set(crossed.targets.users[mine])) == 4
-        found.append([crossed.lists[name].of(np.flatnonzero(mine)) for name in methods])
+        found.append([crossed.lists[name].take(np.flatnonzero(mine)) for name in methods])
     for before, after in zip(*found, strict=True):
         np.testing.assert_array_equal(before.items, after.items)
         np.testing.assert_array_equal(before.scores, after.scores)
@@ -138,9 +138,9 @@ def test_users_are_dealt_out_evenly_and_whole(users: list[int], n_folds: int) ->
     n_users = len(set(users))
     if n_users < 2:
         with pytest.raises(DataError, match="share=0"):
-            folds_of(targets, n_folds)
+            assign_folds(targets, n_folds)
         return
-    fold = folds_of(targets, n_folds)
+    fold = assign_folds(targets, n_folds)
     of_user = {user: set(fold[targets == user]) for user in users}
     assert all(len(folds) == 1 for folds in of_user.values())
     sizes = np.bincount([folds.pop() for folds in of_user.values()])
@@ -149,7 +149,7 @@ def test_users_are_dealt_out_evenly_and_whole(users: list[int], n_folds: int) ->
 
 def test_nothing_of_a_user_who_is_left_out_is_learned_from() -> None:
     histories: Histories = histories_of(_random_users(7), N_ITEMS)
-    left = without_users(histories, np.array([2, 2, 5]))
+    left = hold_out_users(histories, np.array([2, 2, 5]))
     out = np.isin(histories.users(), [2, 5])
     assert set(left.splits[out]) == {Split.HISTORY.value}
     assert (left.splits[~out] == histories.splits[~out]).all()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tsrec.recommenders.gate import Gate, learnable, new_gate
+from tsrec.recommenders.gate import Gate, new_gate, with_target_in_pool
 from tsrec.recommenders.pool import MEMBER_FEATURES, Pool
 from tsrec.recommenders.ranking import Ranked
 from tsrec.recommenders.softmax import log_softmax
@@ -38,7 +38,7 @@ class Simulated:
     def fitted(self, most: int = 200) -> Gate:
         gate = new_gate(self.lists, depth=LENGTH)
         pool = self.pool(gate)
-        gate = gate.fitted([learnable(pool, self.right)], [self.right])
+        gate = gate.fitted([with_target_in_pool(pool, self.right)], [self.right])
         return gate.with_trees([pool], [self.right], [self.fold], most)
 
     def hit_rate(self, gate: Gate) -> float:

@@ -16,7 +16,7 @@ from tsrec import pipeline, refresh
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ConfigError, DataError
 from tsrec.recommenders.recommender import Recommender
-from tsrec.recommenders.served import fit_served, served_of
+from tsrec.recommenders.served_members import find_served, fit_served
 from tsrec.refresh import RefreshOutcome
 from tsrec.refresh.promotion_rule import decide_promotion
 from tsrec.store import Artifact, ArtifactStore, Lineage, base_role, is_base, locks
@@ -261,22 +261,24 @@ def served(champion: dict[str, Artifact], config: Config) -> Artifact:
 
 def test_members_of_a_promoted_model_are_fitted_to_serve(outcome: RefreshOutcome, config: Config) -> None:
     store = ArtifactStore(config.store)
-    assert served_of(Lineage(store), store.open(outcome.model)) is not None
+    assert find_served(Lineage(store), store.open(outcome.model)) is not None
 
 
 def test_members_that_have_seen_everything_serve_and_are_not_measured(
     served: Artifact, champion: dict[str, Artifact], config: Config
 ) -> None:
     lineage, events = Lineage(ArtifactStore(config.store)), champion["ingest"].frame("interactions")
-    serving = Recommender.of(lineage, champion["fuse"], "popular")
-    measured = Recommender.of(lineage, champion["fuse"], "popular", as_measured=True)
-    assert measured.catalogue.trained.sum() == (events["split"] == "train").sum() < len(events)
+    serving = Recommender.from_artifact(lineage, champion["fuse"], "popular")
+    measured = Recommender.from_artifact(lineage, champion["fuse"], "popular", as_measured=True)
+    assert measured.catalogue.train_counts.sum() == (events["split"] == "train").sum() < len(events)
     counts = events["item_id"].value_counts().reindex(serving.catalogue.item_ids, fill_value=0)
-    assert serving.catalogue.trained.tolist() == counts.tolist()
+    assert serving.catalogue.train_counts.tolist() == counts.tolist()
     (shown,) = serving.recommend([[]], k=48)
     assert [counts[item.item_id] for item in shown] == sorted(counts, reverse=True)
-    fused = Recommender.of(lineage, champion["fuse"]).recommend([["i1", "i7"]], k=10)
-    assert fused != Recommender.of(lineage, champion["fuse"], as_measured=True).recommend([["i1", "i7"]], k=10)
+    fused = Recommender.from_artifact(lineage, champion["fuse"]).recommend([["i1", "i7"]], k=10)
+    assert fused != Recommender.from_artifact(lineage, champion["fuse"], as_measured=True).recommend(
+        [["i1", "i7"]], k=10
+    )
 
 
 def test_the_model_of_a_refresh_is_found_by_its_settings_and_collection_spares_what_serves(
@@ -350,7 +352,7 @@ def test_a_rebuild_starts_where_configured_is_judged_and_once_refused_is_not_mad
     rebuilt = refresh.run(with_overrides(config, bound))
     assert rebuilt.status == "not promoted" and not rebuilt.rebuild  # a rebuild asks for none
     assert rebuilt.model != before == champion_of(store, "shop")
-    assert served_of(Lineage(store), store.open(rebuilt.model)) is None
+    assert find_served(Lineage(store), store.open(rebuilt.model)) is None
     made = refresh.bases.bases_of(Lineage(store), store.open(rebuilt.model))
     assert not any(is_base(role) for name in made if name != "ingest" for role in made[name].manifest.key.parents)
     assert base_role("ingest") in made["ingest"].manifest.key.parents  # judged on what the champion did not learn from

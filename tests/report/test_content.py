@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsrec.report.content import answer, data_summary, metric_tables, slice_rows, token_tree
-from tsrec.report.users import _why
+from tsrec.report.content import data_summary, headline_figures, metric_tables, slice_rows, token_tree
+from tsrec.report.user_examples import _why
 
 ITEMS = pd.DataFrame({"item_id": list("abcd"), "title": ["hammer", "mallet", "glue", "epoxy"]})
 CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 0]])
@@ -62,7 +62,7 @@ def test_methods_are_ranked_by_ndcg_at_the_largest_k_after_the_fusion() -> None:
     assert ten["rows"]["tsrec"] == ["0.2000 [0.1000, 0.3000]", "0.1500 [0.1000, 0.2000]", "0.5000", ""]
     assert ten["rows"]["popular"][2:] == ["", "+0.0400 [+0.0300, +0.0500]"]  # its coverage was not measured
     assert five["columns"] == ["HR@5", "NDCG@5"] and five["rows"]["tsrec"] == ["", ""]
-    assert answer(metrics) == {"k": 10, "n": "7", "fused": "25.0%", "best": "popular", "best_rate": "30.0%"}
+    assert headline_figures(metrics) == {"k": 10, "n": "7", "fused": "25.0%", "best": "popular", "best_rate": "30.0%"}
 
 
 def test_every_slice_says_of_how_many_targets_it_is() -> None:

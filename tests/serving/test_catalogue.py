@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from tests.serving.live_app import open_app
 from tsrec.recommenders.explain import Explainer
-from tsrec.recommenders.models import find_model
+from tsrec.recommenders.model_lookup import find_model
 from tsrec.store import Artifact, ArtifactStore, Lineage
 
 N_ITEMS = 48

@@ -9,7 +9,7 @@ import fsspec
 import pytest
 
 from tsrec.config import Config
-from tsrec.recommenders.served import fit_served
+from tsrec.recommenders.served_members import fit_served
 from tsrec.serving.engine import Engine, Wish
 from tsrec.store import ArtifactStore, Lineage
 from tsrec.store.champions import promote, roll_back
@@ -77,7 +77,7 @@ def test_members_that_were_fitted_later_take_their_places(copied: Path, config: 
     wait_for(lambda: engine.live is not before)
     assert (before.served, engine.live.served) == (None, served.fingerprint)
     assert engine.live.fingerprint == before.fingerprint
-    assert engine.live.catalogue.trained.sum() > before.catalogue.trained.sum(), "it counts all events"
+    assert engine.live.catalogue.train_counts.sum() > before.catalogue.train_counts.sum(), "it counts all events"
     engine.stop()
 
 

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from tests.serving.live_app import open_app
 from tsrec.recommenders.explain import Explainer
-from tsrec.recommenders.models import find_model
+from tsrec.recommenders.model_lookup import find_model
 from tsrec.recommenders.recommender import Recommender
 from tsrec.serving.schemas import MAX_K, MAX_REQUESTS
 from tsrec.store import ArtifactStore, Lineage

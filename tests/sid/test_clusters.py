@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsrec.sid.clusters import nearest_first, token_clusters
+from tsrec.sid.clusters import order_by_centrality, token_clusters
 from tsrec.sid.space import format_token
 
 CODES = st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=20).map(np.array)
@@ -31,5 +31,5 @@ def test_no_items_have_no_clusters() -> None:
 
 def test_nearest_items_come_first_ties_in_order() -> None:
     vectors = np.array([[5, 0], [0, 1], [1, 1], [2, 2]], dtype=np.float32)
-    assert nearest_first(vectors, np.array([0, 1, 2, 3])).tolist() == [2, 3, 0, 1]
-    assert nearest_first(vectors, np.array([1, 3])).tolist() == [1, 3]
+    assert order_by_centrality(vectors, np.array([0, 1, 2, 3])).tolist() == [2, 3, 0, 1]
+    assert order_by_centrality(vectors, np.array([1, 3])).tolist() == [1, 3]

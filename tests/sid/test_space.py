@@ -36,11 +36,11 @@ def test_flat_order_is_level_by_level_code_by_code(sizes: tuple[int, ...]) -> No
 @given(SIZES, st.data())
 def test_the_smallest_space_that_holds_given_codes(sizes: tuple[int, ...], data: st.DataObject) -> None:
     codes = data.draw(st.lists(st.tuples(*(st.integers(0, size - 1) for size in sizes)), min_size=1, max_size=20))
-    space = SidSpace.of_codes(codes)
+    space = SidSpace.from_codes(codes)
     assert space.n_levels == len(sizes)
     assert all(max(sid[level] for sid in codes) == space.sizes[level] - 1 for level in range(space.n_levels))
 
 
 def test_codes_of_different_lengths_are_no_space() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        SidSpace.of_codes([(1, 2), (1,)])
+        SidSpace.from_codes([(1, 2), (1,)])

@@ -58,7 +58,9 @@ def test_a_tokenizer_that_holds_sid_tokens_is_no_backbone(tokenizer: PreTrainedT
 def test_a_history_is_written_as_the_tokenizer_has_it(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     first = add_sid_tokens(tokenizer, SPACE)
     tokenizer.save_pretrained(tmp_path)
-    tokens = HistoryTokens.of(AutoTokenizer.from_pretrained(tmp_path), SPACE, first, np.array([[2, 1], [0, 0]]))
+    tokens = HistoryTokens.from_tokenizer(
+        AutoTokenizer.from_pretrained(tmp_path), SPACE, first, np.array([[2, 1], [0, 0]])
+    )
     written = tokenizer.convert_ids_to_tokens(tokens.prompt(np.array([1, 0, 1])).tolist())
     item = [["<a_0>", "<b_0>"], ["<a_2>", "<b_1>"]]
     assert written == [tokenizer.bos_token, *item[0], *item[1], *item[0]]

@@ -12,7 +12,7 @@ from tsrec.config import SidsConfig
 from tsrec.sids.balanced import balanced_kmeans
 from tsrec.sids.kmeans import residual_kmeans
 from tsrec.sids.quantization import Quantization, reconstruction_errors
-from tsrec.sids.quantizers import open_quantizer, save_quantizer
+from tsrec.sids.quantizer_registry import open_quantizer, save_quantizer
 from tsrec.store import ArtifactStore
 
 CONFIG = SidsConfig(quantizer="balanced-kmeans", codes_per_level=(16, 16))

@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 from tsrec.ablation.ablation_plan import AblationPlan
 from tsrec.ablation.statistics import DATASET, DIFFERENCE, MEAN, SEED, STD, VARIANT
 from tsrec.columns import Columns as C
-from tsrec.report.figures import LINES, OTHERS, OURS, new_figure, png
+from tsrec.report.figure_style import LINES, OTHERS, OURS, new_figure, png
 
 
 def figures_plot(plan: AblationPlan, comparison: pd.DataFrame, runs: pd.DataFrame, method: str) -> bytes:

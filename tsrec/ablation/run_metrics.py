@@ -12,9 +12,10 @@ from tsrec.errors import DataError
 from tsrec.evaluate.scoring import METRICS, target_values
 from tsrec.llm.trained_llm import TRAINING_STAGES, trained_in
 from tsrec.recommenders import DECODE, FUSE
-from tsrec.recommenders.candidates import ranked_targets, read_candidates
-from tsrec.recommenders.fuse import without
-from tsrec.recommenders.member import read_catalogue
+from tsrec.recommenders.candidates import read_candidates
+from tsrec.recommenders.catalogue import read_catalogue
+from tsrec.recommenders.fuse_stage import ablation_method
+from tsrec.recommenders.targets import select_targets
 from tsrec.store import Artifact
 
 SHOWN = ("hr", "ndcg")
@@ -61,8 +62,8 @@ def measure(run: AblationRun, artifacts: Mapping[str, Artifact]) -> RunMetrics:
         ArtifactError: lists are of other targets than ingest has.
     """
     _, histories = read_catalogue(artifacts["ingest"])
-    targets, split = ranked_targets(histories, run.config.recommend), Split(run.config.evaluate.split)
-    rows = np.flatnonzero(targets.of(split))
+    targets, split = select_targets(histories, run.config.recommend), Split(run.config.evaluate.split)
+    rows = np.flatnonzero(targets.is_in_split(split))
     if not len(rows):
         raise DataError(f"{run.dataset}: no {split.value} targets; see ingest.split")
     cut_offs = run.config.evaluate.k
@@ -73,7 +74,7 @@ def measure(run: AblationRun, artifacts: Mapping[str, Artifact]) -> RunMetrics:
         lists = read_candidates(artifacts[stage], method, targets).items[rows, : max(cut_offs)]
         return target_values(lists, targets.items[rows], cut_offs)[:, kept]
 
-    llmless = without(LLMS if run.config.members.llms else LLM)
+    llmless = ablation_method(LLMS if run.config.members.llms else LLM)
     # `fuse` ranks without each member on test alone.
     has_llmless = split is Split.TEST and FUSE.name in artifacts and artifacts[FUSE.name].has(llmless)
     return RunMetrics(

@@ -54,11 +54,11 @@ class BeamSearch:
                 written, and no beam is spent on a prefix that leads to such SIDs alone.
 
         Raises:
-            ConfigError: a prompt and a SID are longer together than what the model sees.
+            ConfigError: a prompt and a SID are together longer than the model's context.
 
-        Every kept prefix leads to a SID that may be written, so min(n_beams, such SIDs) beams are finished, always.
+        Every kept prefix leads to a SID that may be written. So min(n_beams, such SIDs) beams always finish.
         """
-        taken = None if blocked is None else self._pairs(blocked)
+        blocked_pairs = None if blocked is None else self._blocked_pairs(blocked)
         ids, real = self._pad(prompts)
         n_users, width = ids.shape
         cache = DynamicCache()
@@ -70,42 +70,44 @@ class BeamSearch:
         hidden = self.model.hidden(ids, positions, mask, cache)[:, -1:]  # (U, 1, D): prompts are padded on the left
         nodes = torch.zeros(n_users, 1, dtype=torch.long, device=self.device)
         scores = torch.zeros(n_users, 1, device=self.device)
-        seen = real[:, None, :]  # (U, 1, keys): what each beam's next token may look at, itself aside
+        visible = real[:, None, :]  # (U, 1, keys): the keys that each beam's next token attends to, besides itself
         for level in range(self.space.n_levels):
-            nodes, codes, scores, origin = self._expand(level, hidden, nodes, scores, n_beams, taken)
+            nodes, codes, scores, origin = self._expand(level, hidden, nodes, scores, n_beams, blocked_pairs)
             if level == self.space.n_levels - 1:
                 break
-            n_now = nodes.shape[1]
-            seen = seen.gather(1, origin[..., None].expand(-1, -1, seen.shape[2]))
-            own = torch.eye(n_now, dtype=torch.bool, device=self.device).expand(n_users, -1, -1)
-            seen = torch.cat([seen, own], dim=2)  # (U, B, keys + B)
+            n_kept = nodes.shape[1]
+            visible = visible.gather(1, origin[..., None].expand(-1, -1, visible.shape[2]))
+            itself = torch.eye(n_kept, dtype=torch.bool, device=self.device).expand(n_users, -1, -1)
+            visible = torch.cat([visible, itself], dim=2)  # (U, B, keys + B)
             tokens = self.model.first_sid_id + self.space.offsets[level] + codes
-            hidden = self.model.hidden(tokens, (lengths[:, None] + level).expand(-1, n_now), seen, cache)
+            hidden = self.model.hidden(tokens, (lengths[:, None] + level).expand(-1, n_kept), visible, cache)
         finished = torch.isfinite(scores)
         return Beams(nodes.masked_fill(~finished, -1).cpu().numpy(), scores.cpu().numpy())
 
-    def search_all(
-        self, prompts: list[np.ndarray], n_beams: int, at_once: int, blocked: list[np.ndarray] | None = None
+    def search_in_batches(
+        self, prompts: list[np.ndarray], n_beams: int, batch_size: int, blocked: list[np.ndarray] | None = None
     ) -> Beams:
-        """The same for any number of prompts, `at_once` of them at a time: those of like length, for all are padded to
-        the longest beside them."""
+        """`search` for any number of prompts, `batch_size` at a time.
+
+        Prompts of similar length share a batch, since all are padded to the longest of it.
+        """
         order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
         parts = []
-        for start in range(0, len(order), at_once):
-            some = order[start : start + at_once]
-            taken = None if blocked is None else [blocked[row] for row in some]
-            parts.append(self.search([prompts[row] for row in some], n_beams, taken))
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            batch_blocked = None if blocked is None else [blocked[row] for row in batch]
+            parts.append(self.search([prompts[row] for row in batch], n_beams, batch_blocked))
         width = max(part.leaves.shape[1] for part in parts)
         leaves = np.full((len(prompts), width), -1, dtype=np.int64)
         scores = np.full((len(prompts), width), -np.inf, dtype=np.float32)
         rows = np.split(order, np.cumsum([len(part.leaves) for part in parts])[:-1])
-        for mine, part in zip(rows, parts, strict=True):
-            leaves[mine, : part.leaves.shape[1]] = part.leaves
-            scores[mine, : part.scores.shape[1]] = part.scores
+        for part_rows, part in zip(rows, parts, strict=True):
+            leaves[part_rows, : part.leaves.shape[1]] = part.leaves
+            scores[part_rows, : part.scores.shape[1]] = part.scores
         return Beams(leaves, scores)
 
     def _pad(self, prompts: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """Token ids (U, T) padded on the left, and where they are real."""
+        """Token ids (U, T), padded on the left, and (U, T) bool: where they are tokens of the prompt."""
         width, limit = max(len(prompt) for prompt in prompts), self.model.max_tokens
         if limit is not None and width + self.space.n_levels - 1 > limit:
             raise ConfigError(
@@ -126,19 +128,20 @@ class BeamSearch:
         nodes: Tensor,
         scores: Tensor,
         n_beams: int,
-        taken: tuple[Tensor, Tensor] | None,
+        blocked_pairs: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best children of all beams: (U, B') nodes, codes, scores, and the beam that each came from."""
-        chances = self.model.level_logits(hidden, level).log_softmax(dim=-1)  # (U, B, codes of the level)
+        log_probabilities = self.model.level_logits(hidden, level).log_softmax(dim=-1)  # (U, B, codes of the level)
         start, codes = self.child_start[level], self.child_code[level]
         degree = start[nodes + 1] - start[nodes]  # (U, B)
         slots = torch.arange(int(degree.max()), device=self.device)
         children = (start[nodes][..., None] + slots).clamp(max=len(codes) - 1)  # (U, B, C)
         exists = (slots < degree[..., None]) & torch.isfinite(scores)[..., None]
-        if taken is not None:
-            exists &= self._open(level, len(nodes), *taken).gather(1, children.flatten(1)).view_as(children)
+        if blocked_pairs is not None:
+            is_open = self._has_unblocked_items(level, len(nodes), *blocked_pairs)  # (U, nodes)
+            exists &= is_open.gather(1, children.flatten(1)).view_as(children)
         child_codes = codes[children]
-        totals = scores[..., None] + chances.gather(2, child_codes)
+        totals = scores[..., None] + log_probabilities.gather(2, child_codes)
         totals = totals.masked_fill(~exists, -torch.inf).flatten(1)  # (U, B * C)
         # A stable sort settles ties by rule: the better beam, then the lower code.
         kept = min(n_beams, totals.shape[1])
@@ -146,15 +149,15 @@ class BeamSearch:
         children, child_codes = children.flatten(1).gather(1, index), child_codes.flatten(1).gather(1, index)
         return children, child_codes, best, index // len(slots)
 
-    def _pairs(self, blocked: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+    def _blocked_pairs(self, blocked: list[np.ndarray]) -> tuple[Tensor, Tensor]:
         """All (user, blocked item), each pair once, as two int64 tensors."""
         distinct = [np.unique(items).astype(np.int64) for items in blocked]
         users = np.repeat(np.arange(len(blocked)), [len(items) for items in distinct])
         return torch.from_numpy(users).to(self.device), torch.from_numpy(np.concatenate(distinct)).to(self.device)
 
-    def _open(self, level: int, n_users: int, users: Tensor, items: Tensor) -> Tensor:
+    def _has_unblocked_items(self, level: int, n_users: int, users: Tensor, items: Tensor) -> Tensor:
         """(U, nodes) bool: nodes of the level that lead to an item which is not blocked for the user."""
-        below = self.n_items_below[level]
-        taken = torch.zeros(n_users, len(below), dtype=torch.long, device=self.device)
-        taken.index_put_((users, self.paths[items, level]), torch.ones_like(items), accumulate=True)
-        return taken < below
+        n_items = self.n_items_below[level]
+        n_blocked = torch.zeros(n_users, len(n_items), dtype=torch.long, device=self.device)
+        n_blocked.index_put_((users, self.paths[items, level]), torch.ones_like(items), accumulate=True)
+        return n_blocked < n_items

@@ -11,10 +11,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Trie:
-    """`child_start[l]` (n_nodes_l + 1,) int64: the edges of node n at level l are child_start[l][n] to
-    child_start[l][n + 1]; `child_code[l]` (n_edges_l,) int64 their codes, ascending within a node. `item_start`
-    (n_leaves + 1,) and `items` (N,) int64: the items of every leaf, in order of priority. `paths` (N, L) int64: the
-    node at levels 1 to L on each item's way, by item index."""
+    """All existing SIDs of N items on L levels.
+
+    `child_start[l]` (n_nodes_l + 1,) int64: node n of level l has the edges child_start[l][n] up to, and without,
+    child_start[l][n + 1]. `child_code[l]` (n_edges_l,) int64: their codes, ascending within a node. `item_start`
+    (n_leaves + 1,) and `items` (N,) int64 hold the items of every leaf in the same form, in order of priority. `paths`
+    (N, L) int64: the nodes that each item passes at levels 1 to L.
+    """
 
     child_start: tuple[np.ndarray, ...]
     child_code: tuple[np.ndarray, ...]

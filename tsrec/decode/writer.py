@@ -1,4 +1,4 @@
-"""What a beam search asks of a model, and how a plain causal LM of transformers answers. Knows nothing of tries."""
+"""The interface of a model to a beam search, and its implementation for a causal LM of transformers. Knows no tries."""
 
 from typing import Any, Protocol
 
@@ -36,7 +36,7 @@ def cached_hidden(
     autocast: torch.dtype | None,
     **tokens: Tensor,
 ) -> Tensor:
-    """What `SidWriter.hidden` gives, of a decoder of transformers; `tokens` are its `input_ids` or `inputs_embeds`."""
+    """`SidWriter.hidden` by a decoder of transformers; `tokens` are its `input_ids` or `inputs_embeds`."""
     with torch.autocast(positions.device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
         states: Tensor = decoder(
             position_ids=positions, attention_mask=mask[:, None], past_key_values=cache, use_cache=True, **tokens
@@ -54,7 +54,7 @@ class ExportedModel:
         autocast: dtype of matrix products, or None for the model's own.
 
     Raises:
-        ConfigError: the model attends by another implementation, which would read the boolean mask otherwise.
+        ConfigError: the model has another attention implementation, which would read the boolean mask otherwise.
     """
 
     def __init__(

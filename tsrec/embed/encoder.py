@@ -46,9 +46,12 @@ def load_encoder(name: str, device: str = "auto") -> "SentenceTransformer":
         ) from None
 
 
-def in_batches(texts: list[str], batch_items: int) -> tuple[list[list[str]], np.ndarray]:
-    """Texts in batches, equal ones once, similar lengths together so that little is padded; and, for each of the N
-    texts, (N,) its row among the vectors of all batches."""
+def batch_texts(texts: list[str], batch_items: int) -> tuple[list[list[str]], np.ndarray]:
+    """Batches of distinct texts of similar length, so that little is padded.
+
+    Returns:
+        the batches, and (N,) for each of the N texts its row among the vectors of all batches.
+    """
     unique, inverse = np.unique(np.array(texts, dtype=object), return_inverse=True)
     order = np.argsort([len(text) for text in unique], kind="stable")
     starts = range(0, len(order), batch_items)
@@ -74,8 +77,8 @@ def count_truncated(encoder: "SentenceTransformer", texts: list[str]) -> int:
         return 0
     n_truncated = 0
     for start in range(0, len(texts), _TOKENIZED_AT_ONCE):
-        some = texts[start : start + _TOKENIZED_AT_ONCE]
-        tokens = encoder.tokenizer(some, truncation=False, padding=False, verbose=False)["input_ids"]
+        batch = texts[start : start + _TOKENIZED_AT_ONCE]
+        tokens = encoder.tokenizer(batch, truncation=False, padding=False, verbose=False)["input_ids"]
         n_truncated += sum(len(ids) > encoder.max_seq_length for ids in tokens)
     return n_truncated
 

@@ -1,4 +1,4 @@
-"""What the embed stage reads."""
+"""Settings of the embed stage."""
 
 from tsrec.config import EmbedConfig
 from tsrec.config.base import Device

@@ -10,9 +10,9 @@ import pyarrow as pa
 from sentence_transformers import SentenceTransformer
 
 from tsrec.columns import Columns as C
-from tsrec.embed.checking import check_vectors
-from tsrec.embed.encoder import count_truncated, encode, in_batches, load_encoder
+from tsrec.embed.encoder import batch_texts, count_truncated, encode, load_encoder
 from tsrec.embed.settings import EmbedSettings
+from tsrec.embed.vector_checks import check_vectors
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role, matrix_of
 from tsrec.store.shards import Shard, tables_of
@@ -25,8 +25,11 @@ _SHARD_BATCHES = 8
 
 @dataclass(frozen=True)
 class _Encoding:
-    """What is encoded of `items`, in shards: those `new` (M,), item `new[i]` as row `places[i]` (M,) of all shards'
-    vectors; `known` (N,) is the base's row of every item that needs none, else -1."""
+    """Which of N items are encoded, and where their vectors are.
+
+    `known` (N,): the base's row of every item whose vector is reused, else -1; `new` (M,): the items that are encoded;
+    `places` (M,): the row of each among the vectors of all `shards`.
+    """
 
     items: pd.DataFrame
     encoder: SentenceTransformer
@@ -61,7 +64,7 @@ def run(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> None:
 
 
 def shards(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> Sequence[Shard]:
-    """What is encoded, piece by piece."""
+    """The vectors that are encoded, as shards."""
     return _encoding(config, parents, out).shards
 
 
@@ -72,7 +75,7 @@ def _encoding(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> _
         known = unchanged_rows(items, parents[base_role("ingest")].frame("items", [C.ITEM, C.TEXT]), (C.TEXT,))
     new = np.flatnonzero(known < 0)
     encoder = load_encoder(config.encoder, config.device)
-    batches, places = in_batches(items[C.TEXT].iloc[new].tolist(), _BATCH_ITEMS)
+    batches, places = batch_texts(items[C.TEXT].iloc[new].tolist(), _BATCH_ITEMS)
     shards = []
     for start in range(0, len(batches), _SHARD_BATCHES):
         some = batches[start : start + _SHARD_BATCHES]

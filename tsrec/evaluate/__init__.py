@@ -1,4 +1,4 @@
-"""The evaluate stage: metrics, intervals over users, slices, paired differences. Nothing here ranks or decodes."""
+"""The evaluate stage: metrics, intervals over users, slices, paired differences. Lists are made elsewhere."""
 
 from tsrec.config import Config
 from tsrec.evaluate.settings import EvaluateSettings

@@ -1,16 +1,16 @@
-"""Percentile bootstrap over users (Efron 1979): a user's targets come and go together, for they are not independent."""
+"""Percentile bootstrap over users (Efron 1979): targets of one user are not independent, so they are drawn together."""
 
 import numpy as np
 
 MIN_USERS = 10
-"""Fewer users tell nothing. Whatever they show, a sign test's p is at least 2 / 2^users: .002 for ten, about the
-smallest that 1,000 resamples give. One user's resamples are all the same, as if everything were certain."""
+"""With fewer users there is no interval and no p. A sign test's p is at least 2 / 2^users: .002 for ten users, which is
+about the smallest that 1,000 resamples give. One user's resamples are all the same, as if everything were certain."""
 CONFIDENCE = 0.95
 """Level of the intervals."""
 N_SAMPLES = 1000
 """Resamples of users behind an interval."""
 SEED = 1
-"""Of the resamples: one for all, so that whatever is compared is compared on the same ones."""
+"""Seed of the resamples. All methods share them, so that they are compared on the same ones."""
 _CHUNK = 50  # resamples at once: 50 x 1 million users of float64 are 0.4 GB
 
 
@@ -26,16 +26,16 @@ def bootstrap_means(values: np.ndarray, users: np.ndarray) -> np.ndarray:
         (N_SAMPLES, M) float64; NaN where there are fewer than `MIN_USERS` users, and so in `interval` and `p_value`.
     """
     random = np.random.default_rng(SEED)
-    _, mine = np.unique(users, return_inverse=True)
-    n_users = int(mine.max()) + 1
+    _, user_number = np.unique(users, return_inverse=True)
+    n_users = int(user_number.max()) + 1
     if n_users < MIN_USERS:
         return np.full((N_SAMPLES, values.shape[1]), np.nan)
-    counts = np.bincount(mine).astype(np.float64)
+    counts = np.bincount(user_number).astype(np.float64)
     sums = np.zeros((n_users, values.shape[1]))
-    np.add.at(sums, mine, values)
+    np.add.at(sums, user_number, values)
     means = []
     for start in range(0, N_SAMPLES, _CHUNK):
-        # How often each user is drawn; then a mean is a quotient of products, and no row is gathered.
+        # `weights` (resamples, users): how often each user is drawn. A mean is then a quotient of two products.
         weights = np.empty((min(_CHUNK, N_SAMPLES - start), n_users))
         for row in weights:
             row[:] = np.bincount(random.integers(0, n_users, n_users), minlength=n_users)

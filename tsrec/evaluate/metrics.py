@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def per_target(ranks: np.ndarray, k: int) -> dict[str, np.ndarray]:
+def metrics_per_target(ranks: np.ndarray, k: int) -> dict[str, np.ndarray]:
     """HR@K, NDCG@K and MRR@K of every target.
 
     Args:
@@ -15,11 +15,11 @@ def per_target(ranks: np.ndarray, k: int) -> dict[str, np.ndarray]:
         is 1 / log2(1 + rank) (Järvelin and Kekäläinen 2002).
     """
     hit = (ranks > 0) & (ranks <= k)
-    place = np.where(hit, ranks, 1)
+    rank = np.where(hit, ranks, 1)
     return {
         "hr": hit.astype(np.float64),
-        "ndcg": np.where(hit, 1 / np.log2(1 + place), 0.0),
-        "mrr": np.where(hit, 1 / place, 0.0),
+        "ndcg": np.where(hit, 1 / np.log2(1 + rank), 0.0),
+        "mrr": np.where(hit, 1 / rank, 0.0),
     }
 
 

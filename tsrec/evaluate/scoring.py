@@ -10,7 +10,7 @@ from tsrec.columns import ALL
 from tsrec.columns import Columns as C
 from tsrec.config import EvaluateConfig
 from tsrec.evaluate.intervals import bootstrap_means, interval, p_value
-from tsrec.evaluate.metrics import coverage, per_target
+from tsrec.evaluate.metrics import coverage, metrics_per_target
 
 METRICS = ("hr", "ndcg", "mrr")
 
@@ -24,12 +24,12 @@ def score(
     config: EvaluateConfig,
     against: tuple[str, ...],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Metrics of every method, and how much each differs from those of `against`.
+    """Metrics of every method, and their paired differences from the methods `against`.
 
     Args:
         lists: method -> (T, K) item numbers, best first, -1 behind the last.
-        targets: (T,) the right item of every target.
-        users: (T,) whose target it is: users are resampled, not targets.
+        targets: (T,) the item of every target.
+        users: (T,) the user of every target; users are resampled, not targets.
         slices: name -> (T,) bool; empty ones are left out.
         n_items: size of the catalogue, for coverage, which has no interval and is given for all targets only.
         against: methods that all others are compared with.
@@ -47,7 +47,7 @@ def score(
     for name, mask in slices.items():
         if not mask.any():
             continue
-        # All methods at once: they share the resamples, so their intervals are over the same users.
+        # All methods at once, so that they share the resamples of users.
         resampled = bootstrap_means(values[mask], users[mask])
         low, high = interval(resampled)
         means, n = values[mask].mean(axis=0), int(mask.sum())
@@ -68,7 +68,7 @@ def target_values(items: np.ndarray, targets: np.ndarray, cut_offs: tuple[int, .
     """(T, cut-offs * METRICS) float64 of one method, cut-offs outermost; a target that is not in its list scores 0."""
     hit = items == targets[:, None]
     ranks = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
-    return np.stack([per_target(ranks, k)[metric] for k in cut_offs for metric in METRICS], axis=1)
+    return np.stack([metrics_per_target(ranks, k)[metric] for k in cut_offs for metric in METRICS], axis=1)
 
 
 def _differences(
@@ -78,11 +78,13 @@ def _differences(
     against: tuple[str, ...],
     n: int,
 ) -> list[dict[str, Any]]:
-    place = {name: i for i, name in enumerate(names)}
-    pairs = [(name, other) for other in against for name in names if name[0] != other and (other, *name[1:]) in place]
-    mine = np.array([place[name] for name, _ in pairs], dtype=np.int64)
-    theirs = np.array([place[(other, *name[1:])] for name, other in pairs], dtype=np.int64)
-    paired = resampled[:, mine] - resampled[:, theirs]
+    column_of = {name: i for i, name in enumerate(names)}
+    pairs = [
+        (name, other) for other in against for name in names if name[0] != other and (other, *name[1:]) in column_of
+    ]
+    columns = np.array([column_of[name] for name, _ in pairs], dtype=np.int64)
+    other_columns = np.array([column_of[(other, *name[1:])] for name, other in pairs], dtype=np.int64)
+    paired = resampled[:, columns] - resampled[:, other_columns]
     low, high = interval(paired)
     p = p_value(paired)
     return [
@@ -91,7 +93,7 @@ def _differences(
             C.AGAINST: other,
             C.METRIC: name[1],
             C.K: name[2],
-            C.VALUE: float(means[mine[i]] - means[theirs[i]]),
+            C.VALUE: float(means[columns[i]] - means[other_columns[i]]),
             C.CI_LOW: float(low[i]),
             C.CI_HIGH: float(high[i]),
             C.P: float(p[i]),

@@ -1,10 +1,10 @@
-"""What the evaluate stage reads."""
+"""Settings of the evaluate stage."""
 
 from tsrec.config import EvaluateConfig, RecommendConfig, Section
 
 
 class EvaluateSettings(Section):
-    """What the stage reads: its own section, and the rules for all members."""
+    """Settings of the evaluate stage: its own section, and the rules for all members."""
 
     own: EvaluateConfig
     rules: RecommendConfig

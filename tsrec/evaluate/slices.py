@@ -9,11 +9,11 @@ _LENGTHS = ((1, 2), (3, 5), (6, 10), (11, None))
 _HEAD_SHARE, _TAIL_SHARE = 0.2, 0.5  # of the items that have train events, by their number of train events
 
 
-def slices_of(histories: Histories, events: np.ndarray, n_items: int) -> dict[str, np.ndarray]:
+def target_slices(histories: Histories, events: np.ndarray, n_items: int) -> dict[str, np.ndarray]:
     """Slice name -> (T,) bool over the target events.
 
     Head items are the most popular fifth of those with train events, tail items the less popular half, mid items the
-    rest; items with equal counts are never parted. Cold items have no train event. A repeat is a target that the
+    rest; items with equal counts are in the same slice. Cold items have no train event. A repeat is a target that the
     user's history already holds.
     """
     lengths, targets = histories.positions()[events], histories.items[events]
@@ -39,6 +39,6 @@ def _is_repeat(histories: Histories, n_items: int) -> np.ndarray:
     """(E,) bool: whether the user has had the item of this event before."""
     pairs = histories.users() * n_items + histories.items
     order = np.argsort(pairs, kind="stable")  # a user's events with one item together, in their order
-    again = np.zeros(len(pairs), dtype=bool)
-    again[order[1:]] = pairs[order[1:]] == pairs[order[:-1]]
-    return again
+    is_repeat = np.zeros(len(pairs), dtype=bool)
+    is_repeat[order[1:]] = pairs[order[1:]] == pairs[order[:-1]]
+    return is_repeat

@@ -1,4 +1,4 @@
-"""The evaluate stage: metrics of every member and of the fusion on the same targets. Decodes and ranks nothing."""
+"""The evaluate stage: metrics of every member and of the fusion on the same targets, from lists that exist already."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.errors import ArtifactError, DataError
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.settings import EvaluateSettings
-from tsrec.evaluate.slices import slices_of
-from tsrec.recommenders.candidates import Targets, candidate_names, ranked_targets, read_candidates
-from tsrec.recommenders.fuse import REFIT, llm_name, without
-from tsrec.recommenders.member import read_catalogue
-from tsrec.recommenders.refit import test_targets
+from tsrec.evaluate.slices import target_slices
+from tsrec.recommenders.candidates import read_candidates, stored_lists
+from tsrec.recommenders.catalogue import read_catalogue
+from tsrec.recommenders.fuse_stage import REFIT, ablation_method, llm_name
+from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 
@@ -24,14 +24,14 @@ def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None
     """
     catalogue, histories = read_catalogue(parents["ingest"])
     split = Split(config.own.split)
-    targets = ranked_targets(histories, config.rules)
-    rows = np.flatnonzero(targets.of(split))
+    targets = select_targets(histories, config.rules)
+    rows = np.flatnonzero(targets.is_in_split(split))
     if not len(rows):
         raise DataError(f"no {split.value} targets: no user has an earlier event; see ingest.split")
     k = max(config.own.k)
     lists = {name: items[rows, :k] for name, items in _all_lists(parents, targets, split).items()}
-    if split is Split.TEST and REFIT in candidate_names(parents["fuse"]):
-        lists[REFIT] = read_candidates(parents["fuse"], REFIT, test_targets(targets)).items[:, :k]
+    if split is Split.TEST and REFIT in stored_lists(parents["fuse"]):
+        lists[REFIT] = read_candidates(parents["fuse"], REFIT, targets.only_split(Split.TEST)).items[:, :k]
     for name, items in lists.items():
         _check_full(name, items, targets, rows, catalogue.n_items, config)
     events = targets.events[rows]
@@ -39,7 +39,7 @@ def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None
         lists,
         histories.items[events],
         targets.users[rows],
-        slices_of(histories, events, catalogue.n_items),
+        target_slices(histories, events, catalogue.n_items),
         catalogue.n_items,
         config.own,
         against=(config.own.baseline, FUSED),
@@ -50,14 +50,14 @@ def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None
 
 
 def _all_lists(parents: Parents, targets: Targets, split: Split) -> dict[str, np.ndarray]:
-    """(T, K) items of every method: the fusion, its members, and on test the fusion without each, and all LLMs."""
+    """(T, K) items of every method: the fusion and its members; on test also the fusions that leave members out."""
     lists = {FUSED: read_candidates(parents["fuse"], FUSED, targets).items}
     lists |= {name: read_candidates(parents[r], LLM, targets).items for r in parents if (name := llm_name(r))}
-    members = candidate_names(parents["candidates"])
+    members = stored_lists(parents["candidates"])
     lists |= {name: read_candidates(parents["candidates"], name, targets).items for name in members}
     if split is Split.TEST:
-        stored = candidate_names(parents["fuse"])
-        for name in [without(member) for member in (*lists, LLMS)]:
+        stored = stored_lists(parents["fuse"])
+        for name in [ablation_method(member) for member in (*lists, LLMS)]:
             if name in stored:
                 lists[name] = read_candidates(parents["fuse"], name, targets).items
     return lists
@@ -66,7 +66,7 @@ def _all_lists(parents: Parents, targets: Targets, split: Split) -> dict[str, np
 def _check_full(
     name: str, items: np.ndarray, targets: Targets, rows: np.ndarray, n_items: int, config: EvaluateSettings
 ) -> None:
-    """Every target has K items, or all that there are."""
+    """Raise ArtifactError unless every target has K items, or all that may be shown."""
     available = np.full(len(rows), n_items)
     if config.rules.repeats == "forbidden":
         available -= np.array([len(np.unique(past)) for past in targets.pasts(rows)])

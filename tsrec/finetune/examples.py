@@ -69,7 +69,7 @@ def build_examples(
         parents["ingest"].frame("interactions"), parents["ingest"].frame("items", [C.ITEM])[C.ITEM]
     )
     codes = parents["sids"].matrix("item_sids", C.CODES)
-    tokens = HistoryTokens.of(tokenizer, space, first_sid, codes)
+    tokens = HistoryTokens.from_tokenizer(tokenizer, space, first_sid, codes)
     data = _task_data(parents, histories, codes, tokenizer, max_text_tokens) if config.tasks.with_text() else None
     text_examples = _text_tasks(config, data, tokenizer)
     task, window, overlap = TASK_NAMES.index(HISTORY_TASK), config.window_items, config.window_overlap

@@ -47,7 +47,7 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
     space = SidSpace(tuple(parents["sids"].json("sid_space")["sizes"]))
     codes = parents["sids"].matrix("item_sids", C.CODES).astype(np.int64)
     first = first_sid_id(tokenizer, space, folder)
-    targets = _targets(config, parents, HistoryTokens.of(tokenizer, space, first, codes))
+    targets = _targets(config, parents, HistoryTokens.from_tokenizer(tokenizer, space, first, codes))
     order = TaskMixture({0: (targets, 1.0)}, config.epochs, config.seed)
     device = resolve_device(config.device)
     model = _load(folder, space, first, config).to(device)

@@ -15,7 +15,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import OpenAIConfig
 from tsrec.keywords.describing import ClusterPrompt, Describer
 from tsrec.keywords.usage import cost_usd, usage_of, with_usage
-from tsrec.sid.clusters import ItemCluster, nearest_first, token_clusters
+from tsrec.sid.clusters import ItemCluster, order_by_centrality, token_clusters
 from tsrec.sid.meaning import KeywordTable, TokenMeaning, describe
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
@@ -45,13 +45,13 @@ def run(config: OpenAIConfig, parents: Parents, out: ArtifactWriter) -> None:
     vectors = parents["embed"].frame("item_embeddings").set_index(C.ITEM)[C.EMBEDDING].reindex(item_ids)
     embeddings = np.stack(vectors.to_list())  # (n_items, D)
     keywords = parents["keywords"].frame("item_keywords", [C.ITEM, C.KEYWORDS]).set_index(C.ITEM)[C.KEYWORDS]
-    table = KeywordTable.of([list(of_item) for of_item in keywords.reindex(item_ids)])
+    table = KeywordTable.from_keywords([list(of_item) for of_item in keywords.reindex(item_ids)])
     clusters = token_clusters(codes)
     rows: list[_ClusterRow] = []
     for level in range(codes.shape[1]):
         classes = [cluster for cluster in clusters if cluster.level == level]
         for cluster, meaning in zip(classes, table.meanings(classes, _N_KEYWORDS), strict=True):
-            near = (titles[item] for item in nearest_first(embeddings, cluster.items)[:_TITLES_TOLD])
+            near = (titles[item] for item in order_by_centrality(embeddings, cluster.items)[:_TITLES_TOLD])
             rows.append(_ClusterRow(cluster, meaning, tuple(title for title in near if title)))
     descriptions, sources = _descriptions(rows, config, out)
     out.write_table("token_semantics", _table(rows, descriptions, sources))

@@ -4,7 +4,7 @@ from tsrec import recommenders
 from tsrec.config import Config, canonical
 from tsrec.errors import ArtifactError
 from tsrec.pipeline.planning import STAGES
-from tsrec.recommenders.models import find_model
+from tsrec.recommenders.model_lookup import find_model
 from tsrec.store import Artifact, ArtifactStore, Lineage, is_base
 
 PROFILE = "profile"  # in place of a model's fingerprint: the newest of these very settings

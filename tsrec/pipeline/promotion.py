@@ -6,7 +6,7 @@ from typing import Any
 
 from tsrec.columns import ALL, FUSED
 from tsrec.columns import Columns as C
-from tsrec.recommenders.models import find_model, models_of
+from tsrec.recommenders.model_lookup import find_model, find_models
 from tsrec.store import Artifact, ArtifactStore, Lineage
 from tsrec.store.champions import Move, champion_of, promote
 
@@ -100,6 +100,6 @@ def promote_model(store: ArtifactStore, dataset: str, model: str | None, why: st
         ArtifactError: there is no such model, more than one, or a file of it is damaged.
     """
     lineage = Lineage(store)
-    newest = [artifact.fingerprint for artifact in models_of(lineage, dataset)[-1:]]
+    newest = [artifact.fingerprint for artifact in find_models(lineage, dataset)[-1:]]
     fuse = find_model(lineage, dataset, model if model is not None else next(iter(newest), ""))
     return promote(store, dataset, fuse.fingerprint, why, metrics_of(lineage, fuse))

@@ -1,12 +1,18 @@
-"""Everything that recommends, behind one door: `tsrec.Recommender.open(store, dataset).recommend(histories, k)`.
+"""Everything that recommends: `tsrec.Recommender.open(store, dataset).recommend(histories, k)`.
 
-Here stand the stages of this room; the door is in `recommender.py`.
+This module describes the stages of the room; `Recommender` is in `recommender.py`.
 """
 
 from tsrec.config import Config
 from tsrec.llm.trained_llm import trained_by
-from tsrec.recommenders.members import MEMBER_STAGES, fitted_anew, members_parents
-from tsrec.recommenders.settings import BeamSettings, DecodeSettings, FuseSettings, RefitSettings, SoftTargetSettings
+from tsrec.recommenders.member_registry import MEMBER_STAGES, member_parents, member_settings
+from tsrec.recommenders.stage_settings import (
+    BeamSettings,
+    DecodeSettings,
+    FuseSettings,
+    RefitSettings,
+    SoftTargetSettings,
+)
 from tsrec.stage import Stage, on_call
 
 __all__ = ["CANDIDATES", "DECODE", "FUSE", "MEMBER_STAGES", "REFIT", "SOFT_TARGETS"]
@@ -16,41 +22,41 @@ CANDIDATES = Stage(
     version=1,
     config=lambda config: config.recommend,
     parents=lambda config: ("ingest", *config.members.methods),
-    run=on_call("tsrec.recommenders.stages", "run_candidates"),
+    run=on_call("tsrec.recommenders.candidate_stages", "run_candidates"),
 )
 
 DECODE = Stage(
     name="decode",
     version=1,
-    config=lambda config: DecodeSettings(own=BeamSettings.of(config), rules=config.recommend),
+    config=lambda config: DecodeSettings(own=BeamSettings.from_config(config), rules=config.recommend),
     parents=lambda config: ("ingest", "sids", trained_by(config)),
-    run=on_call("tsrec.recommenders.stages", "run_decode"),
-    shards=on_call("tsrec.recommenders.stages", "decode_shards"),
+    run=on_call("tsrec.recommenders.candidate_stages", "run_decode"),
+    shards=on_call("tsrec.recommenders.candidate_stages", "decode_shards"),
 )
 
 
 def _soft_target_settings(config: Config) -> SoftTargetSettings:
-    return SoftTargetSettings(repeats=config.recommend.repeats, **fitted_anew(config))
+    return SoftTargetSettings(repeats=config.recommend.repeats, **member_settings(config))
 
 
 SOFT_TARGETS = Stage(
     name="soft_targets",
     version=3,
     config=_soft_target_settings,
-    parents=members_parents,
+    parents=member_parents,
     run=on_call("tsrec.recommenders.soft_targets", "run"),
 )
 
 
 def _refit_settings(config: Config) -> RefitSettings:
-    return RefitSettings(rules=config.recommend, **fitted_anew(config))
+    return RefitSettings(rules=config.recommend, **member_settings(config))
 
 
 REFIT = Stage(
     name="refit",
     version=2,
     config=_refit_settings,
-    parents=members_parents,
+    parents=member_parents,
     run=on_call("tsrec.recommenders.refit", "run"),
 )
 
@@ -65,5 +71,5 @@ FUSE = Stage(
     version=6,
     config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
     parents=_fuse_parents,
-    run=on_call("tsrec.recommenders.fuse", "run"),
+    run=on_call("tsrec.recommenders.fuse_stage", "run"),
 )

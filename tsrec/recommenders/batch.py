@@ -1,8 +1,9 @@
-"""Recommendations for many users, as Parquet parts in a folder: `user_id, rank, item_id, score, proposed_by, reason`.
+"""Batch recommendations: many users' lists as Parquet parts in a folder.
 
-Users come one after the other in order of their ids, shard by shard; a killed call goes on at the shard it was at, and
-memory does not grow with the number of users. Parts appear when all are made, `_manifest.json` (what was asked of which
-model, how many rows, hashes) last: without it the folder is not whole.
+Columns are `user_id, rank, item_id, score, proposed_by, reason`. Users come in order of their ids, shard by shard. A
+killed call goes on at the shard it was at, and memory does not grow with the number of users. Parts are moved into the
+folder when all are made, and `_manifest.json` is written last: a folder without it is not complete. The manifest says
+what was asked of which model, how many rows there are, and the hashes of the parts.
 """
 
 import hashlib
@@ -26,9 +27,9 @@ from tsrec.config import ALL_USERS, BatchRequest, canonical
 from tsrec.errors import ConfigError, DataError
 from tsrec.machine.progress import progress
 from tsrec.recommenders.explain import Explainer
-from tsrec.recommenders.id_lists import SAMPLE, check_known, likely_header, read_lines, say_header
+from tsrec.recommenders.id_lists import SAMPLE, check_unknown_ids, likely_header, read_lines, warn_header
 from tsrec.recommenders.recommender import Recommendation, Recommender
-from tsrec.recommenders.users import User, all_users, chosen_users
+from tsrec.recommenders.users import User, all_users, listed_users
 from tsrec.store import Artifact, Lineage, canonical_json, file_sha256, locks
 from tsrec.store.disk_errors import explain_disk_errors
 from tsrec.store.work_files import discard, kept_table, write_text_whole
@@ -54,7 +55,7 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Batch:
-    """A finished folder: its `parts`, and what was counted."""
+    """A complete folder: its Parquet `parts`, and the `counts` of users and rows."""
 
     folder: Path
     parts: list[Path]
@@ -64,7 +65,12 @@ class Batch:
 def recommend_users(lineage: Lineage, fuse: Artifact, wish: BatchRequest) -> Batch:
     """Write what `wish` asks of the model `fuse` into the folder `wish.out`, or find it there.
 
-    Exactly K distinct items for every user, or all that may be shown where those are fewer (counted as `n_short`).
+    Every user gets exactly K distinct items, or all that may be shown where those are fewer (counted as `n_short`).
+
+    Args:
+        lineage: of the store.
+        fuse: the model.
+        wish: users, number of items, filters and folder.
 
     Raises:
         ConfigError: the folder cannot be written or holds what this function did not write, or something lies where
@@ -85,14 +91,14 @@ def _write(lineage: Lineage, fuse: Artifact, wish: BatchRequest, folder: Path, j
         if done := _finished(folder, job):
             logger.info("%s: all of it is there already", folder)
             return done
-        _check_ours(folder)
+        _check_no_foreign_files(folder)
         work = folder / _WORK / hashlib.sha256(canonical_json(job).encode()).hexdigest()[:16]
         for other in work.parent.glob("*"):
             if other != work:
                 discard(other)  # shards of another job
         work.mkdir(parents=True, exist_ok=True)
         shards = _make_shards(lineage, fuse, wish, work)
-        return _put_in_place(shards, folder, job)
+        return _publish_parts(shards, folder, job)
 
 
 def allowed_items(recommender: Recommender, wish: BatchRequest) -> list[str] | None:
@@ -104,9 +110,9 @@ def allowed_items(recommender: Recommender, wish: BatchRequest) -> list[str] | N
     if not wish.allow and not wish.deny:
         return None
     catalogue = recommender.catalogue.item_ids
-    wanted = _items_of(recommender, "allow", wish.allow, wish.max_unknown) if wish.allow else set(catalogue)
-    denied = _items_of(recommender, "deny", wish.deny, wish.max_unknown) if wish.deny else set()
-    left = [item for item in catalogue if item in wanted and item not in denied]
+    allowed = _read_item_list(recommender, "allow", wish.allow, wish.max_unknown) if wish.allow else set(catalogue)
+    denied = _read_item_list(recommender, "deny", wish.deny, wish.max_unknown) if wish.deny else set()
+    left = [item for item in catalogue if item in allowed and item not in denied]
     if not left:
         raise DataError(
             f"{wish.allow or wish.deny}: leaves no item of the catalogue to recommend; are these its item ids?"
@@ -114,19 +120,19 @@ def allowed_items(recommender: Recommender, wish: BatchRequest) -> list[str] | N
     return left
 
 
-def _items_of(recommender: Recommender, what: str, file: str, max_unknown: float) -> set[str]:
-    """The ids of a list; what is wrong with it is said in the log, or raised where it is much."""
+def _read_item_list(recommender: Recommender, setting: str, file: str, max_unknown: float) -> set[str]:
+    """The item ids of a text file that `setting` names. Unknown ids are logged, or raised where they are many."""
     path = Path(file)
     ids = list(read_lines(path))
     header = likely_header(path)
     if header is not None and recommender.unknown([header]):
-        say_header(what, path, header)
+        warn_header(setting, path, header)
         ids = [item for item in ids if item != header]
     if not ids:
-        raise DataError(f"{what}: {file}: holds no id; expected one a line")
+        raise DataError(f"{setting}: {file}: holds no id; expected one a line")
     unknown = recommender.unknown(ids)
     known = recommender.catalogue.item_ids.tolist()
-    check_known(what, path, unknown[:SAMPLE], len(unknown), len(ids), known, max_unknown)
+    check_unknown_ids(setting, path, unknown[:SAMPLE], len(unknown), len(ids), known, max_unknown)
     return set(ids)
 
 
@@ -145,20 +151,20 @@ def _job(fuse: Artifact, wish: BatchRequest) -> dict[str, Any]:
 
 
 def _finished(folder: Path, job: dict[str, Any]) -> Batch | None:
-    """What is there already, where it is whole and of this very job."""
+    """The batch that the folder holds, if it is complete and of this job."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        whole = all(
+        is_intact = all(
             _PART.fullmatch(name) and file_sha256(folder / name) == sha256 for name, sha256 in manifest["files"].items()
         )
-        if manifest["job"] != job or not whole:
+        if manifest["job"] != job or not is_intact:
             return None
         return Batch(folder, [folder / name for name in manifest["files"]], manifest["counts"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _check_ours(folder: Path) -> None:
+def _check_no_foreign_files(folder: Path) -> None:
     foreign = next(folder.glob("*.parquet"), None)
     if foreign and not (folder / MANIFEST).exists() and not (folder / _WORK).exists():
         raise ConfigError(f"{foreign}: was not written by `tsrec recommend`; choose another folder, or empty it")
@@ -166,33 +172,35 @@ def _check_ours(folder: Path) -> None:
 
 def _make_shards(lineage: Lineage, fuse: Artifact, wish: BatchRequest, work: Path) -> list[Path]:
     ingest = lineage.parent(fuse, "ingest")
-    recommender = Recommender.of(lineage, fuse, wish.method, repeats="forbidden" if wish.no_repeats else None)
+    recommender = Recommender.from_artifact(
+        lineage, fuse, wish.method, repeats="forbidden" if wish.no_repeats else None
+    )
     explainer = Explainer(lineage, fuse)
     allowed = allowed_items(recommender, wish)
     users = all_users(ingest)
     if wish.users != ALL_USERS:
-        users = chosen_users(ingest, Path(wish.users), work, wish.max_unknown)
+        users = listed_users(ingest, Path(wish.users), work, wish.max_unknown)
     recommend = partial(recommender.recommend, k=wish.k, allowed=allowed)
     shards = []
     with progress(desc="recommending", unit="user") as bar:
-        for number, some in enumerate(_in_shards(users, wish.shard_users)):
+        for number, shard_users in enumerate(_in_shards(users, wish.shard_users)):
             path = work / f"part-{number:06d}.parquet"
-            kept_table(path, partial(_rows, some, recommend, explainer))
+            kept_table(path, partial(_shard_table, shard_users, recommend, explainer))
             shards.append(path)
-            bar.update(len(some))
+            bar.update(len(shard_users))
     return shards
 
 
 def _in_shards(users: Iterable[User], size: int) -> Iterator[list[User]]:
-    there = iter(users)
-    while some := list(itertools.islice(there, size)):
-        yield some
+    remaining = iter(users)
+    while shard := list(itertools.islice(remaining, size)):
+        yield shard
 
 
-def _rows(
+def _shard_table(
     users: list[User], recommend: Callable[[list[list[str]]], list[list[Recommendation]]], explainer: Explainer
 ) -> pa.Table:
-    """The rows of one shard; what is counted of it stands in the table's metadata."""
+    """The rows of one shard; its counts are metadata of the table."""
     lists = recommend([history for _, history in users])
     rows = [
         {
@@ -203,8 +211,8 @@ def _rows(
             C.PROPOSED_BY: list(item.proposed_by),
             "reason": explainer.reason(item.item_id, history, filled=item.score is None),
         }
-        for (user, history), found in zip(users, lists, strict=True)
-        for rank, item in enumerate(found, start=1)
+        for (user, history), items in zip(users, lists, strict=True)
+        for rank, item in enumerate(items, start=1)
     ]
     longest = max(map(len, lists))
     counts = {
@@ -212,21 +220,22 @@ def _rows(
         "n_users_without_history": sum(not history for _, history in users),
         "n_filled_by_popularity": sum(row[C.SCORE] is None for row in rows),
         "longest": longest,
-        "n_longest": sum(len(found) == longest for found in lists),
+        "n_longest": sum(len(items) == longest for items in lists),
     }
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
     return table.replace_schema_metadata({name: str(count) for name, count in counts.items()})
 
 
-def _put_in_place(shards: list[Path], folder: Path, job: dict[str, Any]) -> Batch:
-    """Move finished shards into the folder, and say last that it is whole."""
+def _publish_parts(shards: list[Path], folder: Path, job: dict[str, Any]) -> Batch:
+    """Move finished shards into the folder as its parts, and write the manifest last."""
     counts = {"n_users": 0, "n_users_without_history": 0, "n_filled_by_popularity": 0, "n_short": 0, "n_rows": 0}
     for shard in shards:
         parquet = pq.ParquetFile(shard)
-        mine = {name.decode(): int(count) for name, count in parquet.schema_arrow.metadata.items()}
+        shard_counts = {name.decode(): int(count) for name, count in parquet.schema_arrow.metadata.items()}
         for name in ("n_users", "n_users_without_history", "n_filled_by_popularity"):
-            counts[name] += mine[name]
-        counts["n_short"] += mine["n_users"] - (mine["n_longest"] if mine["longest"] == job["k"] else 0)
+            counts[name] += shard_counts[name]
+        n_full = shard_counts["n_longest"] if shard_counts["longest"] == job["k"] else 0
+        counts["n_short"] += shard_counts["n_users"] - n_full
         counts["n_rows"] += parquet.metadata.num_rows
     (folder / MANIFEST).unlink(missing_ok=True)
     for old in folder.glob("part-*.parquet"):

@@ -1,11 +1,11 @@
-"""Each member's lists for the targets of valid and test: what the fusion is fitted on and everything is measured by.
+"""Candidates: each member's ranked lists for the targets of valid and test. The fusion is fitted on them.
 
-One table a member, one row a target, in the same order for all: `split`, `user_id`, `position`, `items` (list<int32>,
-row numbers of the items table, best first) and `scores` (list<float32>; -inf where popularity filled the list up).
+There is one table for each member. Its rows are the targets, in one order for all members; its columns are `split`,
+`user_id`, `position`, `items` and `scores`. `items` (list<int32>) are row numbers of the items table, best first.
+`scores` (list<float32>) are -inf where popularity filled the list up.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,61 +13,18 @@ import numpy as np
 import pyarrow as pa
 
 from tsrec.columns import Columns as C
-from tsrec.columns import Split
 from tsrec.config import RecommendConfig
-from tsrec.errors import ArtifactError, DataError
-from tsrec.histories import Histories
-from tsrec.recommenders.member import Catalogue, Member
-from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, fill
+from tsrec.errors import ArtifactError
+from tsrec.recommenders.catalogue import Catalogue
+from tsrec.recommenders.member import Member
+from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, fill_with_popular
+from tsrec.recommenders.targets import Targets
 from tsrec.store import Artifact
 from tsrec.store.shards import Shard, tables_of
 
-SEED = 1
-"""Of what is drawn from the targets: one for all, so that whatever is compared is compared on the same ones."""
 
-
-@dataclass(frozen=True)
-class Targets:
-    """The targets that are ranked: `events` (T,) rows of the histories, those of valid first."""
-
-    histories: Histories
-    events: np.ndarray
-
-    @property
-    def items(self) -> np.ndarray:
-        """(T,) the item that each target asks for."""
-        return self.histories.items[self.events]
-
-    @property
-    def users(self) -> np.ndarray:
-        """(T,) user index of each target."""
-        return self.histories.users()[self.events]
-
-    def of(self, split: Split) -> np.ndarray:
-        """(T,) bool: which targets are of `split`."""
-        return self.histories.splits[self.events] == split.value
-
-    def pasts(self, rows: slice | np.ndarray) -> list[np.ndarray]:
-        """The histories of some of the targets, whole, oldest first."""
-        return [self.histories.history_of(int(event)) for event in self.events[rows]]
-
-
-def ranked_targets(histories: Histories, rules: RecommendConfig) -> Targets:
-    """The targets of valid and of test, of each at most as many as the rules say, drawn at random."""
-    valid = drawn(histories.target_events(Split.VALID), rules.max_valid_targets, [SEED, 0])
-    test = drawn(histories.target_events(Split.TEST), rules.max_test_targets, [SEED, 1])
-    return Targets(histories, np.concatenate([valid, test]))
-
-
-def drawn(events: np.ndarray, most: int | None, seed: list[int]) -> np.ndarray:
-    """At most so many of `events` (T,), drawn at random, in their order; None: all."""
-    if most is None or len(events) <= most:
-        return events
-    return np.sort(np.random.default_rng(seed).choice(events, most, replace=False))
-
-
-def ranked_table(shards: Sequence[Shard], name: str) -> pa.Table:
-    """One member's candidates: all its `target_shards`, those that are missing made now."""
+def candidates_table(shards: Sequence[Shard], name: str) -> pa.Table:
+    """One member's candidates: all its `target_shards`, of which missing ones are made now."""
     return pa.concat_tables(tables_of(shards, f"ranking by {name}", "target"))
 
 
@@ -82,10 +39,10 @@ def target_shards(
     batch: int = 256,
     shard: int = 4096,
 ) -> list[Shard]:
-    """One member's candidates in pieces of `shard` targets; finished ones are found again in `work`."""
+    """One member's candidates in shards of `shard` targets, ranked `batch` at a time; finished ones stay in `work`."""
     popularity = catalogue.by_popularity()
     shards = []
-    for rows in _shards(len(targets.events), shard):
+    for rows in _row_ranges(len(targets.events), shard):
         # Other batches may give other last bits, so shards of another batch size are not mixed in.
         path = work / f"{name} {rows[0]}-{rows[-1]}-{batch}.parquet"
         make = partial(_rank_shard, member, targets, rows, rules, catalogue, popularity, batch)
@@ -94,48 +51,42 @@ def target_shards(
 
 
 def read_candidates(artifact: Artifact, name: str, targets: Targets) -> Ranked:
-    """(T, K) lists of a member, as `lists_table` wrote them.
+    """Read the (T, K) lists of the table `name`, which `lists_to_table` made.
 
     Raises:
-        ArtifactError: they are of other targets.
+        ArtifactError: the table is of other targets.
     """
     table = artifact.table(name)
     positions = targets.histories.positions()[targets.events]
     if len(table) != len(positions) or not np.array_equal(table[C.POSITION].to_numpy(), positions):
         raise ArtifactError(f"{artifact.path}: {name} ranks other targets than ingest has; run the pipeline again")
-    return ranked_of(table)
+    return lists_from_table(table)
 
 
-def ranked_of(table: pa.Table) -> Ranked:
-    """(T, K) lists of a table that `lists_table` made."""
+def lists_from_table(table: pa.Table) -> Ranked:
+    """(T, K) lists from a table that `lists_to_table` made; K is the longest."""
     lengths = table[C.ITEMS].combine_chunks().value_lengths().to_numpy()
     width = int(lengths.max(initial=1))
     items = np.full((len(table), width), NO_ITEM, dtype=np.int32)
     scores = np.full((len(table), width), -np.inf, dtype=np.float32)
-    there = np.arange(width) < lengths[:, None]
-    items[there] = table[C.ITEMS].combine_chunks().flatten().to_numpy()
-    scores[there] = table[C.SCORES].combine_chunks().flatten().to_numpy()
+    is_listed = np.arange(width) < lengths[:, None]
+    items[is_listed] = table[C.ITEMS].combine_chunks().flatten().to_numpy()
+    scores[is_listed] = table[C.SCORES].combine_chunks().flatten().to_numpy()
     return Ranked(items, scores)
 
 
-def candidate_names(artifact: Artifact) -> list[str]:
-    """The members whose lists an artifact holds, in the order of their names."""
+def stored_lists(artifact: Artifact) -> list[str]:
+    """Names of the lists that an artifact holds, in alphabetical order."""
     files = (Path(name) for name in artifact.manifest.files)
     return sorted(path.stem for path in files if path.suffix == ".parquet")
 
 
-def allowance(pasts: list[np.ndarray], n_items: int, rules: RecommendConfig) -> Filter:
-    """What the rule for repeats leaves open for each history."""
+def repeats_filter(pasts: list[np.ndarray], n_items: int, rules: RecommendConfig) -> Filter:
+    """The filter that blocks each history's own items, where the rules forbid repeats."""
     return Filter(n_items, pasts if rules.repeats == "forbidden" else None)
 
 
-def check_targets(targets: Targets) -> None:
-    """Raise DataError where there is nothing to rank."""
-    if not len(targets.events):
-        raise DataError("no targets in valid or test: no user has an earlier event; see ingest.split")
-
-
-def _shards(n_rows: int, size: int) -> Iterator[np.ndarray]:
+def _row_ranges(n_rows: int, size: int) -> Iterator[np.ndarray]:
     for start in range(0, n_rows, size):
         yield np.arange(start, min(start + size, n_rows))
 
@@ -152,27 +103,28 @@ def _rank_shard(
     pasts = targets.pasts(rows)
     order = np.argsort([len(past) for past in pasts], kind="stable")  # prompts of like length together
     width = min(rules.n_candidates, catalogue.n_items)
-    found = Ranked(np.empty((len(rows), width), np.int32), np.empty((len(rows), width), np.float32))
+    lists = Ranked(np.empty((len(rows), width), np.int32), np.empty((len(rows), width), np.float32))
     for start in range(0, len(order), batch):
-        some = order[start : start + batch]
-        mine = [pasts[row] for row in some]
-        allow = allowance(mine, catalogue.n_items, rules)
-        found.items[some], found.scores[some] = fill(member.rank(mine, width, allow), popularity, allow)
-    return lists_table(found, targets, rows)
+        batch_rows = order[start : start + batch]
+        batch_pasts = [pasts[row] for row in batch_rows]
+        allow = repeats_filter(batch_pasts, catalogue.n_items, rules)
+        ranked = member.rank(batch_pasts, width, allow)
+        lists.items[batch_rows], lists.scores[batch_rows] = fill_with_popular(ranked, popularity, allow)
+    return lists_to_table(lists, targets, rows)
 
 
-def lists_table(ranked: Ranked, targets: Targets, rows: np.ndarray | None = None) -> pa.Table:
-    """Lists as the table that `read_candidates` reads; `rows` (B,) are the targets that they are of (None: all)."""
+def lists_to_table(ranked: Ranked, targets: Targets, rows: np.ndarray | None = None) -> pa.Table:
+    """Lists as a table that `read_candidates` reads; they are of the targets `rows` (B,) (None: of all)."""
     rows = np.arange(len(targets.events)) if rows is None else rows
     histories, events = targets.histories, targets.events[rows]
-    there = ranked.items >= 0
-    offsets = pa.array(np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32))
+    is_listed = ranked.items >= 0
+    offsets = pa.array(np.concatenate([[0], np.cumsum(is_listed.sum(axis=1))]).astype(np.int32))
     return pa.table(
         {
             C.SPLIT: pa.array(histories.splits[events]),
             C.USER: pa.array(histories.user_ids[targets.users[rows]]),
             C.POSITION: pa.array(histories.positions()[events].astype(np.int32)),
-            C.ITEMS: pa.ListArray.from_arrays(offsets, pa.array(ranked.items[there])),
-            C.SCORES: pa.ListArray.from_arrays(offsets, pa.array(ranked.scores[there])),
+            C.ITEMS: pa.ListArray.from_arrays(offsets, pa.array(ranked.items[is_listed])),
+            C.SCORES: pa.ListArray.from_arrays(offsets, pa.array(ranked.scores[is_listed])),
         }
     )

@@ -1,4 +1,4 @@
-"""What a recommended item is and what its SID tokens mean, from artifacts alone."""
+"""Explanations: what a recommended item is, what its SID tokens mean, and why it fits a history."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,8 +8,8 @@ from tsrec.errors import DataError
 from tsrec.sid.space import format_token
 from tsrec.store import Artifact, Lineage
 
-_READ_BACK = 20  # items of a history that a reason may name
-_WORDS_PER_TOKEN = 2
+_RECENT_ITEMS = 20  # items of a history that a reason may name
+_KEYWORDS_PER_TOKEN = 2
 _TITLE_CHARS = 80
 
 
@@ -30,7 +30,7 @@ class Explainer:
         """The item's title."""
         return self._titles[item_id]
 
-    def of(self, item_id: str) -> dict[str, Any]:
+    def describe(self, item_id: str) -> dict[str, Any]:
         """`title`, and `tokens`: SID token -> the keywords of the items that share it."""
         tokens = [format_token(level, int(code)) for level, code in enumerate(self._codes[item_id])]
         return {"title": self.title(item_id), "tokens": {token: self._keywords.get(token, []) for token in tokens}}
@@ -40,36 +40,40 @@ class Explainer:
 
         Args:
             item_id: the item.
-            history: item ids, oldest first; of those that share its first tokens, the one that shares most is named.
-            filled: popularity put the item there, and nothing else.
+            history: item ids, oldest first. The recent one that shares most of the item's first tokens is named.
+            filled: no member proposed the item; it fills the list because it is popular.
         """
         codes = self._codes[item_id]
         if filled:
-            return f"popular: {self._words(codes, len(codes))}"
-        if item_id in history[-_READ_BACK:]:
-            return f"had before: {self._words(codes, len(codes))}"
-        like, n_shared = most_alike(item_id, history, self._codes)
-        if like is None:
-            return self._words(codes, len(codes))
-        return f"{self._words(codes, n_shared)}: like {self._titles[like][:_TITLE_CHARS]}"
+            return f"popular: {self._keyword_text(codes, len(codes))}"
+        if item_id in history[-_RECENT_ITEMS:]:
+            return f"had before: {self._keyword_text(codes, len(codes))}"
+        similar, n_shared = most_similar_item(item_id, history, self._codes)
+        if similar is None:
+            return self._keyword_text(codes, len(codes))
+        return f"{self._keyword_text(codes, n_shared)}: like {self._titles[similar][:_TITLE_CHARS]}"
 
-    def _words(self, codes: Sequence[int], n_levels: int) -> str:
-        """The foremost keywords of the first tokens; the tokens themselves where none has any."""
+    def _keyword_text(self, codes: Sequence[int], n_levels: int) -> str:
+        """The best keywords of the first `n_levels` tokens; the tokens themselves where none has keywords."""
         tokens = [format_token(level, int(code)) for level, code in enumerate(codes[:n_levels])]
-        words = [word for token in tokens for word in self._keywords.get(token, [])[:_WORDS_PER_TOKEN]]
-        return ", ".join(dict.fromkeys(words)) or "".join(tokens)
+        keywords = [word for token in tokens for word in self._keywords.get(token, [])[:_KEYWORDS_PER_TOKEN]]
+        return ", ".join(dict.fromkeys(keywords)) or "".join(tokens)
 
     def history_of(self, user_id: str) -> list[str]:
         """All item ids of a user, oldest first. Raises DataError for a user without events."""
         events = self._ingest.table("interactions", [C.USER, C.ITEM, C.POSITION]).to_pandas()
-        mine = events[events[C.USER] == user_id].sort_values(C.POSITION)
-        if mine.empty:
+        user_events = events[events[C.USER] == user_id].sort_values(C.POSITION)
+        if user_events.empty:
             raise DataError(f"no user {user_id!r} has any interaction")
-        return mine[C.ITEM].tolist()
+        return user_events[C.ITEM].tolist()
 
 
-def most_alike(item_id: str, history: Sequence[str], codes: Mapping[str, Sequence[int]]) -> tuple[str | None, int]:
-    """The recent item whose SID begins most like an item's, the newest of equals, and how many tokens they share.
+def most_similar_item(
+    item_id: str, history: Sequence[str], codes: Mapping[str, Sequence[int]]
+) -> tuple[str | None, int]:
+    """The recent item whose SID shares the longest prefix with an item's, and the number of tokens that they share.
+
+    Of several such items it is the newest.
 
     Args:
         item_id: the item.
@@ -79,19 +83,17 @@ def most_alike(item_id: str, history: Sequence[str], codes: Mapping[str, Sequenc
     Returns:
         None and 0 where no recent item shares the first token.
     """
-    n_shared, like = 0, None
-    for other in reversed(history[-_READ_BACK:]):
-        n = _common(codes[item_id], codes[other]) if other in codes else 0
+    n_shared, similar = 0, None
+    for other in reversed(history[-_RECENT_ITEMS:]):
+        n = _shared_prefix_length(codes[item_id], codes[other]) if other in codes else 0
         if n > n_shared:
-            n_shared, like = n, other
-    return like, n_shared
+            n_shared, similar = n, other
+    return similar, n_shared
 
 
-def _common(mine: Sequence[int], other: Sequence[int]) -> int:
+def _shared_prefix_length(first: Sequence[int], second: Sequence[int]) -> int:
     """How many codes two SIDs share from the first on."""
-    n = 0
-    for own, theirs in zip(mine, other, strict=True):
-        if own != theirs:
-            break
-        n += 1
-    return n
+    for level, (code, other) in enumerate(zip(first, second, strict=True)):
+        if code != other:
+            return level
+    return len(first)

@@ -1,6 +1,6 @@
-"""Text files of ids, one a line, as people bring them: a line that is a header, and why ids are not known.
+"""Text files of user or item ids, one a line: reading them, finding a header line, and explaining unknown ids.
 
-Knows what is known only as an iterable of ids, users' or items', which is read once and not kept.
+The known ids are an iterable, which is read once and not kept in memory.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from tsrec.errors import DataError, quoted
 
 logger = logging.getLogger(__name__)
 
-SAMPLE = 1_000  # unknown ids by which a cause is looked for
+SAMPLE = 1_000  # unknown ids that a cause is looked for in
 _LONGEST_ID = 60  # characters of an id that a message shows
 _COLUMN = re.compile(r"(?i:(.*[_ -])?ids?|(user|customer|item|product)s?(ids?)?|uid|sku|asin)|[A-Za-z]+I[dD]s?")
 
@@ -28,36 +28,48 @@ def read_lines(file: Path) -> Iterator[str]:
         with file.open(encoding="utf-8-sig") as stream:
             for line in stream:
                 if "\0" in line:
-                    raise DataError(_no_text(file))
+                    raise DataError(_not_utf8(file))
                 if text := line.strip():
                     yield text
     except UnicodeDecodeError:
-        raise DataError(_no_text(file)) from None
+        raise DataError(_not_utf8(file)) from None
     except OSError as error:
         raise DataError(f"{file}: not readable: {error}") from None
 
 
 def likely_header(file: Path, column: str | None = None) -> str | None:
-    """The first line where it reads like a column's name: by what it says, or for want of digits where all that follow
-    have some. It is a header if it is no known id. `column` is the name that the raw data have for it."""
+    """The first line, if it reads like the name of a column; it is a header if it is no known id.
+
+    It reads so by its words, or because it has no digit and all lines after it have one.
+
+    Args:
+        file: the list of ids.
+        column: the name of the id's column in the raw data, if it is known.
+    """
     first, *others = [*itertools.islice(read_lines(file), SAMPLE)] or [""]
     first_bare = first.strip("\"'")
     without_digits = not _has_digit(first) and bool(others) and all(map(_has_digit, others))
     return first if _COLUMN.fullmatch(first_bare) or first_bare == column or without_digits else None
 
 
-def say_header(what: str, file: Path, header: str) -> None:
+def warn_header(setting: str, file: Path, header: str) -> None:
     """Log that the first line is left out."""
-    logger.warning("%s: %s: its first line %s is no known id and taken for a header", what, file, _shown(header))
+    logger.warning("%s: %s: its first line %s is no known id and taken for a header", setting, file, _shown(header))
 
 
-def check_known(
-    what: str, file: Path, unknown: Sequence[str], n_unknown: int, n_ids: int, known: Iterable[str], max_unknown: float
+def check_unknown_ids(
+    setting: str,
+    file: Path,
+    unknown: Sequence[str],
+    n_unknown: int,
+    n_ids: int,
+    known: Iterable[str],
+    max_unknown: float,
 ) -> None:
-    """Say in the log how many ids of a list are not known, with an example and the cause.
+    """Log how many ids of a list are not known, with an example and the likely cause.
 
     Args:
-        what: the setting that names the file.
+        setting: the setting that names the file.
         file: the file.
         unknown: some of the unknown ids.
         n_unknown: how many there are.
@@ -70,7 +82,7 @@ def check_known(
     """
     if not n_unknown:
         return
-    text = f"{what}: {file}: {n_unknown:,} of {n_ids:,} ids are not known, e.g. {_why(unknown, known)}"
+    text = f"{setting}: {file}: {n_unknown:,} of {n_ids:,} ids are not known, e.g. {_likely_cause(unknown, known)}"
     if n_unknown > max_unknown * n_ids:
         raise DataError(
             f"{text}. Write ids as the data have them, one a line; where new ones are meant, raise "
@@ -100,39 +112,39 @@ def _without_zeros(text: str) -> str:
     return _without_point(text).lstrip("0")
 
 
-def _as_it_is(text: str) -> str:
+def _unchanged(text: str) -> str:
     return text
 
 
-# what is wrong, and the forms in which a listed and a known id meet; the simplest cause first
+# A cause, and how to change a listed and a known id so that they become equal; the simplest cause comes first.
 _CAUSES: tuple[tuple[str, Callable[[str], str], Callable[[str], str]], ...] = (
-    ("the list has them in quotation marks", _unquoted, _as_it_is),
-    ("the list is written as JSON", _first_of_json, _as_it_is),
-    ("the list has more columns than the id", _first_column, _as_it_is),
-    ("the list has them as decimal numbers", _without_point, _as_it_is),
+    ("the list has them in quotation marks", _unquoted, _unchanged),
+    ("the list is written as JSON", _first_of_json, _unchanged),
+    ("the list has more columns than the id", _first_column, _unchanged),
+    ("the list has them as decimal numbers", _without_point, _unchanged),
     ("letters differ in case", str.lower, str.lower),
     ("leading zeros are lost on one side", _without_zeros, _without_zeros),
 )
 
 
-def _why(unknown: Sequence[str], known: Iterable[str]) -> str:
+def _likely_cause(unknown: Sequence[str], known: Iterable[str]) -> str:
     """An example, and the cause that explains most of the unknown ids; where none does, what known ids look like."""
-    forms = [{ours(listed): listed for listed in unknown} for _, ours, _ in _CAUSES]
-    found: list[dict[str, str]] = [{} for _ in _CAUSES]  # of each cause, listed id -> known id
+    normalized = [{normalize(listed): listed for listed in unknown} for _, normalize, _ in _CAUSES]
+    matches: list[dict[str, str]] = [{} for _ in _CAUSES]  # of each cause, listed id -> known id
     example = None
-    for one in known:
-        example = example or one
-        for mine, meant, (_, _, theirs) in zip(found, forms, _CAUSES, strict=True):
-            if (listed := meant.get(theirs(one))) is not None:
-                mine.setdefault(listed, one)
-    best = max(range(len(_CAUSES)), key=lambda cause: len(found[cause]))
-    if not found[best]:
+    for known_id in known:
+        example = example or known_id
+        for cause_matches, listed_ids, (_, _, normalize_known) in zip(matches, normalized, _CAUSES, strict=True):
+            if (listed := listed_ids.get(normalize_known(known_id))) is not None:
+                cause_matches.setdefault(listed, known_id)
+    best = max(range(len(_CAUSES)), key=lambda cause: len(matches[cause]))
+    if not matches[best]:
         return f"{_shown(unknown[0])}; known are such as {_shown(example or '')}"
-    example, known_as = next(iter(found[best].items()))
+    example, known_as = next(iter(matches[best].items()))
     return f"{_shown(example)}, which is known as {_shown(known_as)}: {_CAUSES[best][0]}"
 
 
-def _no_text(file: Path) -> str:
+def _not_utf8(file: Path) -> str:
     with file.open("rb") as stream:
         start = stream.read(4096)
     looks = " (it looks like UTF-16)" if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:2] else ""

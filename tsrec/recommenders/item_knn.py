@@ -1,7 +1,7 @@
-"""Item-kNN: items whose train users overlap (cosine), summed over the last events.
+"""Item-kNN: items whose train users overlap (cosine), summed over the last events of a history.
 
-Only a user's last train events count, and only an item's nearest neighbours are kept: a history of thousands of
-events, or an item that everybody has, does not fill the memory.
+Only a user's newest train events count, and only an item's nearest neighbours are kept. So neither a history of
+thousands of events nor an item that everybody has fills the memory.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,9 @@ from scipy import sparse
 from tsrec.columns import Split
 from tsrec.config import Section
 from tsrec.histories import Histories
-from tsrec.recommenders.member import FitInputs, recency_weights
-from tsrec.recommenders.ranking import Filter, Ranked, best_of_sparse
+from tsrec.recommenders.member import FitInputs
+from tsrec.recommenders.ranking import Filter, Ranked, top_k_of_sparse
+from tsrec.recommenders.recency import last_events
 from tsrec.store.sparse_file import load_sparse, save_sparse
 
 _ITEMS_AT_ONCE = 2048
@@ -33,9 +34,9 @@ class ItemKnn:
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Neighbours of the last items; nothing where none is known."""
-        rows, items, _ = recency_weights(pasts, _LAST)
-        had = sparse.csr_matrix((np.ones(len(rows)), (rows, items)), shape=(len(pasts), self.similar.shape[0]))
-        return best_of_sparse(sparse.csr_matrix(had @ self.similar), k, allow)
+        rows, items, _ = last_events(pasts, _LAST)
+        last_items = sparse.csr_matrix((np.ones(len(rows)), (rows, items)), shape=(len(pasts), self.similar.shape[0]))
+        return top_k_of_sparse(sparse.csr_matrix(last_items @ self.similar), k, allow)
 
 
 def fit(inputs: FitInputs) -> None:
@@ -51,7 +52,7 @@ def load(folder: Path, _: Section) -> ItemKnn:
 
 def cosine_neighbours(histories: Histories, n_items: int) -> sparse.csr_matrix:
     """(n_items, n_items) cosines of every item with its nearest neighbours, itself aside."""
-    from sklearn.preprocessing import normalize  # by fitting alone, not by who recommends
+    from sklearn.preprocessing import normalize  # needed to fit, not to recommend
 
     train = np.flatnonzero(histories.splits == Split.TRAIN.value)
     users = histories.users()[train]
@@ -70,7 +71,7 @@ def cosine_neighbours(histories: Histories, n_items: int) -> sparse.csr_matrix:
         itself = np.repeat(np.arange(n_rows), np.diff(block.indptr)) + start == block.indices
         block.data[itself] = 0
         block.eliminate_zeros()
-        near = best_of_sparse(block, _NEIGHBOURS, Filter(n_items))
+        near = top_k_of_sparse(block, _NEIGHBOURS, Filter(n_items))
         rows, places = np.nonzero(near.items >= 0)
         blocks.append(
             sparse.csr_matrix((near.scores[rows, places], (rows, near.items[rows, places])), shape=(n_rows, n_items))

@@ -15,9 +15,9 @@ from tsrec.decode.beam import BeamSearch
 from tsrec.decode.trie import Trie
 from tsrec.decode.writer import ExportedModel
 from tsrec.machine.devices import resolve_device, resolve_precision
-from tsrec.recommenders.member import Catalogue
-from tsrec.recommenders.ranking import Filter, Ranked, empty, lists_of
-from tsrec.recommenders.settings import BeamSettings
+from tsrec.recommenders.catalogue import Catalogue
+from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, top_k_lists
+from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, first_sid_id, opening_token, sid_token_ids
 from tsrec.store import Artifact
@@ -27,8 +27,11 @@ _WEIGHTS = (".safetensors", ".bin")
 
 
 @dataclass(frozen=True)
-class _Beams:
-    """Beam search over M items: `numbers` (M,) are theirs in the catalogue, `place` (N,) where each stands, or -1."""
+class _ItemSearch:
+    """Beam search over M allowed items.
+
+    `numbers` (M,): their item numbers; `place` (N,): the place of each item among the M, or -1.
+    """
 
     search: BeamSearch
     trie: Trie
@@ -47,7 +50,7 @@ class Llm:
     first_sid_id: int
     tokens: HistoryTokens
     config: BeamSettings
-    _made: dict[bytes, _Beams] = field(default_factory=dict, init=False)
+    _searches: dict[bytes, _ItemSearch] = field(default_factory=dict, init=False)
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items of the best SIDs, whose log-probabilities are the scores; at most as many as there are beams.
@@ -55,42 +58,44 @@ class Llm:
         Nothing for an empty history: the model was trained on none.
         Items that share a SID share its score; the more popular comes first, then the lower number.
         """
-        beams = self._beams_over(allow.allowed)
-        ranked = empty(len(pasts), k)
-        known = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
-        if not len(beams.numbers) or not len(known):
+        item_search = self._search_over(allow.allowed)
+        ranked = empty_lists(len(pasts), k)
+        with_events = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
+        if not len(item_search.numbers) or not len(with_events):
             return ranked
-        prompts = [self.tokens.prompt(pasts[row][-self.config.max_history :]) for row in known]
-        allow = allow.rows(known)
+        prompts = [self.tokens.prompt(pasts[row][-self.config.max_history :]) for row in with_events]
+        allow = allow.for_rows(with_events)
         blocked = None
         if allow.blocked is not None:
-            placed = [beams.place[np.asarray(taken, dtype=np.int64)] for taken in allow.blocked]
+            placed = [item_search.place[np.asarray(items, dtype=np.int64)] for items in allow.blocked]
             blocked = [places[places >= 0] for places in placed]
-        found = beams.search.search_all(prompts, self.config.beams, self.config.batch_users, blocked)
-        ranked.items[known], ranked.scores[known] = _items_of(beams, found.leaves, found.scores, k, allow)
+        found = item_search.search.search_in_batches(prompts, self.config.beams, self.config.batch_users, blocked)
+        ranked.items[with_events], ranked.scores[with_events] = _items_of_leaves(
+            item_search, found.leaves, found.scores, k, allow
+        )
         return ranked
 
-    def _beams_over(self, allowed: np.ndarray | None) -> _Beams:
+    def _search_over(self, allowed: np.ndarray | None) -> _ItemSearch:
         """The search over all allowed items; the last ones made are kept, for callers that ask block by block, and for
         servers whose shops allow the same items again and again."""
         if allowed is None:
-            return self._beams_over_all
-        mark = np.packbits(allowed).tobytes()
-        beams = self._made.pop(mark, None) or self._beams(np.flatnonzero(allowed))
-        self._made[mark] = beams
-        if len(self._made) > _SEARCHES:
-            del self._made[next(iter(self._made))]
-        return beams
+            return self._search_over_all
+        allowed_bits = np.packbits(allowed).tobytes()
+        search = self._searches.pop(allowed_bits, None) or self._search_for(np.flatnonzero(allowed))
+        self._searches[allowed_bits] = search
+        if len(self._searches) > _SEARCHES:
+            del self._searches[next(iter(self._searches))]
+        return search
 
     @cached_property
-    def _beams_over_all(self) -> _Beams:
-        return self._beams(np.arange(self.catalogue.n_items))
+    def _search_over_all(self) -> _ItemSearch:
+        return self._search_for(np.arange(self.catalogue.n_items))
 
-    def _beams(self, numbers: np.ndarray) -> _Beams:
+    def _search_for(self, numbers: np.ndarray) -> _ItemSearch:
         place = np.full(self.catalogue.n_items, -1, dtype=np.int64)
         place[numbers] = np.arange(len(numbers))
-        trie = Trie.build(self.codes[numbers], priority=self.catalogue.trained[numbers])
-        return _Beams(BeamSearch(self._writer, trie), trie, numbers, place)
+        trie = Trie.build(self.codes[numbers], priority=self.catalogue.train_counts[numbers])
+        return _ItemSearch(BeamSearch(self._writer, trie), trie, numbers, place)
 
     @cached_property
     def _writer(self) -> ExportedModel:
@@ -145,13 +150,17 @@ def _token_ids(files: _TokenizerFiles) -> tuple[int, int]:
     return opening_token(tokenizer), first_sid_id(tokenizer, files.space, files.folder)
 
 
-def _items_of(beams: _Beams, leaves: np.ndarray, scores: np.ndarray, k: int, allow: Filter) -> Ranked:
+def _items_of_leaves(item_search: _ItemSearch, leaves: np.ndarray, scores: np.ndarray, k: int, allow: Filter) -> Ranked:
     """The items behind (B, n_beams) leaves, in the order of the beams."""
     rows, places = np.nonzero(leaves >= 0)
     leaf = leaves[rows, places]
-    start, count = beams.trie.item_start[leaf], beams.trie.item_start[leaf + 1] - beams.trie.item_start[leaf]
+    start, count = (
+        item_search.trie.item_start[leaf],
+        item_search.trie.item_start[leaf + 1] - item_search.trie.item_start[leaf],
+    )
+    # One entry for each item of each leaf: `within` counts the items of a leaf from 0.
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    items = beams.numbers[beams.trie.items[np.repeat(start, count) + within]]
+    items = item_search.numbers[item_search.trie.items[np.repeat(start, count) + within]]
     rows, values = np.repeat(rows, count), np.repeat(scores[rows, places], count)
     kept = allow.keeps(rows, items)  # of items that share a SID, some may be blocked
-    return lists_of(rows[kept], items[kept], values[kept], len(leaves), k)
+    return top_k_lists(rows[kept], items[kept], values[kept], len(leaves), k)

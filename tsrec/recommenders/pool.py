@@ -1,6 +1,6 @@
-"""All that any member proposes for a target, and what is known of each proposal: the features that the gate weighs.
+"""The pool: all items that any member proposes for a history, and the features that the gate scores them by.
 
-Knows ranked lists, histories and train counts; nothing of weights, nor of which item was the right one.
+Knows ranked lists, histories and train counts; nothing of weights, nor of which item is the target.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,32 @@ from tsrec.recommenders.ranking import Ranked
 from tsrec.recommenders.softmax import log_softmax
 
 MEMBER_FEATURES = ("listed", "share", "log_share", "reciprocal_rank", "log_rank")
-"""Of each member: whether its list holds the item; the item's share of the list, by a softmax of the scores at the
-member's temperature, and its logarithm; 1/rank; log(1 + length) - log(rank). All are 0 where the item is not listed."""
+"""Features of each member; all are 0 where the member does not list the item.
+
+`listed` is 1. `share` is the softmax of the member's scores at its temperature, and `log_share` its logarithm, scaled
+to 0..1. `reciprocal_rank` is 1 / rank. `log_rank` falls from 1 at rank 1 to about 0 at the last rank.
+"""
 
 POPULARITY_FEATURES = ("popularity", "recent_popularity")
-ITEM_FEATURES = (*POPULARITY_FEATURES, "repeat", "repeat_recency", "repeat_count")
-"""Of the item: log(1 + train events) / 4, of all of them and of the newest ones; whether the history holds it,
-1/recency of the newest time, log of how often."""
+REPEAT_FEATURES = ("repeat", "repeat_recency", "repeat_count")
+ITEM_FEATURES = (*POPULARITY_FEATURES, *REPEAT_FEATURES)
+"""Features of the item, whichever member proposes it.
+
+`popularity` and `recent_popularity` are log(1 + train events) / 4, of all events and of the newest ones. `repeat` is 1
+where the history holds the item, `repeat_recency` 1 / recency of its newest event (1 is the last event of the history),
+and `repeat_count` the logarithm of how often the history holds it. These three are 0 for other items.
+"""
 
 _LEAST_LOG_SHARE = -12.0
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The union of all members' lists of B histories, in order of row and item.
+    """The union of M members' lists of B histories: E entries, in order of row and item.
 
-    `rows` (E,) int64; `items` (E,) int64; `ranks` (E, M) int32, 0 where a member does not list the item; `features`
-    (E, 5 M + 5) float32: `MEMBER_FEATURES` member by member, then `ITEM_FEATURES`; `n_events` (B,) int64: how long each
-    history is.
+    `rows` (E,) int64: the history of each entry; `items` (E,) int64; `ranks` (E, M) int32: the rank that each member
+    gave the item, 0 where it does not list it; `features` (E, 5 M + 5) float32: `MEMBER_FEATURES` member by member,
+    then `ITEM_FEATURES`; `n_events` (B,) int64: length of each history.
     """
 
     rows: np.ndarray
@@ -40,15 +48,15 @@ class Pool:
 
     @property
     def n_rows(self) -> int:
-        """B, how many histories there are."""
+        """B, the number of histories."""
         return len(self.n_events)
 
-    def of_rows(self, wanted: np.ndarray) -> "Pool":
-        """Only the entries of the histories where `wanted` (B,) bool is true; rows keep their numbers."""
-        return self.of_entries(np.flatnonzero(wanted[self.rows]))
+    def only_rows(self, mask: np.ndarray) -> "Pool":
+        """Only the entries of the histories where `mask` (B,) bool is true; rows keep their numbers."""
+        return self.take_entries(np.flatnonzero(mask[self.rows]))
 
-    def of_entries(self, entries: np.ndarray) -> "Pool":
-        """Only some entries, in the order given."""
+    def take_entries(self, entries: np.ndarray) -> "Pool":
+        """Only the entries with these indices, in this order."""
         return replace(
             self,
             rows=self.rows[entries],
@@ -58,11 +66,11 @@ class Pool:
         )
 
 
-def joined_pool(pools: Sequence[Pool]) -> Pool:
-    """The pools of blocks of histories as one of all of them; at least one is given."""
-    before = np.cumsum([0, *(pool.n_rows for pool in pools)])
+def concatenate_pools(pools: Sequence[Pool]) -> Pool:
+    """One pool of the histories of all `pools`, of which there is at least one."""
+    first_rows = np.cumsum([0, *(pool.n_rows for pool in pools)])
     return Pool(
-        np.concatenate([pool.rows + start for pool, start in zip(pools, before, strict=False)]),
+        np.concatenate([pool.rows + first for pool, first in zip(pools, first_rows, strict=False)]),
         np.concatenate([pool.items for pool in pools]),
         np.concatenate([pool.ranks for pool in pools]),
         np.concatenate([pool.features for pool in pools]),
@@ -70,80 +78,98 @@ def joined_pool(pools: Sequence[Pool]) -> Pool:
     )
 
 
-def temperature(lists: Ranked, depth: int) -> float:
-    """A member's own scale: the mean spread (standard deviation) of the scores that it gives within a list."""
+def score_temperature(lists: Ranked, depth: int) -> float:
+    """What a member's scores are divided by: their standard deviation within a list, averaged over lists.
+
+    Only the first `depth` items of a list count. 1 where no list has two items.
+    """
     scores = np.where(np.isfinite(lists.scores[:, :depth]), lists.scores[:, :depth], np.nan).astype(np.float64)
-    listed = np.isfinite(scores).sum(axis=1) > 1
-    if not listed.any():
+    has_spread = np.isfinite(scores).sum(axis=1) > 1
+    if not has_spread.any():
         return 1.0
-    spread = np.nanstd(scores[listed], axis=1)
-    return float(max(spread.mean(), 1e-6))
+    deviations = np.nanstd(scores[has_spread], axis=1)
+    return float(max(deviations.mean(), 1e-6))
 
 
-def pool_of(
+def build_pool(
     lists: Mapping[str, Ranked],
     temperatures: Mapping[str, float],
     pasts: Sequence[np.ndarray],
     popularity: np.ndarray,
     depth: int,
 ) -> Pool:
-    """Join the first `depth` proposals of every member.
+    """Join the first `depth` items of every member's lists.
 
     Args:
         lists: member -> its lists of the B histories.
         temperatures: member -> what its scores are divided by.
         pasts: B arrays of item numbers, oldest first.
         popularity: (N, 2) float32, `POPULARITY_FEATURES` of every item.
+        depth: items of each list that count.
     """
     n_items = len(popularity)
-    keys, places, values = [], [], []
+    # A pair of a history and an item is one number, row * n_items + item; sorted, they are in order of row and item.
+    pairs, ranks, scaled_scores = [], [], []
     for name, ranked in lists.items():
-        proposed = np.isfinite(ranked.scores[:, :depth]) & (ranked.items[:, :depth] >= 0)
-        rows, place = np.nonzero(proposed)
-        keys.append(rows.astype(np.int64) * n_items + ranked.items[rows, place])
-        places.append(place + 1)
-        values.append(ranked.scores[rows, place].astype(np.float64) / temperatures[name])
-    union, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+        is_proposed = np.isfinite(ranked.scores[:, :depth]) & (ranked.items[:, :depth] >= 0)
+        rows, places = np.nonzero(is_proposed)
+        pairs.append(rows.astype(np.int64) * n_items + ranked.items[rows, places])
+        ranks.append(places + 1)
+        scaled_scores.append(ranked.scores[rows, places].astype(np.float64) / temperatures[name])
+    union, entry_of_pair = np.unique(np.concatenate(pairs), return_inverse=True)
     rows, items = union // n_items, union % n_items
-    ranks = np.zeros((len(union), len(lists)), dtype=np.int32)
+    member_ranks = np.zeros((len(union), len(lists)), dtype=np.int32)
     features = np.zeros((len(union), len(MEMBER_FEATURES) * len(lists) + len(ITEM_FEATURES)), dtype=np.float32)
-    end = 0
-    for member, (key, place, value) in enumerate(zip(keys, places, values, strict=True)):
-        mine = inverse[end : end + len(key)]
-        end += len(key)
-        ranks[mine, member] = place
-        first = member * len(MEMBER_FEATURES)
-        features[mine, first : first + len(MEMBER_FEATURES)] = _member_features(key // n_items, place, value, depth)
+    stop = 0
+    for member in range(len(lists)):
+        start, stop = stop, stop + len(pairs[member])
+        entries = entry_of_pair[start:stop]  # of the pool, one for each item that the member proposes
+        member_ranks[entries, member] = ranks[member]
+        column = member * len(MEMBER_FEATURES)
+        features[entries, column : column + len(MEMBER_FEATURES)] = _member_features(
+            pairs[member] // n_items, ranks[member], scaled_scores[member], depth
+        )
     features[:, -len(ITEM_FEATURES) :] = _item_features(union, items, pasts, popularity)
-    return Pool(rows, items, ranks, features, np.array([len(past) for past in pasts], dtype=np.int64))
+    return Pool(rows, items, member_ranks, features, np.array([len(past) for past in pasts], dtype=np.int64))
 
 
-def _member_features(rows: np.ndarray, place: np.ndarray, value: np.ndarray, depth: int) -> np.ndarray:
-    """(E, 5) of one member's proposals, which are in order of row and place."""
-    log_share = log_softmax(value, rows)
-    columns = (
-        np.ones(len(rows)),
-        np.exp(log_share),
-        1 - np.maximum(log_share, _LEAST_LOG_SHARE) / _LEAST_LOG_SHARE,  # 0 at the least, 1 for all of the list
-        1 / place,
-        1 - np.log(place) / np.log(1 + depth),
-    )
-    return np.stack(columns, axis=1)
+def _member_features(rows: np.ndarray, ranks: np.ndarray, scores: np.ndarray, depth: int) -> np.ndarray:
+    """(P, 5) `MEMBER_FEATURES` of one member's P proposals, which are in order of row and rank."""
+    log_share = log_softmax(scores, rows)
+    columns = {
+        "listed": np.ones(len(rows)),
+        "share": np.exp(log_share),
+        "log_share": 1 - np.maximum(log_share, _LEAST_LOG_SHARE) / _LEAST_LOG_SHARE,  # 0 at the least, 1 for all of it
+        "reciprocal_rank": 1 / ranks,
+        "log_rank": 1 - np.log(ranks) / np.log(1 + depth),
+    }
+    return np.stack([columns[name] for name in MEMBER_FEATURES], axis=1)
 
 
 def _item_features(
     union: np.ndarray, items: np.ndarray, pasts: Sequence[np.ndarray], popularity: np.ndarray
 ) -> np.ndarray:
+    """(E, 5) `ITEM_FEATURES` of the pool's entries.
+
+    Args:
+        union: (E,) sorted pairs row * N + item.
+        items: (E,) their item numbers.
+        pasts: B arrays of item numbers, oldest first.
+        popularity: (N, 2), `POPULARITY_FEATURES` of every item.
+    """
     lengths = np.array([len(past) for past in pasts], dtype=np.int64)
-    rows = np.repeat(np.arange(len(pasts)), lengths)
-    recency = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(rows))
-    had = rows * len(popularity) + np.concatenate([*pasts, np.empty(0, dtype=np.int64)]).astype(np.int64)
-    seen, inverse, counts = np.unique(had, return_inverse=True, return_counts=True)
+    rows = np.repeat(np.arange(len(pasts)), lengths)  # the history of each event, all histories one after another
+    recency = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(rows))  # 1 for the last event of a history
+    events = rows * len(popularity) + np.concatenate([*pasts, np.empty(0, dtype=np.int64)]).astype(np.int64)
+    seen, pair_of_event, counts = np.unique(events, return_inverse=True, return_counts=True)  # `seen`: distinct pairs
     newest = np.zeros(len(seen))
-    np.maximum.at(newest, inverse, 1 / recency)
-    repeats = np.zeros((len(union), 3))
+    np.maximum.at(newest, pair_of_event, 1 / recency)
+    columns = {name: np.zeros(len(union)) for name in REPEAT_FEATURES}
     if len(seen):
         place = np.searchsorted(seen, union).clip(max=len(seen) - 1)
-        hit = seen[place] == union
-        repeats[hit] = np.stack([np.ones(hit.sum()), newest[place[hit]], np.log(counts[place[hit]])], axis=1)
-    return np.concatenate([popularity[items], repeats], axis=1)
+        is_repeat = seen[place] == union
+        columns["repeat"][is_repeat] = 1
+        columns["repeat_recency"][is_repeat] = newest[place[is_repeat]]
+        columns["repeat_count"][is_repeat] = np.log(counts[place[is_repeat]])
+    columns |= {name: popularity[items, column] for column, name in enumerate(POPULARITY_FEATURES)}
+    return np.stack([columns[name] for name in ITEM_FEATURES], axis=1)

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from tsrec.config import Section
 from tsrec.recommenders.member import FitInputs
-from tsrec.recommenders.ranking import Filter, Ranked, empty, fill
+from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, fill_with_popular
 
 _FILE = "popular.safetensors"
 
@@ -22,14 +22,14 @@ class Popular:
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items in order of their counts, which are the scores; ties go to the lower number."""
-        ranked = fill(empty(len(pasts), k), np.argsort(-self.counts, kind="stable"), allow)
+        ranked = fill_with_popular(empty_lists(len(pasts), k), np.argsort(-self.counts, kind="stable"), allow)
         scores = np.where(ranked.items >= 0, self.counts[np.maximum(ranked.items, 0)], ranked.scores)
         return Ranked(ranked.items, scores.astype(np.float32))
 
 
 def fit(inputs: FitInputs) -> None:
     """Count the train events of every item."""
-    save_file({"counts": inputs.catalogue.trained}, inputs.folder / _FILE)
+    save_file({"counts": inputs.catalogue.train_counts}, inputs.folder / _FILE)
 
 
 def load(folder: Path, _: Section) -> Popular:

@@ -1,4 +1,4 @@
-"""Ranked lists of items: the best of sparse scores, the nearest of vectors, what may not be shown, and filling up.
+"""Ranked lists: top-k of sparse scores, nearest-neighbour search, filters, and filling lists with popular items.
 
 Knows item numbers (row numbers of the catalogue) and scores, nothing of members, histories or files. No function here
 makes a (histories x items) matrix: scores are sparse, or come from a nearest-neighbour search, block by block.
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 NO_ITEM = -1
 FILLED = -np.inf
-"""The score of an item that a member did not propose itself: popularity put it there, so that the list is full."""
+"""The score of an item that no member proposed: it fills a short list because it is popular."""
 
-_FILLED_AT_ONCE = 256
+_ROWS_AT_ONCE = 256
 
 
 class Ranked(NamedTuple):
@@ -27,42 +27,46 @@ class Ranked(NamedTuple):
     items: np.ndarray
     scores: np.ndarray
 
-    def of(self, rows: np.ndarray) -> "Ranked":
-        """The lists of some of the histories."""
+    def take(self, rows: np.ndarray) -> "Ranked":
+        """The lists of the histories `rows`, in this order."""
         return Ranked(self.items[rows], self.scores[rows])
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What may be shown: of `n_items` items those where `allowed` (N,) bool is true (None: all), and for history b
-    none of the item numbers `blocked[b]` (None: nothing is blocked)."""
+    """Which items may be shown to which history.
+
+    Of `n_items` items only those where `allowed` (N,) bool is true (None: all of them), and to history b none of the
+    item numbers `blocked[b]` (None: nothing is blocked).
+    """
 
     n_items: int
     blocked: Sequence[np.ndarray] | None = None
     allowed: np.ndarray | None = None
 
     def keeps(self, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Which pairs of a history (row) and an item may be shown: bool, in the shape of both."""
+        """Which pairs of a history (row) and an item may be shown: bool, of the shape that `rows` and `items` share."""
         kept = items >= 0
         if self.allowed is not None:
             kept &= self.allowed[np.maximum(items, 0)]
         if self.blocked is not None:
-            lengths = [len(taken) for taken in self.blocked]
-            keys = np.repeat(np.arange(len(self.blocked)), lengths) * self.n_items + np.concatenate(self.blocked)
-            kept &= ~np.isin(rows * self.n_items + items, keys.astype(np.int64))
+            # A pair of a history and an item is one number, row * n_items + item.
+            lengths = [len(blocked_items) for blocked_items in self.blocked]
+            pairs = np.repeat(np.arange(len(self.blocked)), lengths) * self.n_items + np.concatenate(self.blocked)
+            kept &= ~np.isin(rows * self.n_items + items, pairs.astype(np.int64))
         return kept
 
-    def most_blocked(self) -> int:
-        """The most items that are blocked for one history, repeats counted."""
+    def max_blocked(self) -> int:
+        """The largest number of blocked items of any history, repeats counted."""
         return max(map(len, self.blocked), default=0) if self.blocked is not None else 0
 
-    def rows(self, rows: np.ndarray) -> "Filter":
-        """The same for some of the histories."""
+    def for_rows(self, rows: np.ndarray) -> "Filter":
+        """The filter of the histories `rows`, in this order."""
         blocked = None if self.blocked is None else [self.blocked[row] for row in rows]
         return Filter(self.n_items, blocked, self.allowed)
 
 
-def best_of_sparse(scores: "sparse.csr_matrix", k: int, allow: Filter) -> Ranked:
+def top_k_of_sparse(scores: "sparse.csr_matrix", k: int, allow: Filter) -> Ranked:
     """The `k` best stored entries of every row of (B, N) scores; ties go to the lower item number."""
     n_rows = scores.shape[0]
     rows = np.repeat(np.arange(n_rows, dtype=np.int64), np.diff(scores.indptr))
@@ -70,74 +74,83 @@ def best_of_sparse(scores: "sparse.csr_matrix", k: int, allow: Filter) -> Ranked
     kept = allow.keeps(rows, items)
     rows, items, values = rows[kept], items[kept], values[kept]
     order = np.lexsort((items, -values, rows))
-    return lists_of(rows[order], items[order], values[order], n_rows, k)
+    return top_k_lists(rows[order], items[order], values[order], n_rows, k)
 
 
-def lists_of(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, n_rows: int, k: int) -> Ranked:
-    """The first `k` entries of every row as lists; the three (E,) arrays are in order of row, best first within it."""
-    place = places_of(rows)
-    first = place < k
-    ranked = empty(n_rows, k)
-    ranked.items[rows[first], place[first]] = items[first]
-    ranked.scores[rows[first], place[first]] = scores[first]
+def top_k_lists(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, n_rows: int, k: int) -> Ranked:
+    """The first `k` entries of every row as lists.
+
+    Args:
+        rows: (E,) the list of each entry, ascending.
+        items: (E,) item numbers, best first within each row.
+        scores: (E,) their scores.
+        n_rows: number of lists.
+        k: length of the lists.
+    """
+    place = ranks_in_rows(rows)
+    is_shown = place < k
+    ranked = empty_lists(n_rows, k)
+    ranked.items[rows[is_shown], place[is_shown]] = items[is_shown]
+    ranked.scores[rows[is_shown], place[is_shown]] = scores[is_shown]
     return ranked
 
 
-def places_of(rows: np.ndarray) -> np.ndarray:
-    """(E,) int64: how many entries of its own row stand before each; the entries of a row lie together, rows ascend."""
+def ranks_in_rows(rows: np.ndarray) -> np.ndarray:
+    """(E,) int64: the place of each entry within its row, from 0; `rows` (E,) ascend."""
     return np.arange(len(rows)) - np.searchsorted(rows, rows)
 
 
-def nearest(index: "faiss.Index", queries: np.ndarray, k: int, allow: Filter) -> Ranked:
+def nearest_items(index: "faiss.Index", queries: np.ndarray, k: int, allow: Filter) -> Ranked:
     """The `k` items with the largest inner product, by an exact faiss index; `queries` is (B, D) float32."""
-    wanted = min(k + allow.most_blocked(), allow.n_items)
+    n_neighbours = min(k + allow.max_blocked(), allow.n_items)
     parameters = None
     if allow.allowed is not None:
-        wanted = min(wanted, int(allow.allowed.sum()))
+        n_neighbours = min(n_neighbours, int(allow.allowed.sum()))
         import faiss
 
         bits: Any = np.packbits(allow.allowed, bitorder="little")
         selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg]  # its stubs lack it
         parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-    if not wanted:
-        return empty(len(queries), k)
-    scores, items = index.search(np.ascontiguousarray(queries, dtype=np.float32), wanted, params=parameters)
+    if not n_neighbours:
+        return empty_lists(len(queries), k)
+    scores, items = index.search(np.ascontiguousarray(queries, dtype=np.float32), n_neighbours, params=parameters)
     rows = np.arange(len(queries), dtype=np.int64)[:, None]
-    return _first(items, scores, allow.keeps(rows, items), k)
+    return _first_kept(items, scores, allow.keeps(rows, items), k)
 
 
-def fill(ranked: Ranked, by_popularity: np.ndarray, allow: Filter) -> Ranked:
-    """Lists with no gap: behind what a member proposed, the most popular other items, with the score `FILLED`.
+def fill_with_popular(ranked: Ranked, by_popularity: np.ndarray, allow: Filter) -> Ranked:
+    """Fill short lists with the most popular items that they lack, which get the score `FILLED`.
 
     Args:
-        ranked: lists of at most K items.
+        ranked: lists of at most K items; changed in place.
         by_popularity: (N,) all item numbers, the most popular first.
+        allow: what may be shown.
 
     Returns:
         lists of K items each, or of all that may be shown where those are fewer.
     """
     k = ranked.items.shape[1]
     short = np.flatnonzero((ranked.items < 0).any(axis=1))
-    pool = by_popularity if allow.allowed is None else by_popularity[allow.allowed[by_popularity]]
-    for start in range(0, len(short), _FILLED_AT_ONCE):
-        some = short[start : start + _FILLED_AT_ONCE]
-        mine = allow.rows(some)
-        more = np.tile(pool[: k + mine.most_blocked()], (len(some), 1))
-        items = np.concatenate([ranked.items[some], more], axis=1)
-        scores = np.concatenate([ranked.scores[some], np.full(more.shape, FILLED, dtype=np.float32)], axis=1)
-        rows = np.arange(len(some), dtype=np.int64)[:, None]
-        kept = mine.keeps(rows, items.astype(np.int64)) & _is_first(items)
-        ranked.items[some], ranked.scores[some] = _first(items, scores, kept, k)
+    popular = by_popularity if allow.allowed is None else by_popularity[allow.allowed[by_popularity]]
+    for start in range(0, len(short), _ROWS_AT_ONCE):
+        batch = short[start : start + _ROWS_AT_ONCE]
+        batch_filter = allow.for_rows(batch)
+        fillers = np.tile(popular[: k + batch_filter.max_blocked()], (len(batch), 1))
+        items = np.concatenate([ranked.items[batch], fillers], axis=1)
+        scores = np.concatenate([ranked.scores[batch], np.full(fillers.shape, FILLED, dtype=np.float32)], axis=1)
+        rows = np.arange(len(batch), dtype=np.int64)[:, None]
+        kept = batch_filter.keeps(rows, items.astype(np.int64)) & _is_first_occurrence(items)
+        ranked.items[batch], ranked.scores[batch] = _first_kept(items, scores, kept, k)
     return ranked
 
 
-def empty(n_rows: int, k: int) -> Ranked:
-    """Lists that hold nothing yet."""
+def empty_lists(n_rows: int, k: int) -> Ranked:
+    """`n_rows` lists without items."""
     return Ranked(np.full((n_rows, k), NO_ITEM, dtype=np.int32), np.full((n_rows, k), FILLED, dtype=np.float32))
 
 
-def _is_first(items: np.ndarray) -> np.ndarray:
-    """(B, M) bool: not a repetition of an item further left."""
+def _is_first_occurrence(items: np.ndarray) -> np.ndarray:
+    """(B, M) bool: the item does not stand further left in its row."""
     order = np.argsort(items, axis=1, kind="stable")
     ordered = np.take_along_axis(items, order, axis=1)
     new = np.ones(items.shape, dtype=bool)
@@ -147,12 +160,12 @@ def _is_first(items: np.ndarray) -> np.ndarray:
     return first
 
 
-def _first(items: np.ndarray, scores: np.ndarray, kept: np.ndarray, k: int) -> Ranked:
-    """The first `k` kept entries of each row, in their order."""
+def _first_kept(items: np.ndarray, scores: np.ndarray, kept: np.ndarray, k: int) -> Ranked:
+    """Lists of the first `k` entries of each row where `kept` (B, M) is true, in their order."""
     order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
-    ranked = empty(len(items), k)
+    ranked = empty_lists(len(items), k)
     width = order.shape[1]
-    chosen = np.take_along_axis(kept, order, axis=1)
-    ranked.items[:, :width] = np.where(chosen, np.take_along_axis(items, order, axis=1), NO_ITEM)
-    ranked.scores[:, :width] = np.where(chosen, np.take_along_axis(scores, order, axis=1), FILLED)
+    is_kept = np.take_along_axis(kept, order, axis=1)
+    ranked.items[:, :width] = np.where(is_kept, np.take_along_axis(items, order, axis=1), NO_ITEM)
+    ranked.scores[:, :width] = np.where(is_kept, np.take_along_axis(scores, order, axis=1), FILLED)
     return ranked

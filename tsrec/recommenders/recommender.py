@@ -1,4 +1,4 @@
-"""The one door to everything that recommends: item ids in, item ids out, opened from artifacts alone.
+"""The interface to all recommendations: item ids in, item ids out, opened from artifacts alone.
 
     recommender = Recommender.open("artifacts", "ml-100k")
     recommender.recommend([["50", "181"], []], k=5)
@@ -17,14 +17,15 @@ from tsrec.columns import FUSED, Split
 from tsrec.config import Repeats
 from tsrec.errors import ArtifactError, DataError
 from tsrec.llm.trained_llm import trained_in
-from tsrec.recommenders.fuse import gate_of, llm_name, proposers
-from tsrec.recommenders.fused import Fused
-from tsrec.recommenders.member import Catalogue, Member, open_catalogue
-from tsrec.recommenders.members import open_member
-from tsrec.recommenders.models import find_model
-from tsrec.recommenders.ranking import Filter, Ranked, fill
-from tsrec.recommenders.served import EVERYTHING, open_served, served_of
-from tsrec.recommenders.settings import BeamSettings
+from tsrec.recommenders.catalogue import Catalogue, open_catalogue
+from tsrec.recommenders.fuse_stage import llm_name, open_gate, proposers
+from tsrec.recommenders.fused_member import FusedMember
+from tsrec.recommenders.member import Member
+from tsrec.recommenders.member_registry import open_member
+from tsrec.recommenders.model_lookup import find_model
+from tsrec.recommenders.ranking import Filter, Ranked, fill_with_popular
+from tsrec.recommenders.served_members import EVERYTHING, find_served, open_served
+from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.store import Artifact, ArtifactStore, Lineage
 
 _BATCH = 256  # histories ranked at once
@@ -33,7 +34,7 @@ _BATCH = 256  # histories ranked at once
 @dataclass(frozen=True)
 class Recommendation:
     """One recommended item. `score` is the recommender's own (log-probabilities for the fusion and the LLM), None
-    where popularity filled the list; `proposed_by` names the members that proposed it, the keenest first."""
+    where popularity filled the list; `proposed_by` names the members that proposed it, best rank first."""
 
     item_id: str
     score: float | None
@@ -64,10 +65,10 @@ class Recommender:
             ArtifactError: the store has no finished run of this data set, or no such model or method.
         """
         lineage = Lineage(store if isinstance(store, ArtifactStore) else ArtifactStore(store))
-        return cls.of(lineage, find_model(lineage, dataset, model), method)
+        return cls.from_artifact(lineage, find_model(lineage, dataset, model), method)
 
     @classmethod
-    def of(
+    def from_artifact(
         cls,
         lineage: Lineage,
         fuse: Artifact,
@@ -76,24 +77,32 @@ class Recommender:
         *,
         as_measured: bool = False,
     ) -> "Recommender":
-        """The recommender of a given `fuse` artifact, with its own rule for repeats or another; see `open`.
+        """The recommender of a `fuse` artifact.
 
-        `as_measured`: with the members that were measured, also where some that have seen everything would serve.
+        Args:
+            lineage: of the store.
+            fuse: the artifact.
+            method: `fused`, or one member as `metrics` names it.
+            repeats: the rule for repeats; None: the one that the artifact was made with.
+            as_measured: serve the members that were measured, even where some are refitted on all events.
+
+        Raises:
+            ArtifactError: there is no such method.
         """
-        served = None if as_measured else served_of(lineage, fuse)
+        served = None if as_measured else find_served(lineage, fuse)
         catalogue = open_catalogue(lineage.parent(fuse, "ingest"), EVERYTHING if served else (Split.TRAIN,))
-        gate = gate_of(fuse)
+        gate = open_gate(fuse)
         if method != FUSED and method not in gate.members:
             raise ArtifactError(f"no method {method!r}; there are {', '.join([FUSED, *gate.members])}")
-        wanted = gate.members if method == FUSED else (method,)
-        members = {name: _open(name, lineage, fuse, catalogue, served) for name in wanted}
-        rules = fuse.manifest.key.config["rules"]  # as written: older settings must go on serving
-        fused = Fused(members, gate, catalogue.popularity(), rules["n_candidates"])
+        names = gate.members if method == FUSED else (method,)
+        members = {name: _open_member(name, lineage, fuse, catalogue, served) for name in names}
+        rules = fuse.manifest.key.config["rules"]  # not validated: models with older settings must still serve
+        fused = FusedMember(members, gate, catalogue.popularity(), rules["n_candidates"])
         return cls(method, fused if method == FUSED else members[method], catalogue, repeats or rules["repeats"])
 
     def of_member(self, name: str) -> "Recommender":
         """The recommender of one member of this fusion, over what is open already."""
-        assert isinstance(self.member, Fused)
+        assert isinstance(self.member, FusedMember)
         alone = copy.copy(self)
         alone.name, alone.member = name, self.member.members[name]
         return alone
@@ -101,11 +110,11 @@ class Recommender:
     def recommend(
         self, histories: Sequence[Sequence[str]], k: int = 10, allowed: Collection[str] | None = None
     ) -> list[list[Recommendation]]:
-        """The K best distinct items for each history, best first, or all that may be shown.
+        """The `k` best distinct items for each history, best first, or all that may be shown where they are fewer.
 
         Args:
-            histories: item ids, oldest first. Ids that the catalogue lacks tell nothing and are skipped; where none is
-                left, the most popular items are the list.
+            histories: item ids, oldest first. Ids that the catalogue lacks are skipped; where none is left, the list
+                holds the most popular items.
             k: how many items.
             allowed: the item ids that may be recommended; None: all.
 
@@ -150,13 +159,13 @@ class Recommender:
             given: lists that need not be asked for, by the name of the member that made them.
         """
         given = given or {}
-        if isinstance(self.member, Fused):
+        if isinstance(self.member, FusedMember):
             ranked, member_ranks = self.member.rank_with_members(pasts, k, allow, given)
         else:
             ranked = given[self.name] if self.name in given else self.member.rank(pasts, k, allow)
             member_ranks = np.isfinite(ranked.scores)[..., None].astype(np.int32)
-        names = self.member.gate.members if isinstance(self.member, Fused) else (self.name,)
-        ranked = fill(ranked, self._by_popularity, allow)
+        names = self.member.gate.members if isinstance(self.member, FusedMember) else (self.name,)
+        ranked = fill_with_popular(ranked, self._by_popularity, allow)
         return [
             [
                 Recommendation(
@@ -171,14 +180,18 @@ class Recommender:
         ]
 
 
-def _open(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue, served: Artifact | None) -> Member:
-    """One member of the fusion, from the artifacts that the fusion was made from."""
+def _open_member(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue, served: Artifact | None) -> Member:
+    """One member of the fusion, from the artifacts that `fuse` was made from, or from `served`."""
     for role in fuse.manifest.key.parents:
         if llm_name(role) == name:
-            from tsrec.recommenders.llm import load_llm  # torch and transformers: other members do without
+            from tsrec.recommenders.llm import (
+                load_llm,  # imports torch and transformers, which other members do not need
+            )
 
             decode = lineage.parent(fuse, role)
-            trained, sids = (lineage.parent(decode, own) for own in (trained_in(decode.manifest.key.parents), "sids"))
+            trained, sids = (
+                lineage.parent(decode, stage) for stage in (trained_in(decode.manifest.key.parents), "sids")
+            )
             return load_llm(trained, sids, catalogue, BeamSettings.model_validate(decode.manifest.key.config["own"]))
     if served:
         return open_served(served, name)

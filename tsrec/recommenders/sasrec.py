@@ -23,7 +23,7 @@ from tsrec.config import SasRecConfig
 from tsrec.errors import ConfigError
 from tsrec.histories import Histories
 from tsrec.recommenders.member import FitInputs
-from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, nearest_items
 from tsrec.sid.vectors import unit_rows
 from tsrec.store import Artifact, base_role
 from tsrec.training.losses import chunked_cross_entropy
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 _WEIGHTS = "sasrec.safetensors"
 _ITEM_ROWS = "decoder.embed_tokens.weight"
-_NEIGHBOURS = 5  # known items that a new one starts amid
+_NEIGHBOURS = 5  # known items whose mean a new one starts at
 _START_DEVIATION = 0.05  # of item vectors, which start at the texts; chosen on valid, random rows have 0.02
 _LAYERS, _HEADS = 2, 2  # as deep as the original
 _WEIGHT_DECAY = 0.1  # of AdamW, as of fine-tuning
-# A training that goes on is given these shares of the whole one's: at high rates it would unlearn what it knows.
-_EPOCHS_GOING_ON, _RATE_GOING_ON = 0.2, 0.3
+# Shares of the epochs and the learning rate for a warm start: at the full rate it would unlearn what it knows.
+_WARM_START_EPOCHS, _WARM_START_RATE = 0.2, 0.3
 
 
 class SasRec(nn.Module):
@@ -64,7 +64,7 @@ class SasRec(nn.Module):
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, labels: Tensor, tasks: Tensor
     ) -> dict[str, Tensor]:
-        """Mean cross-entropy over labelled positions; arguments are (B, T), see `tsrec.training.pack`."""
+        """Mean cross-entropy over labelled positions; arguments are (B, T), see `tsrec.training.packing`."""
         hidden = self.hidden(input_ids, position_ids, segment_ids)
         labelled = labels != IGNORED
         rows = self.decoder.get_input_embeddings().get_parameter("weight")
@@ -97,11 +97,13 @@ class SasRecMember:
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items by the product of their embedding with the last hidden state; nothing for an empty history."""
-        known = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
-        ranked = empty(len(pasts), k)
-        if len(known):
-            states = self._last_hidden([pasts[row][-self.window :] for row in known])
-            ranked.items[known], ranked.scores[known] = nearest(self.index, states, k, allow.rows(known))
+        with_events = np.array([row for row, past in enumerate(pasts) if len(past)], dtype=np.int64)
+        ranked = empty_lists(len(pasts), k)
+        if len(with_events):
+            states = self._last_hidden([pasts[row][-self.window :] for row in with_events])
+            ranked.items[with_events], ranked.scores[with_events] = nearest_items(
+                self.index, states, k, allow.for_rows(with_events)
+            )
         return ranked
 
     @torch.inference_mode()
@@ -115,42 +117,42 @@ class SasRecMember:
 def fit(inputs: FitInputs) -> None:
     """Train on all train events, to the end: lists go on getting better when the loss on valid no longer does.
 
-    With a base, training goes on from its weights; items that it did not have start amid those that read like them.
+    With a base, training continues from its weights; new items start at the mean of those with similar texts.
 
     Raises:
         ConfigError: the base is of another size.
     """
-    from tsrec.training.trainer import train  # by fitting alone, not by who recommends
+    from tsrec.training.trainer import train  # needed to fit, not to recommend
 
     base = inputs.parents.get(base_role("sasrec"))
-    config = _going_on(inputs.config) if base else inputs.config
+    config = _warm_start_config(inputs.config) if base else inputs.config
     torch.manual_seed(config.seed)
     model = SasRec(inputs.catalogue.n_items, config)
     if base:
-        _take_over(model, base, inputs)
+        _load_base_weights(model, base, inputs)
     else:
         texts = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING)
         with torch.no_grad():
-            model.item_vectors.copy_(torch.from_numpy(main_components(texts, config.hidden, config.seed)))
+            model.item_vectors.copy_(torch.from_numpy(principal_components(texts, config.hidden, config.seed)))
     examples = _examples(inputs.histories, config.window)
     order = TaskMixture({0: (examples, 1.0)}, config.epochs, config.seed)
     train(model, order, [], _recipe(config), inputs.work / "sasrec", ["next_item"], pad_id=0)
     save_file(model.state_dict(), inputs.folder / _WEIGHTS)
 
 
-def _going_on(config: SasRecConfig) -> SasRecConfig:
-    """The recipe of a training that goes on from a base."""
-    epochs, rate = max(1, round(config.epochs * _EPOCHS_GOING_ON)), config.learning_rate * _RATE_GOING_ON
+def _warm_start_config(config: SasRecConfig) -> SasRecConfig:
+    """The settings for a training that continues from a base."""
+    epochs, rate = max(1, round(config.epochs * _WARM_START_EPOCHS)), config.learning_rate * _WARM_START_RATE
     return config.model_copy(update={"epochs": epochs, "learning_rate": rate})
 
 
-def _take_over(model: SasRec, base: Artifact, inputs: FitInputs) -> None:
-    """Take over the base's weights; its vectors are found again by the ids of the items."""
+def _load_base_weights(model: SasRec, base: Artifact, inputs: FitInputs) -> None:
+    """Load the base's weights into the model; item vectors are matched by item id."""
     weights = load_file(base.file(_WEIGHTS))
-    before = pd.Index(inputs.parents[base_role("ingest")].frame("items", [C.ITEM])[C.ITEM])
-    place = before.get_indexer(inputs.catalogue.item_ids)  # (N,) -1: new
+    base_items = pd.Index(inputs.parents[base_role("ingest")].frame("items", [C.ITEM])[C.ITEM])
+    base_rows = base_items.get_indexer(inputs.catalogue.item_ids)  # (N,) -1: the item is new
     texts = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING)
-    vectors = carried_over(weights[_ITEM_ROWS].numpy()[1:], place, texts)
+    vectors = carry_over_vectors(weights[_ITEM_ROWS].numpy()[1:], base_rows, texts)
     weights[_ITEM_ROWS] = torch.cat([weights[_ITEM_ROWS][:1], torch.from_numpy(vectors)])
     try:
         model.load_state_dict(weights)
@@ -161,26 +163,26 @@ def _take_over(model: SasRec, base: Artifact, inputs: FitInputs) -> None:
         ) from error
 
 
-def carried_over(trained: np.ndarray, place: np.ndarray, texts: np.ndarray) -> np.ndarray:
-    """Vectors of a catalogue that has changed.
+def carry_over_vectors(trained: np.ndarray, base_rows: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """Item vectors for a catalogue that has changed.
 
     Args:
-        trained: (M, D) float32, vectors of the catalogue before.
-        place: (N,) each item's row in `trained`; -1 for a new one.
+        trained: (M, D) float32, vectors of the base's catalogue.
+        base_rows: (N,) each item's row in `trained`; -1 for a new one.
         texts: (N, E) text embeddings of the catalogue as it is now.
 
     Returns:
-        (N, D) float32: known items keep their vectors, a new one has the mean of the known ones that read most like it.
+        (N, D) float32: known items keep their vectors; a new one gets the mean of those with the most similar texts.
     """
-    vectors = np.zeros((len(place), trained.shape[1]), dtype=np.float32)
-    known, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
-    vectors[known] = trained[place[known]]
+    vectors = np.zeros((len(base_rows), trained.shape[1]), dtype=np.float32)
+    known, new = np.flatnonzero(base_rows >= 0), np.flatnonzero(base_rows < 0)
+    vectors[known] = trained[base_rows[known]]
     if len(known) and len(new):
         scaled = unit_rows(texts)
         index = faiss.IndexFlatIP(scaled.shape[1])
         index.add(np.ascontiguousarray(scaled[known]))
-        _, like = index.search(np.ascontiguousarray(scaled[new]), min(_NEIGHBOURS, len(known)))
-        vectors[new] = vectors[known][like].mean(axis=1)
+        _, similar = index.search(np.ascontiguousarray(scaled[new]), min(_NEIGHBOURS, len(known)))
+        vectors[new] = vectors[known][similar].mean(axis=1)
     return vectors
 
 
@@ -196,13 +198,13 @@ def load(folder: Path, config: SasRecConfig) -> SasRecMember:
     return SasRecMember(model, index, config.window)
 
 
-def main_components(vectors: np.ndarray, width: int, seed: int) -> np.ndarray:
-    """The `width` strongest components of centred vectors, turned at random so that no dimension is stronger.
+def principal_components(vectors: np.ndarray, width: int, seed: int) -> np.ndarray:
+    """The `width` principal components of vectors, rotated at random so that no dimension is stronger than another.
 
     Args:
         vectors: (N, E), finite.
-        width: components; what the vectors lack is 0 before the turn.
-        seed: of the turn.
+        width: number of components; those that the vectors lack are 0 before the rotation.
+        seed: of the rotation.
 
     Returns:
         (N, width) float32 of standard deviation `_START_DEVIATION`; inner products are those of the components, up to
@@ -213,10 +215,10 @@ def main_components(vectors: np.ndarray, width: int, seed: int) -> np.ndarray:
     components = np.zeros((len(vectors), width))
     kept = min(width, len(strengths))
     components[:, :kept] = left[:, :kept] * strengths[:kept]
-    turn, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(width, width)))
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(width, width)))
     spread = components.std()
     scale = _START_DEVIATION / spread if spread > 0 else 0.0
-    return np.asarray(scale * components @ turn, dtype=np.float32)
+    return np.asarray(scale * components @ rotation, dtype=np.float32)
 
 
 def _examples(histories: Histories, window: int) -> list[Example]:
@@ -224,20 +226,20 @@ def _examples(histories: Histories, window: int) -> list[Example]:
 
     Windows do not overlap, so that every target is learned from once, however long the history.
     """
-    wanted = np.full(len(histories.items), IGNORED, dtype=np.int64)
+    token_labels = np.full(len(histories.items), IGNORED, dtype=np.int64)
     targets = histories.target_events(Split.TRAIN)
-    wanted[targets] = histories.items[targets] + 1
+    token_labels[targets] = histories.items[targets] + 1
     examples = []
     for user in range(histories.n_users):
         first, stop = int(histories.offsets[user]), int(histories.offsets[user + 1])
-        mine = first + np.flatnonzero(wanted[first:stop] != IGNORED)
-        if not len(mine):
+        user_targets = first + np.flatnonzero(token_labels[first:stop] != IGNORED)
+        if not len(user_targets):
             continue
         # The last target is predicted, not fed; windows before the first target have nothing to learn.
-        for end in range(int(mine[-1]), int(mine[0]) - 1, -window):
+        for end in range(int(user_targets[-1]), int(user_targets[0]) - 1, -window):
             start = max(first, end - window)
             ids = histories.items[start:end].astype(np.int64) + 1
-            labels = wanted[start + 1 : end + 1]
+            labels = token_labels[start + 1 : end + 1]
             if (labels != IGNORED).any():
                 examples.append(Example(ids, labels, task=0))
     return examples

@@ -1,7 +1,7 @@
-"""Text similarity: items whose texts read like those of the last items. Nothing is trained.
+"""Text similarity: items whose texts are like those of the last items. Nothing is trained.
 
-The sum over the last items of the cosine with each, weighed by 1/recency, is one inner product with the weighed
-sum of their vectors: an exact nearest-neighbour search, whatever the catalogue.
+An item's score is the sum of its cosines with the last items, weighted by 1/recency. That is one inner product with
+the weighted sum of their vectors, so an exact nearest-neighbour search finds the best items.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,9 @@ from scipy import sparse
 
 from tsrec.columns import Columns as C
 from tsrec.config import Section
-from tsrec.recommenders.member import FitInputs, recency_weights
-from tsrec.recommenders.ranking import Filter, Ranked, empty, nearest
+from tsrec.recommenders.member import FitInputs
+from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, nearest_items
+from tsrec.recommenders.recency import last_events
 from tsrec.sid.vectors import unit_rows
 
 _FILE = "item_vectors.safetensors"
@@ -32,13 +33,13 @@ class TextSimilarity:
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items by their weighed cosine; nothing for an empty history."""
-        rows, items, recency = recency_weights(pasts, LAST)
+        rows, items, recency = last_events(pasts, LAST)
         had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), len(self.vectors)))
         known = np.flatnonzero(np.diff(had.indptr))
-        ranked = empty(len(pasts), k)
+        ranked = empty_lists(len(pasts), k)
         if len(known):
             queries = sparse.csr_matrix(had[known]) @ self.vectors
-            ranked.items[known], ranked.scores[known] = nearest(self.index, queries, k, allow.rows(known))
+            ranked.items[known], ranked.scores[known] = nearest_items(self.index, queries, k, allow.for_rows(known))
         return ranked
 
 

@@ -1,8 +1,8 @@
-"""Boosted trees behind the gate: what no weighted sum can say, such as whom to trust for how long a history.
+"""Boosted trees that rerank the gate's first items. They learn what no weighted sum can express.
 
-LightGBM (Ke et al. 2017) with a logistic loss, started from the gate's log-probabilities, so that the trees learn only
-what the gate leaves. They never rank an item lower because a member ranks it higher (monotone constraints), and how
-many there are is chosen by the likelihood of the right items of users that they have not seen: none where none help.
+One example is which member to trust for which length of history. LightGBM (Ke et al. 2017) with a logistic loss starts
+from the gate's log-probabilities, so that the trees learn only what the gate leaves. By monotone constraints an item
+never falls because a member ranks it higher. The number of trees is chosen by cross-validation over users. It can be 0.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from tsrec.recommenders.softmax import log_softmax
 if TYPE_CHECKING:
     from lightgbm import Booster
 
-_STEP = 25  # trees by which the number of them is chosen
-_PATIENCE = 4  # steps without a gain, after which no more are tried
+_TREES_PER_STEP = 25  # the number of trees is chosen in steps of so many
+_PATIENCE = 4  # steps without a better likelihood, after which no more are tried
 _CONTEXT_FEATURES = ("history_length", "members")
 SETTINGS = {
     "objective": "binary",
@@ -30,7 +30,7 @@ SETTINGS = {
     "deterministic": True,
     "force_col_wise": True,
     "verbose": -1,
-    # Several are fitted at once (`fuse.at_once`), and LightGBM has one number of threads for the whole process.
+    # `fuse_stage.fit_at_once` fits several at once, and LightGBM has one number of threads for the whole process.
     "num_threads": 1,
 }
 
@@ -51,7 +51,7 @@ class Trees:
         return _predict(self.booster, tree_features(pool), 0, self.n_trees)
 
     def to_json(self, members: Sequence[str]) -> dict[str, Any]:
-        """LightGBM's own text, and the share of the gain that each feature brought, for people."""
+        """The model as LightGBM writes it, and each feature's share of the gain, for people to read."""
         gain = self.booster.feature_importance("gain")
         shares = zip(feature_names(members), gain / max(gain.sum(), 1e-12), strict=True)
         return {
@@ -67,75 +67,85 @@ class Trees:
 
 
 def feature_names(members: Sequence[str]) -> list[str]:
-    """What the columns of `tree_features` are, for a pool of these members."""
-    own = [f"{member} {feature}" for member in members for feature in MEMBER_FEATURES]
-    return [*own, *ITEM_FEATURES, *_CONTEXT_FEATURES]
+    """Names of the columns of `tree_features`, for a pool of these members."""
+    member_features = [f"{member} {feature}" for member in members for feature in MEMBER_FEATURES]
+    return [*member_features, *ITEM_FEATURES, *_CONTEXT_FEATURES]
 
 
 def tree_features(pool: Pool) -> np.ndarray:
     """(E, 5 M + 7) float32: the gate's features, log(1 + length of the history), and how many members list the item."""
-    context = (np.log1p(pool.n_events)[pool.rows], (pool.ranks > 0).sum(axis=1))
-    return np.concatenate([pool.features, np.stack(context, axis=1)], axis=1).astype(np.float32)
+    columns = {"history_length": np.log1p(pool.n_events)[pool.rows], "members": (pool.ranks > 0).sum(axis=1)}
+    context = np.stack([columns[name] for name in _CONTEXT_FEATURES], axis=1)
+    return np.concatenate([pool.features, context], axis=1).astype(np.float32)
 
 
-def fitted_trees(pool: Pool, starts: np.ndarray, right: np.ndarray, fold: np.ndarray | None, most: int) -> Trees | None:
-    """Trees fitted to the right items; None where none help.
+def fit_trees(
+    pool: Pool, init_scores: np.ndarray, is_target: np.ndarray, fold: np.ndarray | None, max_trees: int
+) -> Trees | None:
+    """Fit trees to the targets; None where no number of trees helps.
 
     Args:
-        pool: entries in order of row; every row that has any holds the right item.
-        starts: (E,) the gate's scores, from which the trees begin.
-        right: (E,) bool: the right item of each row.
-        fold: (B,) bool: the half of the users that each row belongs to; the number of trees is chosen by fitting on
-            either half and reading the likelihood of the other. None: it is `most`.
-        most: the most trees.
+        pool: entries in order of row; every row with entries has its target among them.
+        init_scores: (E,) the gate's scores, which the trees add to.
+        is_target: (E,) bool: the target of each row.
+        fold: (B,) bool: the half of the users that each row belongs to. The number of trees is chosen by fitting on
+            either half and measuring the likelihood of the other. None: it is `max_trees`.
+        max_trees: the most trees.
     """
     features, n_members = tree_features(pool), pool.ranks.shape[1]
-    n_trees = most if fold is None else _chosen_number(features, starts, right, pool.rows, fold, n_members, most)
-    if not n_trees or not right.any():
+    n_trees = max_trees
+    if fold is not None:
+        n_trees = _choose_n_trees(features, init_scores, is_target, pool.rows, fold, n_members, max_trees)
+    if not n_trees or not is_target.any():
         return None
-    booster = _new_booster(features, starts, right, n_members)
-    _grow(booster, n_trees)
+    booster = _new_booster(features, init_scores, is_target, n_members)
+    _add_trees(booster, n_trees)
     return Trees(_lightgbm().Booster(model_str=booster.model_to_string()))  # without the rows that it was fitted on
 
 
-def _chosen_number(
+def _choose_n_trees(
     features: np.ndarray,
-    starts: np.ndarray,
-    right: np.ndarray,
+    init_scores: np.ndarray,
+    is_target: np.ndarray,
     rows: np.ndarray,
     fold: np.ndarray,
     n_members: int,
-    most: int,
+    max_trees: int,
 ) -> int:
-    """How many trees help users that they have not seen; the last ones that are tried brought nothing."""
-    mine, step, halves = fold[rows], min(_STEP, most), []
-    for learned in (mine, ~mine):
-        if not right[learned].any() or not right[~learned].any():
+    """How many trees give the targets of held-out users the highest likelihood; arguments are those of `fit_trees`."""
+    in_first_half, step = fold[rows], min(_TREES_PER_STEP, max_trees)
+    boosters = []  # each with the entries (E,) bool that it is not fitted on
+    for fitted in (in_first_half, ~in_first_half):
+        if not is_target[fitted].any() or not is_target[~fitted].any():
             return 0
-        halves.append((_new_booster(features[learned], starts[learned], right[learned], n_members), ~learned))
-    scores, gains = starts, []
-    for n_trees in range(0, most + 1, step):
+        booster = _new_booster(features[fitted], init_scores[fitted], is_target[fitted], n_members)
+        boosters.append((booster, ~fitted))
+    scores, likelihoods = init_scores, []
+    for n_trees in range(0, max_trees + 1, step):
         if n_trees:
             scores = scores.copy()
-            for booster, unseen in halves:
-                _grow(booster, step)
-                scores[unseen] += _predict(booster, features[unseen], n_trees - step, step)
-        gains.append(sum(log_softmax(scores[unseen], rows[unseen])[right[unseen]].sum() for _, unseen in halves))
-        if len(gains) > int(np.argmax(gains)) + _PATIENCE:
+            for booster, held_out in boosters:
+                _add_trees(booster, step)
+                scores[held_out] += _predict(booster, features[held_out], n_trees - step, step)
+        likelihoods.append(
+            sum(log_softmax(scores[held_out], rows[held_out])[is_target[held_out]].sum() for _, held_out in boosters)
+        )
+        if len(likelihoods) > int(np.argmax(likelihoods)) + _PATIENCE:
             break
-    return min(2 * int(np.argmax(gains)) * step, most)  # of twice the users as many more can be learned
+    # The final trees are fitted on both halves: twice the users bear twice the trees.
+    return min(2 * int(np.argmax(likelihoods)) * step, max_trees)
 
 
-def _new_booster(features: np.ndarray, starts: np.ndarray, right: np.ndarray, n_members: int) -> "Booster":
-    """A booster that has no tree yet."""
+def _new_booster(features: np.ndarray, init_scores: np.ndarray, is_target: np.ndarray, n_members: int) -> "Booster":
+    """A booster without trees."""
     lightgbm = _lightgbm()
-    rising = [1] * (len(MEMBER_FEATURES) * n_members)
-    free = [0] * (features.shape[1] - len(rising))
-    data = lightgbm.Dataset(features, right.astype(np.float32), init_score=starts)
-    return lightgbm.Booster({**SETTINGS, "monotone_constraints": rising + free}, data)
+    increasing = [1] * (len(MEMBER_FEATURES) * n_members)
+    unconstrained = [0] * (features.shape[1] - len(increasing))
+    data = lightgbm.Dataset(features, is_target.astype(np.float32), init_score=init_scores)
+    return lightgbm.Booster({**SETTINGS, "monotone_constraints": increasing + unconstrained}, data)
 
 
-def _grow(booster: "Booster", n_trees: int) -> None:
+def _add_trees(booster: "Booster", n_trees: int) -> None:
     for _ in range(n_trees):
         booster.update()
 
@@ -150,7 +160,7 @@ def _predict(booster: "Booster", features: np.ndarray, first: int, n_trees: int)
 
 
 def _lightgbm() -> Any:
-    """LightGBM, which takes two seconds to import, once it is needed."""
+    """LightGBM, imported when it is first needed: that takes two seconds."""
     import torch  # noqa: F401  # brings the OpenMP runtime that LightGBM asks the system for
 
     try:

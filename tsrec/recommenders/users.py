@@ -1,4 +1,4 @@
-"""Users and their histories, one after the other in order of their ids: memory does not grow with their number."""
+"""Users with their histories, read one after the other in order of ids: memory does not grow with their number."""
 
 import contextlib
 import itertools
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError, DataError
-from tsrec.recommenders.id_lists import SAMPLE, check_known, likely_header, read_lines, say_header
+from tsrec.recommenders.id_lists import SAMPLE, check_unknown_ids, likely_header, read_lines, warn_header
 from tsrec.store import Artifact
 
 User = tuple[str, list[str]]
@@ -26,23 +26,23 @@ def all_users(ingest: Artifact) -> Iterator[User]:
     Raises:
         ArtifactError: the interactions are not in that order.
     """
-    open_user: str | None = None
+    current_user: str | None = None
     history: list[str] = []
     for users, items in _batches(ingest):
         starts = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
         for start, end in itertools.pairwise([*starts.tolist(), len(users)]):
-            if users[start] != open_user:
-                if open_user is not None:
-                    if users[start] < open_user:
+            if users[start] != current_user:
+                if current_user is not None:
+                    if users[start] < current_user:
                         raise ArtifactError(f"{ingest.path}: interactions are not in order of users; run ingest again")
-                    yield open_user, history
-                open_user, history = users[start], []
+                    yield current_user, history
+                current_user, history = users[start], []
             history.extend(items[start:end])
-    if open_user is not None:
-        yield open_user, history
+    if current_user is not None:
+        yield current_user, history
 
 
-def chosen_users(ingest: Artifact, file: Path, work: Path, max_unknown: float) -> Iterator[User]:
+def listed_users(ingest: Artifact, file: Path, work: Path, max_unknown: float) -> Iterator[User]:
     """The users of a text file (one id a line), each once, in order of their ids; those without events too.
 
     Args:
@@ -58,30 +58,30 @@ def chosen_users(ingest: Artifact, file: Path, work: Path, max_unknown: float) -
     path.unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(path)) as database:
         _sort_ids(database, ingest, file, max_unknown)
-        there = all_users(ingest)
-        user, history = next(there, (None, []))
+        with_events = all_users(ingest)
+        user, history = next(with_events, (None, []))
         # SQLite compares UTF-8 byte by byte, which is the order of Python's strings.
-        for (wanted,) in database.execute("SELECT id FROM users ORDER BY id"):
-            while user is not None and user < wanted:
-                user, history = next(there, (None, []))
-            yield wanted, history if user == wanted else []
+        for (listed,) in database.execute("SELECT id FROM users ORDER BY id"):
+            while user is not None and user < listed:
+                user, history = next(with_events, (None, []))
+            yield listed, history if user == listed else []
     path.unlink()
 
 
 def _sort_ids(database: sqlite3.Connection, ingest: Artifact, file: Path, max_unknown: float) -> None:
-    """Fill the table `users` on the disk; says in the log what is wrong with the list, or raises where that is much."""
+    """Fill the table `users` on disk. Unknown ids are logged, or raised where they are many."""
     database.execute("CREATE TABLE users (id TEXT PRIMARY KEY, known INTEGER DEFAULT 0) WITHOUT ROWID")
     database.executemany("INSERT OR IGNORE INTO users (id) VALUES (?)", ((line,) for line in read_lines(file)))
     database.executemany("UPDATE users SET known = 1 WHERE id = ?", ((user,) for user in _user_ids(ingest)))
     header = likely_header(file, (ingest.manifest.key.config.get("interaction_columns") or {}).get(C.USER))
     if database.execute("DELETE FROM users WHERE id = ? AND NOT known", (header,)).rowcount:
-        say_header("users", file, str(header))
+        warn_header("users", file, str(header))
     database.commit()
     ((n_ids, n_known),) = database.execute("SELECT COUNT(*), TOTAL(known) FROM users")
     if not n_ids:
         raise DataError(f"users: {file}: holds no id; expected one a line")
-    some = [user for (user,) in database.execute(f"SELECT id FROM users WHERE NOT known ORDER BY id LIMIT {SAMPLE}")]
-    check_known("users", file, some, n_ids - int(n_known), n_ids, _user_ids(ingest), max_unknown)
+    unknown = [user for (user,) in database.execute(f"SELECT id FROM users WHERE NOT known ORDER BY id LIMIT {SAMPLE}")]
+    check_unknown_ids("users", file, unknown, n_ids - int(n_known), n_ids, _user_ids(ingest), max_unknown)
 
 
 def _user_ids(ingest: Artifact) -> Iterator[str]:

@@ -11,13 +11,14 @@ from tsrec.columns import FUSED, LLM, Split
 from tsrec.columns import Columns as C
 from tsrec.config import Config, EvaluateConfig, RecommendConfig, Section, canonical
 from tsrec.evaluate.scoring import score
-from tsrec.evaluate.slices import slices_of
+from tsrec.evaluate.slices import target_slices
 from tsrec.llm.trained_llm import trained_in
 from tsrec.machine.progress import progress
-from tsrec.recommenders.candidates import Targets, allowance, ranked_targets, read_candidates
-from tsrec.recommenders.member import Catalogue, read_catalogue
+from tsrec.recommenders.candidates import read_candidates, repeats_filter
+from tsrec.recommenders.catalogue import Catalogue, read_catalogue
 from tsrec.recommenders.recommender import Recommender
-from tsrec.recommenders.settings import BeamSettings
+from tsrec.recommenders.stage_settings import BeamSettings
+from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.work_files import kept_table
 
@@ -51,7 +52,7 @@ def compare(
         `best champion` in the form of the evaluate stage's, with the slices `new items` and `known items` (new to the
         champion); and `summary.json`.
     """
-    settings = ComparisonSettings(own=config.evaluate, rules=config.recommend, decode=BeamSettings.of(config))
+    settings = ComparisonSettings(own=config.evaluate, rules=config.recommend, decode=BeamSettings.from_config(config))
     parents = {role: artifacts[role].fingerprint for role in ("ingest", "fuse")}
     parents[base_role("fuse")] = champion.fingerprint
     if best is not None:
@@ -69,21 +70,21 @@ def _compare(
     out: ArtifactWriter,
 ) -> None:
     catalogue, histories = read_catalogue(artifacts["ingest"])
-    all_targets = ranked_targets(histories, settings.rules)
-    rows = np.flatnonzero(all_targets.of(Split(settings.own.split)))
+    all_targets = select_targets(histories, settings.rules)
+    rows = np.flatnonzero(all_targets.is_in_split(Split(settings.own.split)))
     targets = Targets(histories, all_targets.events[rows])
     k = max(settings.own.k)
-    recommender = Recommender.of(lineage, champion, as_measured=True)
+    recommender = Recommender.from_artifact(lineage, champion, as_measured=True)
     lists = {
         CHALLENGER: read_candidates(artifacts["fuse"], FUSED, all_targets).items[rows, :k],
         CHAMPION: _champion_lists(CHAMPION, recommender, targets, catalogue, k, out),
     }
     if best is not None:
-        best_recommender = Recommender.of(lineage, best, as_measured=True)
+        best_recommender = Recommender.from_artifact(lineage, best, as_measured=True)
         lists[BEST] = _champion_lists(BEST, best_recommender, targets, catalogue, k, out)
     was_known = np.isin(catalogue.item_ids, recommender.catalogue.item_ids)
     is_new = ~was_known[targets.items]
-    slices = slices_of(histories, targets.events, catalogue.n_items)
+    slices = target_slices(histories, targets.events, catalogue.n_items)
     slices |= {"new items": is_new, "known items": ~is_new}
     metrics, differences = score(
         lists, targets.items, targets.users, slices, catalogue.n_items, settings.own, against=(CHAMPION, BEST)
@@ -145,4 +146,4 @@ def _llm_lists(
 
     llm = load_llm(trained, sids, catalogue, settings.decode)
     pasts = targets.pasts(rows)
-    return llm.rank(pasts, k, allowance(pasts, catalogue.n_items, settings.rules)).items
+    return llm.rank(pasts, k, repeats_filter(pasts, catalogue.n_items, settings.rules)).items

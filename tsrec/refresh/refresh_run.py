@@ -16,8 +16,8 @@ from tsrec.data.fetching import is_copy
 from tsrec.errors import CodebookError
 from tsrec.pipeline import Build, PlannedStage
 from tsrec.pipeline.promotion import promote_first
-from tsrec.recommenders.models import find_model, models_of
-from tsrec.recommenders.served import fit_served
+from tsrec.recommenders.model_lookup import find_model, find_models
+from tsrec.recommenders.served_members import fit_served
 from tsrec.refresh.bases import INGEST, bases_of, check_bases, extends
 from tsrec.refresh.comparison import compare
 from tsrec.refresh.drift import measure_drift, rebuild_reasons
@@ -219,7 +219,7 @@ def _previous_best(store: ArtifactStore, dataset: str) -> Artifact | None:
     if best is None:
         return None
     lineage = Lineage(store)
-    if best not in {model.fingerprint for model in models_of(lineage, dataset)}:
+    if best not in {model.fingerprint for model in find_models(lineage, dataset)}:
         logger.warning("%s: its best champion since the last rebuild, %s, is gone from the store", dataset, best)
         return None
     return find_model(lineage, dataset, best)

@@ -1,4 +1,4 @@
-"""What the report says, as plain values: tables turned into the lists that the page's template walks through."""
+"""The report's content as plain values: tables turned into the lists that the page's template loops over."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,14 @@ import pandas as pd
 
 from tsrec.columns import ALL, FUSED, Split
 from tsrec.columns import Columns as C
-from tsrec.evaluate.summary import TOO_FEW, has_interval, is_ablation, metrics_table, with_interval, worth
+from tsrec.evaluate.summary import (
+    TOO_FEW,
+    has_interval,
+    is_ablation,
+    member_contributions,
+    metrics_table,
+    with_interval,
+)
 from tsrec.sid.space import format_token
 from tsrec.store import Artifact
 
@@ -31,7 +38,7 @@ def data_summary(items: pd.DataFrame, interactions: pd.DataFrame) -> dict[str, s
 
 
 def stage_counts(parents: Mapping[str, Artifact]) -> list[tuple[str, str, list[tuple[str, Any]]]]:
-    """Per stage: its fingerprint, and everything that it counted (dropped, cut, moved, failed ...)."""
+    """For each stage: its name with seconds, its fingerprint, and its counts (dropped, cut, moved, failed ...)."""
     return [
         (
             f"{name} ({artifact.manifest.seconds:,.0f} s)",
@@ -87,16 +94,19 @@ def metric_tables(metrics: pd.DataFrame, differences: pd.DataFrame) -> list[dict
     return tables
 
 
-def answer(metrics: pd.DataFrame) -> dict[str, Any]:
-    """How good, in the fewest figures: the fusion's hit rate at the largest cut-off `k`, of `n` targets, and the best
-    single member with its own."""
+def headline_figures(metrics: pd.DataFrame) -> dict[str, Any]:
+    """The figures of the report's first sentence.
+
+    `fused`: the fusion's hit rate at the largest cut-off `k`, over `n` targets; `best`: the best single member, and
+    `best_rate`: its hit rate.
+    """
     rows = metrics[(metrics[C.SLICE] == ALL) & (metrics[C.METRIC] == "hr") & (metrics[C.K] == metrics[C.K].max())]
-    rates = rows[~rows[C.METHOD].map(is_ablation)].set_index(C.METHOD)[C.VALUE]
-    members = rates[[method for method in rates.index if not method.startswith(FUSED)]]
+    hit_rates = rows[~rows[C.METHOD].map(is_ablation)].set_index(C.METHOD)[C.VALUE]
+    members = hit_rates[[method for method in hit_rates.index if not method.startswith(FUSED)]]
     return {
         "k": int(rows[C.K].iloc[0]),
         "n": f"{int(rows[C.N].max()):,}",
-        "fused": f"{rates[FUSED]:.1%}",
+        "fused": f"{hit_rates[FUSED]:.1%}",
         "best": members.idxmax(),
         "best_rate": f"{members.max():.1%}",
     }
@@ -117,8 +127,8 @@ def slice_rows(metrics: pd.DataFrame, metric: str, k: int) -> list[dict[str, Any
     ]
 
 
-def worth_rows(differences: pd.DataFrame) -> list[dict[str, str]]:
-    """What each member adds to the fusion, at the largest cut-off: member, metric, the gain with its interval, p."""
+def contribution_rows(differences: pd.DataFrame) -> list[dict[str, str]]:
+    """What each member adds to the fusion at the largest cut-off: member, metric, gain with its interval, and p."""
     return [
         {
             "member": row.method,
@@ -126,7 +136,7 @@ def worth_rows(differences: pd.DataFrame) -> list[dict[str, str]]:
             "gain": with_interval(row.value, row.ci_low, row.ci_high),
             "p": f"{row.p:.3g}" if has_interval(row.p) else "",
         }
-        for row in worth(differences).itertuples(index=False)
+        for row in member_contributions(differences).itertuples(index=False)
     ]
 
 
@@ -142,13 +152,13 @@ def gate_rows(gate: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def trees_shown(fuse: Artifact) -> dict[str, Any] | None:
-    """How many trees rank the gate's first proposals again, and what they use most; None where there are none."""
+def trees_summary(fuse: Artifact) -> dict[str, Any] | None:
+    """How many trees rerank the gate's first items, and which features they use most; None without trees."""
     if not fuse.has("trees.json"):
         return None
     trees = fuse.json("trees")
-    most_first = sorted(trees["gain"].items(), key=lambda pair: -pair[1])  # files sort what they name
-    return {"n_trees": trees["n_trees"], "gain": [(name, f"{share:.0%}") for name, share in most_first[:_GAIN_SHOWN]]}
+    by_gain = sorted(trees["gain"].items(), key=lambda pair: -pair[1])  # JSON files sort their keys
+    return {"n_trees": trees["n_trees"], "gain": [(name, f"{share:.0%}") for name, share in by_gain[:_GAIN_SHOWN]]}
 
 
 def _largest(codes: np.ndarray) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from tsrec.columns import ALL, FUSED, LLM
 from tsrec.columns import Columns as C
 from tsrec.evaluate.summary import TOO_FEW, is_ablation
-from tsrec.report.figures import LINES, OTHERS, OURS, new_figure, png
+from tsrec.report.figure_style import LINES, OTHERS, OURS, new_figure, png
 
 _COLORS = {FUSED: OURS, LLM: "#7c3aed"}
 

@@ -1,4 +1,4 @@
-"""The report stage: gather, plot, render. Every image is embedded, so the page can be mailed as one file."""
+"""The report stage: reads artifacts, plots, and renders one HTML page. Images are embedded, so the page is one file."""
 
 import base64
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import Section
 from tsrec.evaluate.summary import headline
 from tsrec.report import content, plots
-from tsrec.report.users import N_USERS, proposers_of, user_stories
+from tsrec.report.user_examples import N_USERS, describe_members, example_users
 from tsrec.store import Artifact, ArtifactWriter
 
 
@@ -30,18 +30,18 @@ def run(_: Section, parents: Mapping[str, Artifact], out: ArtifactWriter) -> Non
     page = environment.get_template("report.html.j2").render(
         dataset=parents["ingest"].manifest.key.dataset,
         summary=content.data_summary(items, interactions),
-        members=proposers_of(parents["fuse"].json("gate")["order"]),
-        stories=user_stories(parents, N_USERS),
+        members=describe_members(parents["fuse"].json("gate")["order"]),
+        stories=example_users(parents, N_USERS),
         split=parents["evaluate"].manifest.key.config["own"]["split"],
-        answer=content.answer(metrics),
+        answer=content.headline_figures(metrics),
         tables=content.metric_tables(metrics, differences),
         losses=parents["ingest"].json("losses"),
         headline=headline(differences),
-        worth=content.worth_rows(differences),
+        worth=content.contribution_rows(differences),
         slices=content.slice_rows(metrics, "hr", int(metrics[C.K].max())),
         k=int(metrics[C.K].max()),
         gate=content.gate_rows(parents["fuse"].json("gate")),
-        trees=content.trees_shown(parents["fuse"]),
+        trees=content.trees_summary(parents["fuse"]),
         health=_rounded(health.assign(**{C.LEVEL: health[C.LEVEL] + 1}).to_dict("records")),  # people count from 1
         tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items),
         stages=content.stage_counts(parents),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tsrec.columns import FUSED
-from tsrec.recommenders.ranking import Ranked, empty
+from tsrec.recommenders.ranking import Ranked, empty_lists
 from tsrec.recommenders.recommender import Recommendation
 from tsrec.serving.asked import Asked, filter_of
 from tsrec.serving.wishes import Answer, ListedItem
@@ -53,7 +53,7 @@ def _ranked(some: list[Request], method: str) -> list[list[Recommendation]]:
 
 def _joined(lists: Sequence[Ranked | None], width: int) -> Ranked:
     """Lists of one row each as those of all; empty where there is none."""
-    joined = empty(len(lists), width)
+    joined = empty_lists(len(lists), width)
     for row, ranked in enumerate(lists):
         if ranked is not None:
             n = min(width, ranked.items.shape[1])

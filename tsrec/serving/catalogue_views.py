@@ -35,7 +35,7 @@ class CatalogueViews:
 
     def __init__(self, live: LiveModel) -> None:
         self.live = live
-        self.popularity = live.catalogue.trained
+        self.popularity = live.catalogue.train_counts
 
     @classmethod
     def of(cls, live: LiveModel) -> "CatalogueViews":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tsrec.errors import in_one_line
-from tsrec.recommenders.models import find_model
+from tsrec.recommenders.model_lookup import find_model
 from tsrec.serving.live_model import LiveModel
 from tsrec.store import ArtifactStore, Lineage
 from tsrec.store.champions import SERVED, champion_of, move_names

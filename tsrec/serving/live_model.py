@@ -12,10 +12,10 @@ from tsrec.columns import Columns as C
 from tsrec.errors import DataError
 from tsrec.pipeline.promotion import evaluation_of
 from tsrec.recommenders.explain import Explainer
-from tsrec.recommenders.fuse import llm_name
-from tsrec.recommenders.fused import Fused
+from tsrec.recommenders.fuse_stage import llm_name
+from tsrec.recommenders.fused_member import FusedMember
 from tsrec.recommenders.recommender import Recommender
-from tsrec.recommenders.served import served_of
+from tsrec.recommenders.served_members import find_served
 from tsrec.serving.answering import Request, answer_all
 from tsrec.serving.asked import Asked
 from tsrec.serving.llm_lists import LlmLists
@@ -41,10 +41,10 @@ class LiveModel:
     def __init__(self, lineage: Lineage, fuse: Artifact, cache_entries: int) -> None:
         self.fuse, self.lineage = fuse, lineage
         self.fingerprint, self.dataset = fuse.fingerprint, fuse.manifest.key.dataset
-        served = served_of(lineage, fuse)
+        served = find_served(lineage, fuse)
         self.served = served.fingerprint if served else None
-        fused = Recommender.of(lineage, fuse)
-        assert isinstance(fused.member, Fused)
+        fused = Recommender.from_artifact(lineage, fuse)
+        assert isinstance(fused.member, FusedMember)
         self.fusion, self.catalogue = fused.member, fused.catalogue
         self._recommenders = {FUSED: fused} | {name: fused.of_member(name) for name in self.fusion.gate.members}
         self.methods = tuple(self._recommenders)

@@ -36,7 +36,7 @@ class LlmLists:
         started = time.monotonic()
         ranked = self.llm.rank([asked.past for asked in some], width, filter_of(some))
         self.timing.measured(len(some) * max(map(self.tokens, some)), time.monotonic() - started)
-        return [_without_gaps(ranked.of(np.array([row]))) for row in range(len(some))]
+        return [_without_gaps(ranked.take(np.array([row]))) for row in range(len(some))]
 
     def warm(self, asked: Asked) -> None:
         """Decode once and again, so that the first who asks does not pay for it, and it is known what it takes."""

@@ -9,7 +9,7 @@ from tsrec.columns import ALL
 from tsrec.columns import Columns as C
 from tsrec.config import DriftConfig
 from tsrec.errors import ArtifactError
-from tsrec.evaluate.summary import headline, worth
+from tsrec.evaluate.summary import headline, member_contributions
 from tsrec.refresh.drift import measure_drift, rebuild_reasons
 from tsrec.serving.catalogue_views import plain
 from tsrec.serving.live_model import LiveModel
@@ -69,7 +69,7 @@ class ModelFigures:
         metrics, differences = evaluate.frame("metrics"), evaluate.frame("differences")
         return {
             "metrics": _rows(metrics[metrics[C.SLICE] == ALL].drop(columns=C.SLICE)),
-            "worth": _rows(worth(differences)),
+            "worth": _rows(member_contributions(differences)),
             "headline": headline(differences),
         }
 

@@ -21,8 +21,8 @@ from tsrec.serving.catalogue_views import CatalogueViews
 from tsrec.serving.live_model import LiveModel
 from tsrec.sid.space import format_token
 from tsrec.sid.vectors import unit_rows
-from tsrec.sids.extension import assign_free
-from tsrec.sids.quantizers import FrozenQuantizer, open_quantizer
+from tsrec.sids.free_sids import assign_free
+from tsrec.sids.quantizer_registry import FrozenQuantizer, open_quantizer
 
 _NEAREST = 10
 _FIRST = 10  # places of a user's list by text

@@ -30,16 +30,16 @@ def token_clusters(codes: np.ndarray) -> list[ItemCluster]:
     ]
 
 
-def nearest_first(embeddings: np.ndarray, items: np.ndarray) -> np.ndarray:
+def order_by_centrality(embeddings: np.ndarray, items: np.ndarray) -> np.ndarray:
     """Order a cluster's items by how near (cosine) they are to its mean; ties in the order of the items table.
 
     Args:
         embeddings: (n_items, D) float32.
         items: (M,) int64.
     """
-    mine = embeddings[items].astype(np.float64)
-    mine /= np.maximum(np.linalg.norm(mine, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    return items[np.argsort(-(mine @ mine.mean(axis=0)).round(12), kind="stable")]
+    vectors = embeddings[items].astype(np.float64)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return items[np.argsort(-(vectors @ vectors.mean(axis=0)).round(12), kind="stable")]
 
 
 def _grouped(codes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -25,8 +25,7 @@ _TITLE_WIDTH = 60
 class TokenMeaning:
     """One SID token in words. A token without items has neither keywords nor a description.
 
-    Of keywords that were counted, `scores` says how much each sets the cluster apart; of imported ones, nothing is
-    known.
+    `scores` says how much each counted keyword sets the cluster apart; it is empty for imported keywords.
     """
 
     token: str
@@ -52,7 +51,7 @@ def cluster_sizes(codes: np.ndarray, space: SidSpace) -> np.ndarray:
 def aggregate_keywords(
     codes: np.ndarray, item_keywords: Sequence[Sequence[str]], titles: Sequence[str], space: SidSpace, n_keywords: int
 ) -> list[TokenMeaning]:
-    """Choose, for every token, the keywords that are frequent in its cluster and rare in others of its level.
+    """For every token, the keywords that are frequent in its cluster and rare in others of its level.
 
     Args:
         codes: (n_items, n_levels), integer.
@@ -64,13 +63,13 @@ def aggregate_keywords(
     Returns:
         One meaning per token of the space, in flat order.
     """
-    keywords = KeywordTable.of(item_keywords)
+    keywords = KeywordTable.from_keywords(item_keywords)
     clusters = token_clusters(codes)
     meanings = {token: TokenMeaning(token, 0, (), "") for token in space.tokens()}
     for level in range(space.n_levels):
         classes = [cluster for cluster in clusters if cluster.level == level]
         for cluster, meaning in zip(classes, keywords.meanings(classes, n_keywords), strict=True):
-            typical = cluster.items[keywords.typical_first(cluster.items, meaning)]
+            typical = cluster.items[keywords.order_by_typicality(cluster.items, meaning)]
             description = describe(meaning.keywords, [titles[item] for item in typical])
             meanings[cluster.token] = replace(meaning, description=description)
     return list(meanings.values())
@@ -84,7 +83,7 @@ class KeywordTable:
     vocabulary: list[str]
 
     @classmethod
-    def of(cls, item_keywords: Sequence[Sequence[str]]) -> "KeywordTable":
+    def from_keywords(cls, item_keywords: Sequence[Sequence[str]]) -> "KeywordTable":
         """From the keywords of each item. Letter case, and repeats within an item, do not count."""
         cleaned = [{" ".join(keyword.lower().split()) for keyword in keywords} - {""} for keywords in item_keywords]
         vocabulary = sorted(set().union(*cleaned))
@@ -96,7 +95,7 @@ class KeywordTable:
         return cls(sparse.csr_array((np.ones(len(columns)), places), shape=shape), vocabulary)
 
     def meanings(self, classes: Sequence[ItemCluster], n_keywords: int) -> list[TokenMeaning]:
-        """The keywords that set each of some clusters apart from the others, best first; no description.
+        """The keywords that distinguish each cluster from the others, best first; descriptions are empty.
 
         Class-based TF-IDF (BERTopic, arXiv 2203.05794, eq. 2), with the clusters as the classes: a keyword that `count`
         items of a cluster and `total` items of all have scores `count * log(1 + mean / total)`, where `mean` is the
@@ -110,15 +109,15 @@ class KeywordTable:
         rarity = _rarity(counts)  # (n_vocabulary,)
         meanings = []
         for row, cluster in enumerate(classes):
-            mine = counts[[row]]
-            scores = mine.data * rarity[mine.indices]
+            cluster_counts = counts[[row]]
+            scores = cluster_counts.data * rarity[cluster_counts.indices]
             # A higher column is later in the alphabet.
-            best = np.lexsort((mine.indices, -mine.data, -scores))[:n_keywords]
+            best = np.lexsort((cluster_counts.indices, -cluster_counts.data, -scores))[:n_keywords]
             meanings.append(
                 TokenMeaning(
                     cluster.token,
                     len(cluster.items),
-                    keywords=tuple(self.vocabulary[column] for column in mine.indices[best]),
+                    keywords=tuple(self.vocabulary[column] for column in cluster_counts.indices[best]),
                     description="",
                     scores=tuple(float(score) for score in scores[best]),
                 )
@@ -129,7 +128,7 @@ class KeywordTable:
     def _column_of(self) -> dict[str, int]:
         return {keyword: column for column, keyword in enumerate(self.vocabulary)}
 
-    def typical_first(self, items: np.ndarray, meaning: TokenMeaning) -> np.ndarray:
+    def order_by_typicality(self, items: np.ndarray, meaning: TokenMeaning) -> np.ndarray:
         """Order a cluster's items by how much of its keywords they have, ties in the order of the items table."""
         columns = [self._column_of[keyword] for keyword in meaning.keywords]
         return np.argsort(-(self.has[items][:, columns] @ np.array(meaning.scores)), kind="stable")
@@ -158,7 +157,7 @@ def _rarity(counts: sparse.csr_array) -> np.ndarray:
 
 
 def describe(keywords: Sequence[str], titles: Sequence[str]) -> str:
-    """A cluster in words as a template puts them: its keywords, and the first titles, as examples."""
+    """A cluster's description by a template: its keywords, and the first titles as examples."""
     short = (textwrap.shorten(title, _TITLE_WIDTH, placeholder="...") for title in titles)
     examples = list(dict.fromkeys(title for title in short if title))[:_N_TITLES]
     parts = [", ".join(keywords), f"for example {'; '.join(examples)}" if examples else ""]

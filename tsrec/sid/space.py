@@ -62,7 +62,7 @@ class SidSpace:
         return [format_token(level, code) for level, size in enumerate(self.sizes) for code in range(size)]
 
     @classmethod
-    def of_codes(cls, codes: Iterable[Sequence[int]]) -> "SidSpace":
+    def from_codes(cls, codes: Iterable[Sequence[int]]) -> "SidSpace":
         """Derive the smallest space that holds all given SIDs."""
         highest = [max(column) for column in zip(*codes, strict=True)]
         return cls(tuple(int(code) + 1 for code in highest))

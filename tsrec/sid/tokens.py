@@ -30,8 +30,9 @@ def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, space: SidSpace) -> int:
 
 
 def without_sid_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer that SID tokens were appended to, whatever their space: what a trained model's is made of. The
-    same one where its vocabulary does not end in SID tokens, or where it has no `tokenizer.json` to take them out of.
+    """The tokenizer without the SID tokens at the end of its vocabulary, as the backbone had it.
+
+    Returns `tokenizer` itself where its vocabulary does not end in SID tokens, or where it saves no `tokenizer.json`.
     """
     n_text = len(tokenizer)
     while n_text and is_token(str(tokenizer.convert_ids_to_tokens(n_text - 1))):
@@ -71,15 +72,27 @@ def sid_token_ids(first: int, space: SidSpace, codes: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class HistoryTokens:
-    """How items are written one after another: `opening` is the id that a sequence opens with, `sids` (n_items, L)
-    int64 are the token ids of every item's SID."""
+    """How a history is written as tokens.
+
+    `opening` is the token id that every sequence opens with. `sids` (n_items, L) int64 are the token ids of the items'
+    SIDs.
+    """
 
     opening: int
     sids: np.ndarray
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase, space: SidSpace, first: int, codes: np.ndarray) -> "HistoryTokens":
-        """As `tokenizer` has them, whose SID token 0 has the id `first`, of items with SIDs `codes` (n_items, L)."""
+    def from_tokenizer(
+        cls, tokenizer: PreTrainedTokenizerBase, space: SidSpace, first: int, codes: np.ndarray
+    ) -> "HistoryTokens":
+        """The token ids of all items.
+
+        Args:
+            tokenizer: holds the SID tokens of `space`.
+            space: codes of every level.
+            first: token id of SID token 0.
+            codes: (n_items, L), the items' SIDs.
+        """
         return cls(opening_token(tokenizer), sid_token_ids(first, space, codes))
 
     @property
@@ -88,7 +101,7 @@ class HistoryTokens:
         return int(self.sids.shape[1])
 
     def prompt(self, items: np.ndarray) -> np.ndarray:
-        """(T,) int64: the sequence after which the item that follows `items` (H,) is written."""
+        """(T,) int64: the prompt of a history, `items` (H,) oldest first. The model answers with the next item."""
         return np.concatenate([[self.opening], self.sids[items].ravel()]).astype(np.int64)
 
 
@@ -98,7 +111,7 @@ def opening_token(tokenizer: PreTrainedTokenizerBase) -> int:
     Raises:
         ConfigError: the tokenizer has neither.
     """
-    return _either(tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return _first_given(tokenizer.bos_token_id, tokenizer.eos_token_id)
 
 
 def closing_token(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -107,18 +120,18 @@ def closing_token(tokenizer: PreTrainedTokenizerBase) -> int:
     Raises:
         ConfigError: the tokenizer has neither.
     """
-    return _either(tokenizer.eos_token_id, tokenizer.bos_token_id)
+    return _first_given(tokenizer.eos_token_id, tokenizer.bos_token_id)
 
 
-def _either(wanted: int | None, other: int | None) -> int:
-    if wanted is not None:
-        return wanted
-    if other is None:
+def _first_given(token_id: int | None, fallback: int | None) -> int:
+    if token_id is not None:
+        return token_id
+    if fallback is None:
         raise ConfigError(
             "backbone.model: its tokenizer has neither a BOS nor an EOS token, and a sequence needs one to open with; "
             "choose another model, or set bos_token or eos_token in its tokenizer_config.json"
         )
-    return other
+    return fallback
 
 
 def _first_id(tokenizer: PreTrainedTokenizerBase, space: SidSpace) -> int | None:

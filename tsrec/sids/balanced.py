@@ -1,10 +1,10 @@
 """Balanced residual k-means: every code of a level serves about as many items as any other.
 
-As in LC-Rec's uniform mapping and MiniOneRec's constrained k-means, but with a rule that a refresh can go on with: each
-code has a price, and an item takes the code whose squared distance and price are least together. The prices are those
-of a balanced transport between items and codes (Sinkhorn), so that popular regions are dear. A price is one more
-coordinate of a centroid, where every item has 0: then "nearest" says it all, and the rest of the package knows nothing
-of prices.
+LC-Rec's uniform mapping and MiniOneRec's constrained k-means do the same; here a refresh can assign new items by the
+same rule. Each code has a price, and an item takes the code with the least sum of squared distance and price. Prices
+are those of a balanced transport between items and codes (Sinkhorn), so that codes in crowded regions cost more. A
+price is stored as one more coordinate of a centroid, in which every item is 0. So the nearest centroid is the right
+one, and the other modules know nothing of prices.
 """
 
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from scipy.special import softmax
 
 from tsrec.config import SidsConfig
 from tsrec.machine.progress import progress
-from tsrec.sids.kmeans import codes_of_level, partition_means
-from tsrec.sids.quantization import Quantization, quantize, without_rounding
+from tsrec.sids.kmeans import n_codes_of_level, partition_means
+from tsrec.sids.quantization import Quantization, quantize, zero_rounding_errors
 
 _SHAPE = "n_dimensions"
-_ITEMS_PER_CODE = 256  # that centroids and prices are found on; all items are assigned by them
-_ROUNDS = 20  # of centroids and prices in turn
-_SWEEPS = 10  # of Sinkhorn in each round, from the prices of the round before
-_BLUR = 0.05  # of the mean squared distance: how sharply the transport tells codes apart
+_ITEMS_PER_CODE = 256  # items that centroids and prices are fitted on, at most; all items are assigned by them
+_ROUNDS = 20  # in each, prices and then centroids are updated
+_SINKHORN_STEPS = 10  # in each round, from the prices of the previous one
+_TEMPERATURE = 0.05  # of the transport's soft assignment, as a share of the mean squared distance
 
 
 @dataclass(frozen=True)
-class Priced:
-    """Vectors of `n_dimensions`, and a 0 behind them for the price of every level."""
+class PricePadding:
+    """Pads vectors of `n_dimensions` with `n_prices` zeros, one for the price of each level."""
 
     n_dimensions: int
     n_prices: int
@@ -48,15 +48,15 @@ class Priced:
 
 def balanced_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
     """Quantize (N, D) float32 vectors level by level; deterministic in the seed."""
-    transform = Priced(vectors.shape[1], len(config.codes_per_level))
+    transform = PricePadding(vectors.shape[1], len(config.codes_per_level))
     latents = residuals = transform.encode(vectors)
     codebooks: list[np.ndarray] = []
     codes = np.empty((len(vectors), 0), dtype=np.int64)
     errors: list[float] = []
     for level in progress(range(transform.n_prices), desc="quantizing", unit="level"):
-        n_codes = codes_of_level(level, codes, config)
+        n_codes = n_codes_of_level(level, codes, config)
         book = np.zeros((n_codes, latents.shape[1]), dtype=np.float32)
-        centroids, prices = _balanced(transform.decode(residuals), n_codes, config.seed + level)
+        centroids, prices = _fit_centroids_and_prices(transform.decode(residuals), n_codes, config.seed + level)
         book[:, : transform.n_dimensions] = centroids
         book[:, transform.n_dimensions + level] = np.sqrt(prices)
         nearest, error = quantize(residuals, [book], transform.n_prices)
@@ -64,19 +64,19 @@ def balanced_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
         codebooks.append(book)
         codes = np.hstack([codes, nearest])
         errors.append(float(error.mean(dtype=np.float64)))
-    return Quantization(codes, codebooks, last, without_rounding(errors, latents), transform)
+    return Quantization(codes, codebooks, last, zero_rounding_errors(errors, latents), transform)
 
 
-def load(path: Path) -> Priced:
+def load(path: Path) -> PricePadding:
     """Read what `Priced.save` wrote."""
-    return Priced(*map(int, load_file(path)[_SHAPE]))
+    return PricePadding(*map(int, load_file(path)[_SHAPE]))
 
 
-def _balanced(vectors: np.ndarray, n_codes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(K, D) centroids and (K,) prices from 0 on, in squared distance."""
-    most = n_codes * _ITEMS_PER_CODE
-    if len(vectors) > most:
-        vectors = vectors[np.sort(np.random.default_rng(seed).permutation(len(vectors))[:most])]
+def _fit_centroids_and_prices(vectors: np.ndarray, n_codes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(K, D) centroids and (K,) prices of (N, D) vectors. Prices are squared distances; the lowest is 0."""
+    max_items = n_codes * _ITEMS_PER_CODE
+    if len(vectors) > max_items:
+        vectors = vectors[np.sort(np.random.default_rng(seed).permutation(len(vectors))[:max_items])]
     centroids = partition_means(vectors, n_codes, seed)
     lengths = np.square(vectors).sum(axis=1)[:, None]
     prices = np.zeros(n_codes, dtype=np.float32)
@@ -92,11 +92,16 @@ def _balanced(vectors: np.ndarray, n_codes: int, seed: int) -> tuple[np.ndarray,
 
 
 def _prices(distances: np.ndarray, prices: np.ndarray) -> np.ndarray:
-    """(K,) prices at which (N, K) squared distances spread the items evenly, from such prices on (Sinkhorn)."""
-    nothing = float(np.finfo(np.float32).tiny)
-    blur = _BLUR * max(float(distances.mean()), nothing)
-    even = len(distances) / distances.shape[1]
-    for _ in range(_SWEEPS):
-        wanted = softmax(-(distances + prices) / blur, axis=1).sum(axis=0)
-        prices = prices + blur * np.log(np.maximum(wanted, nothing) / even)
+    """(K,) prices that spread N items evenly over K codes, by Sinkhorn steps.
+
+    Args:
+        distances: (N, K) squared distances of items and codes.
+        prices: (K,) to start from.
+    """
+    tiny = float(np.finfo(np.float32).tiny)
+    temperature = _TEMPERATURE * max(float(distances.mean()), tiny)
+    even_count = len(distances) / distances.shape[1]
+    for _ in range(_SINKHORN_STEPS):
+        soft_counts = softmax(-(distances + prices) / temperature, axis=1).sum(axis=0)
+        prices = prices + temperature * np.log(np.maximum(soft_counts, tiny) / even_count)
     return prices

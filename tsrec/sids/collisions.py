@@ -40,15 +40,15 @@ def make_unique(codes: np.ndarray, residuals: np.ndarray, centroids: np.ndarray)
             )
         # Item by item: all at once would hold M x n_codes x D numbers.
         distances = np.stack([((residuals[item] - centroids) ** 2).sum(axis=1) for item in members])  # (M, n_codes)
-        own = codes[members, -1]
-        order = np.lexsort((members, distances[np.arange(len(members)), own]))
+        last_codes = codes[members, -1]
+        order = np.lexsort((members, distances[np.arange(len(members)), last_codes]))
         taken = np.zeros(len(centroids), dtype=bool)
         waiting = []
         for index in order:
-            if taken[own[index]]:
+            if taken[last_codes[index]]:
                 waiting.append(index)
             else:
-                taken[own[index]] = True
+                taken[last_codes[index]] = True
         for index in waiting:
             code = int(np.argmin(np.where(taken, np.inf, distances[index])))
             taken[code] = True

@@ -1,64 +1,112 @@
-"""New items among old ones: SIDs by frozen codebooks, each as near as is still free. An old SID never changes.
+"""Refreshes: a SID that an item has never changes, and new items get free SIDs from the frozen quantizer."""
 
-Knows vectors, codebooks and which SIDs are taken; nothing of items, files or stages.
-"""
-
-from collections.abc import Iterator
+import logging
 
 import numpy as np
+import pandas as pd
 
+from tsrec.columns import Columns as C
+from tsrec.config import SidsConfig
 from tsrec.errors import CodebookError
-from tsrec.sids.quantization import Codebooks, quantize
+from tsrec.sids.collisions import count_colliding
+from tsrec.sids.free_sids import assign_free
+from tsrec.sids.health import codebook_health, describe_collapse
+from tsrec.sids.quantizer_registry import copy_quantizer, open_quantizer
+from tsrec.sids.sid_tables import FACTORS, Assignment, text_error, write_factors, write_sids
+from tsrec.store import Artifact, ArtifactWriter
+
+logger = logging.getLogger(__name__)
 
 
-def assign_free(vectors: np.ndarray, codebooks: Codebooks, taken: np.ndarray) -> tuple[np.ndarray, int]:
-    """Give every vector a SID that nobody has.
+def extend_sids(
+    base: Artifact, item_ids: list[str], embeddings: np.ndarray, config: SidsConfig, out: ArtifactWriter
+) -> Assignment:
+    """Keep the SIDs of known items, and assign new items by the frozen quantizer.
 
-    That is the nearest free code of the last level under the nearest prefix; where all of those are taken, under the
-    next nearest prefix, the later levels changing first. Vectors that lie nearest to their codes choose first.
+    A collapsed codebook is logged and is no error: known items keep their SIDs whatever happens. SIDs of items that
+    have gone are reserved in `gone_sids`. So an item that is out of stock for a week comes back with its old SID. No
+    other item inherits what the LLM learned of it.
 
     Args:
-        vectors: (M, Z) float32, encoded.
-        codebooks: one per level.
-        taken: (K, L) int, SIDs that are not free.
-
-    Returns:
-        (M, L) int64 codes, and how many vectors did not get their nearest SID.
+        base: the `sids` artifact that the refresh starts from.
+        item_ids: the N items of the catalogue as it is now.
+        embeddings: (N, D) float32, their text embeddings.
+        config: settings of the stage.
+        out: where tables and counts are written.
 
     Raises:
-        CodebookError: fewer SIDs are free than there are vectors.
+        CodebookError: fewer SIDs are free than there are new items.
     """
-    sizes = [len(book) for book in codebooks]
-    n_free = int(np.prod(sizes, dtype=np.float64)) - len(np.unique(taken, axis=0))
-    if len(vectors) > n_free:
+    quantizer, (known_ids, known_codes) = open_quantizer(base, config), _known_sids(base)
+    base_rows = known_ids.get_indexer(pd.Index(item_ids))  # (N,) -1: the item is new
+    is_new = base_rows < 0
+    is_gone = ~np.isin(np.arange(len(known_ids)), base_rows)
+    vectors = embeddings
+    if config.cooccurrence:
+        # The base's factors as they are: the quantizer was fitted on them.
+        base_factors = base.matrix(FACTORS, C.EMBEDDING)
+        has_factors = ~is_new & (base_rows < len(base_factors))
+        factors = np.where(has_factors[:, None], base_factors[np.where(has_factors, base_rows, 0)], np.float32(0))
+        write_factors(item_ids, factors, out)
+        vectors = np.hstack([embeddings, factors])
+    latents, nearest, errors = quantizer.quantize(vectors)
+    sizes = tuple(map(len, quantizer.codebooks))
+    health = codebook_health(nearest, sizes, errors.mean(axis=0, dtype=np.float64).tolist())
+    collapse = describe_collapse(health, len(item_ids), config)
+    if collapse:
+        logger.warning("%s; a rebuild is due", collapse)
+    codes, n_moved = nearest.copy(), 0
+    codes[~is_new] = known_codes[base_rows[~is_new]]
+    if config.unique and is_new.any():
+        codes[is_new], n_moved = assign_free(latents[is_new], quantizer.codebooks, known_codes)
+    if is_gone.any():
+        write_sids("gone_sids", known_ids[is_gone].tolist(), known_codes[is_gone], out)
+    errors_by_dimension = quantizer.reconstruction_errors(vectors, nearest)
+    out.count(
+        n_collisions=count_colliding(nearest),
+        n_moved=n_moved,
+        imported=0,
+        n_items_known=int((~is_new).sum()),
+        n_items_new=int(is_new.sum()),
+        n_items_gone=int(is_gone.sum()),
+        n_items_placed=int(base.counts.get("n_items_placed", 0)) + int(is_new.sum()),  # since the codebooks were made
+        quantization_error_known=text_error(errors_by_dimension[~is_new], embeddings),
+        quantization_error_new=text_error(errors_by_dimension[is_new], embeddings),
+    )
+    copy_quantizer(base, out)
+    return codes, sizes, health
+
+
+def frozen_sid_space(base: Artifact, item_ids: list[str], codes: np.ndarray, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The base's codes per level, after checking that imported SIDs keep those of the base.
+
+    Args:
+        base: the `sids` artifact that the refresh starts from.
+        item_ids: the N items of the catalogue as it is now.
+        codes: (N, L) their imported SIDs.
+        sizes: codes per level that these need.
+
+    Raises:
+        CodebookError: an item that the base has got another SID, or a code is not among those of the base.
+    """
+    space, (known_ids, known_codes) = tuple(base.json("sid_space")["sizes"]), _known_sids(base)
+    base_rows = known_ids.get_indexer(pd.Index(item_ids))
+    known = np.flatnonzero(base_rows >= 0)
+    fits = len(sizes) == len(space) and all(size <= limit for size, limit in zip(sizes, space, strict=True))
+    if not fits or (codes[known] != known_codes[base_rows[known]]).any():
         raise CodebookError(
-            f"{len(vectors)} new items, but only {n_free} of {np.prod(sizes):,} SIDs are free: the space is full and a "
-            "rebuild is due; give `tsrec run`, with larger sids.codes_per_level"
+            "sids.import_file: SIDs of items that the champion knows have changed, or new ones have codes that it "
+            "lacks; a refresh keeps them, so give `tsrec run`, which starts anew"
         )
-    nearest, errors = quantize(vectors, codebooks)
-    used: dict[tuple[int, ...], np.ndarray] = {}
-    for *prefix, code in taken.tolist():
-        used.setdefault(tuple(prefix), np.zeros(sizes[-1], dtype=bool))[code] = True
-    codes = np.empty_like(nearest)
-    for row in np.argsort(errors[:, -1], kind="stable"):
-        for prefix, residual in _prefixes(vectors[row], codebooks[:-1]):
-            full = used.setdefault(prefix, np.zeros(sizes[-1], dtype=bool))
-            if full.all():
-                continue
-            distances = np.square(residual - codebooks[-1]).sum(axis=1)
-            code = int(np.argmin(np.where(full, np.inf, distances)))
-            full[code] = True
-            codes[row] = (*prefix, code)
-            break
-    return codes, int((codes != nearest).any(axis=1).sum())
+    return space
 
 
-def _prefixes(residual: np.ndarray, codebooks: Codebooks) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-    """All prefixes, each level's nearest code first and the last level's changing first, and what each leaves."""
-    if not codebooks:
-        yield (), residual
-        return
-    book = codebooks[0]
-    for code in np.argsort(np.square(residual - book).sum(axis=1), kind="stable"):
-        for rest, left in _prefixes(residual - book[code], codebooks[1:]):
-            yield (int(code), *rest), left
+def _known_sids(base: Artifact) -> tuple[pd.Index, np.ndarray]:
+    """The K items that have a SID in the base, and (K, L) these SIDs.
+
+    The base's own items come first, then those that have gone since its codebooks were made.
+    """
+    tables = [name for name in ("item_sids", "gone_sids") if base.has(name)]
+    ids = pd.concat([base.frame(name, [C.ITEM])[C.ITEM] for name in tables])
+    codes = np.concatenate([base.matrix(name, C.CODES) for name in tables])
+    return pd.Index(ids), codes.astype(np.int64)

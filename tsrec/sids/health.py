@@ -16,7 +16,7 @@ def codebook_health(codes: np.ndarray, sizes: tuple[int, ...], errors: list[floa
     length of the residual; missing for imported SIDs).
 
     Args:
-        codes: (N, L) int, before collisions are settled: what the quantizer did, not what was made of it.
+        codes: (N, L) int as the quantizer gave them, before collisions are resolved.
         sizes: codes that each level has.
         errors: (L,) quantization errors, or none.
     """
@@ -51,16 +51,16 @@ def check_health(health: pd.DataFrame, n_items: int, config: SidsConfig) -> None
 
 
 def describe_collapse(health: pd.DataFrame, n_items: int, config: SidsConfig) -> str | None:
-    """What is wrong with the first collapsed level of `n_items` items, in words; None where all are in order."""
-    left_unexplained = True
+    """A message about the first collapsed level, in a catalogue of `n_items`; None where no level has collapsed."""
+    has_residuals = True
     for row in health.itertuples(index=False):
-        # Where the levels before have explained everything, there is nothing that more codes could tell apart.
-        if left_unexplained and row.utilization < config.min_utilization:
+        # Where earlier levels left no residual, further codes have nothing to distinguish.
+        if has_residuals and row.utilization < config.min_utilization:
             return (
                 f"codebook collapse at level {row.level + 1}: {row.used} of {row.n_codes} codes in use, below "
                 f"sids.min_utilization={config.min_utilization:g}"
             )
-        left_unexplained = row.quantization_error != 0
+        has_residuals = row.quantization_error != 0
     first = health.iloc[0]
     largest, allowed = float(first["largest_cluster"]), _largest_allowed(int(first["n_codes"]), n_items, config)
     if largest > allowed:
@@ -78,9 +78,9 @@ def _largest_allowed(n_codes: int, n_items: int, config: SidsConfig) -> float:
     in a catalogue of fewer than 8 items a code, where single odd items take codes of their own, as far as every other
     code still has an item.
     """
-    most = config.max_largest_cluster
+    limit = config.max_largest_cluster
     if n_codes >= _FEW_CODES:
-        return most
-    scaled = 1 - (1 - most) * (n_codes - 1) / (_FEW_CODES - 1)
+        return limit
+    scaled = 1 - (1 - limit) * (n_codes - 1) / (_FEW_CODES - 1)
     single_others = 1 - (n_codes - 1) / n_items
     return max(scaled, single_others) if n_items < _FEW_CODES * n_codes else scaled

@@ -14,7 +14,7 @@ from tsrec.store.json_file import read_json
 logger = logging.getLogger(__name__)
 
 
-_MOST_CODES = 32_767  # `item_sids` stores codes as int16
+_MAX_CODE = 32_767  # `item_sids` stores codes as int16
 
 
 def read_sids(path: Path, item_ids: list[str]) -> np.ndarray:
@@ -35,7 +35,7 @@ def read_sids(path: Path, item_ids: list[str]) -> np.ndarray:
     if surplus:
         logger.warning("%s: %d SIDs of items that the catalogue lacks are left out", path, surplus)
     sids = [_codes(path, item, tokens[item]) for item in item_ids]
-    # The usual length is right and the odd one out is wrong, wherever in the catalogue it stands.
+    # The most common length is the right one, so that the error names an item that differs from it.
     n_levels = Counter(len(codes) for codes in sids).most_common(1)[0][0]
     for item, codes in zip(item_ids, sids, strict=True):
         if len(codes) != n_levels:
@@ -55,6 +55,6 @@ def _codes(path: Path, item: str, tokens: Any) -> list[int]:
     if [level for level, _ in parsed] != list(range(len(parsed))):
         raise CodebookError(f"{path}: item {item!r} has the SID {''.join(tokens)}; levels must run from <a_...>")
     codes = [code for _, code in parsed]
-    if max(codes) > _MOST_CODES:
-        raise CodebookError(f"{path}: item {item!r} has code {max(codes)}; the highest possible is {_MOST_CODES}")
+    if max(codes) > _MAX_CODE:
+        raise CodebookError(f"{path}: item {item!r} has code {max(codes)}; the highest possible is {_MAX_CODE}")
     return codes

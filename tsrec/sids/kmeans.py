@@ -1,4 +1,4 @@
-"""k-means on every level: of what the levels before have left, or of each level's own dimensions."""
+"""k-means on every level: of the residuals that earlier levels leave, or of each level's own dimensions."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from tsrec.config import SidsConfig
 from tsrec.machine.progress import progress
-from tsrec.sids.quantization import Quantization, largest_group, without_rounding
+from tsrec.sids.quantization import Quantization, largest_group, zero_rounding_errors
 
 _ITERATIONS = 50  # of each level: twice as many as faiss's own
 _MIN_ITEMS_PER_CODE = 4  # so that items of a small catalogue share codes
@@ -19,18 +19,18 @@ def residual_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
 
 
 def kmeans_levels(vectors: np.ndarray, config: SidsConfig, columns: Sequence[slice]) -> Quantization:
-    """Quantize (N, D) float32 vectors level by level, each level by k-means of its `columns` of what is left."""
+    """Quantize (N, D) float32 vectors level by level, each by k-means of its `columns` of the residuals."""
     residuals = np.ascontiguousarray(vectors, dtype=np.float32).copy()
     codes = np.empty((len(vectors), 0), dtype=np.int64)
     codebooks: list[np.ndarray] = []
     errors: list[float] = []
     last = residuals
     for level in progress(range(len(config.codes_per_level)), desc="quantizing", unit="level"):
-        n_codes = codes_of_level(level, codes, config)
-        own = np.ascontiguousarray(residuals[:, columns[level]])
+        n_codes = n_codes_of_level(level, codes, config)
+        level_vectors = np.ascontiguousarray(residuals[:, columns[level]])
         # Where every level has dimensions of its own, none is a residual of another.
         untouched = level == 0 or columns[level] != columns[level - 1]
-        nearest, centroids = kmeans(own, n_codes, config.seed + level, from_items=untouched)
+        nearest, centroids = kmeans(level_vectors, n_codes, config.seed + level, from_items=untouched)
         book = np.zeros((n_codes, residuals.shape[1]), dtype=np.float32)
         book[:, columns[level]] = centroids
         last = residuals
@@ -38,21 +38,23 @@ def kmeans_levels(vectors: np.ndarray, config: SidsConfig, columns: Sequence[sli
         codes = np.column_stack([codes, nearest])
         codebooks.append(book)
         errors.append(float((residuals**2).sum(axis=1).mean()))
-    return Quantization(codes, codebooks, last, without_rounding(errors, np.asarray(vectors)))
+    return Quantization(codes, codebooks, last, zero_rounding_errors(errors, np.asarray(vectors)))
 
 
-def codes_of_level(level: int, codes: np.ndarray, config: SidsConfig) -> int:
-    """How many codes a level gets, after the (N, level) codes of those before: fewer than configured where the
-    catalogue has too few items for so many; but where SIDs have to be unique, the last level gets as many as the
-    largest group of items that share a prefix needs."""
-    most = most_codes(len(codes))
+def n_codes_of_level(level: int, codes: np.ndarray, config: SidsConfig) -> int:
+    """How many codes a level gets, given the (N, level) codes of earlier levels.
+
+    These are fewer than configured where the catalogue has too few items. But where SIDs must be unique, the last level
+    gets as many as the largest group of items with one prefix needs.
+    """
+    max_codes = max_codes_per_level(len(codes))
     if config.unique and 0 < level == len(config.codes_per_level) - 1:
-        most = max(most, largest_group(codes))
-    return min(config.codes_per_level[level], most, len(codes))
+        max_codes = max(max_codes, largest_group(codes))
+    return min(config.codes_per_level[level], max_codes, len(codes))
 
 
-def most_codes(n_items: int) -> int:
-    """The most codes that a level of so many items gets, wherever uniqueness does not need more."""
+def max_codes_per_level(n_items: int) -> int:
+    """The most codes that a level gets in a catalogue of `n_items`, unless uniqueness needs more."""
     return max(2, n_items // _MIN_ITEMS_PER_CODE)
 
 
@@ -61,7 +63,7 @@ def kmeans(vectors: np.ndarray, n_codes: int, seed: int, *, from_items: bool) ->
 
     `from_items`: start at single vectors, as faiss does, else at the means of a random partition.
     """
-    found = faiss.Kmeans(
+    clustering = faiss.Kmeans(
         vectors.shape[1],
         n_codes,
         niter=_ITERATIONS,
@@ -69,8 +71,8 @@ def kmeans(vectors: np.ndarray, n_codes: int, seed: int, *, from_items: bool) ->
         min_points_per_centroid=1,
         max_points_per_centroid=10_000,
     )
-    found.train(vectors, init_centroids=None if from_items else partition_means(vectors, n_codes, seed))
-    return found.index.search(vectors, 1)[1][:, 0], np.asarray(found.centroids).copy()
+    clustering.train(vectors, init_centroids=None if from_items else partition_means(vectors, n_codes, seed))
+    return clustering.index.search(vectors, 1)[1][:, 0], np.asarray(clustering.centroids).copy()
 
 
 def partition_means(residuals: np.ndarray, n_codes: int, seed: int) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""OPQ (optimized product quantization, Ge et al., CVPR 2013): levels that know nothing of one another.
+"""OPQ (optimized product quantization, Ge et al., CVPR 2013): levels that are independent of one another.
 
-faiss finds a rotation, after which every level codes its own part of the dimensions.
+faiss finds a rotation, after which every level quantizes its own part of the dimensions.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from tsrec.config import SidsConfig
 from tsrec.errors import ConfigError
-from tsrec.sids.kmeans import kmeans_levels, most_codes
+from tsrec.sids.kmeans import kmeans_levels, max_codes_per_level
 from tsrec.sids.quantization import Quantization
 
 _ROTATION = "rotation"
@@ -30,7 +30,7 @@ class Rotation:
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
         """(N, D) -> (N, Z)."""
-        return _filled(vectors, len(self.matrix)) @ self.matrix.T
+        return _zero_padded(vectors, len(self.matrix)) @ self.matrix.T
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """(N, Z) -> (N, D), rotated back."""
@@ -54,7 +54,7 @@ def opq(vectors: np.ndarray, config: SidsConfig) -> Quantization:
             "take fewer levels, or another sids.quantizer"
         )
     width = -(-vectors.shape[1] // n_levels)
-    rotation = Rotation(_rotation(_filled(vectors, width * n_levels), config), vectors.shape[1])
+    rotation = Rotation(_rotation(_zero_padded(vectors, width * n_levels), config), vectors.shape[1])
     columns = [slice(level * width, (level + 1) * width) for level in range(n_levels)]
     return replace(kmeans_levels(rotation.encode(vectors), config, columns), transform=rotation)
 
@@ -62,24 +62,26 @@ def opq(vectors: np.ndarray, config: SidsConfig) -> Quantization:
 def load(path: Path) -> Rotation:
     """Read what `Rotation.save` wrote."""
     kept = load_file(path)[_ROTATION]
-    return Rotation(_filled(kept, len(kept)), kept.shape[1])
+    return Rotation(_zero_padded(kept, len(kept)), kept.shape[1])
 
 
 def _rotation(vectors: np.ndarray, config: SidsConfig) -> np.ndarray:
     """(Z, Z) the rotation whose equal parts product codes fit best; faiss looks for it from a random one."""
     n_items, n_dimensions = vectors.shape
-    most = min(max(config.codes_per_level), most_codes(n_items), n_items)
-    codes = faiss.ProductQuantizer(n_dimensions, len(config.codes_per_level), min(_LARGEST_BITS, most.bit_length() - 1))
+    n_codes = min(max(config.codes_per_level), max_codes_per_level(n_items), n_items)
+    codes = faiss.ProductQuantizer(
+        n_dimensions, len(config.codes_per_level), min(_LARGEST_BITS, n_codes.bit_length() - 1)
+    )
     codes.cp.seed, codes.cp.min_points_per_centroid = config.seed, 1
-    found = faiss.OPQMatrix(n_dimensions, len(config.codes_per_level))
-    found.pq, found.niter = codes, _ROUNDS
+    opq_matrix = faiss.OPQMatrix(n_dimensions, len(config.codes_per_level))
+    opq_matrix.pq, opq_matrix.niter = codes, _ROUNDS
     start = np.linalg.qr(np.random.default_rng(config.seed).normal(size=(n_dimensions, n_dimensions)))[0]
-    faiss.copy_array_to_vector(np.ascontiguousarray(start, dtype=np.float32).ravel(), found.A)
+    faiss.copy_array_to_vector(np.ascontiguousarray(start, dtype=np.float32).ravel(), opq_matrix.A)
     # faiss (1.15) crashes on fewer vectors than dimensions; the same ones again change nothing of what is best.
-    found.train(np.resize(vectors, (max(n_items, n_dimensions), n_dimensions)))
-    matrix: np.ndarray = faiss.vector_to_array(found.A).reshape(n_dimensions, n_dimensions)
+    opq_matrix.train(np.resize(vectors, (max(n_items, n_dimensions), n_dimensions)))
+    matrix: np.ndarray = faiss.vector_to_array(opq_matrix.A).reshape(n_dimensions, n_dimensions)
     return matrix
 
 
-def _filled(vectors: np.ndarray, width: int) -> np.ndarray:
+def _zero_padded(vectors: np.ndarray, width: int) -> np.ndarray:
     return np.pad(np.asarray(vectors, dtype=np.float32), ((0, 0), (0, width - vectors.shape[1])))

@@ -1,8 +1,8 @@
 """What every quantizer is: a transform into a space that codebooks divide level by level, and those codebooks.
 
-Each level takes the nearest of its centroids to what the levels before have left. Independent levels are the same:
-their centroids are zero outside their own dimensions. So what assigns, measures and moves codes knows one kind of
-quantizer. A new one is a function that gives a `Quantization`, and one that reads its transform, in `quantizers.py`.
+Each level takes the centroid nearest to what the levels before have left. Independent levels fit in, too: their
+centroids are zero outside their own dimensions. So one kind of quantizer is assigned, measured and moved. A new one is
+a function that gives a `Quantization`, and one that reads its transform; both stand in `quantizer_registry.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,19 +16,19 @@ import numpy as np
 Codebooks = Sequence[np.ndarray]
 """L arrays (n_codes, Z) float32."""
 
-_NOTHING = 1e-9  # of the mean squared length: what rounding leaves of a vector that a centroid equals
+_ROUNDING = 1e-9  # share of the mean squared length that rounding may leave where a centroid equals its vector
 
 
 class Transform(Protocol):
     """Between vectors (N, D) and the space of the codebooks (N, Z), both float32; frozen once it is fitted.
 
-    The last `n_prices` of the Z coordinates are 0 for every vector: they hold what codes cost (see `balanced`), and are
-    no part of errors.
+    The last `n_prices` of the Z coordinates are 0 for every vector: in centroids they hold the price of a code (see
+    `balanced`). They do not count in errors.
     """
 
     @property
     def n_prices(self) -> int:
-        """How many."""
+        """Number of coordinates that hold prices."""
         ...
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
@@ -89,10 +89,10 @@ def quantize(latents: np.ndarray, codebooks: Codebooks, n_prices: int = 0) -> tu
     Args:
         latents: (N, Z) float32.
         codebooks: one per level.
-        n_prices: of the last coordinates, which say what codes cost, and are no error.
+        n_prices: number of last coordinates that hold prices of codes, and do not count in errors.
 
     Returns:
-        (N, L) int64 codes, and (N, L) float32: the squared length of what is left after each level.
+        (N, L) int64 codes, and (N, L) float32: the squared length of the residual after each level.
     """
     residuals = np.ascontiguousarray(latents, dtype=np.float32)
     codes, errors = [], []
@@ -107,28 +107,30 @@ def quantize(latents: np.ndarray, codebooks: Codebooks, n_prices: int = 0) -> tu
 
 
 def sum_of_centroids(codes: np.ndarray, codebooks: Codebooks) -> np.ndarray:
-    """(N, Z) float32: what (N, L) codes say of their vectors; of the first levels where `codebooks` are fewer."""
+    """(N, Z) float32: the sum of the centroids of (N, L) codes, over as many levels as there are `codebooks`."""
     total = np.zeros((len(codes), codebooks[0].shape[1]), dtype=np.float32)
     for level, book in enumerate(codebooks):
         total += book[codes[:, level]]
     return total
 
 
-def reconstruction_errors(vectors: np.ndarray, codes: np.ndarray, codebooks: Codebooks, by: Transform) -> np.ndarray:
-    """(N, D) float32: squared difference of every dimension from what the codes say of it.
+def reconstruction_errors(
+    vectors: np.ndarray, codes: np.ndarray, codebooks: Codebooks, transform: Transform
+) -> np.ndarray:
+    """(N, D) float32: squared error of every dimension of vectors that are reconstructed from their codes.
 
     Unlike errors in the codebooks' space, these can be compared between quantizers.
     """
-    decoded = by.decode(sum_of_centroids(codes, codebooks))
+    decoded = transform.decode(sum_of_centroids(codes, codebooks))
     return np.square(vectors - decoded)
 
 
-def without_rounding(errors: Sequence[float], latents: np.ndarray) -> list[float]:
-    """Mean squared lengths, those that are no more than rounding as 0."""
-    nothing = _NOTHING * float(np.square(latents, dtype=np.float64).sum(axis=1).mean())
-    return [error if error > nothing else 0.0 for error in errors]
+def zero_rounding_errors(errors: Sequence[float], latents: np.ndarray) -> list[float]:
+    """Mean squared residuals (L,) with rounding errors as 0; `latents` (N, Z) give the scale."""
+    threshold = _ROUNDING * float(np.square(latents, dtype=np.float64).sum(axis=1).mean())
+    return [error if error > threshold else 0.0 for error in errors]
 
 
 def largest_group(prefixes: np.ndarray) -> int:
-    """The most rows of (N, L) codes that are equal."""
+    """Size of the largest group of equal rows of (N, L) codes."""
     return int(np.unique(prefixes, axis=0, return_counts=True)[1].max())

@@ -25,7 +25,7 @@ from tsrec.sids.quantization import (
     largest_group,
     quantize,
     sum_of_centroids,
-    without_rounding,
+    zero_rounding_errors,
 )
 
 _ROWS_AT_ONCE = 4096
@@ -77,11 +77,10 @@ class Autoencoder(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     @torch.no_grad()
-    def start_at(self, vectors: Tensor) -> Tensor:
-        """Begin as the main components of (N, D) `vectors`, and return them as the encoder sees them.
+    def init_from_components(self, vectors: Tensor) -> Tensor:
+        """Set encoder and decoder to the principal components of (N, D) `vectors`; return these, centred and scaled.
 
-        So training starts about where k-means of the vectors ends, instead of nowhere. Encodings have a mean square of
-        1 a dimension, too.
+        So training starts about where k-means of the vectors ends. Encodings have a mean square of 1 a dimension, too.
         """
         self.mean.copy_(vectors.mean(dim=0))
         self.scale.copy_((vectors - self.mean).square().mean().sqrt())
@@ -108,13 +107,13 @@ class AutoencoderTransform:
     def encode(self, vectors: np.ndarray) -> np.ndarray:
         """(N, D) -> (N, latent)."""
         model = self.model
-        return _in_parts(lambda part: model.encoder((part - model.mean) / model.scale), vectors)
+        return _in_batches(lambda part: model.encoder((part - model.mean) / model.scale), vectors)
 
     @torch.inference_mode()
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """(N, latent) -> (N, D)."""
         model = self.model
-        return _in_parts(lambda part: model.decoder(part) * model.scale + model.mean, latents)
+        return _in_batches(lambda part: model.decoder(part) * model.scale + model.mean, latents)
 
     def save(self, path: Path) -> None:
         """Write all weights."""
@@ -138,7 +137,7 @@ def rq_vae(vectors: np.ndarray, config: SidsConfig, recipe: Recipe = RECIPE) -> 
     than the last level has codes, that level is clustered once more, with as many as are needed.
 
     Raises:
-        TrainingError: the loss, or what the codes leave of an item, is no number any more.
+        TrainingError: the loss, or an item's residual, is not finite.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -146,24 +145,24 @@ def rq_vae(vectors: np.ndarray, config: SidsConfig, recipe: Recipe = RECIPE) -> 
     transform = AutoencoderTransform(model)
     latents = transform.encode(vectors)
     codes, errors = quantize(latents, books)
-    if not np.isfinite(errors).all():  # the last step may do that, after a loss that was still a number
+    if not np.isfinite(errors).all():  # the last step may cause that, after a finite loss
         raise _diverged("what its codes leave of some items is no number after the last step")
-    left = latents - sum_of_centroids(codes, books[:-1]) if len(books) > 1 else latents
+    residuals = latents - sum_of_centroids(codes, books[:-1]) if len(books) > 1 else latents
     needed = largest_group(codes[:, :-1]) if config.unique else 0
     n_codes = min(needed, config.codes_per_level[-1])
     if n_codes > len(books[-1]):
         seed = config.seed + len(books)
-        books[-1] = kmeans(left, n_codes, seed, from_items=False)[1]
+        books[-1] = kmeans(residuals, n_codes, seed, from_items=False)[1]
         codes, errors = quantize(latents, books)
-    means = without_rounding(errors.mean(axis=0, dtype=np.float64).tolist(), latents)
-    return Quantization(codes, books, left, means, transform, {"n_codes_restarted": n_restarted})
+    means = zero_rounding_errors(errors.mean(axis=0, dtype=np.float64).tolist(), latents)
+    return Quantization(codes, books, residuals, means, transform, {"n_codes_restarted": n_restarted})
 
 
 def _train(vectors: Tensor, config: SidsConfig, recipe: Recipe) -> tuple[Autoencoder, list[np.ndarray], int]:
     generator = torch.Generator().manual_seed(config.seed)
     model = Autoencoder(vectors.shape[1], *recipe.hidden, recipe.latent)
-    inputs = model.start_at(vectors)
-    books = [nn.Parameter(torch.from_numpy(book)) for book in _first_codebooks(model, vectors, config)]
+    inputs = model.init_from_components(vectors)
+    books = [nn.Parameter(torch.from_numpy(book)) for book in _initial_codebooks(model, vectors, config)]
     optimizer = torch.optim.AdamW([*model.parameters(), *books], lr=recipe.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
     uses = [torch.zeros(len(book), dtype=torch.int64) for book in books]
@@ -184,7 +183,7 @@ def _train(vectors: Tensor, config: SidsConfig, recipe: Recipe) -> tuple[Autoenc
         for level, chosen in enumerate(codes):
             uses[level] += torch.bincount(chosen, minlength=len(books[level]))
         if (step + 1) % n_batches == 0:
-            n_restarted += _restart_dead(books, uses, latents.detach(), generator)
+            n_restarted += _restart_dead_codes(books, uses, latents.detach(), generator)
     return model.eval(), [book.detach().numpy().copy() for book in books], n_restarted
 
 
@@ -192,8 +191,8 @@ def _diverged(what: str) -> TrainingError:
     return TrainingError(f"RQ-VAE, {what}; take another sids.quantizer")
 
 
-def _first_codebooks(model: Autoencoder, vectors: Tensor, config: SidsConfig) -> Codebooks:
-    """Where codebooks start: k-means of the first encodings, level by level."""
+def _initial_codebooks(model: Autoencoder, vectors: Tensor, config: SidsConfig) -> Codebooks:
+    """Initial codebooks: k-means of the first encodings, level by level."""
     return residual_kmeans(AutoencoderTransform(model).encode(vectors.numpy()), config).codebooks
 
 
@@ -213,8 +212,10 @@ def _straight_through(
 
 
 @torch.no_grad()
-def _restart_dead(books: Sequence[Tensor], uses: Sequence[Tensor], latents: Tensor, generator: torch.Generator) -> int:
-    """Put codes that no item chose since the last time where a random item of the batch is; how many there were."""
+def _restart_dead_codes(
+    books: Sequence[Tensor], uses: Sequence[Tensor], latents: Tensor, generator: torch.Generator
+) -> int:
+    """Move codes unused since the last call to residuals of random items of the batch; returns how many."""
     residuals, n_restarted = latents, 0
     for book, used in zip(books, uses, strict=True):
         dead = torch.nonzero(used == 0).flatten()
@@ -225,6 +226,6 @@ def _restart_dead(books: Sequence[Tensor], uses: Sequence[Tensor], latents: Tens
     return n_restarted
 
 
-def _in_parts(compute: Callable[[Tensor], Tensor], rows: np.ndarray) -> np.ndarray:
+def _in_batches(compute: Callable[[Tensor], Tensor], rows: np.ndarray) -> np.ndarray:
     parts = torch.tensor(rows, dtype=torch.float32).split(_ROWS_AT_ONCE)
     return torch.cat([compute(part) for part in parts]).numpy()

@@ -1,4 +1,4 @@
-"""All quantizers by name, and how one lies in an artifact: the table `codebooks` and, for some, a transform."""
+"""Registry of all quantizers, and how one is saved in an artifact: the table `codebooks` and, for some, a transform."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +19,11 @@ _TRANSFORM = "transform.safetensors"
 
 @dataclass(frozen=True)
 class Quantizer:
-    """`fit` quantizes (N, D) float32 vectors; the same vectors and configuration give the same result. A level may have
-    fewer codes than configured where items are few. `load` reads back the transform that it saved, if it saves one."""
+    """One kind of quantizer.
+
+    `fit` quantizes (N, D) float32 vectors; the same vectors and settings give the same result. A level may have fewer
+    codes than configured where items are few. `load` reads the transform that `Quantization.transform` saved, if any.
+    """
 
     fit: Callable[[np.ndarray, SidsConfig], Quantization]
     load: Callable[[Path], Transform] | None = None
@@ -36,18 +39,18 @@ QUANTIZERS = {
 
 @dataclass(frozen=True)
 class FrozenQuantizer:
-    """A quantizer as an artifact holds it: it assigns, and does not change."""
+    """A quantizer from an artifact: it assigns codes, and is not fitted any more."""
 
     transform: Transform
     codebooks: Codebooks
 
     def quantize(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(N, Z) encodings, (N, L) codes, and (N, L) squared lengths of what is left, of (N, D) float32 vectors."""
+        """(N, Z) encodings, (N, L) codes, and (N, L) squared residuals, of (N, D) float32 vectors."""
         latents = self.transform.encode(vectors)
         return latents, *quantize(latents, self.codebooks, self.transform.n_prices)
 
     def reconstruction_errors(self, vectors: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """(N, D) squared differences of every dimension from what (N, L) codes say of it."""
+        """(N, D) squared errors of vectors that are reconstructed from (N, L) codes."""
         return reconstruction_errors(vectors, codes, self.codebooks, self.transform)
 
 
@@ -64,7 +67,7 @@ def save_quantizer(quantization: Quantization, out: ArtifactWriter) -> None:
 
 
 def open_quantizer(artifact: Artifact, config: SidsConfig) -> FrozenQuantizer:
-    """The quantizer of an artifact that was made with these settings of `config`."""
+    """Open the quantizer of an artifact that was made with the settings `config`."""
     levels = artifact.table("codebooks", [C.LEVEL])[C.LEVEL].to_numpy()
     centroids = artifact.matrix("codebooks", C.CENTROID)
     books = [centroids[levels == level] for level in range(int(levels.max()) + 1)]
@@ -73,7 +76,7 @@ def open_quantizer(artifact: Artifact, config: SidsConfig) -> FrozenQuantizer:
 
 
 def copy_quantizer(base: Artifact, out: ArtifactWriter) -> None:
-    """The same quantizer in another artifact."""
+    """Copy the quantizer of `base` into another artifact."""
     out.write_table("codebooks", base.table("codebooks"))
     if base.has(_TRANSFORM):
         (out.path / _TRANSFORM).write_bytes(base.file(_TRANSFORM).read_bytes())

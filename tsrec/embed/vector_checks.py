@@ -1,4 +1,4 @@
-"""Whether an encoder's vectors can be used. Knows vectors and texts; which encoder made them is for the message."""
+"""Checks whether an encoder's vectors can be used. Knows vectors and texts; the encoder's name is for messages."""
 
 import numpy as np
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.recommenders.conftest import catalogue_of, histories_of, item_ids
 from tsrec.columns import Split
-from tsrec.recommenders.member import Catalogue
+from tsrec.recommenders.catalogue import Catalogue
 
 T, V, X, H = (split.value for split in (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY))
 EVENTS = st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 3)), max_size=40)
@@ -15,7 +15,7 @@ EVENTS = st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 3)), max_size=40)
 
 def _counted(events: list[tuple[int, int]]) -> Catalogue:
     items, times = np.array(events, dtype=np.int64).reshape(-1, 2).T
-    return Catalogue.counted(item_ids(5).to_numpy(dtype=object), items, times)
+    return Catalogue.from_events(item_ids(5).to_numpy(dtype=object), items, times)
 
 
 @given(EVENTS)
@@ -25,8 +25,8 @@ def test_recent_events_as_their_description_reads(events: list[tuple[int, int]])
     for item, time in events:
         newer = sum(other > time for _, other in events) / len(events)
         expected[item] += np.exp(-newer / 0.05)
-    np.testing.assert_allclose(catalogue.recent, expected, atol=1e-9)
-    assert catalogue.trained.tolist() == [sum(item == mine for item, _ in events) for mine in range(5)]
+    np.testing.assert_allclose(catalogue.recent_counts, expected, atol=1e-9)
+    assert catalogue.train_counts.tolist() == [sum(item == mine for item, _ in events) for mine in range(5)]
 
 
 @given(EVENTS, st.integers(1, 1000), st.integers(-(10**9), 10**9))
@@ -48,6 +48,6 @@ def test_popularity_by_hand() -> None:
 
 def test_only_train_events_count() -> None:
     catalogue = catalogue_of(histories_of({"a": [(0, T), (1, T), (2, V), (2, X)], "b": [(3, H), (1, T)]}, 4), 4)
-    assert catalogue.trained.tolist() == [1, 2, 0, 0]
-    assert catalogue.recent[1] == pytest.approx(2)  # nothing that counts is newer
-    assert not catalogue.recent[2:].any()
+    assert catalogue.train_counts.tolist() == [1, 2, 0, 0]
+    assert catalogue.recent_counts[1] == pytest.approx(2)  # nothing that counts is newer
+    assert not catalogue.recent_counts[2:].any()

@@ -1,4 +1,4 @@
-"""How all pictures look: a tidy figure, colours that follow one another, PNG bytes that no machine or day changes."""
+"""The style of all figures: size, colours, and PNG bytes that are the same on every machine and day."""
 
 import io
 
@@ -16,13 +16,13 @@ LINES = ("#2563eb", "#ea580c", "#16a34a", "#9333ea", "#0891b2", "#be123c", "#65a
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure of `width` x `height` inches, and its axes side by side."""
     figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False)
-    found = list(axes[0])
-    for each in found:
+    axes_list = list(axes[0])
+    for each in axes_list:
         each.spines[["top", "right"]].set_visible(False)
         each.tick_params(labelsize=8)
         each.xaxis.label.set_fontsize(9)
         each.yaxis.label.set_fontsize(9)
-    return figure, found
+    return figure, axes_list
 
 
 def png(figure: Figure) -> bytes:

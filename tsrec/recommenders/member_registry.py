@@ -1,10 +1,11 @@
-"""All members beside the LLM, and the stages that fit them. A new member is one module and one entry here."""
+"""Registry of all members but the LLM, and the stages that fit them. A new member is one module and one entry here."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from tsrec.config import Config, SasRecConfig
-from tsrec.recommenders.member import FitInputs, Member, MemberKind, read_catalogue
+from tsrec.recommenders.catalogue import read_catalogue
+from tsrec.recommenders.member import FitInputs, Member, MemberKind
 from tsrec.stage import Parents, Stage, on_call
 from tsrec.store import Artifact, ArtifactWriter
 
@@ -28,29 +29,29 @@ MEMBERS: dict[str, MemberKind] = {
             config_type=SasRecConfig,
             section=lambda c: c.members.sasrec,
             parents=("ingest", "embed"),
-            goes_on=True,
+            warm_starts=True,
         ),
     )
 }
 
 
 def member_versions(names: Iterable[str]) -> dict[str, int]:
-    """What the settings of a stage that fits members itself hold of their code, so that its fingerprint covers it.
+    """Member -> version of its code, for the fingerprint of a stage that fits members itself.
 
-    First versions are left out: artifacts are older than this entry.
+    Version 1 is left out, so that older artifacts keep their fingerprints.
     """
     return {name: MEMBERS[name].version for name in names if MEMBERS[name].version > 1}
 
 
-def fitted_anew(config: Config) -> dict[str, Any]:
-    """What a stage that fits members itself reads of them: their settings, and the versions of their code."""
+def member_settings(config: Config) -> dict[str, Any]:
+    """Settings of a stage that fits members itself: the members' settings, and the versions of their code."""
     return {
         "members": config.members.model_copy(update={"llms": ()}),
         "versions": member_versions(config.members.methods),
     }
 
 
-def members_parents(config: Config) -> tuple[str, ...]:
+def member_parents(config: Config) -> tuple[str, ...]:
     """The stages that the members are fitted on."""
     roles = [role for name in config.members.methods for role in MEMBERS[name].parents]
     return tuple(dict.fromkeys(["ingest", *roles]))
@@ -68,8 +69,8 @@ def _fit_stage(kind: MemberKind) -> Stage:
         catalogue, histories = read_catalogue(parents["ingest"])
         kind.fit(FitInputs(histories, catalogue, config, parents, out.work, out.path))
 
-    bases = (kind.name, "ingest") if kind.goes_on else ()
-    extending = kind.section if kind.goes_on else None
+    bases = (kind.name, "ingest") if kind.warm_starts else ()
+    extending = kind.section if kind.warm_starts else None
     return Stage(kind.name, kind.version, kind.section, lambda _: kind.parents, run, bases=bases, extending=extending)
 
 

@@ -1,7 +1,7 @@
-"""What serves in place of what was measured: a model's members, fitted once more on every event there is.
+"""The members that serve: after a model is measured, its members are fitted again on all events, test included.
 
-Nothing can be measured on events that a member has seen, so a model is judged first. The LLM and the gate stay as they
-are, and so does the model: these members stand beside it, and the door (`Recommender`) opens them where there are some.
+They cannot be measured on events that they have seen, so the model is measured first. The LLM, the gate and the model's
+own artifacts stay as they are. `Recommender` opens the refitted members where there are any.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from pydantic import Field
 from tsrec.columns import Split
 from tsrec.config import Config, MembersConfig, Section, canonical
 from tsrec.config.base import AddedLater
+from tsrec.recommenders.catalogue import read_catalogue_as_train
 from tsrec.recommenders.member import FitInputs, Member
-from tsrec.recommenders.members import MEMBERS, fitted_anew
-from tsrec.recommenders.refit import seen_as_train
+from tsrec.recommenders.member_registry import MEMBERS, member_settings
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.champions import SERVED
 
@@ -24,14 +24,14 @@ _VERSION = 2
 
 
 class ServedSettings(Section):
-    """What the members depend on beside the model: how they are fitted, and by which `versions` of them."""
+    """What the refitted members depend on besides the model: their settings, and the `versions` of their code."""
 
     members: MembersConfig
     versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
 
 
 def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact:
-    """Fit the members of a finished model on everything; one folder each. SASRec goes on from its own weights.
+    """Fit the members of a finished model on all events, each in a folder. SASRec continues from its measured weights.
 
     Args:
         store: the store.
@@ -42,24 +42,24 @@ def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact
 
 
 def served_key(fuse: Artifact, config: Config) -> ArtifactKey:
-    """The key of what `fit_served` makes."""
-    settings = ServedSettings(**fitted_anew(config))
+    """The key of the artifact that `fit_served` makes."""
+    settings = ServedSettings(**member_settings(config))
     dataset, parents = fuse.manifest.key.dataset, {"fuse": fuse.fingerprint}
     return ArtifactKey.from_inputs(dataset, SERVED, _VERSION, canonical(settings), parents)
 
 
-def served_of(lineage: Lineage, fuse: Artifact) -> Artifact | None:
-    """The newest of what `fit_served` made for a model, its files checked; None where there is nothing."""
-    of_it = [
+def find_served(lineage: Lineage, fuse: Artifact) -> Artifact | None:
+    """The newest artifact that `fit_served` made for a model, its files verified; None where there is none."""
+    served = [
         artifact
         for artifact in lineage.listed
         if artifact.manifest.key.stage == SERVED and artifact.manifest.key.parents["fuse"] == fuse.fingerprint
     ]
-    return lineage.verified(of_it[-1]) if of_it else None
+    return lineage.verified(served[-1]) if served else None
 
 
 def open_served(served: Artifact, name: str) -> Member:
-    """One of the members."""
+    """The member `name` of an artifact that `fit_served` made."""
     settings: Mapping[str, object] = served.manifest.key.config["members"]
     kind = MEMBERS[name]
     members = MembersConfig.model_validate(settings)
@@ -68,11 +68,11 @@ def open_served(served: Artifact, name: str) -> Member:
 
 def _fit(lineage: Lineage, fuse: Artifact, config: Config, out: ArtifactWriter) -> None:
     ingest, candidates = lineage.parent(fuse, "ingest"), lineage.parent(fuse, "candidates")
-    catalogue, histories = seen_as_train(ingest, EVERYTHING)
+    catalogue, histories = read_catalogue_as_train(ingest, EVERYTHING)
     for name in config.members.methods:
         kind, measured = MEMBERS[name], lineage.parent(candidates, name)
         parents = {role: lineage.parent(measured, role) for role in kind.parents}
-        if kind.goes_on:
+        if kind.warm_starts:
             parents |= {base_role(name): measured, base_role("ingest"): ingest}
         work = out.work / name
         work.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""A few users, as the report shows them: what each had, the list that was made from it, and why each item is there."""
+"""Example users of the report: the history of each, the recommended list, and why each item is in it."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from tsrec.columns import LLM, Split
 from tsrec.columns import Columns as C
-from tsrec.recommenders.explain import most_alike
+from tsrec.recommenders.explain import most_similar_item
 from tsrec.sid.space import format_sid
 from tsrec.store import Artifact
 
@@ -26,21 +26,21 @@ _PROPOSERS = {
 }
 
 
-def proposers_of(members: Sequence[str]) -> list[tuple[str, str]]:
+def describe_members(members: Sequence[str]) -> list[tuple[str, str]]:
     """Each member of the fusion, and in a few words where its proposals come from."""
     return [(name, _PROPOSERS.get(name, "a further LLM")) for name in members]
 
 
-def user_stories(parents: Mapping[str, Artifact], n_users: int) -> dict[str, Any]:
-    """Users drawn at random from the test targets, with a fixed seed, and what their lists hold.
+def example_users(parents: Mapping[str, Artifact], n_users: int) -> dict[str, Any]:
+    """Users drawn at random from the test targets, with a fixed seed, and their lists.
 
     Args:
         parents: the artifacts of `ingest`, `fuse`, `sids` and `sa_init`.
         n_users: how many users; fewer where there are not so many.
 
     Returns:
-        `users`, one a user; `n_hits` of their lists that hold the item that came next; and of the lists of all targets
-        their number `n_targets` and the `hit_rate`.
+        `users`: one entry a user; `n_hits`: how many of their lists hold the next item; `n_targets`: the number of all
+        test targets that are listed, and `hit_rate`: the share of their lists that hold the next item.
     """
     events = parents["ingest"].frame("interactions", [C.USER, C.ITEM, C.POSITION])
     lists = parents["fuse"].frame("recommendations")
@@ -58,26 +58,26 @@ def user_stories(parents: Mapping[str, Artifact], n_users: int) -> dict[str, Any
 
     users = []
     for user, position in shown.itertuples(index=False):
-        own = events[events[C.USER] == user].sort_values(C.POSITION)
-        history = own[own[C.POSITION] < position][C.ITEM].tolist()
-        (following,) = own[own[C.POSITION] == position][C.ITEM]
-        mine = lists[(lists[C.USER] == user) & (lists[C.POSITION] == position)].sort_values(C.RANK)
+        user_events = events[events[C.USER] == user].sort_values(C.POSITION)
+        history = user_events[user_events[C.POSITION] < position][C.ITEM].tolist()
+        (next_item,) = user_events[user_events[C.POSITION] == position][C.ITEM]
+        user_list = lists[(lists[C.USER] == user) & (lists[C.POSITION] == position)].sort_values(C.RANK)
         picks = [
             {
                 **item(row.item_id),
                 "rank": row.rank,
                 "proposed_by": list(row.proposed_by),
-                "is_hit": row.item_id == following,
+                "is_hit": row.item_id == next_item,
                 "why": _why(row.item_id, history, titles, codes, keywords),
             }
-            for row in mine.itertuples(index=False)
+            for row in user_list.itertuples(index=False)
         ]
         users.append(
             {
                 "user": user,
                 "n_events": len(history),
                 "history": [item(item_id) for item_id in history[-_SHOWN:]],
-                "next": item(following),
+                "next": item(next_item),
                 "rank": next((pick["rank"] for pick in picks if pick["is_hit"]), None),
                 "picks": picks,
             }
@@ -97,14 +97,16 @@ def _why(
     codes: Mapping[str, Sequence[int]],
     keywords: Mapping[tuple[int, int], Sequence[str]],
 ) -> tuple[str, str, str]:
-    """Why an item fits a history: how the two meet, by which SID tokens, and what these mean."""
-    own = codes[item]
-    other, n_shared = most_alike(item, history, codes)
+    """Why an item fits a history: a phrase, the SID tokens that it is about, and their keywords."""
+    item_codes = codes[item]
+    other, n_shared = most_similar_item(item, history, codes)
     if item in history:
-        how, n_shown = "The user has had it before:", len(own)
+        phrase, n_shown = "The user has had it before:", len(item_codes)
     elif other is not None:
-        how, n_shown = f"Like {titles[other]}: both have", n_shared
+        phrase, n_shown = f"Like {titles[other]}: both have", n_shared
     else:
-        how, n_shown = "Shares no first token with a recent item. Its own:", 1
-    words = [word for level in range(n_shown) for word in keywords.get((level, own[level]), [])[:_WORDS_PER_TOKEN]]
-    return how, format_sid(own[:n_shown]), ", ".join(dict.fromkeys(words))
+        phrase, n_shown = "Shares no first token with a recent item. Its own:", 1
+    words = [
+        word for level in range(n_shown) for word in keywords.get((level, item_codes[level]), [])[:_WORDS_PER_TOKEN]
+    ]
+    return phrase, format_sid(item_codes[:n_shown]), ", ".join(dict.fromkeys(words))

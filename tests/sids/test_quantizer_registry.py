@@ -16,7 +16,7 @@ from tsrec.errors import ConfigError, TrainingError
 from tsrec.sids.health import codebook_health
 from tsrec.sids.opq import opq
 from tsrec.sids.quantization import Quantization, reconstruction_errors
-from tsrec.sids.quantizers import QUANTIZERS, open_quantizer, save_quantizer
+from tsrec.sids.quantizer_registry import QUANTIZERS, open_quantizer, save_quantizer
 from tsrec.sids.rq_vae import Recipe, rq_vae
 from tsrec.store import ArtifactStore
 

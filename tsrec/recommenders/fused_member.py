@@ -1,4 +1,7 @@
-"""The fusion as a member like any other: it asks its own members, and the gate orders what they propose."""
+"""The fusion at serving time, as a member like any other: its members propose items, and the gate ranks them.
+
+The gate is fitted in `tsrec.recommenders.fuse_stage`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +14,11 @@ from tsrec.recommenders.ranking import Filter, Ranked
 
 
 @dataclass(frozen=True)
-class Fused:
-    """`members` by name, the gate over them, (N, 2) the popularity of every item, and how many items each member is
-    asked for: as many as when the gate was fitted."""
+class FusedMember:
+    """`members` by name, the `gate` over them, and `popularity` (N, 2) of every item.
+
+    `n_candidates` is the number of items that each member is asked for: as many as when the gate was fitted.
+    """
 
     members: Mapping[str, Member]
     gate: Gate

@@ -1,13 +1,14 @@
-"""The stages that turn members into lists: `candidates` of all that are not the LLM, `decode` of the LLM."""
+"""The two stages that rank targets by single members: `candidates` by all members but the LLM, `decode` by the LLM."""
 
 from tsrec.columns import LLM
 from tsrec.config import RecommendConfig
 from tsrec.llm.trained_llm import trained_in
-from tsrec.recommenders.candidates import Targets, check_targets, ranked_table, ranked_targets, target_shards
+from tsrec.recommenders.candidates import candidates_table, target_shards
+from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.llm import load_llm
-from tsrec.recommenders.member import read_catalogue
-from tsrec.recommenders.members import open_member
-from tsrec.recommenders.settings import DecodeSettings
+from tsrec.recommenders.member_registry import open_member
+from tsrec.recommenders.stage_settings import DecodeSettings
+from tsrec.recommenders.targets import Targets, check_targets, select_targets
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.shards import Shard
@@ -16,31 +17,31 @@ from tsrec.store.shards import Shard
 def run_candidates(rules: RecommendConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write one table of candidates for each member; a killed run goes on at the shard it was at."""
     catalogue, histories = read_catalogue(parents["ingest"])
-    targets = ranked_targets(histories, rules)
+    targets = select_targets(histories, rules)
     check_targets(targets)
     for name, artifact in parents.items():
         if name != "ingest":
             member = open_member(artifact)
             shards = target_shards(member, name, catalogue, targets, rules, out.work)
-            out.write_table(name, ranked_table(shards, name))
+            out.write_table(name, candidates_table(shards, name))
 
 
 def run_decode(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write the LLM's candidates; a killed run goes on at the shard it was at."""
-    targets, shards = _decoding(config, parents, out)
-    out.write_table(LLM, ranked_table(shards, LLM))
+    targets, shards = _decode_targets(config, parents, out)
+    out.write_table(LLM, candidates_table(shards, LLM))
     n_cut = int((targets.histories.positions()[targets.events] > config.own.max_history).sum())
     out.count(n_targets=len(targets.events), n_histories_cut=n_cut)
 
 
 def decode_shards(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> list[Shard]:
-    """The LLM's candidates, piece by piece."""
-    return _decoding(config, parents, out)[1]
+    """The LLM's candidates as shards, which several processes may make."""
+    return _decode_targets(config, parents, out)[1]
 
 
-def _decoding(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> tuple[Targets, list[Shard]]:
+def _decode_targets(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> tuple[Targets, list[Shard]]:
     catalogue, histories = read_catalogue(parents["ingest"])
-    targets = ranked_targets(histories, config.rules)
+    targets = select_targets(histories, config.rules)
     check_targets(targets)
     llm = load_llm(parents[trained_in(parents)], parents["sids"], catalogue, config.own)
     sizes = {"batch": config.own.batch_users, "shard": config.own.shard_users}

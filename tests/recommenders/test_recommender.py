@@ -90,7 +90,7 @@ def test_unknown_items_tell_nothing(opened: Recommender) -> None:
 
 def test_without_a_known_item_the_list_is_what_is_popular(opened: Recommender) -> None:
     catalogue = opened.catalogue
-    wanted = catalogue.item_ids[np.argsort(-catalogue.trained, kind="stable")[:10]].tolist()
+    wanted = catalogue.item_ids[np.argsort(-catalogue.train_counts, kind="stable")[:10]].tolist()
     beside = [["i1", "i7"], [], ["nothing", "nobody"]]
     known, *unknown = opened.recommend(beside, k=10)
     assert [item.item_id for item in known] != wanted or opened.name == "popular"
@@ -112,7 +112,7 @@ def test_the_fusion_names_who_proposed_an_item(artifacts: dict[str, Artifact], c
 def test_items_are_explained_from_artifacts(artifacts: dict[str, Artifact], config: Config) -> None:
     lineage, fuse = pipeline.find_finished(config)
     explainer = Explainer(lineage, fuse)
-    about = explainer.of("i1")
+    about = explainer.describe("i1")
     assert about["title"] == "glue stick model a heavy duty"
     assert [token[:3] for token in about["tokens"]] == ["<a_", "<b_", "<c_"]
     assert explainer.history_of("u0")

@@ -1,4 +1,4 @@
-"""What the stages of this room read: sections, joined where a result depends on several."""
+"""Settings of the stages of this room: sections of the configuration, joined where a stage reads several."""
 
 from typing import Annotated
 
@@ -9,30 +9,30 @@ from tsrec.config.base import AddedLater, OnDevice
 
 
 class BeamSettings(DecodeConfig, OnDevice):
-    """What the LLM as a member reads: its own section, and what the run computes on."""
+    """Settings of the LLM as a member: the section `decode`, and the run's device and precision."""
 
     @classmethod
-    def of(cls, config: Config) -> "BeamSettings":
-        """Those of a run."""
+    def from_config(cls, config: Config) -> "BeamSettings":
+        """The settings of a run."""
         return cls(**dict(config.decode), device=config.device, precision=config.precision)
 
 
 class DecodeSettings(Section):
-    """What the decode stage reads: the LLM's settings, and the rules for all members."""
+    """Settings of the decode stage: the LLM's own, and the rules for all members."""
 
     own: BeamSettings
     rules: RecommendConfig
 
 
 class FuseSettings(Section):
-    """What the stage reads: its own section, and the rules for all members."""
+    """Settings of the fuse stage: its own section, and the rules for all members."""
 
     own: FuseConfig
     rules: RecommendConfig
 
 
 class RefitSettings(Section):
-    """What the stage reads: every member's settings, and the rules for all; `versions` are the members'."""
+    """Settings of the refit stage: those of every member, the `versions` of their code, and the rules for all."""
 
     members: MembersConfig
     rules: RecommendConfig
@@ -40,7 +40,7 @@ class RefitSettings(Section):
 
 
 class SoftTargetSettings(Section):
-    """What the stage reads: every member's settings and their `versions`, and the rules that shape lists.
+    """Settings of the soft_targets stage: those of every member, the `versions` of their code, and a rule for lists.
 
     The first three are constants of the stage, and stand in its fingerprint.
     """
