@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.tiny_shop import grow_shop
 from tsrec import pipeline, refresh
@@ -14,6 +15,7 @@ from tsrec.store import ArtifactStore, Lineage, base_role
 LLMS = "members.llms=[{name: texts, set: [sids.cooccurrence=0]}, {name: distilled, set: [finetune.distill.share=0.5]}]"
 
 
+@pytest.mark.slow
 def test_every_llm_goes_on_from_its_own(shop_settings: list[str], shop: Path, growing: Path, tmp_path: Path) -> None:
     own = [LLMS, f"ingest.path={growing}", f"store={tmp_path / 'store'}", "refresh.min_targets=20"]
     few = ["members.methods=[popular]", "evaluate.baseline=popular", "finetune.epochs=1", "decode.beams=10"]

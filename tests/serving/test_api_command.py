@@ -97,6 +97,7 @@ def _curl_lines() -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("line", _curl_lines(), ids=range(len(_curl_lines())))
 def test_the_lines_of_the_page_do_what_it_says(served: Served, line: str, tmp_path: Path) -> None:
@@ -115,6 +116,7 @@ def test_the_lines_of_the_page_do_what_it_says(served: Served, line: str, tmp_pa
         assert json.loads(shown.stdout)
 
 
+@pytest.mark.slow
 def test_the_python_lines_of_the_page_work(served: Served, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asking, mounting = _blocks("python")
     done = subprocess.run(
@@ -129,6 +131,7 @@ def test_the_python_lines_of_the_page_work(served: Served, store: Path, monkeypa
         assert client.get("/items/i1").status_code == 200
 
 
+@pytest.mark.slow
 def test_the_json_of_the_page_has_the_fields_that_are_given(served: Served) -> None:
     answer, refusal = (json.loads(block.replace("...", "")) for block in _blocks("json"))
     given = httpx.post(f"{served.url}/recommend", json={"history": ["i1"]}).json()
@@ -138,6 +141,7 @@ def test_the_json_of_the_page_has_the_fields_that_are_given(served: Served) -> N
     assert httpx.post(f"{served.url}/recommend", json={"k": 1001}).json() == refusal
 
 
+@pytest.mark.slow
 def test_one_line_says_where_and_what(served: Served, models: tuple[str, str]) -> None:
     (line,) = [line for line in served.logged.splitlines() if " the page is " in line]
     assert f"{served.url} serves shop by model {models[0]} and answers this machine alone" in line
@@ -146,6 +150,7 @@ def test_one_line_says_where_and_what(served: Served, models: tuple[str, str]) -
     assert answer.status_code == 200 and "server" not in answer.headers
 
 
+@pytest.mark.slow
 def test_it_ends_in_time_whoever_is_connected(store: Path, tmp_path: Path) -> None:
     with _serve(tmp_path, store) as served, httpx.Client(base_url=served.url) as idle:
         assert idle.get("/healthz").status_code == 200

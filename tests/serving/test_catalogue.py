@@ -63,7 +63,7 @@ def test_searches_are_narrowed_to_a_column(client: TestClient) -> None:
 
 
 def test_an_item_with_its_sid_in_words(client: TestClient, lineage: Lineage, fuse: Artifact) -> None:
-    item, about = _get(client, "/items/i1"), Explainer(lineage, fuse).of("i1")
+    item, about = _get(client, "/items/i1"), Explainer(lineage, fuse).describe("i1")
     assert item["title"] == about["title"] == "glue stick model a heavy duty"
     assert item["text"].startswith("glue stick")
     assert item["sid"] == list(about["tokens"]) == [token["token"] for token in item["tokens"]]

@@ -17,7 +17,7 @@ from tsrec.store.champions import promote, roll_back
 PROMISED_S = 10.0
 
 
-@pytest.fixture(params=["local", "remote"])
+@pytest.fixture(params=["local", pytest.param("remote", marks=pytest.mark.slow)])
 def engine(request: pytest.FixtureRequest, copied: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """Of the store as a folder, and by its URL."""
     monkeypatch.setenv("HOME", str(copied.parent))  # where a remote store is mirrored
@@ -92,6 +92,7 @@ def test_a_model_that_is_named_stays(copied: Path, models: tuple[str, str]) -> N
     engine.stop()
 
 
+@pytest.mark.slow
 def test_a_promotion_in_a_bucket_is_served(
     store: Path, models: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from concurrent.futures import Future
 
-from tsrec.recommenders.ranking import Ranked, empty
+from tsrec.recommenders.ranking import Ranked, empty_lists
 from tsrec.serving.list_cache import ListCache
 
 
@@ -14,7 +14,7 @@ def made(ranked: Ranked | None) -> "Future[Ranked | None]":
 
 def test_the_least_recently_used_goes_first() -> None:
     cache: ListCache[str] = ListCache(2)
-    lists = {name: made(empty(1, 1)) for name in "abc"}
+    lists = {name: made(empty_lists(1, 1)) for name in "abc"}
     cache.put("a", lists["a"])
     cache.put("b", lists["b"])
     assert cache.get("a") is lists["a"]

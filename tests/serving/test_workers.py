@@ -92,6 +92,7 @@ def private_and_resident(pid: int) -> tuple[int, int]:
     return sizes["Private_Clean"] + sizes["Private_Dirty"], sizes["Rss"]
 
 
+@pytest.mark.slow
 def test_two_workers_answer_alike_follow_the_champion_and_end_together(
     server: Server, copied: Path, models: tuple[str, str]
 ) -> None:

@@ -28,7 +28,7 @@ CANDIDATES = Stage(
 DECODE = Stage(
     name="decode",
     version=1,
-    config=lambda config: DecodeSettings(own=BeamSettings.from_config(config), rules=config.recommend),
+    config=lambda config: DecodeSettings(own=BeamSettings.from_run_config(config), rules=config.recommend),
     parents=lambda config: ("ingest", "sids", trained_by(config)),
     run=on_call("tsrec.recommenders.candidate_stages", "run_decode"),
     shards=on_call("tsrec.recommenders.candidate_stages", "decode_shards"),

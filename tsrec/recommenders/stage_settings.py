@@ -12,7 +12,7 @@ class BeamSettings(DecodeConfig, OnDevice):
     """Settings of the LLM as a member: the section `decode`, and the run's device and precision."""
 
     @classmethod
-    def from_config(cls, config: Config) -> "BeamSettings":
+    def from_run_config(cls, config: Config) -> "BeamSettings":
         """The settings of a run."""
         return cls(**dict(config.decode), device=config.device, precision=config.precision)
 

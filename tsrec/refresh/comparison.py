@@ -52,7 +52,9 @@ def compare(
         `best champion` in the form of the evaluate stage's, with the slices `new items` and `known items` (new to the
         champion); and `summary.json`.
     """
-    settings = ComparisonSettings(own=config.evaluate, rules=config.recommend, decode=BeamSettings.from_config(config))
+    settings = ComparisonSettings(
+        own=config.evaluate, rules=config.recommend, decode=BeamSettings.from_run_config(config)
+    )
     parents = {role: artifacts[role].fingerprint for role in ("ingest", "fuse")}
     parents[base_role("fuse")] = champion.fingerprint
     if best is not None:
