@@ -32,7 +32,7 @@ from tsrec.evaluate.summary import member_contributions, metrics_table
 from tsrec.recommenders import CANDIDATES, FUSE
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import FusionFitter, ablation_method, fit_at_once
-from tsrec.recommenders.gate import Gate, with_target_in_pool
+from tsrec.recommenders.fusion_gate import Gate, with_target_in_pool
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, top_k_lists
 from tsrec.recommenders.stage_settings import FuseSettings

@@ -83,9 +83,13 @@ def test_what_all_stages_share_asks_for_all_of_them_at_once(now: Record) -> None
 @pytest.mark.parametrize(
     ("stage", "its", "not_its"),
     [
-        ("sids", {"sids.rq_vae", "sids.collisions"}, {"finetune.stage", "recommenders.gate", "config.finetune"}),
+        ("sids", {"sids.rq_vae", "sids.collisions"}, {"finetune.stage", "recommenders.fusion_gate", "config.finetune"}),
         ("finetune", {"training.trainer", "finetune.model", "config.finetune"}, {"sids.rq_vae", "data.stage"}),
-        ("soft_targets", {"recommenders.refit", "recommenders.gate"}, {"recommenders.sasrec", "recommenders.popular"}),
+        (
+            "soft_targets",
+            {"recommenders.refit", "recommenders.fusion_gate"},
+            {"recommenders.sasrec", "recommenders.popular"},
+        ),
         (
             "sasrec",
             {"recommenders.sasrec", "training.trainer"},

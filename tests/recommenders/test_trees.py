@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tsrec.recommenders.gate import Gate, new_gate, with_target_in_pool
+from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
 from tsrec.recommenders.pool import MEMBER_FEATURES, Pool
 from tsrec.recommenders.ranking import Ranked
 from tsrec.recommenders.softmax import log_softmax

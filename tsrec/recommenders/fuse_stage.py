@@ -19,7 +19,7 @@ from tsrec.errors import ArtifactError
 from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import lists_to_table, read_candidates, repeats_filter, stored_lists
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue, read_catalogue_as_train
-from tsrec.recommenders.gate import Gate, new_gate, with_target_in_pool
+from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
 from tsrec.recommenders.pool import ITEM_FEATURES, Pool
 from tsrec.recommenders.ranking import Ranked, empty_lists, fill_with_popular
 from tsrec.recommenders.refit import WITH_VALID

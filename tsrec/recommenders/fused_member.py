@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tsrec.recommenders.gate import Gate
+from tsrec.recommenders.fusion_gate import Gate
 from tsrec.recommenders.member import Member
 from tsrec.recommenders.ranking import Filter, Ranked
 

@@ -18,7 +18,7 @@ from tsrec.histories import Histories
 from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import lists_from_table, lists_to_table
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue
-from tsrec.recommenders.gate import Gate, new_gate, with_target_in_pool
+from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
 from tsrec.recommenders.member_registry import MEMBERS
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, empty_lists

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tsrec.recommenders.gate import Gate, new_gate, prior_weights, with_target_in_pool
+from tsrec.recommenders.fusion_gate import Gate, new_gate, prior_weights, with_target_in_pool
 from tsrec.recommenders.pool import ITEM_FEATURES, MEMBER_FEATURES, build_pool
 from tsrec.recommenders.ranking import Ranked
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tsrec.serving.timing import _CAUTION, Timing
+from tsrec.serving.decode_time import _CAUTION, Timing
 
 
 def test_nothing_is_known_before_anything_was_measured() -> None:
