@@ -57,12 +57,14 @@ examples:
 
 A grid that was stopped goes on where it was: give the same command again.
 Processes with different --seeds may run side by side. A last call with all seeds then finds their runs."""
-_API = """Serve recommendations of a data set's champion over HTTP, for the pages of a shop. A page at / shows why the
-recommender says what it says. A later promotion or rollback is followed within seconds.
+_API = """Serve recommendations over HTTP, for the pages of a shop. They come from the champion of a data set: its model
+that recommends. The page at / is an explorer, and shows why each item is recommended. When there is a new champion,
+the server changes to it within seconds.
 
-The server listens to this machine alone, unless --host says otherwise. It then wants keys in the environment variable
-TSREC_API_KEYS (KEY, or KEY,KEY,...), one of which every request brings as the header `Authorization: Bearer KEY`.
-Nothing in the store is written. SIGTERM or Ctrl-C ends it, after the requests that are under way."""
+The server answers this machine alone, unless --host says otherwise. With another --host it wants keys in the
+environment variable TSREC_API_KEYS (KEY, or KEY,KEY,...). Every request then brings one of them, as the header
+`Authorization: Bearer KEY`. The server writes nothing to the store. SIGTERM or Ctrl-C ends it, once the requests under
+way are answered."""
 _API_EXAMPLES = """examples:
   tsrec api ml-100k
   tsrec api shop.yaml                               the data set and the store of a profile
@@ -273,18 +275,18 @@ def _add_api(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     api.add_argument("--store", help="folder or fsspec URL of the artifacts (default: the profile's, else artifacts)")
     api.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (default 127.0.0.1)")
     api.add_argument("--port", type=_port, default=8000, help="port to listen on (default 8000)")
-    api.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that answer (default 1)")
+    api.add_argument("--workers", type=_positive, default=1, metavar="N", help="number of processes (default 1)")
     api.add_argument(
         "--deadline-ms",
         type=_positive,
         default=150,
         metavar="MS",
-        help="how long a list may take; a member that would take longer is left out, and named (default 150)",
+        help="milliseconds that a list may take; a recommender that takes longer is left out, and named (default 150)",
     )
     api.add_argument(
         "--model",
         metavar="FINGERPRINT",
-        help="this model alone, by the first digits of its fingerprint; without, the champion, which is followed",
+        help="serve this model alone, named by the first digits of its fingerprint (default: always the champion)",
     )
     api.add_argument("--without-auth", action="store_true", help="let other machines ask without a key")
     api.set_defaults(command="api")

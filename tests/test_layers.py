@@ -1,4 +1,4 @@
-"""Rooms import downwards alone, as `pyproject.toml` has the layers, and each room stands in one of them."""
+"""Packages import downwards alone, as `pyproject.toml` has the layers, and each stands in one of them."""
 
 import re
 import subprocess

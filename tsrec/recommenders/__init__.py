@@ -1,6 +1,6 @@
 """Everything that recommends: `tsrec.Recommender.open(store, dataset).recommend(histories, k)`.
 
-This module describes the stages of the room; `Recommender` is in `recommender.py`.
+This module describes the stages of the package; `Recommender` is in `recommender.py`.
 """
 
 from tsrec.config import Config

@@ -1,4 +1,4 @@
-"""Settings of the stages of this room: sections of the configuration, joined where a stage reads several."""
+"""Settings of the stages of this package: sections of the configuration, joined where a stage reads several."""
 
 from typing import Annotated
 
