@@ -33,6 +33,7 @@ PASSWORDS = {
     "STORE_ROOT_USER": "storeroot",
     "STORE_ROOT_PASSWORD": "rootpassword",
     "STORE_USER": "storeuser",
+    "TSREC_API_KEYS": "k1",
     "STORE_PASSWORD": "storepassword",
 }
 
