@@ -62,6 +62,7 @@ def test_a_strong_pull_to_the_reference_keeps_it_there(before: dict[str, Artifac
     assert ends[1] < ends[0] / 2
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_gives_the_same_bytes(before: dict[str, Artifact], tmp_path: Path) -> None:
     def exit_code(folder: str, death: int | None = None) -> int | None:
         process = PROCESSES.Process(target=run_rl, args=(tmp_path / folder, before, rl_settings(epochs=1.5), death))

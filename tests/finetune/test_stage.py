@@ -68,7 +68,8 @@ UNEVEN = {"epochs": 1.5, "tasks": {**TASKS, "history": 1.5, "title_to_sid": 0.25
 @pytest.mark.parametrize(
     ("changes", "death_steps"),
     [
-        ({"method": "full", **UNEVEN}, (3, 17)),  # before the first checkpoint, and after one
+        # Before the first checkpoint, and after one.
+        pytest.param({"method": "full", **UNEVEN}, (3, 17), marks=pytest.mark.slow),
         ({"method": "lora", **UNEVEN}, (17,)),
         ({"method": "sid-rows", **UNEVEN}, (17,)),
         ({"epochs": 2.5, "patience": 1, "distill": {"share": 0.5}}, (9, 9)),  # before early stopping begins, and after

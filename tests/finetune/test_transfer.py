@@ -22,6 +22,7 @@ def space_of(artifacts: dict[str, Artifact]) -> SidSpace:
     return SidSpace(tuple(artifacts["sids"].json("sid_space")["sizes"]))
 
 
+@pytest.mark.slow
 def test_a_model_trained_on_one_catalogue_is_the_backbone_of_another(
     shop_settings: list[str], tiny_backbone: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,8 @@ from tsrec.store import ArtifactStore, Lineage, base_role
 
 
 # Adapters are merged at the end of a stage, and new in the next.
-@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "full"])
 def test_rl_follows_fine_tuning_that_goes_on(
     shop_settings: list[str], shop: Path, growing: Path, tmp_path: Path, method: str
 ) -> None:
