@@ -94,7 +94,7 @@ def test_a_schedule_runs_to_its_end_behind_a_password(tmp_path: Path, shop: Path
             "PREFECT_SERVER_DATABASE_HOST": database.host,
             "PREFECT_SERVER_DATABASE_PORT": str(database.port),
             "PREFECT_API_URL": f"{url}/api",
-            "TSREC_READ_ROOTS": str(tmp_path.parent),
+            "TSREC_READ_ROOTS": str(shop.parent),  # below it lies all that tests make
         }
         composed = Composed(tmp_path, {**PASSWORDS, "TSREC_PROFILES": str(profile)}, places)
         s3fs.S3FileSystem(endpoint_url=s3.url, key="root", secret="root").mkdir("tsrec")  # else the store's own client
