@@ -337,7 +337,6 @@ def test_other_settings_than_the_champions_are_refused(config: Config, outcome: 
         refresh.run(with_overrides(config, ["sids.cooccurrence=0"]))
 
 
-@pytest.mark.slow
 def test_a_rebuild_starts_where_configured_is_judged_and_once_refused_is_not_made_again_every_night(
     config: Config, outcome: RefreshOutcome, data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
