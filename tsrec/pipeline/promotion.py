@@ -57,12 +57,8 @@ def beside_champion(
 
 def evaluation_of(lineage: Lineage, fuse: Artifact) -> Artifact | None:
     """The newest evaluation of a model."""
-    evaluations = [
-        artifact
-        for artifact in lineage.listed
-        if artifact.manifest.key.stage == "evaluate" and artifact.manifest.key.parents["fuse"] == fuse.fingerprint
-    ]
-    return lineage.verified(evaluations[-1]) if evaluations else None
+    newest = lineage.newest_of("evaluate", "fuse", fuse.fingerprint)
+    return lineage.verified(newest) if newest else None
 
 
 def _targets_identity(evaluate: Artifact) -> tuple[Any, ...]:

@@ -50,12 +50,8 @@ def served_key(fuse: Artifact, config: Config) -> ArtifactKey:
 
 def find_served(lineage: Lineage, fuse: Artifact) -> Artifact | None:
     """The newest artifact that `fit_served` made for a model, its files verified; None where there is none."""
-    served = [
-        artifact
-        for artifact in lineage.listed
-        if artifact.manifest.key.stage == SERVED and artifact.manifest.key.parents["fuse"] == fuse.fingerprint
-    ]
-    return lineage.verified(served[-1]) if served else None
+    newest = lineage.newest_of(SERVED, "fuse", fuse.fingerprint)
+    return lineage.verified(newest) if newest else None
 
 
 def open_served(served: Artifact, name: str) -> Member:

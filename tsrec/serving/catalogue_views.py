@@ -37,12 +37,6 @@ class CatalogueViews:
         self.live = live
         self.popularity = live.catalogue.train_counts
 
-    @classmethod
-    def of(cls, live: LiveModel) -> "CatalogueViews":
-        """Those of a live model, made by the first who asks."""
-        views: CatalogueViews = live.made.setdefault(cls, cls(live))
-        return views
-
     def number(self, item_id: str) -> int | None:
         """The row of an item; None where the catalogue lacks it."""
         found = self.live.recommender(self.live.methods[0]).numbers([item_id])
@@ -163,7 +157,7 @@ class CatalogueViews:
         return self._ancestor("embed")
 
     def _told(self) -> dict[str, str]:
-        """What TS-Align told the LLM of tokens and beginnings of SIDs; nothing where the LLM was not aligned."""
+        """What TS-Align told the LLM of tokens; nothing where the LLM was not aligned."""
         semantics = self._ancestor("semantics")
         rows = semantics.table("token_semantics", [C.TOKEN, C.DESCRIPTION]).to_pylist() if semantics else []
         return {row[C.TOKEN]: row[C.DESCRIPTION] for row in rows if row[C.DESCRIPTION]}

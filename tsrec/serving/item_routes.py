@@ -97,7 +97,7 @@ def item_routes(service: Service) -> APIRouter:
         live = service.live()
         from tsrec.serving.new_item import NewItems  # the text encoder's library: other routes do without
 
-        return NewItems.of(live).place(item.title, item.text)
+        return live.once(NewItems).place(item.title, item.text)
 
     return routes
 

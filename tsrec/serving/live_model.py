@@ -1,8 +1,9 @@
 """A model that serves: its members, opened once for all methods, and what people ask about it."""
 
 import json
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ from tsrec.serving.llm_lists import LlmLists
 from tsrec.serving.user_histories import UserHistories
 from tsrec.serving.wishes import Wish
 from tsrec.store import Artifact, ArtifactStore, Lineage
+
+Made = TypeVar("Made")
 
 _WARM_WITH = (2, 20)  # items of the histories that a model is warmed with
 
@@ -58,6 +61,7 @@ class LiveModel:
         decode = lineage.parent(fuse, "decode")
         self.ingest, self.sids = lineage.parent(fuse, "ingest"), lineage.parent(decode, "sids")
         self._meanings, self.evaluation = lineage.ancestor(decode, "sa_init"), evaluation_of(lineage, fuse)
+        self._made: dict[Any, Any] = {}
         self.users = UserHistories.of(self.ingest)  # every user's events, as ingested
 
     def recommender(self, method: str) -> Recommender:
@@ -83,10 +87,12 @@ class LiveModel:
             raise DataError(f"no user {user_id!r} has any interaction")
         return tuple(self.catalogue.item_ids[mine])
 
-    @cached_property
-    def made(self) -> dict[type, Any]:
-        """What others make of this model, kept as long as it is."""
-        return {}
+    def once(self, kind: Callable[["LiveModel"], Made]) -> Made:
+        """What `kind` makes of this model: made by the first who asks, and kept as long as the model is."""
+        if kind not in self._made:
+            self._made[kind] = kind(self)
+        made: Made = self._made[kind]
+        return made
 
     def lineage_now(self) -> Lineage:
         """The store's artifacts as they are now, by a connection of this very process."""

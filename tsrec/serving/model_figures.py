@@ -23,12 +23,6 @@ class ModelFigures:
     def __init__(self, live: LiveModel) -> None:
         self.live = live
 
-    @classmethod
-    def of(cls, live: LiveModel) -> "ModelFigures":
-        """Those of a live model, made by the first who asks."""
-        figures: ModelFigures = live.made.setdefault(cls, cls(live))
-        return figures
-
     def all(self) -> dict[str, Any]:
         """All of them, as JSON has them."""
         live = self.live
@@ -56,10 +50,7 @@ class ModelFigures:
 
     @property
     def _report(self) -> Artifact | None:
-        keys = ((artifact, artifact.manifest.key) for artifact in self.live.lineage_now().listed)
-        mine = self.live.fingerprint
-        of_it = [artifact for artifact, key in keys if key.stage == "report" and key.parents.get("fuse") == mine]
-        return of_it[-1] if of_it else None
+        return self.live.lineage_now().newest_of("report", "fuse", self.live.fingerprint)
 
     @cached_property
     def _measured(self) -> dict[str, Any]:

@@ -18,12 +18,12 @@ def model_routes(service: Service, metrics: Metrics) -> APIRouter:
     @routes.get("/model", response_model=Model, tags=["model"])
     def model() -> object:
         """The model that answers: its methods and figures, how it became the champion, how far its data have moved."""
-        return ModelFigures.of(service.live()).all()
+        return service.live().once(ModelFigures).all()
 
     @routes.get("/report", response_class=HTMLResponse, tags=["model"])
     def report() -> HTMLResponse:
         """The report of the run that made the model."""
-        page = ModelFigures.of(service.live()).report()
+        page = service.live().once(ModelFigures).report()
         if page is None:
             raise RefusedError(404, "the store has no report of this model")
         return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY})

@@ -33,13 +33,7 @@ class NewItems:
     """Of one live model: its encoder and codebooks, opened once."""
 
     def __init__(self, live: LiveModel) -> None:
-        self.live, self._views = live, CatalogueViews.of(live)
-
-    @classmethod
-    def of(cls, live: LiveModel) -> "NewItems":
-        """Those of a live model, made by the first who asks."""
-        new_items: NewItems = live.made.setdefault(cls, cls(live))
-        return new_items
+        self.live, self._views = live, live.once(CatalogueViews)
 
     def place(self, title: str, text: str) -> dict[str, Any]:
         """Where an item of this title and text would stand.

@@ -26,7 +26,7 @@ def recommend_routes(service: Service) -> APIRouter:
                 field = f"requests.{place}.method" if several else "method"
                 raise RefusedError(422, f"{field}: there is no such method; there are {', '.join(live.methods)}", field)
         wishes = [await _wish(live, request) for request in requests]
-        answers = await service.engine.recommend(wishes)
+        answers = await service.engine.recommend(wishes, live)
         shown = [_shown(live, *pair) for pair in zip(requests, answers, strict=True)]
         # Written here: FastAPI would check every field once more.
         content = RecommendAnswers(model=answers[0].model, answers=shown).model_dump_json()
@@ -40,7 +40,7 @@ async def _wish(live: LiveModel, request: RecommendRequest) -> Wish:
     allow = None if request.allow is None else frozenset(request.allow)
     if request.where:
         # Beside the event loop: the first who asks reads the column.
-        having = await run_in_threadpool(CatalogueViews.of(live).having, request.where, "where")
+        having = await run_in_threadpool(live.once(CatalogueViews).having, request.where, "where")
         ids = frozenset(live.catalogue.item_ids[having])
         allow = ids if allow is None else allow & ids
     return Wish(

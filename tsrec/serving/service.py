@@ -52,7 +52,7 @@ class Service:
 
     def views(self) -> CatalogueViews:
         """What people ask about that model. Raises RefusedError (503) where none is open yet."""
-        return CatalogueViews.of(self.live())
+        return self.live().once(CatalogueViews)
 
     def _open(self) -> None:
         while not self._stopped.is_set():

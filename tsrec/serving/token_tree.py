@@ -15,7 +15,7 @@ _N_FOUND = 50
 
 class TokenTree:
     """The tokens of `codes` (N, L), the items' SIDs. `semantics` has a row for each token: its spelling, `n_items`,
-    `keywords` and `description`; `told` says more of some tokens or beginnings of SIDs (`<a_1><b_2>`)."""
+    `keywords` and `description`; `told` says more of some tokens."""
 
     def __init__(self, codes: np.ndarray, semantics: Sequence[dict[str, Any]], told: dict[str, str]) -> None:
         self._codes, self._told = codes, told
@@ -36,9 +36,8 @@ class TokenTree:
         return [format_token(level, int(code)) for level, code in enumerate(self._codes[item])]
 
     def in_words(self, tokens: Sequence[str]) -> list[dict[str, Any]]:
-        """What each token of a SID means, and what is told of the SID up to it."""
-        beginnings = ["".join(tokens[: level + 1]) for level in range(len(tokens))]
-        return [self._in_words(token, self._told.get(begun)) for token, begun in zip(tokens, beginnings, strict=True)]
+        """What each token of a SID means."""
+        return [self._in_words(token) for token in tokens]
 
     def search(self, query: str) -> list[dict[str, Any]]:
         """The tokens that are spelled so, or whose keywords have all these words."""
@@ -75,10 +74,9 @@ class TokenTree:
             has &= self._codes[:, its_level] == its_code
         items = np.flatnonzero(has)
         below = level + 1 < self._codes.shape[1]
-        begun = "".join([*under, token])
         return {
             "level": level + 1,
-            **self._in_words(token, self._told.get(begun)),
+            **self._in_words(token),
             C.N_ITEMS: len(items),
             "commonest": items[np.argsort(-popularity[items], kind="stable")[:n_titles]].tolist(),
             "children": self._counted(self._codes[items, level + 1], level + 1)[:_CHILDREN] if below else [],
@@ -97,13 +95,13 @@ class TokenTree:
         row = self._rows.get(token)
         return list(row[C.KEYWORDS]) if row else []
 
-    def _in_words(self, token: str, told: str | None = None) -> dict[str, Any]:
+    def _in_words(self, token: str) -> dict[str, Any]:
         row = self._rows.get(token, {})
         return {
             C.TOKEN: token,
             C.N_ITEMS: int(row.get(C.N_ITEMS, 0)),
             C.KEYWORDS: self._keywords(token),
-            C.DESCRIPTION: told or self._told.get(token) or row.get(C.DESCRIPTION) or "",
+            C.DESCRIPTION: self._told.get(token) or row.get(C.DESCRIPTION) or "",
         }
 
 

@@ -16,6 +16,12 @@ class Lineage:
         self.listed = store.list()
         self._by_stage_and_fingerprint = {(a.manifest.key.stage, a.manifest.key.fingerprint): a for a in self.listed}
 
+    def newest_of(self, stage: str, role: str, fingerprint: str) -> Artifact | None:
+        """The newest artifact of a stage that was handed the one with this fingerprint as `role`, neither checked nor
+        fetched; None where there is none."""
+        keys = ((artifact, artifact.manifest.key) for artifact in reversed(self.listed))
+        return next((a for a, key in keys if key.stage == stage and key.parents.get(role) == fingerprint), None)
+
     def verified(self, artifact: Artifact) -> Artifact:
         """The artifact with its files checked, and fetched where the store is remote.
 
