@@ -337,6 +337,14 @@ def test_other_settings_than_the_champions_are_refused(config: Config, outcome: 
         refresh.run(with_overrides(config, ["sids.cooccurrence=0"]))
 
 
+def test_another_seed_of_fine_tuning_is_not_refused(config: Config, outcome: RefreshOutcome, data: Path) -> None:
+    """Random SID rows come from that seed too, and a refresh keeps the champion's rows."""
+    with (data / "interactions.csv").open("a", encoding="utf-8") as stream:
+        stream.write("u1,i1,401\n")
+    other = refresh.plan_refresh(with_overrides(config, ["finetune.seed=5"]), ArtifactStore(config.store))
+    assert all(other.stages[name].bases for name in ("sa_init", "finetune"))
+
+
 def test_a_rebuild_starts_where_configured_is_judged_and_once_refused_is_not_made_again_every_night(
     config: Config, outcome: RefreshOutcome, data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,7 +9,8 @@ from tsrec.store import Artifact, Lineage, base_role, is_base
 
 _NEEDS_NEW_RUN = "a refresh cannot bridge that; give `tsrec run`, which starts anew, and `tsrec models promote`"
 INGEST = "ingest"  # which extends nothing: of its base it knows what must not be held out
-_IGNORED_FIELDS = ("device",)  # where something was computed
+# Where something was computed, and the seed of random SID rows: a refresh keeps the champion's rows.
+_IGNORED_FIELDS = ("device", "finetune_seed")
 
 
 def bases_of(lineage: Lineage, fuse: Artifact) -> dict[str, Artifact]:
