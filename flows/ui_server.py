@@ -5,16 +5,12 @@ but this server. Reports are looked up by data set and fingerprint, in the store
 a store can be asked for.
 """
 
-import flows.prefect_environment  # noqa: F401, I001  (before anything imports prefect)
-
 import base64
 import contextlib
 import hmac
 import json
 import os
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -31,12 +27,11 @@ from tsrec.errors import ArtifactError
 from tsrec.machine.request_checks import with_bounded_bodies, with_known_hosts
 from tsrec.report import PAGE_POLICY
 from tsrec.store import Artifact, ArtifactStore, Manifest
+from tsrec.store.manifest import is_artifact_path
 
 REPORTS = "/reports"
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """Of one request: four times what Prefect sends at once (logs, in batches of 4,000,000 bytes)."""
-_DATASET = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_FINGERPRINT = re.compile(r"[0-9a-f]{6,64}")
 
 
 def create_app() -> ASGIApp:
@@ -99,32 +94,26 @@ def with_reports(prefect: ASGIApp, stores: Sequence[str], auth: str, api_url: st
 
 def _find_report(stores: Sequence[str], dataset: str, fingerprint: str) -> str | None:
     """The page of a sound report artifact of one of the stores."""
-    if not (_DATASET.fullmatch(dataset) and _FINGERPRINT.fullmatch(fingerprint)):
+    path = f"{dataset}/report/{fingerprint}"
+    if not is_artifact_path(path):
         return None
     for name in stores:
         store = ArtifactStore(name)
-        root = store.root
-        folder = root / dataset / "report" / fingerprint
+        folder = store.root / path
         page = folder / "report.html"
-        with contextlib.suppress(ArtifactError):  # an S3 store that does not answer shows what is here
-            _fetch(store, dataset, fingerprint, page)
-        if not page.is_file() or not page.resolve().is_relative_to(root.resolve()):
+        if store.remote and not page.exists():  # another machine made it
+            with contextlib.suppress(ArtifactError):  # an S3 store that does not answer shows what is here
+                if published := store.remote.newest(path):
+                    store.find(published.key)
+        if not page.is_file() or not page.resolve().is_relative_to(store.root.resolve()):
             continue
         try:
             artifact = Artifact(folder, Manifest.read(folder / "manifest.json"))
             artifact.verify()
         except (ArtifactError, OSError):
             continue
-        return Path(artifact.file("report.html")).read_text(encoding="utf-8")
+        return page.read_text(encoding="utf-8")
     return None
-
-
-def _fetch(store: ArtifactStore, dataset: str, fingerprint: str, page: Path) -> None:
-    """Have a report here that another machine made."""
-    if store.remote and not page.exists():
-        published = store.remote.newest(f"{dataset}/report/{fingerprint}")
-        if published:
-            store.find(published.manifest.key)
 
 
 def _knows(request: Request, auth: str) -> bool:

@@ -4,21 +4,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests import keys
 from tsrec.store import ArtifactKey, ArtifactStore, ArtifactWriter
 
 FRAME = pd.DataFrame({"item_id": ["a", "b", "c"], "score": [1.0, 2.0, 3.0]})
 
 
 def key_of(fingerprint: str = "0123456789abcdef", stage: str = "ingest") -> ArtifactKey:
-    return ArtifactKey(
-        dataset="shop",
-        stage=stage,
-        fingerprint=fingerprint,
-        stage_version=1,
-        config={"rows": 3},
-        parents={},
-        raw_inputs={},
-    )
+    return keys.key_of(stage, fingerprint, "shop")
 
 
 class Maker:

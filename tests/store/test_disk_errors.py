@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import save_file
@@ -39,13 +40,7 @@ def _mount(*arguments: str) -> bool:
 
 
 def _table(out: ArtifactWriter) -> None:
-    out.write_table("t", _frame())
-
-
-def _frame() -> "object":
-    import pandas as pd
-
-    return pd.DataFrame({"x": np.random.default_rng(0).random(BIG // 8)})
+    out.write_table("t", pd.DataFrame({"x": np.random.default_rng(0).random(BIG // 8)}))
 
 
 def _safetensors(out: ArtifactWriter) -> None:

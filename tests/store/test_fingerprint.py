@@ -5,7 +5,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tsrec.config import Config, canonical
 from tsrec.store import canonical_json, file_sha256, fingerprint
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -59,26 +58,6 @@ def test_every_part_of_the_identity_counts() -> None:
 def test_what_json_has_no_word_for_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         canonical_json({"a": float("nan")})
-
-
-def test_how_a_stage_runs_does_not_enter_its_fingerprint() -> None:
-    changed = Config.model_validate(
-        {
-            "store": "s3://bucket/store",
-            "ingest": {"source": "tables", "path": "/elsewhere"},
-            "keywords": {"shard_items": 7},
-            "finetune": {"gradient_checkpointing": True},
-            "decode": {"batch_users": 8, "shard_users": 9},
-        }
-    )
-    assert canonical(changed) == canonical(Config.model_validate({"ingest": {"source": "tables"}}))
-    assert "shard_items" not in canonical(changed)["keywords"]
-
-
-def test_what_a_stage_computes_does() -> None:
-    assert canonical(Config.model_validate({"finetune": {"epochs": 6.0}})) == canonical(
-        Config.model_validate({"finetune": {"epochs": 6}})
-    )
 
 
 def test_a_folder_is_hashed_by_names_and_content_not_by_place(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ pytest.importorskip("moto", reason="pip install -e '.[dev]'")
 from .s3_server import BUCKET, Answer, S3Server, environment, serve_s3
 
 URL = f"s3://{BUCKET}/team/store"
+Machine = Callable[[str], ArtifactStore]
+Ask = Callable[[], Answer]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,7 @@ def s3(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]
     """The server with an empty bucket."""
     for name, value in environment(running).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tsrec.store.remote._FIRST_PAUSE_S", 0.0)
     fsspec.filesystem("s3").clear_instance_cache()
     filesystem = fsspec.filesystem("s3")
     filesystem.mkdir(BUCKET)
@@ -51,7 +54,7 @@ def s3(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]
 
 
 @pytest.fixture
-def machine(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ArtifactStore]:
+def machine(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The store as seen from another machine: another home, and so an empty mirror."""
 
     def move(name: str) -> ArtifactStore:
@@ -60,9 +63,6 @@ def machine(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         return ArtifactStore(URL)
 
     return move
-
-
-Ask = Callable[[], Answer]
 
 
 def fail(out: ArtifactWriter) -> None:
@@ -79,7 +79,7 @@ def content(artifact: Artifact) -> dict[str, bytes]:
 
 
 def test_what_one_machine_builds_another_reads_and_reading_removes_nothing(
-    machine: Callable[[str], ArtifactStore], make: Maker, s3: S3Server
+    machine: Machine, make: Maker, s3: S3Server
 ) -> None:
     built = machine("first").build(key_of(), make)
     there = objects()
@@ -93,9 +93,7 @@ def test_what_one_machine_builds_another_reads_and_reading_removes_nothing(
     assert objects() == there
 
 
-def test_looking_during_an_upload_finds_nothing_and_harms_nothing(
-    machine: Callable[[str], ArtifactStore], make: Maker, s3: S3Server
-) -> None:
+def test_looking_during_an_upload_finds_nothing_and_harms_nothing(machine: Machine, make: Maker, s3: S3Server) -> None:
     first, second = machine("first"), machine("second")
     arrived, go_on = threading.Event(), threading.Event()
 
@@ -145,7 +143,7 @@ def test_two_machines_that_build_at_once_end_with_the_first_ones_files(s3: S3Ser
 
 
 def test_a_killed_stage_goes_on_where_it_was_on_its_machine_and_anew_on_another(
-    s3: S3Server, tmp_path: Path, machine: Callable[[str], ArtifactStore]
+    s3: S3Server, tmp_path: Path, machine: Machine
 ) -> None:
     from . import two_machines
 
@@ -174,9 +172,7 @@ def test_a_killed_stage_goes_on_where_it_was_on_its_machine_and_anew_on_another(
 
 
 @pytest.mark.parametrize("kind", ["cut", "flipped", "500"])
-def test_a_bad_transfer_is_tried_again(
-    machine: Callable[[str], ArtifactStore], make: Maker, s3: S3Server, kind: str
-) -> None:
+def test_a_bad_transfer_is_tried_again(machine: Machine, make: Maker, s3: S3Server, kind: str) -> None:
     built = machine("first").build(key_of(), make)
     there, n_bad = objects(), []
 
@@ -204,9 +200,8 @@ def _of_length(headers: list[tuple[str, str]], n_bytes: int) -> list[tuple[str, 
 
 
 def test_a_machine_whose_downloads_all_break_takes_the_good_copy_from_nobody(
-    machine: Callable[[str], ArtifactStore], make: Maker, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, make: Maker, s3: S3Server
 ) -> None:
-    monkeypatch.setattr("tsrec.store.remote._FIRST_PAUSE_S", 0.0)
     built = machine("first").build(key_of(), make)
     there = objects()
 
@@ -229,10 +224,7 @@ def test_a_machine_whose_downloads_all_break_takes_the_good_copy_from_nobody(
     assert content(machine("third").build(key_of(), fail)) == content(built)
 
 
-def test_what_is_really_damaged_is_built_again_once_for_all(
-    machine: Callable[[str], ArtifactStore], make: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tsrec.store.remote._FIRST_PAUSE_S", 0.0)
+def test_what_is_really_damaged_is_built_again_once_for_all(machine: Machine, make: Maker) -> None:
     machine("first").build(key_of(), make)
     (table,) = [path for path in objects() if path.endswith("items.parquet")]
     fsspec.filesystem("s3").pipe_file(f"{URL}/{table}", b"rotten")
@@ -245,9 +237,8 @@ def test_what_is_really_damaged_is_built_again_once_for_all(
 
 
 def test_an_upload_that_failed_is_made_up_for_without_building_again(
-    machine: Callable[[str], ArtifactStore], make: Maker, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, make: Maker, s3: S3Server
 ) -> None:
-    monkeypatch.setattr("tsrec.store.remote._FIRST_PAUSE_S", 0.0)
     first = machine("first")
     s3.fault = lambda method, path, ask: (
         Answer("403 Forbidden", [], b"") if method == "PUT" and path.endswith("manifest.json") else ask()
@@ -260,9 +251,7 @@ def test_an_upload_that_failed_is_made_up_for_without_building_again(
     assert machine("second").build(key_of(), fail).counts == {"n_dropped": 2}
 
 
-def test_a_manifest_whose_answer_was_lost_is_known_for_the_own_one(
-    machine: Callable[[str], ArtifactStore], make: Maker, s3: S3Server
-) -> None:
+def test_a_manifest_whose_answer_was_lost_is_known_for_the_own_one(machine: Machine, make: Maker, s3: S3Server) -> None:
     def lose_the_answer(method: str, path: str, ask: Ask) -> Answer:
         answer = ask()
         lost = method == "PUT" and path.endswith("manifest.json")
@@ -275,9 +264,7 @@ def test_a_manifest_whose_answer_was_lost_is_known_for_the_own_one(
     machine("second").build(key_of(), fail)
 
 
-def test_collecting_leaves_what_another_machine_uploads_and_uses(
-    machine: Callable[[str], ArtifactStore], make: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_collecting_leaves_what_another_machine_uploads_and_uses(machine: Machine, make: Maker) -> None:
     first, second = machine("first"), machine("second")
     finetune, report = key_of("f1", "finetune"), key_of("r1", "report")
     record_run(first, "shop", [finetune, report])
@@ -298,9 +285,7 @@ def test_collecting_leaves_what_another_machine_uploads_and_uses(
     assert [run.goal for run in recorded_runs(second)[0]] == [report.path, key_of("r3", "report").path]
 
 
-def test_a_store_that_refuses_is_said_in_words(
-    machine: Callable[[str], ArtifactStore], make: Maker, s3: S3Server
-) -> None:
+def test_a_store_that_refuses_is_said_in_words(machine: Machine, make: Maker, s3: S3Server) -> None:
     store = machine("first")
     s3.fault = lambda method, path, ask: Answer("403 Forbidden", [], b"")
     for ask in (store.list, lambda: store.find(key_of()), lambda: store.delete(key_of())):
@@ -309,7 +294,7 @@ def test_a_store_that_refuses_is_said_in_words(
 
 
 def test_a_store_that_is_down_is_said_in_one_line_and_the_same_call_goes_on(
-    machine: Callable[[str], ArtifactStore], make: Maker, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, make: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine("first")
     up = os.environ["AWS_ENDPOINT_URL"]
@@ -325,7 +310,7 @@ def test_a_store_that_is_down_is_said_in_one_line_and_the_same_call_goes_on(
     assert machine("first").build(key_of(), make).counts == {"n_dropped": 2}
 
 
-def test_a_report_that_another_machine_made_is_served(machine: Callable[[str], ArtifactStore]) -> None:
+def test_a_report_that_another_machine_made_is_served(machine: Machine) -> None:
     def page(out: ArtifactWriter) -> None:
         (out.path / "report.html").write_text("<html>made elsewhere</html>")
 
@@ -336,7 +321,7 @@ def test_a_report_that_another_machine_made_is_served(machine: Callable[[str], A
     assert client.get("/reports/shop/abcdef13").status_code == 404
 
 
-def test_the_age_of_an_abandoned_upload_is_in_its_name(machine: Callable[[str], ArtifactStore], make: Maker) -> None:
+def test_the_age_of_an_abandoned_upload_is_in_its_name(machine: Machine, make: Maker) -> None:
     first = machine("first")
     first.build(key_of(), make)
     assert first.remote and first.remote.abandoned_uploads(timedelta(0)) == [], "a manifest names it"

@@ -35,7 +35,7 @@ def test_the_manifest_says_what_there_is_and_what_it_was_made_from(store: Artifa
     artifact = store.build(key_of(), make)
     manifest = json.loads((artifact.path / "manifest.json").read_text())
     assert artifact.path == store.root / "shop" / "ingest" / "0123456789abcdef"
-    assert manifest["key"]["config"] == {"rows": 3}
+    assert manifest["key"]["dataset"] == "shop"
     assert sorted(manifest["files"]) == ["items.parquet", "model/weights.bin", "space.json"]
     assert manifest["files"]["items.parquet"]["n_rows"] == 3
     assert set(manifest["files"]["items.parquet"]["columns"]) == {"item_id", "score"}

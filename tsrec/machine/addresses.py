@@ -21,7 +21,7 @@ _PASSWORD = re.compile(r"[a-z][a-z0-9+.-]+://([^/]*:[^/@]*@|[^/@:]*:(?!\d*(/|$))
 LOCAL_SCHEMES = ("file", "local")
 """Of URLs that fsspec reads as paths on this machine."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-_ADDRESS = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/[A-Za-z0-9._~:+=,/-]*)?")
+_ADDRESS = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[1-9]\d{0,4})?(/[A-Za-z0-9._~:+=,/-]*)?")
 
 
 def is_url(text: str) -> bool:
@@ -40,9 +40,7 @@ def place_problem(text: str) -> str | None:
         return "joins addresses with `::`, which is not supported; name one alone"
     if not is_url(text) and _ALMOST_URL.match(text):
         return "is almost a URL; one begins with scheme:// and is given as text (a Path takes a slash away)"
-    if _PASSWORD.match(text) and not text.lower().startswith(
-        "github://"
-    ):  # whose colon stands between owner and project
+    if _PASSWORD.match(text) and scheme_of(text) != "github":  # whose colon stands between owner and project
         return "must not hold a password: settings are written into manifests; give it in the driver's own variables"
     return None
 
@@ -90,12 +88,12 @@ def address_problem(url: str) -> str | None:
     a key."""
     if re.search(r"[@?#]", url):
         return "must not hold a user name, a password, a query or a fragment: keys do not belong into addresses"
-    if not _ADDRESS.fullmatch(url) or not 0 < _port(url) < 65536:
+    if not _ADDRESS.fullmatch(url):
         return "is not of the form http(s)://host[:port][/path], in plain letters and digits"
     try:
-        urlsplit(url)
-    except ValueError:  # in brackets, and no address of IPv6
-        return "has a host in brackets that is no IPv6 address"
+        _ = urlsplit(url).port
+    except ValueError:
+        return "has a port above 65535, or a host in brackets that is no IPv6 address"
     if {".", ".."} & set(url.split("/")):
         return "must not go up in its path with dots"
     return None
@@ -118,8 +116,3 @@ def url_host(host: str) -> str:
     if address.is_unspecified:
         return "127.0.0.1" if address.version == 4 else "[::1]"
     return host if address.version == 4 else f"[{host}]"
-
-
-def _port(url: str) -> int:
-    match = _ADDRESS.fullmatch(url)
-    return int(match[2][1:]) if match and match[2] else 80

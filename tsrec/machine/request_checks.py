@@ -1,9 +1,9 @@
 """Which requests reach a server of ours at all: none that another site's page sends, none that fills the memory.
 
-A page of any site can point its own name at this machine (DNS rebinding), and then reads and writes here as if it were
-the server's: a server that asks for no password has nothing else to know it by than the name. It can also send requests
-to this machine's own name, blindly, and open websockets, which no rule of browsers keeps apart: those tell which site
-they are from. Bodies are counted before an app reads them whole. Knows nothing of the apps behind it.
+A site can point its own name at this machine (DNS rebinding). Its pages then read and write here as if they were the
+server's, and a server that asks for no password can tell them only by that name. Pages of other sites can also send
+requests to this machine's own name and open websockets. Browsers allow that, but say which site they come from. Bodies
+are counted before an app reads them whole. Knows nothing of the apps behind it.
 """
 
 import ipaddress

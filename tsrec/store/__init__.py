@@ -4,7 +4,7 @@ from tsrec.store.artifact import Artifact, ArtifactWriter, matrix_of
 from tsrec.store.fingerprint import canonical_json, file_sha256, fingerprint
 from tsrec.store.hash_cache import cached_sha256
 from tsrec.store.lineage import Lineage
-from tsrec.store.manifest import SHARED, ArtifactKey, FileEntry, Manifest, base_role, is_base
+from tsrec.store.manifest import SHARED, ArtifactKey, Manifest, base_role, is_base
 from tsrec.store.runs import record_run
 from tsrec.store.store import ArtifactStore
 
@@ -14,7 +14,6 @@ __all__ = [
     "ArtifactKey",
     "ArtifactStore",
     "ArtifactWriter",
-    "FileEntry",
     "Lineage",
     "Manifest",
     "base_role",

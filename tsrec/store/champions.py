@@ -1,10 +1,9 @@
 """The champion of a data set: the finished model that recommends, and the history of its promotions and rollbacks.
 
-Every move of the pointer is one small JSON in `<root>/.champions/<dataset>/`, numbered, created once and never
-overwritten: the move with the highest number counts, so that the pointer moves atomically wherever the store lies and
-nothing of its history is lost. Two processes that move at once pick one number. Their notes have names of their own, so
-both stay, whatever the store makes of conditional writes; the moment orders them, for all readers alike. A model is
-named by the fingerprint of the artifact that opens it (`fuse`). Knows nothing of what is in it.
+Every move of the pointer is one small JSON in `<root>/.champions/<dataset>/`. It is numbered, and never overwritten.
+The move with the highest number counts, so the pointer moves atomically in any store, and its history is kept. Two
+processes that move at once pick the same number. Both notes stay, for their names differ; the later one counts. A model
+is named by the fingerprint of the artifact that opens it (`fuse`). Knows nothing of what is in it.
 """
 
 import logging

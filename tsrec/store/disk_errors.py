@@ -23,11 +23,8 @@ _REFUSALS = {
     errno.EACCES: f"may not be written by this user; change its permissions, or name another store, {_GO_ON}",
     errno.EPERM: f"may not be written by this user; change its permissions, or name another store, {_GO_ON}",
 }
-_ONLY_WITHIN_FOLDER = {
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-}  # what is read may be refused too; that is not ours to say
+# Elsewhere they may be about a file that is read, which is not ours to explain.
+_ONLY_WITHIN_FOLDER = {errno.EROFS, errno.EACCES, errno.EPERM}
 _NUMBER = re.compile(r"(?:\[[Ee]rrno |os error |code: )(\d+)")
 _ALMOST_NOTHING = 1 << 16  # bytes
 

@@ -23,7 +23,8 @@ from tsrec.store import locks
 from tsrec.store.artifact import Artifact
 from tsrec.store.champions import MODEL_STAGE, SERVED, all_moves, best_of, champion_stack
 from tsrec.store.manifest import SHARED, is_base
-from tsrec.store.runs import Run, forget_run, recorded_runs
+from tsrec.store.notes import remove_note
+from tsrec.store.runs import Run, recorded_runs
 from tsrec.store.store import ABANDONED_AFTER, PARTIAL, ArtifactStore
 
 logger = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ def collect(store: ArtifactStore, garbage: Garbage) -> list[Path]:
             store.remote.remove_upload(upload)
     for run in garbage.old_runs:
         if run in runs:  # else it was started again
-            forget_run(store, run)
+            remove_note(store, run.path)
     return spared
 
 

@@ -23,15 +23,8 @@ class Lineage:
         return next((a for a, key in keys if key.stage == stage and key.parents.get(role) == fingerprint), None)
 
     def verified(self, artifact: Artifact) -> Artifact:
-        """The artifact with its files checked, and fetched where the store is remote.
-
-        Raises:
-            ArtifactError: it is gone, or a file does not match its hash.
-        """
-        found = self.store.find(artifact.manifest.key)
-        if found is None:
-            raise ArtifactError(f"{artifact.path}: gone or damaged; run the pipeline again")
-        return found
+        """`ArtifactStore.verified` of the artifact's store."""
+        return self.store.verified(artifact)
 
     def parent(self, artifact: Artifact, role: str) -> Artifact:
         """The artifact that was handed to `artifact`'s stage as `role`.

@@ -17,7 +17,6 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -47,19 +46,15 @@ _FIRST_PAUSE_S = 0.2
 _WHAT_NEXT = "is it up, and are address and credentials right? Run the same command again to go on"
 
 
-class PublishedManifest(Manifest):
-    """A manifest as the remote holds it: with the folder, beside it, that its files lie in."""
+class Published(Manifest):
+    """One copy of an artifact in the remote: its manifest, and the folder beside it that its files lie in."""
 
     upload: Annotated[str, StringConstraints(pattern=rf"^({_UPLOAD_PATTERN})?$")] = ""
 
-
-@dataclass(frozen=True)
-class Published:
-    """One copy of an artifact in the remote; of several, the one with the highest `number` counts."""
-
-    number: int
-    upload: str
-    manifest: Manifest
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest as the mirror holds it."""
+        return Manifest(**self.model_dump(exclude={"upload"}))
 
 
 class RemoteMirror:
@@ -86,8 +81,8 @@ class RemoteMirror:
             return self._newest(relative, self._manifest_paths(relative))
 
     def _newest(self, relative: str, paths: dict[int, str]) -> Published | None:
-        for number, path in sorted(paths.items(), reverse=True):
-            published = self._read(number, path)
+        for _, path in sorted(paths.items(), reverse=True):
+            published = self._read(path)
             if published and (relative, published.upload) not in self._damaged:
                 return published
         return None
@@ -107,18 +102,18 @@ class RemoteMirror:
         upload = f"{_UPLOAD}{datetime.now(UTC).strftime(_MOMENT)}-{uuid4().hex[:12]}"
         for name in manifest.files:
             self._put(folder / name, f"{relative}/{upload}/{name}")
-        text = PublishedManifest(**manifest.model_dump(), upload=upload).to_json()
+        ours, path = Published(**manifest.model_dump(), upload=upload), self._manifest_path(relative, number)
 
         def create() -> Published:
             try:
-                self.filesystem.pipe_file(self._manifest_path(relative, number), text.encode(), mode="create")
+                self.filesystem.pipe_file(path, ours.to_json().encode(), mode="create")
             except Exception:
                 first = self._newest(relative, self._manifest_paths(relative))
                 if first is None:
                     raise
                 return first  # another machine's; or ours, where only the answer to our request was lost
             # Some stores ignore that it is to be created, and overwrite: what lies there counts.
-            return self._read(number, self._manifest_path(relative, number)) or Published(number, upload, manifest)
+            return self._read(path) or ours
 
         published = self._patiently(f"writing the manifest of {relative}", create)
         if published.upload != upload:
@@ -133,7 +128,7 @@ class RemoteMirror:
             CorruptArtifactError: the remote's copy is damaged; it stays where it is, and counts no longer here.
         """
         try:
-            for name, entry in published.manifest.files.items():
+            for name, entry in published.files.items():
                 source = "/".join(part for part in (self.base, relative, published.upload, name) if part)
                 self._patiently(f"fetching {source}", partial(self._get, source, folder / name, entry.sha256))
         except CorruptArtifactError:
@@ -150,7 +145,7 @@ class RemoteMirror:
                 by_folder[path.rsplit("/", 1)[0]].update(_numbered([path]))
             found = []
             for _, paths in sorted(by_folder.items()):
-                copies = (self._read(number, path) for number, path in sorted(paths.items(), reverse=True))
+                copies = (self._read(path) for _, path in sorted(paths.items(), reverse=True))
                 found.extend([copy.manifest for copy in copies if copy][:1])
         return found
 
@@ -158,13 +153,13 @@ class RemoteMirror:
         """Remove an artifact from the remote, its manifests first. Another machine's upload at work is left alone."""
         with self._reached():
             paths = self._manifest_paths(relative)
-            copies = [self._read(number, path) for number, path in paths.items()]
+            copies = [self._read(path) for path in paths.values()]
             for path in paths.values():
                 self.filesystem.rm_file(path)
             for copy in copies:
                 if copy and copy.upload:
                     self.remove_upload(f"{relative}/{copy.upload}")
-                for name in copy.manifest.files if copy and not copy.upload else ():
+                for name in copy.files if copy and not copy.upload else ():
                     with contextlib.suppress(FileNotFoundError):
                         self.filesystem.rm_file(f"{self.base}/{relative}/{name}")  # `rm` takes names for patterns
 
@@ -177,7 +172,10 @@ class RemoteMirror:
                 folder, upload = path.rstrip("/").removeprefix(f"{self.base}/").rsplit("/", 1)
                 if not (is_artifact_path(folder) and re.fullmatch(_UPLOAD_PATTERN, upload)):
                     continue
-                if _began(upload) < datetime.now(UTC) - age and upload not in self._named_uploads(folder):
+                if _began(upload) >= datetime.now(UTC) - age:
+                    continue
+                copies = map(self._read, self._manifest_paths(folder).values())
+                if upload not in {copy.upload for copy in copies if copy}:
                     found.append(f"{folder}/{upload}")
         return found
 
@@ -224,10 +222,6 @@ class RemoteMirror:
         except Exception as error:
             raise ArtifactError(f"store {self.url}: {_said(error)}; {_WHAT_NEXT}") from error
 
-    def _named_uploads(self, relative: str) -> set[str]:
-        copies = [self._read(number, path) for number, path in self._manifest_paths(relative).items()]
-        return {copy.upload for copy in copies if copy}
-
     def _manifest_paths(self, relative: str) -> dict[int, str]:
         """Number -> path of every manifest in an artifact's folder."""
         try:
@@ -238,15 +232,14 @@ class RemoteMirror:
     def _manifest_path(self, relative: str, number: int) -> str:
         return f"{self.base}/{relative}/{MANIFEST_NAME if number == 1 else f'manifest-{number}.json'}"
 
-    def _read(self, number: int, path: str) -> Published | None:
+    def _read(self, path: str) -> Published | None:
         try:
-            found = PublishedManifest.parse(self.filesystem.cat_file(path), path)
+            return Published.parse(self.filesystem.cat_file(path), path)
         except FileNotFoundError:  # removed since it was listed
             return None
         except ArtifactError as error:
             logger.warning("%s", error)
             return None
-        return Published(number, found.upload, Manifest(**found.model_dump(exclude={"upload"})))
 
     def _put(self, local: Path, relative: str) -> None:
         target = f"{self.base}/{relative}"

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from tsrec.store.manifest import ARTIFACT_PATH_PATTERN, ArtifactKey, Dataset
-from tsrec.store.notes import read_notes, remove_note, write_note
+from tsrec.store.notes import read_notes, write_note
 from tsrec.store.store import ArtifactStore
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,3 @@ def recorded_runs(store: ArtifactStore) -> tuple[list[Run], set[str]]:
             unreadable.add(path.split("/")[1])
             logger.warning("%s: not a readable record of a run; run that profile again, or delete the file", path)
     return sorted(runs, key=lambda run: (run.started, run.path)), unreadable
-
-
-def forget_run(store: ArtifactStore, run: Run) -> None:
-    """Remove the record of a run."""
-    remove_note(store, run.path)

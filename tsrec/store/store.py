@@ -107,10 +107,18 @@ class ArtifactStore:
         if len(matches) != 1:
             what = "no artifact" if not matches else f"{len(matches)} artifacts"
             raise ArtifactError(f"{what} in {self.root} start with {fingerprint!r}; see `tsrec artifacts list`")
-        artifact = self.find(matches[0].manifest.key)
-        if artifact is None:
-            raise CorruptArtifactError(f"{matches[0].path}: corrupt; run the pipeline again, which rebuilds it")
-        return artifact
+        return self.verified(matches[0])
+
+    def verified(self, artifact: Artifact) -> Artifact:
+        """A listed artifact with its files checked, and fetched where it is only remote.
+
+        Raises:
+            ArtifactError: it is gone, or a file does not match its hash.
+        """
+        found = self.find(artifact.manifest.key)
+        if found is None:
+            raise ArtifactError(f"{artifact.path}: gone or damaged; run the pipeline again")
+        return found
 
     def delete(self, key: ArtifactKey) -> None:
         """Remove an artifact, its manifest first, so that a half-removed one does not exist."""
@@ -235,4 +243,4 @@ def _agree(artifact: Artifact | None, published: Published | None) -> bool:
     """Whether mirror and remote hold the same files, or both nothing."""
     if artifact is None or published is None:
         return artifact is None and published is None
-    return artifact.manifest.files == published.manifest.files
+    return artifact.manifest.files == published.files
