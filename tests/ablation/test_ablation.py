@@ -19,7 +19,8 @@ from flows.cli import main
 from tests.ablation.conftest import GRID, ROOT
 from tsrec import pipeline
 from tsrec.ablation import AblationPlan, AblationResults, build_ablation, plan_ablation, write_results
-from tsrec.config import Ablation, AblationVariant, load_grid, with_overrides
+from tsrec.config import Ablation, load_grid, with_overrides
+from tsrec.config.ablation import AblationVariant
 from tsrec.errors import LostRunsError
 from tsrec.evaluate.intervals import N_SAMPLES, SEED
 from tsrec.store import ArtifactStore

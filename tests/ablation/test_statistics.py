@@ -10,7 +10,8 @@ from tsrec.ablation.ablation_plan import AblationPlan, AblationRun
 from tsrec.ablation.markdown import _difference
 from tsrec.ablation.run_metrics import RunMetrics
 from tsrec.ablation.statistics import comparison_table, worth_table
-from tsrec.config import Ablation, AblationVariant, Config, with_overrides
+from tsrec.config import Ablation, Config, with_overrides
+from tsrec.config.ablation import AblationVariant
 from tsrec.evaluate.intervals import MIN_USERS, N_SAMPLES, SEED
 
 CONFIG = with_overrides(Config(), ["evaluate.k=[10]"])

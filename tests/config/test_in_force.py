@@ -15,6 +15,7 @@ from tsrec.machine import devices
 
 ALIGNED = {"finetune": {"tasks": {"token_to_meaning": 0.1}}}
 
+QUANTIZER = [name for name in SidsConfig.model_fields if name != "import_file"]
 # (field, what is set, what else): `field` is in force under `what is set` and not under `what else`.
 CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("keywords.openai.model", {"keywords": {"teacher": "openai"}}, {}),
@@ -25,15 +26,8 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     *((f"rl.{name}", {"rl": {"epochs": 1}}, {}) for name in ("beams", "learning_rate")),
     *(
         (f"sids.{name}", {}, {"sids": {"import_file": "sids.json"}})
-        for name in (
-            "codes_per_level",
-            "unique",
-            "max_largest_cluster",
-            "min_utilization",
-            "seed",
-            "quantizer",
-            "cooccurrence",
-        )
+        for name in SidsConfig.model_fields
+        if name != "import_file"
     ),
     ("sa_init.centre", {"sa_init": {"initializer": "keyword-string"}}, {"sa_init": {"initializer": "vocabulary-mean"}}),
 ]
@@ -69,20 +63,8 @@ def _other(value: Any, field: Any) -> list[Any]:
         return [({"name": "other", "set": ("sids.seed=2",)},), ("other",)]
     if isinstance(value, tuple):
         return [value[:-1], (*value, *value), (*value[:-1], value[-1] + 1 if isinstance(value[-1], int) else "x")]
-    return [
-        *literals,
-        3,
-        300,
-        0.5,
-        "other",
-        "2014-01-31",
-        "latin-1",
-        "cuda",
-        "http://localhost/v1",
-        ("a", "b"),
-        "popular",
-        {"kind": ["click"]},
-    ]
+    texts = ("other", "2014-01-31", "latin-1", "cuda", "http://localhost/v1", "popular")
+    return [*literals, 3, 300, 0.5, *texts, ("a", "b"), {"kind": ["click"]}]
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:

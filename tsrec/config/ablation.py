@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tsrec.config.base import LOCAL_PATH, Section
+from tsrec.config.base import EACH_ONCE, LOCAL_PATH, Section
 
 Setting = Annotated[str, Field(pattern=r"^[^=]+=", description="As on the command line: `finetune.epochs=2`.")]
 
@@ -38,14 +38,18 @@ class Ablation(Section):
     """Variants of a configuration, all measured on the same targets."""
 
     name: str = Field("ablation", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Name of the comparison.")
-    variants: tuple[AblationVariant, ...] = Field(_BOTH_EACH_NONE, min_length=1, description="The rows of the table.")
+    variants: Annotated[tuple[AblationVariant, ...], EACH_ONCE] = Field(
+        _BOTH_EACH_NONE, min_length=1, description="The rows of the table."
+    )
     reference: str = Field(
         _BOTH_EACH_NONE[0].name, description="The variant that all others are compared with: the full model."
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], EACH_ONCE] = Field(
         (1,), min_length=1, description="Every variant is trained once with each."
     )
-    seeded: tuple[str, ...] = Field(("finetune.seed",), min_length=1, description="The fields that get the seed.")
+    seeded: Annotated[tuple[str, ...], EACH_ONCE] = Field(
+        ("finetune.seed",), min_length=1, description="The fields that get the seed."
+    )
     split: Literal["valid", "test"] = Field(
         "valid", description="Targets that are measured. Choose on valid; read test once."
     )
@@ -62,12 +66,8 @@ class Ablation(Section):
         return self.out or f"ablations/{self.name}"
 
     @model_validator(mode="after")
-    def _is_a_comparison(self) -> "Ablation":
+    def _has_its_reference(self) -> "Ablation":
         names = [variant.name for variant in self.variants]
-        for field, values in (("variants", names), ("seeds", self.seeds), ("seeded", self.seeded)):
-            twice = [value for number, value in enumerate(values) if value in values[:number]]
-            if twice:
-                raise ValueError(f"{field}: {twice[0]!r} stands there twice; name each once")
         if self.reference not in names:
             raise ValueError(f"reference: no variant is called {self.reference!r}; name one of {', '.join(names)}")
         return self

@@ -1,9 +1,9 @@
 """The base of all configuration sections: frozen, strict, and precise about what a fingerprint covers.
 
 What a field means beyond its value is said where the field stands: `runtime` (how, not what), `InForce` (only under a
-condition), `AddedLater` (without effect at one value), `ResolvesTo` (what `auto` becomes on this machine),
-`LOCAL_PATH`, `LOCAL_FILE`, `MODEL` and `FOLDER_OR_URL` (something on disk). `canonical` and the reading of profiles
-obey these marks; neither knows any section by name.
+condition), `AddedLater` (without effect at one value), `ResolvesTo` (what `auto` becomes on this machine), `EACH_ONCE`
+(no repeats), `LOCAL_PATH`, `LOCAL_FILE`, `MODEL` and `FOLDER_OR_URL` (something on disk). `canonical` and the reading
+of profiles obey these marks; neither knows any section by name.
 """
 
 import difflib
@@ -64,6 +64,18 @@ class OnDisk:
         return problem and f"the value {problem}"
 
 
+@dataclass(frozen=True)
+class EachOnce:
+    """Marks a list that holds no value twice; sections in it are told apart by their names."""
+
+    def problem(self, values: Any) -> str | None:
+        """What is wrong with a list, or None."""
+        names = [getattr(value, "name", value) for value in values]
+        twice = [name for number, name in enumerate(names) if name in names[:number]]
+        return f"{twice[0]!r} stands there twice; name each once" if twice else None
+
+
+EACH_ONCE = EachOnce()
 LOCAL_PATH = OnDisk()
 LOCAL_FILE = OnDisk(may_be_elsewhere=True)
 MODEL = OnDisk(may_be_elsewhere=True, is_model=True, instead="a model of the hub is named OWNER/NAME")
@@ -111,9 +123,9 @@ class Section(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _paths_are_paths(cls, value: Any, info: ValidationInfo) -> Any:
-        for mark in _marks(cls.model_fields[str(info.field_name)], OnDisk):
-            if isinstance(value, str) and (problem := mark.problem(value)):
+    def _keeps_to_its_marks(cls, value: Any, info: ValidationInfo) -> Any:
+        for mark in _marks(cls.model_fields[str(info.field_name)], (OnDisk, EachOnce)):
+            if value is not None and (problem := mark.problem(value)):
                 raise ValueError(problem)
         return value
 
@@ -224,5 +236,5 @@ def _is_covered(section: BaseModel, field: FieldInfo, value: Any) -> bool:
     return all(mark.where(section) for mark in _marks(field, InForce))
 
 
-def _marks(field: FieldInfo, kind: type[Any]) -> list[Any]:
+def _marks(field: FieldInfo, kind: type[Any] | tuple[type[Any], ...]) -> list[Any]:
     return [mark for mark in field.metadata if isinstance(mark, kind)]

@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsrec.config.base import AddedLater, OnDisk, Section, runtime
+from tsrec.config.base import EACH_ONCE, AddedLater, OnDisk, Section, runtime
 from tsrec.machine.addresses import place_problem
 
-_KNOWN_LAYOUTS = ("movielens-100k", "movielens")  # nothing of these files is left to be set
+_LAYOUT = ("item_columns", "interaction_columns", "items_format", "interactions_format", "time_format", "keep")
+# Settings without effect, by source: the layout of its files is known.
+_WITHOUT_EFFECT = {"movielens": _LAYOUT, "movielens-100k": (*_LAYOUT, "items_file", "interactions_file")}
 
 
 class _ColumnNames(Section):
@@ -62,7 +64,7 @@ class TableFormat(Section):
     encoding: str = Field(
         "utf-8", description="Text encoding, as Python names it: latin-1, cp1252, utf-16, gb18030 ..."
     )
-    column_names: tuple[str, ...] | None = Field(
+    column_names: Annotated[tuple[str, ...] | None, EACH_ONCE] = Field(
         None, min_length=1, description="The columns, in order, of files that have no header line."
     )
     quoting: Literal["auto", "double", "none"] = Field(
@@ -87,13 +89,6 @@ class TableFormat(Section):
             return codecs.lookup(value).name
         except LookupError:
             raise ValueError(f"no text encoding {value!r}; e.g. utf-8, latin-1, cp1252, utf-16") from None
-
-    @field_validator("column_names")
-    @classmethod
-    def _all_different(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value and len(set(value)) < len(value):
-            raise ValueError(f"a name stands there twice: {', '.join(value)}")
-        return value
 
 
 class InteractionsFormat(TableFormat):
@@ -149,7 +144,7 @@ class IngestConfig(Section):
         min_length=1,
         description="How times are written that are neither numbers nor ISO dates, e.g. %m/%d/%Y %I:%M:%S %p.",
     )
-    text_fields: tuple[Literal["title", "brand", "categories", "description"], ...] = Field(
+    text_fields: Annotated[tuple[Literal["title", "brand", "categories", "description"], ...], EACH_ONCE] = Field(
         ("title", "brand", "categories", "description"),
         min_length=1,
         description="Fields joined, in this order, into the text that teacher and encoder read.",
@@ -235,10 +230,7 @@ class IngestConfig(Section):
 
     @model_validator(mode="after")
     def _no_source_by_accident(self) -> "IngestConfig":
-        defaults = {
-            name: field.get_default(call_default_factory=True) for name, field in type(self).model_fields.items()
-        }
-        changed = [name for name, default in defaults.items() if getattr(self, name) != default]
+        changed = [name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default]
         if changed and "source" not in self.model_fields_set:
             raise ValueError(
                 f"{', '.join(changed)} given, but no source, and {self.source} would be read by accident; "
@@ -252,22 +244,12 @@ class IngestConfig(Section):
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> "IngestConfig":
-        if self.source in _KNOWN_LAYOUTS:
-            fields = [
-                "item_columns",
-                "interaction_columns",
-                "items_format",
-                "interactions_format",
-                "time_format",
-                "keep",
-            ]
-            fields += ["items_file", "interactions_file"] if self.source == "movielens-100k" else []
-            for field in fields:
-                if getattr(self, field) != type(self).model_fields[field].default:
-                    raise ValueError(
-                        f"ingest.{field} is not for source {self.source!r}, whose files are known; "
-                        "take it out, or set ingest.source (tables reads any)"
-                    )
+        for field in _WITHOUT_EFFECT.get(self.source, ()):
+            if getattr(self, field) != type(self).model_fields[field].default:
+                raise ValueError(
+                    f"ingest.{field} is not for source {self.source!r}, whose files are known; "
+                    "take it out, or set ingest.source (tables reads any)"
+                )
         if self.order == "rows" and (self.since or self.until or self.time_format):
             raise ValueError("ingest.order=rows reads no times: take ingest.since, until and time_format out")
         if self.order == "rows" and self.interaction_columns.order:

@@ -1,8 +1,8 @@
-"""What the keywords stage reads: which teacher draws keywords from item texts."""
+"""Which teacher draws keywords from item texts, and which one puts into words what SID tokens mean."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from tsrec.config.base import InForce, Section, runtime
 from tsrec.machine.addresses import address_problem
@@ -19,16 +19,6 @@ class OpenAIConfig(Section):
     max_retries: int = runtime(5, ge=0, le=20, description="Retries of one request, with exponential back-off.")
     usd_per_million_input_tokens: float = runtime(0.0, ge=0, description="Price, to report the cost.")
     usd_per_million_output_tokens: float = runtime(0.0, ge=0, description="Price, to report the cost.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _key_is_the_operators(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "api_key_env" in values:
-            raise ValueError(
-                "api_key_env is no setting of a run any more: the environment variable TSREC_TEACHER_KEY_ENV names the "
-                "variable that holds the key, and TSREC_TEACHER_URLS the addresses that may get it"
-            )
-        return values
 
     @field_validator("base_url")
     @classmethod
@@ -48,4 +38,14 @@ class KeywordsConfig(Section):
     shard_items: int = runtime(256, ge=1, description="Items per shard; a killed run resumes at the next shard.")
     openai: Annotated[OpenAIConfig, InForce(lambda keywords: keywords.teacher == "openai")] = Field(
         OpenAIConfig(), description="Used when teacher is openai."
+    )
+
+
+class SemanticsConfig(Section):
+    """Item clusters in words, for TS-Align."""
+
+    teacher: Literal["keyless", "openai"] = Field(
+        "keyless",
+        description="Who describes the items of a token. keyless: a template, from the strongest keywords and typical "
+        "items. openai: the LLM of keywords.openai, from the strongest keywords and the nearest items.",
     )

@@ -1,10 +1,10 @@
 """What everything that recommends reads: the rules for all members, each member's settings, the beams, the fusion."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
-from tsrec.config.base import AddedLater, Section, runtime
+from tsrec.config.base import EACH_ONCE, AddedLater, Section, runtime
 
 MemberName = Literal["popular", "transitions", "item-knn", "text-similarity", "sasrec"]
 Repeats = Literal["forbidden", "learned"]
@@ -29,13 +29,6 @@ class RecommendConfig(Section):
     max_test_targets: Annotated[int | None, AddedLater(None)] = Field(
         None, ge=100, description="Most targets of test, drawn the same way; empty: all."
     )
-
-    @field_validator("repeats", mode="before")
-    @classmethod
-    def _refuse_allowed(cls, repeats: Any) -> Any:
-        if repeats == "allowed":
-            raise ValueError("'allowed' is gone: it did what 'learned' does; write learned")
-        return repeats
 
     def at_most(self, n_targets: int) -> "RecommendConfig":
         """The same rules for at most so many targets of valid, and of test."""
@@ -71,12 +64,14 @@ class LlmVariant(Section):
 class MembersConfig(Section):
     """The members of the fusion beside the LLM; each stands in the table by itself too."""
 
-    methods: tuple[MemberName, ...] = Field(
+    methods: Annotated[tuple[MemberName, ...], EACH_ONCE] = Field(
         ("popular", "transitions", "item-knn", "text-similarity", "sasrec"),
         min_length=1,
         description="Members beside the LLM.",
     )
-    llms: tuple[LlmVariant, ...] = Field((), description="Further LLMs: other SID spaces, other seeds.")
+    llms: Annotated[tuple[LlmVariant, ...], EACH_ONCE] = Field(
+        (), description="Further LLMs: other SID spaces, other seeds."
+    )
     refit: bool = runtime(  # another stage, not another result
         False,
         description="Also fit the members on train and valid, and show the fusion of those on test as `fused refit`: "
@@ -105,10 +100,3 @@ class FuseConfig(Section):
         description="Most boosted trees that order anew the first 100 that the weights say; as many are kept as help "
         "users of valid that they have not seen. 0: the weights alone.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_depth(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "depth" in values:
-            raise ValueError("there is no depth any more; take it out, and set recommend.n_candidates instead")
-        return values

@@ -79,20 +79,6 @@ def _tokens_are_described_once(config: Sections) -> str | None:
     return "semantics.teacher = openai would describe tokens, and sa_init.import_file does already; take one of them"
 
 
-def _nothing_stands_twice(config: Sections) -> str | None:
-    lists = {
-        "ingest.text_fields": config.ingest.text_fields,
-        "members.methods": config.members.methods,
-        "members.llms": [variant.name for variant in config.members.llms],
-        "evaluate.k": config.evaluate.k,
-    }
-    for name, values in lists.items():
-        twice = [value for number, value in enumerate(values) if value in values[:number]]
-        if twice:
-            return f"{name}: {twice[0]!r} stands there twice; name each once"
-    return None
-
-
 def _variants_are_no_bases(config: Sections) -> str | None:
     if all(variant.name != "base" for variant in config.members.llms):
         return None
@@ -115,7 +101,6 @@ _RULES: tuple[Rule, ...] = (
     _something_is_trained,
     _rl_goes_on_from_histories,
     _tokens_are_described_once,
-    _nothing_stands_twice,
     _variants_are_no_bases,
     _variants_keep_the_rules_for_all,
 )

@@ -8,12 +8,11 @@ from tsrec.config.base import FOLDER_OR_URL, Device, InForce, Precision, Section
 from tsrec.config.evaluate import EvaluateConfig
 from tsrec.config.finetune import BackboneConfig, FinetuneConfig
 from tsrec.config.ingest import IngestConfig
-from tsrec.config.keywords import KeywordsConfig
+from tsrec.config.keywords import KeywordsConfig, SemanticsConfig
 from tsrec.config.recommend import DecodeConfig, FuseConfig, MembersConfig, RecommendConfig
 from tsrec.config.refresh import RefreshConfig
 from tsrec.config.rl import RlConfig
 from tsrec.config.sa_init import SaInitConfig
-from tsrec.config.semantics import SemanticsConfig
 from tsrec.config.sids import EmbedConfig, SidsConfig
 from tsrec.store.manifest import DATASET_PATTERN, SHARED
 

@@ -4,15 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tsrec.config.base import (
-    LOCAL_FILE,
-    MODEL,
-    NOT_IMPORTED,
-    AddedLater,
-    ImportingSection,
-    Section,
-    runtime,
-)
+from tsrec.config.base import LOCAL_FILE, MODEL, NOT_IMPORTED, AddedLater, ImportingSection, Section, runtime
 
 QuantizerName = Literal["residual-kmeans", "balanced-kmeans", "rq-vae", "opq"]
 

@@ -7,19 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tsrec import (
-    backbone,
-    data,
-    embed,
-    evaluate,
-    finetune,
-    keywords,
-    permissions,
-    recommenders,
-    report,
-    sa_init,
-    sids,
-)
+from tsrec import backbone, data, embed, evaluate, finetune, keywords, permissions, recommenders, report, sa_init, sids
 from tsrec.config import Config, Section, canonical, with_overrides
 from tsrec.machine.devices import check_device
 from tsrec.stage import Stage
