@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,35 +24,14 @@ logger = logging.getLogger("tsrec.serving")
 _PROFILE = (".yaml", ".yml")
 
 
-def api(
-    dataset: str,
-    overrides: Sequence[str],
-    store: str | None,
-    host: str,
-    port: int,
-    *,
-    workers: int,
-    deadline_ms: int,
-    without_auth: bool,
-    model: str | None,
-) -> None:
+def api(options: Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C.
-
-    Args:
-        dataset: name of a data set, or a profile that names one and its store.
-        overrides: of the profile.
-        store: where the artifacts are; None: where the profile has them.
-        host: address to listen on; 0.0.0.0 for all.
-        port: its port.
-        workers: processes that share it.
-        deadline_ms: how long a list may take.
-        without_auth: let other machines ask without a key.
-        model: a model other than the champion, by the first digits of its fingerprint.
 
     Raises:
         ConfigError: nobody would be asked for a key, nothing can listen there, or there is no such store.
         ArtifactError: the store has no such model.
     """
+    host, port, workers = options.host, options.port, options.workers
     if workers > 1:
         _share_metrics()
     from tsrec.recommenders.model_lookup import find_model
@@ -61,11 +40,11 @@ def api(
     from tsrec.serving.workers import run_workers
 
     keys = keys_of_environment()
-    check_exposure(host, keys, without_auth)
-    store, dataset = _place(dataset, overrides, store)
+    check_exposure(host, keys, options.without_auth)
+    store, dataset = _place(options)
     if not is_url(store) and not Path(store).is_dir():
         raise ConfigError(f"{store}: no such store; --store says where the artifacts of a run are")
-    find_model(Lineage(ArtifactStore(store)), dataset, model)
+    find_model(Lineage(ArtifactStore(store)), dataset, options.model)
     _check_free(host, port)
 
     def say_open(live: "LiveModel") -> None:
@@ -79,8 +58,8 @@ def api(
     app = create_app(
         store,
         dataset,
-        model=model,
-        deadline_ms=deadline_ms,
+        model=options.model,
+        deadline_ms=options.deadline_ms,
         keys=keys,
         listens_on=host,
         when_open=say_open if workers == 1 else None,
@@ -101,7 +80,7 @@ def api(
         access_log=False,
         server_header=False,
         ws="none",
-        timeout_graceful_shutdown=math.ceil(deadline_ms / 1000),
+        timeout_graceful_shutdown=math.ceil(options.deadline_ms / 1000),
     )
     if workers > 1:
         run_workers(config, open_and_say, workers)
@@ -126,11 +105,11 @@ def _share_metrics() -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
 
 
-def _place(dataset: str, overrides: Sequence[str], store: str | None) -> tuple[str, str]:
+def _place(options: Namespace) -> tuple[str, str]:
     """Where the store is, and the name of the data set."""
-    if Path(dataset).suffix not in _PROFILE:
-        if overrides:
+    if Path(options.dataset).suffix not in _PROFILE:
+        if options.set:
             raise ConfigError("--set changes a profile; give one in place of the data set's name, or --store alone")
-        return store or "artifacts", dataset
-    config = load_config(dataset, overrides)
-    return store or config.store, config.dataset
+        return options.store or "artifacts", options.dataset
+    config = load_config(options.dataset, options.set)
+    return options.store or config.store, config.dataset

@@ -11,8 +11,6 @@ import sys
 import threading
 import time
 
-import flows.prefect_environment  # noqa: F401  (before prefect)
-
 _POLL_EVERY_S = 1.0
 _GRACE_S = 8.0
 

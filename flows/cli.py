@@ -1,6 +1,6 @@
 """The command line: argument parsing only, and no library for it, so that --help answers at once.
 
-What each command does is in `flows.commands`, which `flows.dispatch` calls.
+Each command names the function that does it; its module is imported when the command is given.
 """
 
 import argparse
@@ -10,6 +10,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pkgutil import resolve_name
+from typing import Any, TypeAlias
 
 from flows import terminal
 from tsrec import __version__
@@ -82,6 +84,9 @@ _MODEL_HELP = (
 _SET_HELP = "override one setting, e.g. finetune.epochs=2; values are YAML; may be repeated"
 
 
+_Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status. Deliberate errors print without a traceback and give 1."""
     terminal.replace_unshowable()
@@ -96,9 +101,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("tsrec").setLevel(logging.INFO)
     try:
-        from flows.dispatch import dispatch
-
-        return dispatch(options) or 0
+        return resolve_name(f"flows.{options.command}")(options) or 0
     except TsrecError as error:
         print(f"tsrec: {error}", file=sys.stderr)
         return 1
@@ -116,64 +119,53 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tsrec {__version__}")
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_run(parsers)
-    _add_refresh(parsers)
-    _add_ablation(parsers)
-    _add_recommend(parsers)
-    _add_models(parsers)
-    _add_artifacts(parsers)
-    _add_serve(parsers)
-    _add_api(parsers)
+    for add in (_add_run, _add_refresh, _add_ablation, _add_recommend):
+        add(parsers)
+    for add in (_add_models, _add_artifacts, _add_serve, _add_api):
+        add(parsers)
     return parser
 
 
-def _add_run(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    run = parsers.add_parser(
-        "run", help="build every stage that is missing, then print the metrics and the path of the report"
-    )
+def _command(parsers: _Parsers, name: str, function: str, **texts: Any) -> argparse.ArgumentParser:
+    """The parser of a command that `function` (`module:function` of this package) does, called with the options."""
+    parser = parsers.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **texts)
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _add_run(parsers: _Parsers) -> None:
+    what = "build every stage that is missing, then print the metrics and the path of the report"
+    run = _command(parsers, "run", "commands:run", help=what)
     _add_config(run)
-    run.add_argument("--no-prefect", action="store_true", help="run the same stages without Prefect")
+    _add_no_prefect(run)
     run.add_argument(
         "--force-from", metavar="STAGE", help="build this stage and all that follow again, even if they exist"
     )
-    run.set_defaults(command="run")
 
 
-def _add_refresh(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    refresh = parsers.add_parser(
-        "refresh", help="take in new data: extend the champion, compare, and promote the new model by `refresh.promote`"
-    )
+def _add_refresh(parsers: _Parsers) -> None:
+    what = "take in new data: extend the champion, compare, and promote the new model by `refresh.promote`"
+    refresh = _command(parsers, "refresh", "commands:refresh", help=what)
     _add_config(refresh)
-    refresh.add_argument("--no-prefect", action="store_true", help="run the same stages without Prefect")
-    refresh.set_defaults(command="refresh")
+    _add_no_prefect(refresh)
 
 
-def _add_ablation(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    ablation = parsers.add_parser(
-        "ablation",
-        help="compare variants of a configuration over data sets and seeds, in one table",
-        description=_ABLATION,
-        epilog=_ABLATION_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _add_ablation(parsers: _Parsers) -> None:
+    what = "compare variants of a configuration over data sets and seeds, in one table"
+    ablation = _command(
+        parsers, "ablation", "commands:ablation", help=what, description=_ABLATION, epilog=_ABLATION_EXAMPLES
     )
     ablation.add_argument("grid", help="a YAML grid; configs/ablations/ holds some")
     ablation.add_argument("--dry-run", action="store_true", help="only say what would be built, and what is there")
     ablation.add_argument("--seeds", type=int, nargs="+", metavar="N", help="these seeds instead of the grid's")
     ablation.add_argument("--split", choices=("valid", "test"), help="targets to measure, instead of the grid's")
     ablation.add_argument("--out", metavar="FOLDER", help="where tables and pictures go (default ablations/NAME)")
-    ablation.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.FIELD=VALUE",
-        help="a setting of all runs, e.g. finetune.epochs=2; a variant's own settings win; may be repeated",
-    )
-    ablation.add_argument("--no-prefect", action="store_true", help="run the same stages without Prefect")
-    ablation.set_defaults(command="ablation")
+    _add_set(ablation, "a setting of all runs, e.g. finetune.epochs=2; a variant's own settings win; may be repeated")
+    _add_no_prefect(ablation)
 
 
-def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    recommend = parsers.add_parser("recommend", help="recommend items to a user, or for a history")
+def _add_recommend(parsers: _Parsers) -> None:
+    recommend = _command(parsers, "recommend", "commands:recommend", help="recommend items to a user, or for a history")
     _add_config(recommend)
     who = recommend.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", help="user id: all of the user's events are the history")
@@ -202,51 +194,47 @@ def _add_recommend(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     recommend.add_argument("--method", default="fused", help="fused (default), or one member: tsrec, transitions, ...")
     recommend.add_argument("--model", metavar="FINGERPRINT", help=_MODEL_HELP)
     recommend.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    recommend.set_defaults(command="recommend", refuse=recommend.error)
+    recommend.set_defaults(refuse=recommend.error)
 
 
-def _add_models(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_models(parsers: _Parsers) -> None:
     models = parsers.add_parser("models", help="finished models of a data set; the champion is the one that recommends")
     actions = models.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="every finished model, oldest first; the champion has a star")
-    listing.set_defaults(command="models list")
-    show = actions.add_parser("show", help="when the champion changed, from what to what, why, and by which metrics")
-    show.set_defaults(command="models show")
-    promote = actions.add_parser("promote", help="make a model the champion")
+    what = "every finished model, oldest first; the champion has a star"
+    listing = _command(actions, "list", "model_commands:list_models", help=what)
+    what = "when the champion changed, from what to what, why, and by which metrics"
+    show = _command(actions, "show", "model_commands:show_models", help=what)
+    promote = _command(actions, "promote", "model_commands:promote", help="make a model the champion")
     promote.add_argument("--model", metavar="FINGERPRINT", help="its first digits (default: the newest)")
-    promote.set_defaults(command="models promote")
-    rollback = actions.add_parser("rollback", help="make the champion before the present one the champion again")
-    rollback.set_defaults(command="models rollback")
+    what = "make the champion before the present one the champion again"
+    rollback = _command(actions, "rollback", "model_commands:rollback", help=what)
     for action in (listing, show, promote, rollback):
         _add_config(action)
     for action in (promote, rollback):
         action.add_argument("--why", default="by hand", help="kept in the history")
 
 
-def _add_artifacts(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_artifacts(parsers: _Parsers) -> None:
     artifacts = parsers.add_parser("artifacts", help="look after the artifact store")
     actions = artifacts.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="every finished artifact, oldest first")
-    listing.set_defaults(command="artifacts list")
-    show = actions.add_parser("show", help="the manifest of one artifact")
+    listing = _command(actions, "list", "artifact_commands:show_all", help="every finished artifact, oldest first")
+    show = _command(actions, "show", "artifact_commands:show", help="the manifest of one artifact")
     show.add_argument("fingerprint", help="the first digits of its fingerprint")
-    show.set_defaults(command="artifacts show")
-    verify = actions.add_parser("verify", help="check every file against its hash; exit 1 where one differs")
-    verify.set_defaults(command="artifacts verify")
-    gc = actions.add_parser("gc", help="remove what no recent run uses, and replaced leftovers of killed runs")
+    what = "check every file against its hash; exit 1 where one differs"
+    verify = _command(actions, "verify", "artifact_commands:verify", help=what)
+    what = "remove what no recent run uses, and replaced leftovers of killed runs"
+    gc = _command(actions, "gc", "artifact_commands:collect_garbage", help=what)
     gc.add_argument("--keep", type=_positive, default=1, help="newest finished runs kept per profile (default 1)")
     gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
-    gc.set_defaults(command="artifacts gc")
     for action in (listing, show, verify, gc):
         action.add_argument("--store", default="artifacts", help="folder or fsspec URL (default artifacts)")
 
 
-def _add_serve(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    serve = parsers.add_parser(
-        "serve", help="run the flows from the browser or on a schedule; starts a Prefect server if there is none"
-    )
+def _add_serve(parsers: _Parsers) -> None:
+    what = "run the flows from the browser or on a schedule; starts a Prefect server if there is none"
+    serve = _command(parsers, "serve", "serve:serve", help=what)
     serve.add_argument("profiles", nargs="*", metavar="profile", help="YAML profiles (default: MovieLens-100K)")
-    serve.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=_SET_HELP)
+    _add_set(serve)
     serve.add_argument("--host", default="127.0.0.1", help="address of a new server (default 127.0.0.1)")
     serve.add_argument("--port", type=_port, default=4200, help="port of a new server (default 4200)")
     serve.add_argument("--limit", type=_positive, default=1, help="runs per data set at a time (default 1)")
@@ -259,19 +247,13 @@ def _add_serve(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     serve.add_argument(
         "--without-auth", action="store_true", help="with --host: let other machines in without a password"
     )
-    serve.set_defaults(command="serve")
 
 
-def _add_api(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    api = parsers.add_parser(
-        "api",
-        help="serve the champion of a data set over HTTP, with a page that explains what it recommends",
-        description=_API,
-        epilog=_API_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _add_api(parsers: _Parsers) -> None:
+    what = "serve the champion of a data set over HTTP, with a page that explains what it recommends"
+    api = _command(parsers, "api", "api:api", help=what, description=_API, epilog=_API_EXAMPLES)
     api.add_argument("dataset", help="name of a data set, or a YAML profile of one")
-    api.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=_SET_HELP)
+    _add_set(api)
     api.add_argument("--store", help="folder or fsspec URL of the artifacts (default: the profile's, else artifacts)")
     api.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (default 127.0.0.1)")
     api.add_argument("--port", type=_port, default=8000, help="port to listen on (default 8000)")
@@ -289,12 +271,19 @@ def _add_api(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         help="serve this model alone, named by the first digits of its fingerprint (default: always the champion)",
     )
     api.add_argument("--without-auth", action="store_true", help="let other machines ask without a key")
-    api.set_defaults(command="api")
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("profile", nargs="?", help="a YAML profile (default: MovieLens-100K)")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=_SET_HELP)
+    _add_set(parser)
+
+
+def _add_set(parser: argparse.ArgumentParser, what: str = _SET_HELP) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=what)
+
+
+def _add_no_prefect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-prefect", action="store_true", help="run the same stages without Prefect")
 
 
 def _ids(text: str) -> list[str]:
@@ -314,9 +303,9 @@ def _positive(text: str) -> int:
 
 
 def _port(text: str) -> int:
-    if not text.strip().isdecimal() or not 0 < int(text) < 65_536:
+    if (port := _positive(text)) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number from 1 to 65535")
-    return int(text)
+    return port
 
 
 def _share(text: str) -> float:

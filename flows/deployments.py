@@ -109,7 +109,9 @@ def _register(
         "path": str(Path.cwd()),
         "tags": [TAG],
     }
-    known = _find(client, full_name)
+    known: DeploymentResponse | None = None
+    with contextlib.suppress(ObjectNotFound):
+        known = client.read_deployment_by_name(full_name)
     if known is None:
         flow_id = client.create_flow_from_name(flow.name)
         # In the one call: a death between two would leave a deployment that never gets its schedule. Only for a new
@@ -140,9 +142,3 @@ def _switch_on(client: SyncPrefectClient, deployment: DeploymentResponse, schedu
 
 def _scheduled(schedule: CronSchedule, active: bool) -> DeploymentScheduleCreate:
     return DeploymentScheduleCreate(schedule=schedule, active=active, slug=_SLUG)
-
-
-def _find(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None:
-    with contextlib.suppress(ObjectNotFound):
-        return client.read_deployment_by_name(full_name)
-    return None

@@ -14,11 +14,9 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel
 
 _NONE = {"type": "null"}
-MARK = "tsrec"
-"""Says of a form, in its `$comment`, that it is one of these."""
-
-
 _AS_IT_IS, _CHANGE = "As in the profile", "Change"  # tabs of a section
+MARK = "tsrec"
+"""The `$comment` of these forms, which tells them from others."""
 
 
 def form_schema(flow: Flow[..., Any], config: BaseModel, first: Sequence[str] = ()) -> dict[str, Any]:
@@ -89,9 +87,9 @@ def merged_parameters(overrides: dict[str, Any], values: dict[str, Any]) -> dict
 
 
 def without_required_fields(form: dict[str, Any]) -> dict[str, Any]:
-    """The form of something that may set some fields only: a schedule, whose runs get the rest by `merged_parameters`.
+    """The form of a schedule, which may set single fields; its runs get the others by `merged_parameters`.
 
-    Without tabs: of a section that fits none, it would be said that it fits none, beside what is wrong in it.
+    It has no tabs: an error in a section would be reported twice, also as fitting neither tab.
     """
     definitions = {
         name: {

@@ -1,9 +1,8 @@
 """Refuses runs with wrong settings, and schedules with a wrong cron expression, when they are asked for.
 
-A middleware around the Prefect server. The schema of a deployment says what each field may hold; rules across fields
-(`tsrec.config.rules`) are known to the configuration alone. A schedule, on the other hand, may set single fields; its
-cron expression has five. Runs and schedules of other flows, and parameters that hold variables or templates, pass: the
-flow itself checks replayed_body.
+A middleware around the Prefect server. Prefect checks each field by the schema of its deployment; this one checks the
+rules across fields (`tsrec.config.rules`) too. A schedule may set single fields; of it, the cron expression is checked.
+Other flows' runs and schedules pass. So do parameters that hold variables or templates: the flow checks them later.
 """
 
 import asyncio
@@ -61,7 +60,7 @@ def with_checked_parameters(prefect: ASGIApp) -> ASGIApp:
 
 
 async def _refusal(prefect: ASGIApp, request: Request, deployment: str, body: bytes) -> Response | None:
-    """The answer where a run that `body` asks for is not to be, or nobody can tell now; None where all is well."""
+    """The answer that refuses the run that `body` asks for, or says to ask again; None where the run may be made."""
     if (asked := _parsed(body)) is None:
         return None
     found = await _deployment_of(prefect, request, deployment)
@@ -81,7 +80,7 @@ async def _refusal(prefect: ASGIApp, request: Request, deployment: str, body: by
 
 
 async def _schedule_refusal(prefect: ASGIApp, request: Request, deployment: str | None, body: bytes) -> Response | None:
-    """The answer where `body` holds a schedule that is not to be; `deployment` is None where it makes a new one."""
+    """The answer that refuses a schedule in `body`; None where all are fine. `deployment` is None for a new one."""
     asked = _parsed(body)
     made = asked.get("schedules", asked) if isinstance(asked, dict) else asked
     crons = [cron for each in (made if isinstance(made, list) else [made]) if (cron := _cron_of(each)) is not None]
@@ -106,7 +105,7 @@ def _parsed(body: bytes) -> Any:
 
 
 async def _deployment_of(prefect: ASGIApp, request: Request, deployment: str) -> dict[str, Any] | Response | None:
-    """A deployment for who asks; the answer to give where nobody can tell now, None where there is none."""
+    """A deployment, asked for with the request's own rights; an answer where the server is busy; None: not found."""
     headers = {name: value for name in ("Authorization",) if (value := request.headers.get(name))}
     # An error of Prefect's is an answer: 503 where SQLite is locked, which Prefect's own client takes for "ask again".
     transport = httpx.ASGITransport(prefect, raise_app_exceptions=False)

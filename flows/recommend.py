@@ -1,23 +1,12 @@
 """The flow `recommend`: lists for many users by a finished model, as Parquet parts."""
 
-import flows.prefect_environment  # noqa: F401, I001  (before anything imports prefect)
-
-
-from flows import run_logging
-from flows.masked_flow import masked_flow
-from tasks.recommend import TASK
+from flows.tsrec_flow import tsrec_flow
+from tasks import stages
 from tsrec import permissions, pipeline
-from tsrec.config import Config, BatchRequest
-
-run_logging.install()
+from tsrec.config import BatchRequest, Config
 
 
-@masked_flow(
-    name="recommend",
-    flow_run_name="recommend-{config.dataset}",
-    persist_result=False,
-    on_failure=[run_logging.log_refusal],
-)
+@tsrec_flow("recommend", run_name="recommend-{config.dataset}")
 def recommend(config: Config = Config(), wish: BatchRequest = BatchRequest()) -> str:  # noqa: B008  (frozen, and the form shows them)
     """Recommend to all or given users with the data set's champion, or another model.
 
@@ -31,8 +20,7 @@ def recommend(config: Config = Config(), wish: BatchRequest = BatchRequest()) ->
     Raises:
         TsrecError: there is no such model, or a list of ids cannot be read.
     """
-    run_logging.install()
     permissions.check_roots(config)  # before the store is opened: it may lie where it must not
     lineage, fuse = pipeline.resolve_model(config, wish.model)
-    batch = TASK(lineage, fuse, wish)
+    batch = stages.recommend(lineage, fuse, wish)
     return str(batch.folder.absolute())

@@ -21,16 +21,7 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-    TaskRunFilter,
-    TaskRunFilterState,
-    TaskRunFilterStateType,
-)
+from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import FlowRunResponse, SetStateStatus
 from prefect.client.schemas.schedules import CronSchedule
@@ -43,6 +34,7 @@ from flows.form_schema import merged_parameters
 from flows.leases import BEAT, HOLD_S, LEASE_S, WORKER, Heartbeat, LeaseMonitor, StartLock
 from flows.parameter_checks import TAG
 from flows.schedules import check_cron
+from flows.server import say
 from tasks.masking import masked_in_one_line
 from tsrec.config import Config
 from tsrec.errors import ConfigError
@@ -97,14 +89,14 @@ class Runner:
             self._report_lost_server(error)
         else:
             if self._server_lost_since is not None:
-                _print(f"the Prefect server answers again after {time.monotonic() - self._server_lost_since:.0f} s")
+                say(f"the Prefect server answers again after {time.monotonic() - self._server_lost_since:.0f} s")
             self._server_lost_since = None
 
     def _report_lost_server(self, error: Exception | None = None) -> None:
         if self._server_lost_since is None:
             self._server_lost_since = time.monotonic()
             why = f" ({masked_in_one_line(error)})" if error else ""
-            _print(
+            say(
                 f"the Prefect server does not answer{why}; nothing new starts until it does. Runs go on for "
                 f"{HOLD_S:.0f} s; then they stop, and go on when it answers"
             )
@@ -112,10 +104,9 @@ class Runner:
     def _read_active(self, client: SyncPrefectClient) -> dict[UUID, FlowRun]:
         """Runs of all workers that are at work, and those that this one has a process of, whatever their state; those
         that were due first come first."""
-        active = FlowRunFilter(tags=FlowRunFilterTags(all_=[TAG]), state=_state_filter(_ACTIVE))
-        filters = [active]
+        filters = [FlowRunFilter.model_validate({"tags": {"all_": [TAG]}, "state": {"type": {"any_": _ACTIVE}}})]
         if self.processes:
-            filters.append(FlowRunFilter(id=FlowRunFilterId(any_=list(self.processes))))
+            filters.append(FlowRunFilter.model_validate({"id": {"any_": list(self.processes)}}))
         found = [
             run
             for which in filters
@@ -141,7 +132,7 @@ class Runner:
                 with contextlib.suppress(ObjectNotFound):
                     client.set_flow_run_state(run, Failed(message=f"it cannot be started: {what}"), force=True)
             if (line := f"run {run}: {what}") not in self._printed:
-                _print(line)
+                say(line)
             self._printed.add(line)
 
     def _settle_late_tasks(self, client: SyncPrefectClient, active: Mapping[UUID, FlowRun]) -> None:
@@ -161,10 +152,10 @@ class Runner:
                 run = active.get(run_id)
                 if run is None:
                     self._kill(run_id)
-                    _print(f"run {run_id} was deleted; its process was ended")
+                    say(f"run {run_id} was deleted; its process was ended")
                 elif run.labels.get(WORKER) != self._heartbeat.worker:
                     self._kill(run_id)
-                    _print(f"run {run.name} was taken for dead by another worker; its process was ended")
+                    say(f"run {run.name} was taken for dead by another worker; its process was ended")
                 elif run.state and run.state.type in (StateType.CANCELLING, StateType.CANCELLED):
                     self._kill(run_id)
                     self._settle(client, run_id, Cancelled(message=f"cancelled; what was built stays. {RESUMES}"))
@@ -256,10 +247,8 @@ class Runner:
         if client.set_flow_run_state(run.id, Pending()).status != SetStateStatus.ACCEPT:
             return False  # it was cancelled
         self._heartbeat.take(client, run.id)
-        if (
-            self._start_lock.has_expired
-        ):  # another worker may have filled the place; this run is Crashed when its lease ends
-            return False
+        if self._start_lock.has_expired:  # another worker may have filled the place
+            return False  # this run is Crashed when its lease ends
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.child_process", str(os.getpid()), "run"],
             env={**os.environ, "PREFECT__FLOW_RUN_ID": str(run.id)},
@@ -287,7 +276,7 @@ class Runner:
 
     def _stop(self, client: SyncPrefectClient) -> None:
         if self.processes:
-            _print(f"stopping; {len(self.processes)} unfinished run(s) end now and go on when they are run again")
+            say(f"stopping; {len(self.processes)} unfinished run(s) end now and go on when they are run again")
         for run_id in self.processes:
             self._kill(run_id)
         try:
@@ -298,7 +287,7 @@ class Runner:
                 self.processes.pop(run_id)
         except httpx.HTTPError as error:
             why = masked_in_one_line(error)
-            _print(f"the Prefect server does not answer ({why}); any other `tsrec serve` sets the states of these runs")
+            say(f"the Prefect server does not answer ({why}); any other `tsrec serve` sets the states of these runs")
 
 
 def _queue(client: SyncPrefectClient, run: _Run, other: FlowRun, limit: int) -> None:
@@ -312,13 +301,9 @@ def _waiting_for(other: FlowRun) -> str:
 
 
 def _settle_tasks(client: SyncPrefectClient, run_id: UUID, state: State[Any]) -> None:
-    unfinished = client.read_task_runs(
-        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])),
-        task_run_filter=TaskRunFilter(
-            state=TaskRunFilterState(type=TaskRunFilterStateType(any_=[*_ACTIVE, StateType.SCHEDULED]))
-        ),
-    )
-    for task in unfinished:
+    unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": [*_ACTIVE, StateType.SCHEDULED]}}})
+    own = FlowRunFilter.model_validate({"id": {"any_": [run_id]}})
+    for task in client.read_task_runs(flow_run_filter=own, task_run_filter=unfinished):
         client.set_task_run_state(task.id, state.model_copy(update={"message": "its flow run ended"}), force=True)
 
 
@@ -352,11 +337,3 @@ def _runs_of_same_data_set(run: _Run, active: Mapping[UUID, FlowRun]) -> list[Fl
             if other.id != run.id and _dataset(other.parameters) == _dataset(run.parameters):
                 same.append(other)
     return same
-
-
-def _state_filter(types: list[StateType]) -> FlowRunFilterState:
-    return FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
-
-
-def _print(line: str) -> None:
-    print(f"tsrec serve: {line}", file=sys.stderr, flush=True)

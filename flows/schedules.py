@@ -1,7 +1,5 @@
 """Cron expressions: which are taken, on the command line and by the server, and when one is due next."""
 
-import flows.prefect_environment  # noqa: F401, I001  (before prefect)
-
 import asyncio
 import contextlib
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -10,33 +11,18 @@ from uuid import UUID
 
 from flows.server import Server, check_exposure, check_home, share_password
 from tasks.masking import masked, masked_in_one_line
-from tsrec.config import Config
+from tsrec.config import Config, load_config
 from tsrec.errors import ConfigError, TsrecError
 
 if TYPE_CHECKING:
     from prefect.client.schemas.schedules import CronSchedule
 
 
-def serve(
-    configs: Sequence[Config],
-    host: str = "127.0.0.1",
-    port: int = 4200,
-    *,
-    limit: int = 1,
-    schedule: str | None = None,
-    timezone: str | None = None,
-    without_auth: bool = False,
-) -> None:
+def serve(options: Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C; what was started here (server, runs) ends with it, within seconds.
 
-    Args:
-        configs: one a profile: each gets a deployment of every flow, whose form starts from it.
-        host: address that a new server listens on; 0.0.0.0 for all.
-        port: its port. A server that PREFECT_API_URL or Prefect's profile names is used instead, and waited for.
-        limit: runs of a data set at a time; further ones are shown as Queued.
-        schedule: cron expression by which refreshes run from now on; None: as the UI has it, off at first.
-        timezone: of `schedule`, by its IANA name; None: UTC.
-        without_auth: let a new server listen to other machines without asking for a password.
+    Each profile gets a deployment of every flow, whose form starts from it. A server that PREFECT_API_URL or Prefect's
+    profile names is used instead of one of ours, and waited for.
 
     Raises:
         ConfigError: two profiles have one name, the schedule or its time zone cannot be read, or a server would listen
@@ -44,31 +30,31 @@ def serve(
         TsrecError: no server can be reached or started, or it refuses the deployments, or what answers is none, or
             Prefect's home cannot be written.
     """
-    if timezone is not None and schedule is None:
+    configs = [load_config(profile, options.set) for profile in options.profiles or [None]]
+    if options.timezone is not None and options.schedule is None:
         raise ConfigError("--timezone says where the times of --schedule are meant; give both")
     check_home()
     from flows.schedules import parse_cron
 
-    cron = None if schedule is None else parse_cron(schedule, "UTC" if timezone is None else timezone)
+    timezone = "UTC" if options.timezone is None else options.timezone
+    cron = None if options.schedule is None else parse_cron(options.schedule, timezone)
     signal.signal(signal.SIGTERM, _exit)  # so that `finally` runs while nothing is served yet
     from prefect.context import refresh_global_settings_context
 
-    server = Server(host, port, list(dict.fromkeys(config.store for config in configs)))
+    server = Server(options.host, options.port, list(dict.fromkeys(config.store for config in configs)))
     if server.may_start:
-        check_exposure(host, without_auth)
+        check_exposure(options.host, options.without_auth)
     share_password()
     os.environ["PREFECT_API_URL"] = server.url
     refresh_global_settings_context()  # Prefect has read its environment
     try:
         server.start()
-        _run(server, configs, limit, cron)
+        _run(server, configs, options.limit, cron)
     finally:
         server.stop()
 
 
 def _run(server: Server, configs: Sequence[Config], limit: int, cron: "CronSchedule | None") -> None:
-    import flows.prefect_environment  # noqa: F401, I001  (before prefect)
-
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectException

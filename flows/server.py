@@ -14,9 +14,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-import flows.prefect_environment  # noqa: F401  (before prefect)
-
-import httpx  # isort: skip
+import httpx
 
 from tasks.masking import masked, masked_in_one_line
 from tsrec.errors import ConfigError, TsrecError
@@ -172,11 +170,11 @@ class Server:
     def _wait(self) -> None:
         """Two servers would share nothing: runs asked for at one never start at the other."""
         began = time.monotonic()
-        _say(f"{self._name} does not answer; waiting for it (without the setting, a server is started here)")
+        say(f"{self._name} does not answer; waiting for it (without the setting, a server is started here)")
         while not answers(self.url):
             _check_is_prefect(self.url, self._name)
             time.sleep(_WAIT_S)
-        _say(f"the Prefect server answers after {time.monotonic() - began:.0f} s")
+        say(f"the Prefect server answers after {time.monotonic() - began:.0f} s")
 
     def _start(self) -> None:
         from prefect.settings import get_current_settings
@@ -236,5 +234,6 @@ def _named(url: str) -> str:
     return f"{where} names the server {masked(url)}, which"
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line of `tsrec serve`, beside what its processes print."""
     print(f"tsrec serve: {line}", file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from tasks.ui import show_in_ui
+from tasks.publishing import show_in_ui
 from tsrec.machine.progress import observed_by
 
 _SEND_EVERY_S = 2.0

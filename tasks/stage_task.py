@@ -4,9 +4,8 @@ The artifact, not the run, is the key: a retry, a second run and another flow al
 keeps no results and no cache of its own.
 """
 
-import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
@@ -16,14 +15,21 @@ from prefect.states import Completed
 from tasks.dask_shards import shard_distributor
 from tasks.masking import masking_errors
 from tasks.progress_artifacts import shown_progress
-from tasks.ui import show_in_ui
+from tasks.publishing import artifact_key, show_in_ui
 from tsrec import pipeline
 from tsrec.errors import TsrecError
 from tsrec.pipeline import PlannedStage
 from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactStore
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Publish = Callable[[Artifact], object]
+
+
+def plain_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A decorator that makes a function a task, of which Prefect keeps nothing and whose errors hold no secrets."""
+    return lambda function: Task(masking_errors(function), name=name, cache_policy=NO_CACHE, persist_result=False)
 
 
 def stage_task(
@@ -66,11 +72,6 @@ def stage_task(
         cache_policy=NO_CACHE,
         persist_result=False,
     )
-
-
-def artifact_key(what: str, dataset: str) -> str:
-    """The key of a Prefect artifact: lower case, digits and dashes only."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{what}-{dataset}".lower())
 
 
 def _is_unforeseen(task: Any, run: Any, state: State[Any]) -> bool:

@@ -75,6 +75,9 @@ def test_gc_dry_run_only_says_what_would_go(
         (["run", "--set", "finetune.epochs=-1"], "finetune.epochs"),
         (["run", "--set", "ingest.source=tables", "--set", "ingest.path=/nowhere"], "/nowhere: no such folder"),
         (["run", "--set", "device=cuda:99"], "device 'cuda:99': torch sees"),
+        (["recommend", "--history", "1"], "`tsrec run` first"),
+        (["recommend", "--history", "1", "-k", "0"], "recommend, k: Input should be greater than or equal to 1"),
+        (["recommend", "--history", "1", "-k", "10001"], "recommend, k: Input should be less than or equal to 10000"),
         (["artifacts", "show", "ff", "--store", "."], "no artifact"),
         (["artifacts", "list", "--store", "nowhere"], "no such folder"),
     ],
@@ -100,11 +103,6 @@ def test_a_prefect_server_that_does_not_answer_is_one_line(capsys: pytest.Captur
     error = capsys.readouterr().err
     assert "http://***@127.0.0.1:9/api, which does not answer" in error
     assert len(error.splitlines()) == 1
-
-
-def test_recommending_before_a_run_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["recommend", "--history", "1", "--set", f"store={tmp_path}"]) == 1
-    assert "`tsrec run` first" in capsys.readouterr().err
 
 
 ROOT = Path(__file__).parents[2]
@@ -156,14 +154,6 @@ def test_json_is_escaped_where_it_would_be_replaced(monkeypatch: pytest.MonkeyPa
         print_json(["größe"])
         stdout.flush()
         assert buffer.getvalue() == written
-
-
-@pytest.mark.parametrize(("k", "message"), [("0", "than or equal to 1"), ("10001", "than or equal to 10000")])
-def test_k_beyond_its_bounds_is_one_line(k: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["recommend", "--history", "1", "-k", k]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("tsrec: recommend, k: ") and message in error
-    assert len(error.splitlines()) == 1
 
 
 def test_unknown_items_of_a_history_are_named_and_the_others_count(capsys: pytest.CaptureFixture[str]) -> None:

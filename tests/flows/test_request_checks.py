@@ -1,5 +1,6 @@
 """A server without a password answers to its own names alone, and no server reads a body that fills its memory."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,16 @@ SMALL = 1000
 async def _socket(socket: WebSocket) -> None:
     await socket.accept()
     await socket.close()
+
+
+def _answer(client: TestClient, headers: dict[str, str], known: bool) -> httpx.Response:
+    """The answer to a request, after a websocket that is opened or refused alike."""
+    with (
+        contextlib.nullcontext() if known else pytest.raises(WebSocketDenialResponse),
+        client.websocket_connect("/events", headers=headers),
+    ):
+        pass
+    return client.get("/", headers=headers)
 
 
 PAGES = Starlette(routes=[Route("/", lambda _: HTMLResponse("the UI")), WebSocketRoute("/events", _socket)])
@@ -61,15 +72,9 @@ PAGES = Starlette(routes=[Route("/", lambda _: HTMLResponse("the UI")), WebSocke
 )
 def test_only_names_of_this_machine_are_answered(listens_on: str, host: str, known: bool) -> None:
     client = TestClient(with_known_hosts(PAGES, listens_on, AUTH))
-    answer = client.get("/", headers={"Host": host})
+    answer = _answer(client, {"Host": host}, known)
     assert answer.status_code == (200 if known else 421)
     assert ("the UI" if known else AUTH) in answer.text
-    if known:
-        with client.websocket_connect("/events", headers={"Host": host}):
-            pass
-    else:
-        with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/events", headers={"Host": host}):
-            pass
 
 
 def test_the_server_checks_names_where_it_asks_for_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,13 +147,7 @@ def test_pages_of_other_sites_change_and_hear_nothing(origin: str | None, header
     """They may send what they want to 127.0.0.1, and browsers let them read what comes through a websocket."""
     headers = {"Host": "127.0.0.1:4200", **headers} | ({} if origin is None else {"Origin": origin})
     client = TestClient(with_known_hosts(PAGES, "127.0.0.1", AUTH, origins={"https://named.example"}))
-    assert client.get("/", headers=headers).status_code == (200 if known else 403)
-    if known:
-        with client.websocket_connect("/events", headers=headers):
-            pass
-    else:
-        with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/events", headers=headers):
-            pass
+    assert _answer(client, headers, known).status_code == (200 if known else 403)
 
 
 def test_the_server_answers_its_own_pages_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

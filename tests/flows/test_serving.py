@@ -65,17 +65,11 @@ def test_every_profile_has_its_deployment_and_its_form(served: Serving) -> None:
     assert all(f"{flow}/{name}" in served.printed for flow in ("train", "recommend") for name in deployments)
 
 
-def test_progress_is_shown_while_a_stage_is_built(served: Serving) -> None:
+def test_progress_is_shown_and_cancelling_ends_the_work_and_says_so(served: Serving) -> None:
     run = _training(served)
     wanted = {"artifacts": {"key": {"any_": ["progress-shop-finetune"]}, "flow_run_id": {"any_": [run]}}}
     (shown,) = served.wait(lambda: served.post("artifacts/filter", wanted), "the progress")
     assert (shown["type"], shown["description"]) == ("progress", "training")
-    served.cancel(run)
-    served.wait_state(run, "Cancelled")
-
-
-def test_cancelling_ends_the_work_and_says_so(served: Serving) -> None:
-    run = _training(served)
     pid = served.pid(run)
     served.cancel(run)
     ended = served.wait_state(run, "Cancelled", patience_s=SOON_S)
@@ -87,20 +81,13 @@ def test_cancelling_ends_the_work_and_says_so(served: Serving) -> None:
     assert "Finished in state Running" not in served.logged(run)
 
 
-def test_a_killed_run_and_its_tasks_are_crashed(served: Serving) -> None:
-    run = _training(served)
-    os.kill(served.pid(run), signal.SIGKILL)
-    ended = served.wait_state(run, "Crashed")
-    assert "signal 9" in ended["state"]["message"]
-    served.wait(lambda: "Running" not in served.tasks(run).values(), "the tasks' states")
-    assert served.tasks(run)["finetune"] == "Crashed"
-
-
-def test_a_run_logs_what_a_person_wants_and_no_traceback(served: Serving) -> None:
+def test_a_killed_run_is_crashed_and_its_log_says_what_a_person_wants(served: Serving) -> None:
     run = _training(served)
     served.wait(lambda: list(Path(_store(served)).glob("shop/finetune/*.partial/work/*/checkpoint-*")), "a checkpoint")
     os.kill(served.pid(run), signal.SIGKILL)
-    served.wait_state(run, "Crashed")
+    assert "signal 9" in served.wait_state(run, "Crashed")["state"]["message"]
+    served.wait(lambda: "Running" not in served.tasks(run).values(), "the tasks' states")
+    assert served.tasks(run)["finetune"] == "Crashed"
     served.post(f"flow_runs/{run}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True})
     served.wait(lambda: "resuming from" in served.logged(run), "the line in the UI's log")
     served.cancel(run)

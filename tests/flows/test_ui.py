@@ -34,6 +34,13 @@ def server(shop_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("TSREC_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
 def page(server: Serving) -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -43,9 +50,7 @@ def page(server: Serving) -> Iterator[Any]:
         browser.close()
 
 
-def test_a_run_from_the_form_completes_and_a_second_is_cached(server: Serving, page: Any, tmp_path: Path) -> None:
-    pictures = Path(os.environ.get("TSREC_SCREENSHOTS", tmp_path))
-    pictures.mkdir(parents=True, exist_ok=True)
+def test_a_run_from_the_form_completes_and_a_second_is_cached(server: Serving, page: Any, pictures: Path) -> None:
     for number, state in enumerate(("Completed", "Cached"), start=1):
         page.goto(f"{server.url}/deployments/deployment/{_train(server)}")
         page.get_by_role("button", name="Run", exact=True).click()
@@ -72,9 +77,8 @@ def test_a_run_from_the_form_completes_and_a_second_is_cached(server: Serving, p
     page.screenshot(path=pictures / "metrics.png", animations="disabled")  # it fades in
 
 
-def test_the_report_is_a_click_away_and_no_other_host_is_called(server: Serving, page: Any, tmp_path: Path) -> None:
+def test_the_report_is_a_click_away_and_no_other_host_is_called(server: Serving, page: Any, pictures: Path) -> None:
     """In the UI that people land on (V2), after the run above."""
-    pictures = Path(os.environ.get("TSREC_SCREENSHOTS", tmp_path))
     answered: list[str] = []
     page.on("response", lambda response: answered.append(response.url))
     page.goto(server.url)
@@ -103,8 +107,7 @@ def test_the_report_is_a_click_away_and_no_other_host_is_called(server: Serving,
     assert foreign == []
 
 
-def test_wrong_settings_are_refused_in_the_form_and_no_run_exists(server: Serving, page: Any, tmp_path: Path) -> None:
-    pictures = Path(os.environ.get("TSREC_SCREENSHOTS", tmp_path))
+def test_wrong_settings_are_refused_in_the_form_and_no_run_exists(server: Serving, page: Any, pictures: Path) -> None:
     before = server.insist("POST", "flow_runs/count", {})
     _open_form(server, page)
     page.screenshot(path=pictures / "folded.png", full_page=True)
@@ -136,10 +139,9 @@ def test_the_form_as_json_untouched_runs(server: Serving, page: Any) -> None:
 @pytest.mark.very_slow
 @pytest.mark.parametrize("epochs", [None, "1"])
 def test_a_schedule_made_in_the_ui_fires_and_keeps_the_profile(
-    server: Serving, page: Any, tmp_path: Path, epochs: str | None
+    server: Serving, page: Any, pictures: Path, epochs: str | None
 ) -> None:
     """Untouched, and with one field set: that field, and all others as the deployment has them."""
-    pictures = Path(os.environ.get("TSREC_SCREENSHOTS", tmp_path))
     deployment = _train(server)
     page.goto(f"{server.url}/v2/deployments/deployment/{deployment}")
     page.get_by_role("button", name="Schedule", exact=True).last.click()

@@ -9,8 +9,7 @@ import pytest
 from prefect.exceptions import ParameterTypeError
 from pydantic import BaseModel, ValidationError, field_validator
 
-import flows.prefect_environment  # noqa: F401  (before anything asks Prefect)
-from flows.masked_flow import masked_flow
+from flows.tsrec_flow import tsrec_flow
 from tasks.masking import masked, masked_errors
 from tsrec.errors import ConfigError
 
@@ -26,7 +25,7 @@ class Place(BaseModel):
         raise ValueError(f"{address} is nowhere")
 
 
-@masked_flow(name="tiny")
+@tsrec_flow("tiny", run_name="tiny")
 def tiny(place: Place) -> None:
     """Never gets as far as its body by `validate_parameters`; its body alone raises."""
     raise ConfigError(f"{ADDRESS}: no such place")

@@ -11,8 +11,8 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
-from tasks.sids import publish_codebook_health
-from tasks.stage_task import artifact_key, stage_task
+from tasks.publishing import artifact_key, publish_codebook_health
+from tasks.stage_task import stage_task
 from tests.keys import key_of
 from tsrec.config import Config, KeywordsConfig
 from tsrec.errors import DataError
@@ -57,14 +57,6 @@ def test_first_run_builds_and_the_second_is_cached(store: ArtifactStore) -> None
     assert again.is_completed()
     assert again.message == f"found {planned.key.path}"
     assert again.result().frame("codebook_health")["level"].tolist() == [0, 1]
-
-
-def test_a_corrupt_artifact_is_built_again(store: ArtifactStore) -> None:
-    planned, task = _planned(_write_health), stage_task("sids")
-    _state(task, planned, store)
-    (store.root / planned.key.path / "codebook_health.parquet").write_bytes(b"no")
-    assert _state(task, planned, store).name == "Completed"
-    assert store.find(planned.key) is not None
 
 
 @pytest.mark.parametrize(("error", "n_attempts"), [(DataError("bad row 3"), 1), (OSError("no route"), 3)])

@@ -5,7 +5,7 @@ import logging
 import httpx
 import pytest
 
-from tasks.ui import show_in_ui
+from tasks.publishing import show_in_ui
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("All connection attempts failed"), ValueError("bad key")])

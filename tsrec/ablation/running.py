@@ -5,7 +5,6 @@ resumes.
 """
 
 import logging
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tsrec import permissions, pipeline
@@ -13,13 +12,10 @@ from tsrec.ablation.ablation_plan import AblationPlan, AblationRun, record_plann
 from tsrec.ablation.run_metrics import RunMetrics, measure
 from tsrec.errors import TsrecError
 from tsrec.pipeline import PlannedStage
-from tsrec.store import Artifact, ArtifactStore
+from tsrec.store import Artifact
 from tsrec.store.host_environment import warn_about_other_environments
 
 logger = logging.getLogger(__name__)
-
-Build = Callable[[PlannedStage, ArtifactStore, Mapping[str, Artifact], str], Artifact]
-"""Finds or builds a planned stage from its parents' artifacts by planned name; the text says what for."""
 
 
 @dataclass
@@ -31,19 +27,19 @@ class BuiltAblation:
     failures: dict[AblationRun, str] = field(default_factory=dict)
 
 
-def build_ablation(plan: AblationPlan, build: Build | None = None) -> BuiltAblation:
+def build_ablation(plan: AblationPlan, build_stage: pipeline.BuildStage = pipeline.build_here) -> BuiltAblation:
     """Build everything that is missing, and measure every run as soon as it is whole.
 
     Args:
         plan: of `plan_ablation`.
-        build: how one stage is found or built; without it, in this process.
+        build_stage: finds or builds one stage; the flow has a task for each.
 
     Raises:
         ConfigError: the folder of the results cannot be written; nothing is built.
     """
     permissions.writable_folder("out", plan.ablation.folder)
     record_planned_runs(plan)
-    builder, built = _ArtifactBuilder(plan, build or _build_here), BuiltAblation(plan)
+    builder, built = _ArtifactBuilder(plan, build_stage), BuiltAblation(plan)
     shared = [work for work in plan.work if work.n_runs > 1]
     for number, work in enumerate(shared, start=1):
         purpose = f"shared {number} of {len(shared)}: {work.run.dataset}, for {work.n_runs} runs"
@@ -63,10 +59,6 @@ def build_ablation(plan: AblationPlan, build: Build | None = None) -> BuiltAblat
     return built
 
 
-def _build_here(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact], purpose: str) -> Artifact:
-    return pipeline.build(planned, store, parents)
-
-
 class _MissingArtifactError(TsrecError):
     """A stage that a run needs could not be made."""
 
@@ -74,8 +66,8 @@ class _MissingArtifactError(TsrecError):
 class _ArtifactBuilder:
     """Artifacts by their place in the stores, each asked for once, and why some could not be made."""
 
-    def __init__(self, plan: AblationPlan, build: Build) -> None:
-        self._stores, self._build = plan.stores, build
+    def __init__(self, plan: AblationPlan, build_stage: pipeline.BuildStage) -> None:
+        self._stores, self._build_stage = plan.stores, build_stage
         self._artifacts: dict[tuple[str, str], Artifact | None] = {}
         self._failures: dict[tuple[str, str], str] = {}
 
@@ -103,7 +95,7 @@ class _ArtifactBuilder:
             parents[name] = parent
         logger.info("%s: %s", purpose, stage.name)
         try:
-            return self._build(stage, self._stores[run.config.store], parents, purpose)
+            return self._build_stage(stage, self._stores[run.config.store], parents, f"{stage.stage.name} ({purpose})")
         except Exception as error:  # whatever it is, it must not take the other runs down; a kill is none
             if not isinstance(error, TsrecError):
                 logger.exception("%s: %s", purpose, stage.name)

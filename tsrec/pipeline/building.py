@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tsrec.config import Config, canonical
-from tsrec.errors import ArtifactError, ConfigError, DataError
+from tsrec.errors import ConfigError, DataError
 from tsrec.machine.quiet import quiet_libraries
 from tsrec.machine.threads import one_blas_thread
 from tsrec.pipeline.force_from import finish_forced_run, mark_for_rebuild
@@ -21,16 +21,28 @@ from tsrec.store.host_environment import warn_about_other_environments
 logger = logging.getLogger(__name__)
 
 DistributeShards = Callable[[PlannedStage, Mapping[str, Artifact], Path], None]
-Build = Callable[[Config, Mapping[str, PlannedStage], ArtifactStore], dict[str, Artifact]]
+BuildStage = Callable[[PlannedStage, ArtifactStore, Mapping[str, Artifact], str], Artifact]
+"""Finds or builds a planned stage from its parents' artifacts by planned name; people know it by the text."""
 
 
-def build_all(config: Config, stages: Mapping[str, PlannedStage], store: ArtifactStore) -> dict[str, Artifact]:
+def build_here(planned: PlannedStage, store: ArtifactStore, parents: Mapping[str, Artifact], title: str) -> Artifact:
+    """Find or build a planned stage in this process."""
+    return build(planned, store, parents)
+
+
+def build_all(
+    config: Config,
+    stages: Mapping[str, PlannedStage],
+    store: ArtifactStore,
+    build_stage: BuildStage = build_here,
+) -> dict[str, Artifact]:
     """Record a run, build every planned artifact that does not exist yet, and return all of them by planned name."""
     artifacts: dict[str, Artifact] = {}
     record_planned_run(config, stages, store)
     for name, planned in stages.items():
         logger.info("%s: %s", name, planned.key.path)
-        artifacts[name] = build(planned, store, artifacts)
+        parents = {parent: artifacts[parent] for parent in planned.parents.values()}
+        artifacts[name] = build_stage(planned, store, parents, name)
     return artifacts
 
 
@@ -38,7 +50,7 @@ def run(
     config: Config,
     store: ArtifactStore | None = None,
     force_from: str | None = None,
-    build: Build = build_all,
+    build_stage: BuildStage = build_here,
 ) -> dict[str, Artifact]:
     """Build every artifact of a run that does not exist yet, and return all of them by planned name.
 
@@ -48,13 +60,13 @@ def run(
         config: the configuration.
         store: default: the configuration's.
         force_from: a stage that is run again, with what follows, though its artifacts exist.
-        build: builds what is planned; the flow has a task a stage.
+        build_stage: finds or builds one stage; the flow has a task for each.
     """
     stages = check(config)  # before the store is opened: it may lie where it must not
     store = store or ArtifactStore(config.store)
     if force_from:
         stages = mark_for_rebuild(stages, force_from, store)
-    artifacts = build(config, stages, store)
+    artifacts = build_all(config, stages, store, build_stage)
     warn_about_other_environments(artifacts.values())
     if force_from:
         finish_forced_run(stages, force_from, store)
@@ -88,7 +100,7 @@ def build(
     parents = {role: artifacts[name] for role, name in planned.parents.items()}
 
     def make(writer: ArtifactWriter) -> None:
-        bases = {role: _verified_base(store, base) for role, base in planned.bases.items()}
+        bases = {role: store.verified(base) for role, base in planned.bases.items()}
         with quiet_libraries(), one_blas_thread():
             if distribute and planned.stage.shards:
                 distribute(planned, parents | bases, writer.path)
@@ -131,11 +143,3 @@ def _check_unchanged(planned: PlannedStage) -> None:
     for name, raw in planned.stage.raw_inputs(planned.config).items():
         if isinstance(raw, Path) and raw.is_file() and cached_sha256(raw) != planned.key.raw_inputs.get(name):
             raise DataError(f"{raw}: has changed, or come, since this run began; run again to read it as it is now")
-
-
-def _verified_base(store: ArtifactStore, artifact: Artifact) -> Artifact:
-    """A base with its files checked, and fetched where the store is remote."""
-    found = store.find(artifact.manifest.key)
-    if found is None:
-        raise ArtifactError(f"{artifact.path}: what a refresh extends is gone or damaged; `tsrec run` starts anew")
-    return found

@@ -14,7 +14,7 @@ from tsrec import data, permissions, pipeline
 from tsrec.config import Config
 from tsrec.data.fetching import is_copy
 from tsrec.errors import CodebookError
-from tsrec.pipeline import Build, PlannedStage
+from tsrec.pipeline import BuildStage, PlannedStage
 from tsrec.pipeline.promotion import promote_first
 from tsrec.recommenders.model_lookup import find_model, find_models
 from tsrec.recommenders.served_members import fit_served
@@ -70,7 +70,7 @@ JudgeRefresh = Callable[[ArtifactStore, RefreshPlan, Mapping[str, Artifact]], Re
 def run(
     config: Config,
     store: ArtifactStore | None = None,
-    build: Build = pipeline.build_all,
+    build_stage: BuildStage = pipeline.build_here,
     judge: JudgeRefresh | None = None,
 ) -> RefreshOutcome:
     """Refresh the champion of the configuration's data set; a data set has one refresh at a time.
@@ -78,7 +78,7 @@ def run(
     Args:
         config: as the champion's run had it; its files may be more or longer by now.
         store: default: the configuration's.
-        build: builds what is planned; the flow has a task a stage.
+        build_stage: finds or builds one stage; the flow has a task for each.
         judge: `judge_refresh`, or what shows its outcome too.
 
     Raises:
@@ -88,13 +88,13 @@ def run(
     permissions.check_roots(config)  # before the store is opened: it may lie where it must not
     store, judge = store or ArtifactStore(config.store), judge or judge_refresh
     with _hold_refresh_lock(config, store):
-        outcome = _refresh(config, store, build, judge)
+        outcome = _refresh(config, store, build_stage, judge)
         if config.refresh.gc_keep and outcome.status != "nothing new":
             collect_garbage(store, config.refresh.gc_keep)
         return outcome
 
 
-def _refresh(config: Config, store: ArtifactStore, build: Build, judge: JudgeRefresh) -> RefreshOutcome:
+def _refresh(config: Config, store: ArtifactStore, build_stage: BuildStage, judge: JudgeRefresh) -> RefreshOutcome:
     plan = plan_refresh(config, store)
     if not plan.stages:
         return _nothing_new(plan, "the raw files are those of the champion")
@@ -102,7 +102,7 @@ def _refresh(config: Config, store: ArtifactStore, build: Build, judge: JudgeRef
         return _nothing_new(plan, "other raw files, and the same items and interactions as the champion")
     may_start = config.refresh.rebuild == "start" and plan.champion is not None
     try:
-        outcome = judge(store, plan, build(plan.config, plan.stages, store))
+        outcome = judge(store, plan, pipeline.build_all(plan.config, plan.stages, store, build_stage))
     except CodebookError as error:
         if not may_start:
             raise
@@ -122,7 +122,7 @@ def _refresh(config: Config, store: ArtifactStore, build: Build, judge: JudgeRef
     # Champion and rebuild are compared on what neither has learned from.
     ingest = {name: made for name, made in bases_of(Lineage(store), champion).items() if name == INGEST}
     rebuild = RefreshPlan(config, champion, pipeline.check(config, ingest))
-    return judge(store, rebuild, build(config, rebuild.stages, store))
+    return judge(store, rebuild, pipeline.build_all(config, rebuild.stages, store, build_stage))
 
 
 def _rejected_rebuild(store: ArtifactStore, champion: Artifact) -> str | None:

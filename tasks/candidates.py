@@ -1,5 +1,0 @@
-"""The candidates stage as a Prefect task."""
-
-from tasks.stage_task import stage_task
-
-TASK = stage_task("candidates")

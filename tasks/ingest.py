@@ -1,5 +1,0 @@
-"""The ingest stage as a Prefect task."""
-
-from tasks.stage_task import stage_task
-
-TASK = stage_task("ingest")

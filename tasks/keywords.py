@@ -1,5 +1,0 @@
-"""The keywords stage as a Prefect task; a teacher behind a network is worth asking again, its shards are kept."""
-
-from tasks.stage_task import stage_task
-
-TASK = stage_task("keywords", retries=2, retry_delay_s=30)
