@@ -97,6 +97,7 @@ def test_a_second_run_builds_nothing(artifacts: dict[str, Artifact], config: Con
 @pytest.mark.parametrize(
     ("override", "rerun"),
     [
+        ("decode.batch_users=8", set()),  # how it runs, not what it makes
         ("evaluate.k=[1, 10]", {"evaluate", "report"}),
         ("fuse.trees=200", {"fuse", "evaluate", "report"}),
         ("decode.beams=30", {"decode", "fuse", "evaluate", "report"}),
@@ -228,11 +229,6 @@ def test_a_run_says_once_that_it_uses_what_another_machine_made(
     }, "nothing is made again"
     (line,) = [record.getMessage() for record in caplog.records if "were made with other" in record.getMessage()]
     assert line.startswith(f"2 of {len(artifacts)} artifacts of this run") and "torch 1.13.1 (here " in line
-
-
-def test_runtime_fields_rerun_nothing(config: Config) -> None:
-    other = with_overrides(config, ["decode.batch_users=8"])
-    assert _fingerprints(config) == _fingerprints(other)
 
 
 def test_changing_one_title_reruns_all_but_the_backbone(config: Config, shop: Path, tmp_path: Path) -> None:
