@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from tsrec.config import Config, SaInitConfig, SidsConfig, load_config
 from tsrec.errors import ConfigError
@@ -30,15 +30,11 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str)
     [
         ("finetune.learning_rate=0", "finetune.learning_rate: Input should be greater than 0"),
         ("finetune.learning_rate=inf", "finetune.learning_rate: Input should be a finite number"),
-        ("finetune.dropout=1", "finetune.dropout: Input should be less than 1"),
-        ("finetune.epochs=many", "finetune.epochs: Input should be a valid number"),
         ("finetune.method=magic", "finetune.method: Input should be 'full', 'lora'"),
         ("finetune={window_items: 4, window_overlap: 4}", r"finetune: window_overlap \(4\) must be less than"),
         ("evaluate.k=[3, 0]", r"evaluate.k.1: Input should be greater than or equal to 1"),
-        ("sids.codes_per_level=[]", "sids.codes_per_level: Tuple should have at least 1 item"),
         ("sids.codes_per_level=[1, 4]", "sids: codes_per_level holds 1; each level needs 2 to 32767 codes"),
         ("dataset=../elsewhere", "dataset: String should match pattern"),
-        ("dataset=A/b", "dataset: String should match pattern"),
         ("ingest=5", "ingest: "),
         ("device=gpu", "device: String should match pattern"),
         ("evaluate.k=[5, 10, 5]", "evaluate.k: 5 stands there twice"),
@@ -57,11 +53,6 @@ def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as error:
         load_config(None, ["finetune.epochs=0", "decode.beams=0", "sids.seed=-1"])
     assert len(str(error.value).splitlines()) == 3
-
-
-def test_sections_cannot_be_changed_after_reading() -> None:
-    with pytest.raises(ValidationError, match="frozen"):
-        Config().finetune.epochs = 3
 
 
 def fields_of(section: type[BaseModel]) -> list[tuple[str, Any]]:
