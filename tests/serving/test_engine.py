@@ -266,8 +266,3 @@ def test_what_people_ask_about_the_model(engine: Engine) -> None:
     assert live.methods == METHODS or set(live.methods) == set(METHODS)
     assert list(live.items["item_id"]) == live.catalogue.item_ids.tolist()
     assert live.codes.shape == (48, 3) and {"token", "keywords"} <= set(live.tokens.columns)
-    assert list(live.history_of("u0")) == live.explainer.history_of("u0")
-    with pytest.raises(DataError, match="no user 'nobody'"):
-        live.history_of("nobody")
-    metrics = live.metrics()
-    assert metrics is not None and set(METHODS) <= set(metrics["method"])
