@@ -7,7 +7,6 @@ pytest tests/serving/test_page.py -m slow       with axe-core: TSREC_AXE=FOLDER/
 import os
 import re
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
-from tests.flows.served import free_port
-from tsrec.serving import create_app
+from tests.serving.live_app import at_an_address
 from tsrec.store import ArtifactStore
 from tsrec.store.champions import promote
 
@@ -30,26 +27,10 @@ VIEWS = ("#try-it?h=i1&h=i7&h=nosuch&with=popular&deny=i13", "#tokens", "#tokens
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
 
-@contextmanager
-def _served(store: Path, **more: Any) -> Iterator[str]:
-    port = free_port()
-    config = uvicorn.Config(
-        create_app(store, "shop", **more), port=port, log_level="warning", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def url(store: Path) -> Iterator[str]:
     # No list is cut for time: a busy machine would change what is compared here.
-    with _served(store, deadline_ms=60_000) as url:
+    with at_an_address(store, deadline_ms=60_000) as url:
         yield url
 
 
@@ -255,7 +236,7 @@ def test_a_users_history_is_loaded(page: Any, url: str) -> None:
 
 
 def test_a_member_that_had_no_time_is_named(browser: Any, store: Path) -> None:
-    with _served(store, deadline_ms=1) as url, _page(browser) as page:
+    with at_an_address(store, deadline_ms=1) as url, _page(browser) as page:
         _go(page, url, "#try-it?h=i1&with=popular")
         page.locator("#said").get_by_text("Language model: no time before the server's deadline.").wait_for()
         assert len(_titles(page)) == 10
@@ -389,7 +370,7 @@ def test_the_model_shows_its_figures_and_its_moves(page: Any, url: str, models: 
 
 
 def test_a_new_champion_is_noticed(browser: Any, copied: Path, models: tuple[str, str]) -> None:
-    with _served(copied) as url, _page(browser) as page:
+    with at_an_address(copied) as url, _page(browser) as page:
         _go(page, url, "#try-it?h=i1")
         offered = page.locator("#method option[value=sasrec]")
         assert offered.count() == 1
@@ -408,7 +389,7 @@ def test_a_new_champion_is_noticed(browser: Any, copied: Path, models: tuple[str
 
 
 def test_a_key_is_asked_for_once(browser: Any, store: Path) -> None:
-    with _served(store, keys=["right"]) as url, _page(browser) as page:
+    with at_an_address(store, keys=["right"]) as url, _page(browser) as page:
         page.goto(f"{url}#try-it?h=i1")
         page.get_by_label("Key", exact=True).fill("wrong")
         page.keyboard.press("Enter")
