@@ -73,7 +73,8 @@ def api(
     _check_free(host, port)
 
     def say_open(live: "LiveModel") -> None:
-        gc.freeze()
+        if workers == 1:  # else `run_workers` does so
+            gc.freeze()
         gc.set_threshold(*often)
         who = "asks for a key" if keys else "answers this machine alone" if is_loopback(host) else "asks for no key"
         url = f"http://{url_host(host)}:{port}"
