@@ -340,7 +340,7 @@ def test_tokens_are_found_by_items_and_words(page: Any, url: str) -> None:
 
 
 def test_tokens_are_in_the_words_that_the_language_model_was_taught(
-    page: Any, config: Config, models: tuple[str, str], server: teacher.ChatServer, allowed: None
+    page: Any, config: Config, copied: Path, models: tuple[str, str], server: teacher.ChatServer, allowed: None
 ) -> None:
     """Of a model that was aligned with a teacher's descriptions, and none of them for another model."""
     server.name_field = "name"
@@ -348,10 +348,10 @@ def test_tokens_are_in_the_words_that_the_language_model_was_taught(
         content=json.dumps({"name": name, "description": f"Things like {name}."})
     )
     asked = ["semantics.teacher=openai", f"keywords.openai.base_url={server.url}", "keywords.openai.model=tiny"]
-    aligned = pipeline.run(with_overrides(config, [*asked, FEWER]))["fuse"]
+    aligned = pipeline.run(with_overrides(config, [*asked, FEWER, f"store={copied}"]))["fuse"]
     assert server.requests, "the teacher was asked"
     for model, n_shown in ((aligned.fingerprint, 1), (models[0], 0)):
-        with at_an_address(Path(config.store), model=model) as url:
+        with at_an_address(copied, model=model) as url:
             _go(page, url, "#tokens?path=a_0")
             page.locator("#token-tree article").wait_for()
             assert page.get_by_text("In words: Things like <a_0>.").count() == n_shown
