@@ -6,6 +6,11 @@ Starts `tsrec api` on one core and asks it from another, one history of the data
 is sent when it is due, whether or not those before it were answered (an open loop), and its time counts from then:
 where the server falls behind, it shows. Prints, for each rate, percentiles in milliseconds, the share of lists that had
 to do without the LLM, and the mean NDCG of the answers beside that of the lists that the run made for the same users.
+
+Then the same with nine of ten requests repeating a late one, so that the cache of lists answers them. Then, at 10 a
+second, without and with a promotion in the middle; the store is copied for that by hard links, and needs a second
+model: `tsrec run PROFILE --set fuse.trees=0`. Last, in this process and one history at a time, the LLM's lists by its
+own decoder and by `transformers.generate` with a prefix function, as one does by hand.
 """
 
 import argparse
@@ -14,22 +19,29 @@ import contextlib
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
 import numpy as np
+import torch
 
+from tests.decode.reference import continuations, generated
 from tsrec.columns import FUSED, LLM
 from tsrec.columns import Columns as C
-from tsrec.recommenders.model_lookup import find_model
+from tsrec.recommenders.model_lookup import find_model, find_models
+from tsrec.recommenders.recommender import Recommender
 from tsrec.store import ArtifactStore, Lineage
+from tsrec.store.champions import promote
 
 _K = 10
 _WARM = 10  # requests before any is measured
@@ -113,8 +125,15 @@ def serving(dataset: str, store: str, more: list[str], core: int) -> Iterator[tu
         process.wait()
 
 
-async def ask_at(rate: float, seconds: float, url: str, method: str, users: Iterator[User]) -> Measured:
-    """Send `rate` requests a second, each when it is due."""
+async def ask_at(
+    rate: float,
+    seconds: float,
+    url: str,
+    method: str,
+    users: Iterator[User],
+    in_the_middle: Callable[[], object] | None = None,
+) -> Measured:
+    """Send `rate` requests a second, each when it is due; call `in_the_middle` in a thread at half time."""
     measured = Measured()
     limits = httpx.Limits(max_connections=512, max_keepalive_connections=512)
     async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
@@ -135,11 +154,13 @@ async def ask_at(rate: float, seconds: float, url: str, method: str, users: Iter
         for _ in range(_WARM):
             await ask(next(users), time.perf_counter())
         measured = Measured()
-        start, asked = time.perf_counter(), []
+        start, asked = time.perf_counter(), list[asyncio.Task[object]]()
         for number in range(max(1, int(rate * seconds))):
             due = start + number / rate
             await asyncio.sleep(due - time.perf_counter())
             asked.append(asyncio.create_task(ask(next(users), due)))
+            if in_the_middle and number == int(rate * seconds / 2):
+                asked.append(asyncio.create_task(asyncio.to_thread(in_the_middle)))
         await asyncio.gather(*asked)
     return measured
 
@@ -168,30 +189,93 @@ def resident(pid: int) -> str:
     return f"process {pid}: {int(sizes['Rss']) / 1024:.0f} MiB resident, {private / 1024:.0f} of them its own"
 
 
+def other_model(store: str, dataset: str) -> str | None:
+    """The newest model that is not the champion; None where there is none."""
+    lineage = Lineage(ArtifactStore(store))
+    champion = find_model(lineage, dataset).fingerprint
+    others = [model.fingerprint for model in find_models(lineage, dataset) if model.fingerprint != champion]
+    return others[-1] if others else None
+
+
+def measure_swap(options: argparse.Namespace, more: list[str], users: Iterator[User]) -> None:
+    """Ten requests a second without and with a promotion in the middle."""
+    other = other_model(options.store, options.dataset)
+    if other is None:
+        print("the store has one model: what a promotion adds is not measured")
+        return
+    with tempfile.TemporaryDirectory(dir=Path(options.store).absolute().parent) as folder:
+        copy = shutil.copytree(options.store, f"{folder}/store", copy_function=os.link)
+        with serving(options.dataset, copy, more, options.cores[0]) as (url, _):
+            for name, move in (
+                ("without a promotion", None),
+                ("with one", partial(promote, ArtifactStore(copy), options.dataset, other, "for a benchmark", {})),
+            ):
+                measured = asyncio.run(ask_at(10, options.seconds, url, options.method, users, move))
+                print(f"{name:20s} {measured.row(10)}", flush=True)
+            if httpx.get(f"{url}/readyz").json()["model"] != other:
+                print("the promoted model was not open before the last request; give more --seconds")
+
+
+def measure_generate(store: str, dataset: str, users: list[User]) -> None:
+    """The median time of the LLM's list for one history, by its decoder and by `transformers.generate`."""
+    from tsrec.recommenders.llm import Llm
+    from tsrec.recommenders.ranking import Filter
+
+    recommender = Recommender.open(store, dataset, LLM)
+    llm = recommender.member
+    assert isinstance(llm, Llm)
+    allowed = continuations(llm.codes, llm.space, llm.first_sid_id)
+    seconds: dict[str, list[float]] = {"own": [], "generate": []}
+    n_same = 0
+    for user in users:
+        past = recommender.numbers(user.history)
+        prompt = llm.tokens.prompt(past[-llm.config.max_history :])[None]
+        begun = time.perf_counter()
+        own = llm.rank([past], _K, Filter(recommender.catalogue.n_items))
+        seconds["own"].append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        sids, _ = generated(llm.model, prompt, allowed, llm.space, llm.config.beams, _K, llm.first_sid_id)
+        seconds["generate"].append(time.perf_counter() - begun)
+        n_same += set(map(tuple, llm.codes[own.items[0]])) <= set(map(tuple, sids[0]))
+    p50 = {name: 1000 * float(np.median(taken[1:])) for name, taken in seconds.items()}  # the first one warms up
+    print(
+        f"the LLM's list, {llm.config.beams} beams, {len(users) - 1} histories one at a time: p50 {p50['own']:.1f} ms, "
+        f"by transformers.generate with a prefix function {p50['generate']:.1f} ms; the same first {_K} for {n_same} "
+        f"of {len(users)}"
+    )
+
+
 def main() -> None:
-    """Measure every rate, one after the other."""
+    """Measure all, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
     parser.add_argument("--store", default="artifacts")
     parser.add_argument("--method", default=FUSED)
     parser.add_argument("--rates", type=float, nargs="+", default=[1, 5, 10, 25, 50])
     parser.add_argument("--seconds", type=float, default=20, help="how long each rate is kept up")
-    parser.add_argument("--again", type=float, default=0, help="share of requests that repeat a late one: cache hits")
+    parser.add_argument("--by-hand", type=int, default=30, help="histories that `generate` is given")
     parser.add_argument("--cores", type=int, nargs=2, default=[0, 1], help="of the server, and of what asks")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--deadline-ms", type=int, default=150)
     options = parser.parse_args()
-    users = endless(users_of(options.store, options.dataset, options.method), options.again)
+    users = users_of(options.store, options.dataset, options.method)
+    new, known = endless(users, 0), endless(users, 0.9)
     os.sched_setaffinity(0, {options.cores[1]})
     more = ["--workers", str(options.workers), "--deadline-ms", str(options.deadline_ms)]
     with serving(options.dataset, options.store, more, options.cores[0]) as (url, pid):
-        print(f"{options.method}, {options.workers} workers, {options.again:.0%} again")
-        for rate in options.rates:
-            measured = asyncio.run(ask_at(rate, options.seconds, url, options.method, users))
-            print(measured.row(rate), flush=True)
+        n_asked = int(sum(max(1, rate * options.seconds) + _WARM for rate in options.rates))
+        most = f" (after {len(users)} requests they come again)" if n_asked > len(users) else ""
+        for asking, words in ((new, f"every history once{most}"), (known, "nine of ten histories again")):
+            print(f"{options.method}, {options.workers} workers, {words}")
+            for rate in options.rates:
+                measured = asyncio.run(ask_at(rate, options.seconds, url, options.method, asking))
+                print(measured.row(rate), flush=True)
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for each in [pid, *map(int, children)]:
             print(resident(each))
+    measure_swap(options, more, new)
+    torch.set_num_threads(1)
+    measure_generate(options.store, options.dataset, users[: options.by_hand + 1])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`tsrec api`: the live server of a data set's champion, until it is told to end."""
 
 import atexit
+import gc
 import logging
 import math
 import os
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tsrec.serving")
 
 _PROFILE = (".yaml", ".yml")
+_SELDOM = 1_000_000  # new objects, after which the collector looks for garbage
 
 
 def api(options: Namespace) -> None:
@@ -34,6 +36,8 @@ def api(options: Namespace) -> None:
     host, port, workers = options.host, options.port, options.workers
     if workers > 1:
         _share_metrics()
+    often = gc.get_threshold()
+    gc.set_threshold(_SELDOM)  # libraries and the model are millions of objects that stay: it would visit them again
     from tsrec.recommenders.model_lookup import find_model
     from tsrec.serving.access import check_exposure, keys_of_environment
     from tsrec.serving.app import create_app
@@ -48,6 +52,9 @@ def api(options: Namespace) -> None:
     _check_free(host, port)
 
     def say_open(live: "LiveModel") -> None:
+        if workers == 1:  # else `run_workers` does so
+            gc.freeze()
+        gc.set_threshold(*often)
         who = "asks for a key" if keys else "answers this machine alone" if is_loopback(host) else "asks for no key"
         url = f"http://{url_host(host)}:{port}"
         logger.info(

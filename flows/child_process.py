@@ -4,28 +4,12 @@
 `... PARENT server HOST PORT` is the Prefect server.
 """
 
-import os
 import runpy
-import signal
 import sys
-import threading
-import time
 
-_POLL_EVERY_S = 1.0
+from tsrec.machine.parent_process import end_with_parent
+
 _GRACE_S = 8.0
-
-
-def end_with_parent(parent: int) -> None:
-    """From now on a lost parent is a SIGTERM to this process, and after a few seconds SIGKILL to its whole group."""
-    threading.Thread(target=_wait_for_parent_end, args=(parent,), name="end-with-parent", daemon=True).start()
-
-
-def _wait_for_parent_end(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_POLL_EVERY_S)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_GRACE_S)
-    os.killpg(os.getpgrp(), signal.SIGKILL)  # its own group: `tsrec serve` starts each child in a session of its own
 
 
 def _serve(host: str, port: int) -> None:
@@ -43,7 +27,7 @@ def _serve(host: str, port: int) -> None:
 
 def main() -> None:
     """Entry point."""
-    end_with_parent(int(sys.argv[1]))
+    end_with_parent(int(sys.argv[1]), group_grace_s=_GRACE_S)  # `tsrec serve` gives each child a session of its own
     if sys.argv[2] == "server":
         _serve(sys.argv[3], int(sys.argv[4]))
         return

@@ -141,12 +141,15 @@ def recommend(options: Namespace) -> None:
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
     """For what imports thousands of modules and then ends: the collector would visit their objects again and again,
-    which takes a sixth of the time."""
+    and once more when the process ends. Together that takes a third of the time."""
+    was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        gc.freeze()
+        if was_on:
+            gc.enable()
 
 
 @_no_garbage_collection()

@@ -58,6 +58,19 @@ def test_flows_need_no_library_of_a_stage_before_they_run() -> None:
     assert _imported(code, HEAVY) == ""
 
 
+def test_trees_are_opened_without_scikit_learn_and_others_get_the_whole_library() -> None:
+    code = (
+        "import sys\n"
+        "from tsrec.recommenders.trees import _lightgbm\n"
+        "own = _lightgbm()\n"
+        "assert own.Booster and 'sklearn' not in sys.modules\n"
+        "import lightgbm\n"
+        "lightgbm.LGBMClassifier()\n"
+        "assert _lightgbm() is own"
+    )
+    assert _imported(code, ("sklearn",)) == "sklearn"
+
+
 def test_what_descriptions_name_is_there_and_stands_in_their_room() -> None:
     named = [(stage.config.__module__, call) for stage in STAGES for call in (stage.run, stage.shards) if call]
     named += [(stage.config.__module__, stage.raw_inputs) for stage in STAGES]

@@ -59,25 +59,33 @@ def enumerated(
     return unique[order], scores[order]
 
 
-def prefix_function(sids: np.ndarray, space: SidSpace, prompt_length: int) -> Callable[[int, torch.Tensor], list[int]]:
-    """What `generate` may write next, by a dictionary from each written prefix to its continuations."""
-    allowed: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    tokens = N_TEXT + np.array(space.offsets) + sids
+Continuations = dict[tuple[int, ...], list[int]]
+
+
+def continuations(sids: np.ndarray, space: SidSpace, n_text: int = N_TEXT) -> Continuations:
+    """From each prefix of a SID's tokens to the tokens that may follow."""
+    allowed: Continuations = defaultdict(list)
+    tokens = n_text + np.array(space.offsets) + sids
     for depth in range(space.n_levels):
         for prefix in np.unique(tokens[:, : depth + 1], axis=0).tolist():
             allowed[tuple(prefix[:-1])].append(prefix[-1])
+    return allowed
+
+
+def prefix_function(allowed: Continuations, prompt_length: int) -> Callable[[int, torch.Tensor], list[int]]:
+    """What `generate` may write next."""
     return lambda _, ids: allowed[tuple(ids[prompt_length:].tolist())]
 
 
 class LevelSoftmax(LogitsProcessor):
     """Restricts generate's softmax to the tokens of the level that is written next."""
 
-    def __init__(self, space: SidSpace, prompt_length: int) -> None:
-        self.space, self.prompt_length = space, prompt_length
+    def __init__(self, space: SidSpace, prompt_length: int, n_text: int) -> None:
+        self.space, self.prompt_length, self.n_text = space, prompt_length, n_text
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         level = input_ids.shape[1] - self.prompt_length
-        first = N_TEXT + self.space.offsets[level]
+        first = self.n_text + self.space.offsets[level]
         restricted = torch.full_like(scores, -torch.inf)
         place = slice(first, first + self.space.sizes[level])
         restricted[:, place] = scores[:, place].log_softmax(-1)
@@ -85,10 +93,18 @@ class LevelSoftmax(LogitsProcessor):
 
 
 def generated(
-    model: LlamaForCausalLM, prompts: np.ndarray, sids: np.ndarray, space: SidSpace, n_beams: int, n_best: int
+    model: PreTrainedModel,
+    prompts: np.ndarray,
+    sids: np.ndarray | Continuations,
+    space: SidSpace,
+    n_beams: int,
+    n_best: int,
+    n_text: int = N_TEXT,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """SIDs (U, n_best, L) and scores (U, n_best) by `model.generate`; `prompts` (U, T) are of one length."""
+    """SIDs (U, n_best, L) and scores (U, n_best) by `model.generate`; `prompts` (U, T) are of one length. `sids` (N, L)
+    may also be given as their `continuations`."""
     length = prompts.shape[1]
+    allowed = continuations(sids, space, n_text) if isinstance(sids, np.ndarray) else sids
     output = cast(Any, model).generate(  # its types know neither this model nor that a dictionary is asked for
         torch.from_numpy(prompts).to(model.device),
         attention_mask=torch.ones(prompts.shape, dtype=torch.long, device=model.device),
@@ -102,13 +118,13 @@ def generated(
         # In this order: generate would apply a prefix function of its own before the level's softmax.
         logits_processor=LogitsProcessorList(
             [
-                LevelSoftmax(space, length),
-                PrefixConstrainedLogitsProcessor(prefix_function(sids, space, length), num_beams=n_beams),
+                LevelSoftmax(space, length, n_text),
+                PrefixConstrainedLogitsProcessor(prefix_function(allowed, length), num_beams=n_beams),
             ]
         ),
         return_dict_in_generate=True,
         output_scores=True,
     )
-    found = output.sequences[:, length:].cpu().numpy() - N_TEXT - np.array(space.offsets)
+    found = output.sequences[:, length:].cpu().numpy() - n_text - np.array(space.offsets)
     shape = (len(prompts), n_best)
     return found.reshape(*shape, space.n_levels), output.sequences_scores.cpu().numpy().reshape(shape)

@@ -307,18 +307,20 @@ def test_too_many_requests_are_told_when_to_ask_again(client: TestClient, monkey
 def test_requests_under_way_are_bounded_and_probes_are_not() -> None:
     release = asyncio.Event()
     seen: list[int] = []
+    told: list[bytes] = []
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] != "/healthz":
             await release.wait()
         await PlainTextResponse("done")(scope, receive, send)
 
-    app = with_bounded_load(slow, 2)
+    app = with_bounded_load(slow, 2, lambda: 7)
 
     async def ask(path: str) -> None:
         async def send(message: Any) -> None:
             if message["type"] == "http.response.start":
                 seen.append(message["status"])
+                told.extend(value for name, value in message["headers"] if name == b"retry-after")
 
         await app({"type": "http", "method": "GET", "path": path, "headers": []}, asyncio.Queue().get, send)
 
@@ -327,7 +329,7 @@ def test_requests_under_way_are_bounded_and_probes_are_not() -> None:
         await asyncio.sleep(0)
         await ask("/items")
         await ask("/healthz")
-        assert seen == [503, 200]
+        assert seen == [503, 200] and told == [b"7"]
         release.set()
         await asyncio.gather(*running)
         await ask("/items")

@@ -1,5 +1,7 @@
 """What is asked about items, tokens, users and the model: every endpoint beside `/recommend`."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,25 @@ def test_a_new_item_is_placed_and_not_kept(client: TestClient) -> None:
     assert _get(client, "/items", limit=0)["total"] == N_ITEMS
     nothing = client.post("/new-item", json={"title": " "})
     assert nothing.status_code == 422 and "say nothing" in nothing.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "why"), [("embed", "made without text embeddings"), ("codebooks", "there are no codebooks")]
+)
+def test_a_model_that_cannot_place_a_new_item_says_so(copied: Path, gone: str, why: str) -> None:
+    if gone == "embed":
+        shutil.rmtree(copied / "shop" / "embed")
+    else:  # as of SIDs that were imported
+        (manifest,) = (copied / "shop" / "sids").glob("*/manifest.json")
+        written = json.loads(manifest.read_text(encoding="utf-8"))
+        written["files"] = {name: file for name, file in written["files"].items() if "codebooks" not in name}
+        manifest.write_text(json.dumps(written), encoding="utf-8")
+        manifest.with_name("codebooks.parquet").unlink()
+    with open_app(copied) as client:
+        answer = client.post("/new-item", json={"title": "glue stick"})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (501, "application/problem+json")
+        assert why in answer.json()["detail"]
+        assert client.post("/recommend", json={"history": ["i1"]}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The champion is followed: a promotion or rollback is served soon, and what cannot be opened changes nothing."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import fsspec
 import pytest
 
 from tsrec.config import Config
+from tsrec.errors import ArtifactError
 from tsrec.recommenders.served_members import fit_served
 from tsrec.serving.engine import Engine, Wish
 from tsrec.store import ArtifactStore, Lineage
@@ -66,6 +68,23 @@ def test_a_champion_that_cannot_be_opened_is_told_and_the_old_one_goes_on(
     gate.write_bytes(whole)
     wait_for(lambda: engine.live.fingerprint == second)
     assert engine.state()["problem"] is None
+
+
+@pytest.mark.parametrize("stage", ["sasrec", "decode"])
+def test_a_champion_of_another_version_says_which_of_its_settings_is_not_known(
+    copied: Path, models: tuple[str, str], stage: str
+) -> None:
+    (manifest,) = (copied / "shop" / stage).glob("*/manifest.json")
+    written = json.loads(manifest.read_text(encoding="utf-8"))
+    config = written["key"]["config"]
+    (config if stage == "sasrec" else config["own"])["layers_of_old"] = 3
+    manifest.write_text(json.dumps(written), encoding="utf-8")
+    said = (
+        rf"model {models[0]} of shop was made by another version of tsrec: the settings of its stage "
+        rf"shop/{stage}/\w+ do not fit this one \(unknown field 'layers_of_old'\)\. Make a new model with `tsrec run`"
+    )
+    with pytest.raises(ArtifactError, match=said):
+        Engine(copied, "shop").start()
 
 
 def test_members_that_were_fitted_later_take_their_places(copied: Path, config: Config) -> None:

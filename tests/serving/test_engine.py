@@ -12,6 +12,7 @@ import pytest
 from tsrec.errors import ArtifactError, DataError
 from tsrec.recommenders.ranking import Filter, Ranked, empty_lists
 from tsrec.recommenders.recommender import Recommendation, Recommender
+from tsrec.serving.answering import Request, answer_all
 from tsrec.serving.engine import Answer, BusyError, Engine, Wish
 
 METHODS = ("fused", "tsrec", "popular", "transitions", "item-knn", "text-similarity", "sasrec")
@@ -249,6 +250,34 @@ def test_more_than_may_wait_are_refused(engine: Engine, store: Path) -> None:
     small.stop()
 
 
+def test_who_is_refused_is_told_when_what_waits_will_be_answered(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    per_wish_s, n_waiting = 0.04, 40
+
+    def slowly(requests: Sequence[Request]) -> list[Answer]:
+        time.sleep(per_wish_s * len(requests))
+        return answer_all(requests)
+
+    monkeypatch.setattr("tsrec.serving.engine.answer_all", slowly)
+    engine = Engine(store, "shop", max_waiting=n_waiting)
+    engine.start()
+    wish = Wish(("i1",), method="popular")
+    assert engine.retry_after_s() == 1, "nothing is known yet"
+    asked(engine, wish)
+    assert engine.retry_after_s() == 1, "nothing waits"
+
+    async def crowd() -> Any:
+        return await asyncio.gather(
+            engine.recommend([wish] * n_waiting), engine.recommend([wish]), return_exceptions=True
+        )
+
+    started = time.monotonic()
+    _, refused = asyncio.run(crowd())
+    took = time.monotonic() - started
+    assert isinstance(refused, BusyError)
+    assert per_wish_s * n_waiting <= refused.retry_after_s <= 3 * took
+    engine.stop()
+
+
 def test_an_unknown_method_is_refused_with_the_names_of_those_there_are(engine: Engine) -> None:
     with pytest.raises(DataError, match=r"no method 'bpr'; there are fused, tsrec"):
         asked(engine, Wish((), method="bpr"))
@@ -266,8 +295,3 @@ def test_what_people_ask_about_the_model(engine: Engine) -> None:
     assert live.methods == METHODS or set(live.methods) == set(METHODS)
     assert list(live.items["item_id"]) == live.catalogue.item_ids.tolist()
     assert live.codes.shape == (48, 3) and {"token", "keywords"} <= set(live.tokens.columns)
-    assert list(live.history_of("u0")) == live.explainer.history_of("u0")
-    with pytest.raises(DataError, match="no user 'nobody'"):
-        live.history_of("nobody")
-    metrics = live.metrics()
-    assert metrics is not None and set(METHODS) <= set(metrics["method"])

@@ -4,10 +4,10 @@ extra `browser` and Chromium.
 pytest tests/serving/test_page.py -m slow       with axe-core: TSREC_AXE=FOLDER/axe.min.js
 """
 
+import json
 import os
 import re
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,41 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
-from tests.flows.served import free_port
-from tsrec.serving import create_app
+from tests.keywords import conftest as teacher
+from tests.serving.conftest import FEWER
+from tests.serving.live_app import at_an_address
+from tsrec import pipeline
+from tsrec.config import Config, with_overrides
 from tsrec.store import ArtifactStore
 from tsrec.store.champions import promote
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 AXE = os.environ.get("TSREC_AXE")
+server, allowed = teacher.server, teacher.allowed  # fixtures: who describes tokens
 PATIENCE_S = 60
 VIEWS = ("#try-it?h=i1&h=i7&h=nosuch&with=popular&deny=i13", "#tokens", "#tokens?path=a_0", "#new-item", "#model")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
 
-@contextmanager
-def _served(store: Path, **more: Any) -> Iterator[str]:
-    port = free_port()
-    config = uvicorn.Config(
-        create_app(store, "shop", **more), port=port, log_level="warning", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def url(store: Path) -> Iterator[str]:
     # No list is cut for time: a busy machine would change what is compared here.
-    with _served(store, deadline_ms=60_000) as url:
+    with at_an_address(store, deadline_ms=60_000) as url:
         yield url
 
 
@@ -255,7 +242,7 @@ def test_a_users_history_is_loaded(page: Any, url: str) -> None:
 
 
 def test_a_member_that_had_no_time_is_named(browser: Any, store: Path) -> None:
-    with _served(store, deadline_ms=1) as url, _page(browser) as page:
+    with at_an_address(store, deadline_ms=1) as url, _page(browser) as page:
         _go(page, url, "#try-it?h=i1&with=popular")
         page.locator("#said").get_by_text("Language model: no time before the server's deadline.").wait_for()
         assert len(_titles(page)) == 10
@@ -352,6 +339,24 @@ def test_tokens_are_found_by_items_and_words(page: Any, url: str) -> None:
     found.get_by_text("No token and no item has these words.").wait_for()
 
 
+def test_tokens_are_in_the_words_that_the_language_model_was_taught(
+    page: Any, config: Config, copied: Path, models: tuple[str, str], server: teacher.ChatServer, allowed: None
+) -> None:
+    """Of a model that was aligned with a teacher's descriptions, and none of them for another model."""
+    server.name_field = "name"
+    server.always = lambda name: teacher.Reply(
+        content=json.dumps({"name": name, "description": f"Things like {name}."})
+    )
+    asked = ["semantics.teacher=openai", f"keywords.openai.base_url={server.url}", "keywords.openai.model=tiny"]
+    aligned = pipeline.run(with_overrides(config, [*asked, FEWER, f"store={copied}"]))["fuse"]
+    assert server.requests, "the teacher was asked"
+    for model, n_shown in ((aligned.fingerprint, 1), (models[0], 0)):
+        with at_an_address(copied, model=model) as url:
+            _go(page, url, "#tokens?path=a_0")
+            page.locator("#token-tree article").wait_for()
+            assert page.get_by_text("In words: Things like <a_0>.").count() == n_shown
+
+
 def test_a_token_that_is_not_there_is_said(page: Any, url: str) -> None:
     _go(page, url, "#tokens?path=a_99")
     page.get_by_text("No SID of this model can have the token <a_99>.").wait_for()
@@ -379,7 +384,7 @@ def test_the_model_shows_its_figures_and_its_moves(page: Any, url: str, models: 
     shown = page.locator("#model-figures")
     assert models[0] in shown.inner_text() and "answers now" in shown.inner_text()
     table = shown.locator("section").nth(0).locator("tbody tr")
-    assert table.count() >= 7 and table.first.inner_text().startswith("All members together")
+    assert table.count() >= 7 and table.first.inner_text().startswith("All together")
     assert table.first.get_by_role("img").get_attribute("aria-label").startswith("interval from")
     worth = shown.locator("section").nth(1).locator("tbody tr")
     assert worth.count() >= 6 and re.search("helps|harms|no sure difference|too few", worth.first.inner_text())
@@ -389,7 +394,7 @@ def test_the_model_shows_its_figures_and_its_moves(page: Any, url: str, models: 
 
 
 def test_a_new_champion_is_noticed(browser: Any, copied: Path, models: tuple[str, str]) -> None:
-    with _served(copied) as url, _page(browser) as page:
+    with at_an_address(copied) as url, _page(browser) as page:
         _go(page, url, "#try-it?h=i1")
         offered = page.locator("#method option[value=sasrec]")
         assert offered.count() == 1
@@ -407,8 +412,19 @@ def test_a_new_champion_is_noticed(browser: Any, copied: Path, models: tuple[str
         page.get_by_text("for a test").wait_for()
 
 
+def test_while_the_model_is_being_opened_the_page_says_so_and_waits(browser: Any, store: Path, tmp_path: Path) -> None:
+    with at_an_address(tmp_path) as url, _page(browser) as page:
+        page.goto(f"{url}#try-it?h=i1")
+        page.get_by_text("Not ready yet: ").wait_for()
+        assert not _titles(page)
+        shutil.copytree(store, tmp_path, dirs_exist_ok=True)
+        page.locator("#list li").first.wait_for()
+        _settled(page)
+        assert len(_titles(page)) == 10 and not page.get_by_text("Not ready yet").count()
+
+
 def test_a_key_is_asked_for_once(browser: Any, store: Path) -> None:
-    with _served(store, keys=["right"]) as url, _page(browser) as page:
+    with at_an_address(store, keys=["right"]) as url, _page(browser) as page:
         page.goto(f"{url}#try-it?h=i1")
         page.get_by_label("Key", exact=True).fill("wrong")
         page.keyboard.press("Enter")
@@ -436,17 +452,29 @@ def test_nothing_is_wider_than_the_window(browser: Any, url: str, width: int) ->
 @pytest.mark.skipif(AXE is None, reason="TSREC_AXE names no axe.min.js (npm pack axe-core)")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1280])
-def test_axe_finds_nothing_serious(browser: Any, url: str, scheme: str, width: int) -> None:
+def test_axe_finds_nothing_serious(browser: Any, url: str, store: Path, scheme: str, width: int) -> None:
     assert AXE
     script = Path(AXE).read_text(encoding="utf-8")
-    viewport = {"width": width, "height": 900}
-    with _page(browser, color_scheme=scheme, viewport=viewport, bypass_csp=True) as page:
+    looks = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}, "bypass_csp": True}
+
+    def check(page: Any, what: str) -> None:
+        page.evaluate(script)
+        found = page.evaluate("async () => (await axe.run()).violations")
+        told = [(each["id"], each["impact"], each["nodes"][0]["html"]) for each in found]
+        print(scheme, width, what, told)
+        assert not [each for each in told if each[1] in ("serious", "critical")], what
+
+    with _page(browser, **looks) as page:
         for view in VIEWS:
             _go(page, url, view)
             if page.locator("#filters > summary").is_visible():
                 page.locator("#filters > summary").click()
-            page.evaluate(script)
-            found = page.evaluate("async () => (await axe.run()).violations")
-            told = [(each["id"], each["impact"], each["nodes"][0]["html"]) for each in found]
-            print(scheme, width, view, told)
-            assert not [each for each in told if each[1] in ("serious", "critical")], view
+            check(page, view)
+        _go(page, url, "#try-it?h=i1")
+        page.locator("#list button.title").first.click()
+        page.get_by_role("dialog").get_by_role("heading", name="Alike by their tokens").wait_for()
+        check(page, "an item's dialog")
+    with at_an_address(store, keys=["right"]) as guarded, _page(browser, **looks) as page:
+        page.goto(guarded)
+        page.get_by_role("dialog").get_by_label("Key", exact=True).wait_for()
+        check(page, "the dialog that asks for a key")

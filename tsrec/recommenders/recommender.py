@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from tsrec.columns import FUSED, Split
 from tsrec.config import Repeats
@@ -181,18 +182,35 @@ class Recommender:
 
 
 def _open_member(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue, served: Artifact | None) -> Member:
-    """One member of the fusion, from the artifacts that `fuse` was made from, or from `served`."""
-    for role in fuse.manifest.key.parents:
-        if llm_name(role) == name:
-            from tsrec.recommenders.llm import (
-                load_llm,  # imports torch and transformers, which other members do not need
-            )
+    """One member of the fusion, from the artifacts that `fuse` was made from, or from `served`.
 
-            decode = lineage.parent(fuse, role)
-            trained, sids = (
-                lineage.parent(decode, stage) for stage in (trained_in(decode.manifest.key.parents), "sids")
-            )
-            return load_llm(trained, sids, catalogue, BeamSettings.model_validate(decode.manifest.key.config["own"]))
-    if served:
-        return open_served(served, name)
-    return open_member(lineage.parent(lineage.parent(fuse, "candidates"), name))
+    Raises:
+        ArtifactError: an artifact was made with settings that this version does not know.
+    """
+    role = next((role for role in fuse.manifest.key.parents if llm_name(role) == name), None)
+    made_by = lineage.parent(fuse, role) if role else served or lineage.parent(lineage.parent(fuse, "candidates"), name)
+    try:
+        if role:
+            from tsrec.recommenders.llm import load_llm  # torch and transformers: other members do without
+
+            key = made_by.manifest.key
+            settings = BeamSettings.model_validate(key.config["own"])
+            trained, sids = (lineage.parent(made_by, stage) for stage in (trained_in(key.parents), "sids"))
+            return load_llm(trained, sids, catalogue, settings)
+        return open_served(served, name) if served else open_member(made_by)
+    except ValidationError as error:
+        raise ArtifactError(_of_another_version(fuse, made_by, error)) from None
+
+
+def _of_another_version(fuse: Artifact, made_by: Artifact, error: ValidationError) -> str:
+    """What to say of a model whose settings are not those of today."""
+    found = [
+        ": ".join([*map(str, each["loc"]), each["msg"].removeprefix("Value error, ").partition(";")[0]])
+        for each in error.errors(include_url=False)
+    ]
+    key, version = made_by.manifest.key, made_by.manifest.libraries.get("tsrec", "of its time")
+    return (
+        f"model {fuse.fingerprint} of {key.dataset} was made by another version of tsrec: the settings of its stage "
+        f"{key.path} do not fit this one ({', '.join(found)}). Make a new model with `tsrec run`, or serve this one "
+        f"with tsrec {version}, which made it"
+    )

@@ -5,8 +5,10 @@ from the gate's log-probabilities, so that the trees learn only what the gate le
 never falls because a member ranks it higher. The number of trees is chosen by cross-validation over users. It can be 0.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -159,15 +161,25 @@ def _predict(booster: "Booster", features: np.ndarray, first: int, n_trees: int)
     return np.asarray(scores)
 
 
+@cache
 def _lightgbm() -> Any:
-    """LightGBM, imported when it is first needed: that takes two seconds."""
+    """LightGBM, imported when it is first needed. Where nobody has imported it yet, it is without its estimators: they
+    need scikit-learn, which takes ten times as long to import as all else of it. Nobody here uses them; others who
+    import LightGBM later get them."""
     import torch  # noqa: F401  # brings the OpenMP runtime that LightGBM asks the system for
 
+    alone = sys.modules.keys().isdisjoint(("lightgbm", "sklearn"))
     try:
+        if alone:
+            sys.modules["sklearn"] = None  # type: ignore[assignment]  # an import of it fails
         import lightgbm
     except OSError as error:
         raise ConfigError(
             f"LightGBM cannot be loaded ({error}); install the OpenMP runtime (libgomp1 on Debian, libomp on macOS), "
             "or fuse without trees: fuse.trees=0"
         ) from error
+    finally:
+        if alone:
+            for name in [name for name in sys.modules if name.partition(".")[0] in ("lightgbm", "sklearn")]:
+                del sys.modules[name]
     return lightgbm

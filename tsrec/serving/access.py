@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -73,8 +73,9 @@ def with_keys(app: ASGIApp, keys: Collection[str]) -> ASGIApp:
     return guarded
 
 
-def with_bounded_load(app: ASGIApp, most: int) -> ASGIApp:
-    """`app`, and 503 in place of its answer while `most` requests are under way; probes are always answered."""
+def with_bounded_load(app: ASGIApp, most: int, retry_after_s: Callable[[], int]) -> ASGIApp:
+    """`app`, and 503 in place of its answer while `most` requests are under way; probes are always answered.
+    `retry_after_s` says when to ask again."""
     n_running = 0
 
     async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,8 +84,9 @@ def with_bounded_load(app: ASGIApp, most: int) -> ASGIApp:
             await app(scope, receive, send)
             return
         if n_running >= most:
-            detail = "too many requests are under way; ask again in 1 s"
-            await problem(503, detail, headers={"Retry-After": "1"})(scope, receive, send)
+            seconds = retry_after_s()
+            detail = f"too many requests are under way; ask again in {seconds} s"
+            await problem(503, detail, headers={"Retry-After": str(seconds)})(scope, receive, send)
             return
         n_running += 1
         try:

@@ -96,7 +96,7 @@ def create_app(
     # The last one added sees a request first: nothing is read of one that is refused.
     app.add_middleware(with_bounded_bodies, most_bytes=MAX_BODY_BYTES, refuse=plain_problem)
     app.add_middleware(with_timely_bodies, most_s=BODY_S)
-    app.add_middleware(with_bounded_load, most=MAX_IN_FLIGHT)
+    app.add_middleware(with_bounded_load, most=MAX_IN_FLIGHT, retry_after_s=service.engine.retry_after_s)
     if keys:
         app.add_middleware(with_keys, keys=tuple(keys))
     elif listens_on is not None:

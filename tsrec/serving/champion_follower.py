@@ -118,12 +118,8 @@ class ChampionFollower:
         fingerprint = self.live.fingerprint
         if self.model is None:
             fingerprint = champion_of(store, self.dataset) or fingerprint
-        served = [
-            artifact.fingerprint
-            for artifact in store.list(self.dataset, SERVED)
-            if artifact.manifest.key.parents["fuse"] == fingerprint
-        ]
-        return fingerprint, next(iter(served[-1:]), None)
+        served = Lineage(store).newest_of(SERVED, "fuse", fingerprint)
+        return fingerprint, served.fingerprint if served else None
 
     def _open(self) -> None:
         started = time.monotonic()

@@ -64,7 +64,7 @@ class Decoder:
         if found:
             return found
         job = _Job(lists, asked, width, until)
-        if time.monotonic() + self._wait_s(job) > until:
+        if time.monotonic() + self.wait_s(job) > until:
             if self._working or self._batcher.waiting() or time.monotonic() < self._no_late_before:
                 return None
             self._no_late_before, job = math.inf, replace(job, until=math.inf)
@@ -80,9 +80,9 @@ class Decoder:
         """Decode what was promised, and end the thread."""
         self._batcher.stop()
 
-    def _wait_s(self, job: _Job) -> float:
-        """How long it would take until a job is done."""
-        jobs = [*self._batcher.waiting(), job]
+    def wait_s(self, *more: _Job) -> float:
+        """How long it takes until all that waits is decoded, and `more` jobs behind it."""
+        jobs = [*self._batcher.waiting(), *more]
         seconds = max(0.0, self._busy_until - time.monotonic())
         while jobs:
             n = self._take(jobs)

@@ -5,6 +5,7 @@ the first longer than the deadline leaves.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -21,6 +22,7 @@ from tsrec.serving.decoding import Decoder
 from tsrec.serving.live_model import LiveModel
 from tsrec.serving.observing import Observe, observe_nothing
 from tsrec.serving.wishes import Answer, BusyError, ListedItem, Wish
+from tsrec.serving.work_time import Timing
 from tsrec.store import ArtifactStore
 
 __all__ = ["Answer", "BusyError", "Engine", "ListedItem", "Wish"]
@@ -63,6 +65,7 @@ class Engine:
         self._decoder = Decoder(deadline_ms / 1000, observe)
         self._ranker = Batcher("rank", self._answer_all, lambda waiting: min(len(waiting), _RANKED_AT_ONCE))
         self._ranking_s = 0.0
+        self._rank_time = Timing()  # of wishes that are ranked together
 
     def open(self) -> None:
         """Open the champion and warm it, where that was not done yet. Starts no thread: a process that has done so may
@@ -91,6 +94,12 @@ class Engine:
         """The model that answers now; whoever asks it more than once takes it once."""
         return self._follower.live
 
+    def retry_after_s(self) -> int:
+        """Seconds until what waits now will be answered, by what decoding and ranking took lately; at least 1."""
+        decoding_s = min(self._decoder.wait_s(), self.deadline_ms / 1000)
+        ranking_s = self._rank_time.seconds(_RANKED_AT_ONCE) * self._waiting / _RANKED_AT_ONCE
+        return max(1, math.ceil(decoding_s + ranking_s))
+
     def state(self) -> dict[str, Any]:
         """See `ChampionFollower.state`; and how many wishes wait."""
         return {**self._follower.state(), "waiting": self._waiting}
@@ -107,7 +116,7 @@ class Engine:
         for wish in wishes:
             live.recommender(wish.method)
         if self._waiting + len(wishes) > self.max_waiting:
-            raise BusyError(1)
+            raise BusyError(self.retry_after_s())
         self._waiting += len(wishes)
         try:
             asked = await self._looked_up(live, wishes)
@@ -143,6 +152,8 @@ class Engine:
     def _answer_all(self, requests: list[Request]) -> list[Answer]:
         started = time.monotonic()
         answers = answer_all(requests)
+        seconds = time.monotonic() - started
+        self._rank_time.measured(len(requests), seconds)
         self._observe("rank_batch", len(requests))
-        self._observe("rank_s", time.monotonic() - started)
+        self._observe("rank_s", seconds)
         return answers

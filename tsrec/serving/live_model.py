@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 
-from tsrec.columns import ALL, FUSED
+from tsrec.columns import FUSED
 from tsrec.columns import Columns as C
 from tsrec.errors import DataError
 from tsrec.pipeline.promotion import evaluation_of
@@ -80,13 +80,6 @@ class LiveModel:
                 lists.warm(some[0])
             answer_all([Request(asked, {}) for asked in some])
 
-    def history_of(self, user_id: str) -> tuple[str, ...]:
-        """All item ids of a user, oldest first. Raises DataError for a user without events."""
-        mine = self.users.of_user(user_id)
-        if not len(mine):
-            raise DataError(f"no user {user_id!r} has any interaction")
-        return tuple(self.catalogue.item_ids[mine])
-
     def once(self, kind: Callable[["LiveModel"], Made]) -> Made:
         """What `kind` makes of this model: made by the first who asks, and kept as long as the model is."""
         if kind not in self._made:
@@ -119,10 +112,3 @@ class LiveModel:
         """The settings of the fusion, as its manifest has them."""
         settings: dict[str, Any] = json.loads(json.dumps(self.fuse.manifest.key.config, default=str))
         return settings
-
-    def metrics(self) -> pd.DataFrame | None:
-        """Every method's metrics over all targets, with intervals, by the newest evaluation; None: there is none."""
-        if self.evaluation is None:
-            return None
-        metrics = self.evaluation.frame("metrics")
-        return metrics[metrics[C.SLICE] == ALL].reset_index(drop=True)

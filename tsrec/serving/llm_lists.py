@@ -8,8 +8,8 @@ import numpy as np
 
 from tsrec.recommenders.ranking import Ranked
 from tsrec.serving.asked import Asked, filter_of
-from tsrec.serving.decode_time import Timing
 from tsrec.serving.list_cache import ListCache
+from tsrec.serving.work_time import Timing
 
 if TYPE_CHECKING:
     from tsrec.recommenders.llm import Llm  # with torch

@@ -19,6 +19,7 @@ from tsrec.errors import DataError
 from tsrec.recommenders.text_similarity import LAST, TextSimilarity
 from tsrec.serving.catalogue_views import CatalogueViews
 from tsrec.serving.live_model import LiveModel
+from tsrec.serving.problems import RefusedError
 from tsrec.sid.space import format_token
 from tsrec.sid.vectors import unit_rows
 from tsrec.sids.free_sids import assign_free
@@ -39,7 +40,8 @@ class NewItems:
         """Where an item of this title and text would stand.
 
         Raises:
-            DataError: it has no text, or the model was made without text embeddings or codebooks.
+            DataError: it has no text.
+            RefusedError: (501) the model was made without text embeddings or codebooks.
         """
         vector = self._encoded(title, text)
         sid = self._sid(vector)
@@ -54,7 +56,9 @@ class NewItems:
     def _encoded(self, title: str, text: str) -> np.ndarray:
         """(D,) as the embed stage would have it."""
         if self._views.embed is None:
-            raise DataError("this model was made without text embeddings, so it cannot place an item by its text")
+            raise RefusedError(
+                501, "this model was made without text embeddings, so it cannot place an item by its text"
+            )
         settings = IngestConfig.model_validate(self.live.ingest.manifest.key.config)
         raw = pd.DataFrame({C.ITEM: [""], C.TITLE: [title], C.DESCRIPTION: [text]})
         items, _ = clean_items(raw, settings.text_fields, settings.max_text_chars)
@@ -106,7 +110,7 @@ class NewItems:
     @cached_property
     def _quantizer(self) -> tuple[FrozenQuantizer, SidsConfig]:
         if not self.live.sids.has("codebooks"):
-            raise DataError("the SIDs of this model were imported: there are no codebooks to place an item by")
+            raise RefusedError(501, "the SIDs of this model were imported: there are no codebooks to place an item by")
         config = SidsConfig.model_validate(self.live.sids.manifest.key.config)
         return open_quantizer(self.live.sids, config), config
 

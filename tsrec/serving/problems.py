@@ -22,6 +22,7 @@ REFUSALS = {
     413: "The body is too long.",
     415: "The body is not JSON.",
     422: "A field was refused; the answer names it.",
+    501: "The model lacks what this needs.",
     503: "Too many requests wait, or no model is open yet; `Retry-After` says when to ask again.",
 }
 """What a refusal's status means."""

@@ -1,5 +1,7 @@
 """`POST /recommend`: lists for histories and users."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -25,9 +27,10 @@ def recommend_routes(service: Service) -> APIRouter:
             if request.method not in live.methods:
                 field = f"requests.{place}.method" if several else "method"
                 raise RefusedError(422, f"{field}: there is no such method; there are {', '.join(live.methods)}", field)
-        wishes = [await _wish(live, request) for request in requests]
+        pasts = [() if r.user_id is None else live.catalogue.item_ids[live.users.of_user(r.user_id)] for r in requests]
+        wishes = [await _wish(live, *pair) for pair in zip(requests, pasts, strict=True)]
         answers = await service.engine.recommend(wishes, live)
-        shown = [_shown(live, *pair) for pair in zip(requests, answers, strict=True)]
+        shown = [_shown(*each) for each in zip(requests, pasts, answers, strict=True)]
         # Written here: FastAPI would check every field once more.
         content = RecommendAnswers(model=answers[0].model, answers=shown).model_dump_json()
         return Response(content, media_type="application/json")
@@ -35,8 +38,8 @@ def recommend_routes(service: Service) -> APIRouter:
     return routes
 
 
-async def _wish(live: LiveModel, request: RecommendRequest) -> Wish:
-    before = () if request.user_id is None else live.catalogue.item_ids[live.users.of_user(request.user_id)]
+async def _wish(live: LiveModel, request: RecommendRequest, past: Sequence[str]) -> Wish:
+    """A request whose user has had the items `past`."""
     allow = None if request.allow is None else frozenset(request.allow)
     if request.where:
         # Beside the event loop: the first who asks reads the column.
@@ -44,7 +47,7 @@ async def _wish(live: LiveModel, request: RecommendRequest) -> Wish:
         ids = frozenset(live.catalogue.item_ids[having])
         allow = ids if allow is None else allow & ids
     return Wish(
-        history=(*before, *request.history),
+        history=(*past, *request.history),
         k=request.k,
         method=request.method,
         allow=allow,
@@ -54,14 +57,13 @@ async def _wish(live: LiveModel, request: RecommendRequest) -> Wish:
     )
 
 
-def _shown(live: LiveModel, request: RecommendRequest, answer: Answer) -> RecommendAnswer:
-    unknown_user = request.user_id is not None and not len(live.users.of_user(request.user_id))
+def _shown(request: RecommendRequest, past: Sequence[str], answer: Answer) -> RecommendAnswer:
     return RecommendAnswer.model_validate(
         {
             "items": answer.items,
             "method": answer.method,
             "unknown": answer.unknown,
-            "unknown_user": unknown_user,
+            "unknown_user": request.user_id is not None and not len(past),
             "left_out": answer.left_out,
         },
         from_attributes=True,

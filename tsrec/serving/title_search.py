@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import regex
 
+from tsrec.serving.prefix_range import prefix_range
+
 # Scripts without blanks between words: each character is a word.
 _BLANKLESS = r"\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _WORD = regex.compile(rf"(?V1)[{_BLANKLESS}]|[\p{{L}}\p{{N}}--[{_BLANKLESS}]]+")
-_BEHIND_ALL = "\U0010ffff"
 
 
 class TitleSearch:
@@ -44,7 +45,7 @@ class TitleSearch:
         if not words:
             return self._by_popularity
         *whole, last = words
-        low, high = bisect_left(self._words, last), bisect_left(self._words, last + _BEHIND_ALL)
+        low, high = prefix_range(last, len(self._words), self._words.__getitem__)
         found = np.unique(self._of_words(low, high))
         for word in whole:
             found = np.intersect1d(found, self._of_word(word), assume_unique=True)

@@ -1,6 +1,5 @@
 """Every user's events by user id: made once per model, so that a request reads no table."""
 
-from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +10,10 @@ import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError
+from tsrec.serving.prefix_range import prefix_range
 from tsrec.store import Artifact
 
 _ROWS = 65_536
-_BEHIND_ALL = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -52,17 +51,17 @@ class UserHistories:
 
     def of_user(self, user_id: str) -> np.ndarray:
         """(H,) item numbers of a user, oldest first; none where there is no such user."""
-        place = self.place(user_id)
-        if place == len(self.users) or self.users[place].as_py() != user_id:
+        first, end = self._beginning(user_id)
+        if first == end or self.users[first].as_py() != user_id:
             return self.items[:0]
-        return self.items[self.offsets[place] : self.offsets[place + 1]]
+        return self.items[self.offsets[first] : self.offsets[first + 1]]
 
     def beginning(self, text: str, most: int) -> list[tuple[str, int]]:
         """Users whose ids begin so, in their order, with how many events each has."""
-        first = self.place(text)
-        ids = self.users[first : min(first + most, self.place(text + _BEHIND_ALL))].to_pylist()
+        first, end = self._beginning(text)
+        ids = self.users[first : min(first + most, end)].to_pylist()
         return list(zip(ids, np.diff(self.offsets[first : first + len(ids) + 1]).tolist(), strict=True))
 
-    def place(self, user_id: str) -> int:
-        """Where a user stands, or would stand."""
-        return bisect_left(range(len(self.users)), user_id, key=lambda place: self.users[place].as_py())
+    def _beginning(self, text: str) -> tuple[int, int]:
+        """From where to where the users stand whose ids begin so."""
+        return prefix_range(text, len(self.users), lambda place: self.users[place].as_py())

@@ -10,12 +10,13 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+
+from tsrec.machine.parent_process import end_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def _work(config: uvicorn.Config, socket: object, parent: int) -> None:
     """A worker's life, from the fork on; never returns."""
     status = 1
     try:
-        threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+        end_with_parent(parent)  # it would keep the address
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)
@@ -84,10 +85,3 @@ def _work(config: uvicorn.Config, socket: object, parent: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
-
-
-def _end_with(parent: int) -> None:
-    """Stop this process once its parent is gone, however that died: it would keep the address."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -16,13 +16,13 @@ export class Failure extends Error {
 export const hasKey = () => sessionStorage.getItem(KEY) !== null;
 
 /** The JSON that the server answers to a path below this page's; with `body` it is posted. */
-export async function ask(path, { body, signal, onWait } = {}) {
-  const response = await request(path, { body, signal, onWait });
+export async function ask(path, { body, signal } = {}) {
+  const response = await request(path, { body, signal });
   return response.json();
 }
 
-/** The same, as a response that may hold anything. */
-export async function request(path, { body, signal, onWait } = {}) {
+/** The same, as a response that may hold anything. While the server is not ready, the page says so. */
+export async function request(path, { body, signal } = {}) {
   for (let tries = 0; ; tries += 1) {
     const key = sessionStorage.getItem(KEY);
     const headers = key === null ? {} : { Authorization: `Bearer ${key}` };
@@ -39,6 +39,7 @@ export async function request(path, { body, signal, onWait } = {}) {
       if (isAbort(error)) throw error;
       throw new Failure("The server does not answer. It may have been stopped.", 0);
     }
+    sayWaiting(null);
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({}));
     const detail = problem.detail ?? `The server answered ${response.status}.`;
@@ -46,12 +47,18 @@ export async function request(path, { body, signal, onWait } = {}) {
       // Somebody may have given one meanwhile.
       if (sessionStorage.getItem(KEY) === key) await askForKey(key === null ? null : "This key is not known. Try another one.");
     } else if (response.status === 503 && tries < PATIENCE) {
-      onWait?.(detail);
+      sayWaiting(detail);
       await pause(1000 * Math.min(5, Number(response.headers.get("Retry-After")) || 1), signal);
     } else {
       throw new Failure(sentence(detail), response.status);
     }
   }
+}
+
+function sayWaiting(why) {
+  const waiting = byId("waiting");
+  waiting.hidden = why === null;
+  waiting.textContent = why === null ? "" : `Not ready yet: ${why}. This page asks again.`;
 }
 
 /** Gives a signal for a new request, and ends the one before it: its answer would be out of date. */

@@ -22,24 +22,28 @@ export function showList(ol, answer, others, { add, deny, open }) {
           { className: "what" },
           make("p", {}, make("button", { type: "button", className: "title", on: { click: () => open({ id: item.item_id, title }) }, attributes: { "data-action": "open" } }, title), others && difference(item, others)),
           item.reason && make("p", { className: "reason" }, reason(item.reason)),
-          make(
-            "p",
-            { className: "by" },
-            make("span", { className: "visually-hidden" }, "Proposed by "),
-            ...(item.proposed_by.length
-              ? item.proposed_by.map((name) => make("span", { className: "tag", title: name }, member(name)))
-              : [make("span", { className: "tag" }, "Fills the list by popularity")]),
-          ),
+          by(item, answer.method),
         ),
-        make("span", { className: "acts" }, button("add", "Add", "Add it to the history", add), button("deny", "Not this", "Never recommend it", deny)),
+        make("span", { className: "acts" }, button("add", "Add to history", "Add it to the history, as the newest item", add), button("deny", "Not this", "Never recommend it", deny)),
       );
     }),
   );
   if (at >= 0) ol.children[Math.min(at, ol.children.length - 1)]?.querySelector(`[data-action="${action}"]`)?.focus();
 }
 
-/** A reason as a visitor reads it: where it names nothing else, it is what the item is about. */
-const reason = (text) => (text.includes(": ") ? text.charAt(0).toUpperCase() + text.slice(1) : `About: ${text}`);
+/** Who proposed an item; nothing where a list is of one recommender alone. */
+function by({ proposed_by: names }, method) {
+  if (names.length && method !== "fused") return null;
+  const tags = names.map((name) => make("span", { className: "tag", title: name }, member(name)));
+  return make("p", { className: "by" }, ...(tags.length ? ["Proposed by ", ...tags] : ["Popular: it fills the list"]));
+}
+
+/** A reason as a visitor reads it: first the item of the history that this one is like, then what both are about. */
+function reason(text) {
+  const [about, like] = text.split(/: like (.*)/s);
+  if (like) return `Like ${like}: ${about}`;
+  return text.startsWith("had before: ") ? text.replace("h", "H") : `About: ${text.replace(/^popular: /, "")}`;
+}
 
 /** Ranks by item id. */
 export const ranks = (answer) => new Map(answer.items.map((item) => [item.item_id, item.rank]));
@@ -58,7 +62,7 @@ export function remarks(answer, asked) {
   const said = [];
   if (answer.left_out.length) {
     const names = answer.left_out.map(member).join(", ");
-    said.push(`${names}: no time before the server's deadline. The other members made this list.`);
+    said.push(`${names}: no time before the server's deadline. The other recommenders made this list.`);
   }
   if (answer.unknown.length) {
     const some = answer.unknown.slice(0, 5).join(", ");

@@ -1,4 +1,4 @@
-// The part "The model": its figures, what each member adds, how it came to serve, how far its data have moved.
+// The part "The model": its figures, what each recommender adds, how it came to serve, how far its data have moved.
 
 import { opened } from "./address.js";
 import { ask, fill, hasKey, onlyTheLatest, request } from "./client.js";
@@ -67,9 +67,9 @@ function figures({ metrics }) {
   const methods = [...new Set(rows.map((row) => row.method))].sort((a, b) => (b === FUSED) - (a === FUSED) || of(b, first)?.value - of(a, first)?.value);
   const scale = scaleOf(methods.map((method) => of(method, first)), 0);
   panel.append(
-    make("p", { className: "soft" }, `On ${rows[0].n.toLocaleString("en")} events that no member has seen: is the next item among the first ${largest}? HR is the share of hits. NDCG counts a hit at a better place more. The bars show intervals over users.`),
+    make("p", { className: "soft" }, `On ${rows[0].n.toLocaleString("en")} events that no recommender had seen: is the next item among the first ${largest}? HR is the share of hits. NDCG counts a hit at a better place more, and MRR still more. Coverage is the share of all items that any list shows. A line shows how sure a figure is.`),
     table(
-      ["Method", metric(first, largest), "", ...names.slice(1).map((name) => metric(name, largest))],
+      ["Recommender", metric(first, largest), "", ...names.slice(1).map((name) => metric(name, largest))],
       methods.map((method) => [
         named(method),
         number(of(method, first)),
@@ -83,7 +83,7 @@ function figures({ metrics }) {
 }
 
 function worth({ worth: rows, headline }) {
-  const panel = section("What each member adds");
+  const panel = section("What each recommender adds");
   const shown = rows.filter((row) => row.metric === "ndcg");
   if (!shown.length) {
     panel.append(make("p", {}, headline ?? "This was not measured."));
@@ -91,9 +91,9 @@ function worth({ worth: rows, headline }) {
   }
   const scale = scaleOf(shown, null);
   panel.append(
-    make("p", { className: "soft" }, `How much ${metric("ndcg", shown[0].k)} falls where a member is left out.`),
+    make("p", { className: "soft" }, `How much ${metric("ndcg", shown[0].k)} falls where a recommender is left out. A line that crosses the mark means that chance alone could explain it.`),
     table(
-      ["Member", "Adds", "", "So it"],
+      ["Recommender", "Adds", "", "So it"],
       shown.map((row) => [named(row.method), signed(row), interval(row, scale, row.ci_low > 0), verdict(row)]),
       -1,
     ),
@@ -130,7 +130,8 @@ function moved({ drift: figuresOfDrift, rebuild }) {
   const due = rebuild.length
     ? [make("p", {}, make("strong", {}, "A rebuild is due:")), make("ul", {}, ...rebuild.map((why) => make("li", {}, why)))]
     : [make("p", {}, "No rebuild is due.")];
-  panel.append(...due, table(["", "Value"], Object.entries(figuresOfDrift).map(([name, value]) => drift(name, value)), -1));
+  const figures = table(["", "Value"], Object.entries(figuresOfDrift).map(([name, value]) => drift(name, value)), -1);
+  panel.append(...due, make("details", {}, make("summary", {}, "The figures behind this"), figures));
   return panel;
 }
 

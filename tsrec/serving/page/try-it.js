@@ -147,9 +147,8 @@ function askForLists(said) {
   const methods = [method || FUSED, ...(other ? [other] : [])];
   const notice = byId("lists-notice");
   return fill(byId("lists"), async () => {
-    const onWait = (detail) => notice.replaceChildren(make("span", { className: "notice" }, `Not ready yet: ${detail}. This page asks again.`));
     const before = performance.now();
-    const { model: answering, answers } = await ask("recommend", { body: { requests: methods.map(request) }, signal, onWait });
+    const { model: answering, answers } = await ask("recommend", { body: { requests: methods.map(request) }, signal });
     const took = Math.round(performance.now() - before);
     notice.replaceChildren();
     const [mine, theirs] = answers;
@@ -166,7 +165,7 @@ function askForLists(said) {
       showList(byId("other-list"), theirs, ranks(mine), handlers);
       byId("other-said").replaceChildren(...remarks({ ...theirs, unknown: [] }, length));
     }
-    byId("answered").replaceChildren("Model ", make("a", { href: "#model", className: "code" }, answering), ` · ${took} ms`);
+    byId("answered").replaceChildren("By model ", make("a", { href: "#model", className: "code" }, answering), ` in ${took} ms`);
     if (model !== null && answering !== model) onAnotherModel();
   }, notice);
 }

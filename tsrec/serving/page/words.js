@@ -1,7 +1,7 @@
 // Words for what the server calls by short names.
 
 const MEMBERS = {
-  fused: "All members together",
+  fused: "All together",
   tsrec: "Language model",
   "item-knn": "Often together",
   popular: "Most popular",

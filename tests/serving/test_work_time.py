@@ -1,9 +1,9 @@
-"""What a decode will take is learned from those before it."""
+"""What work will take is learned from work before it."""
 
 import numpy as np
 import pytest
 
-from tsrec.serving.decode_time import _CAUTION, Timing
+from tsrec.serving.work_time import _CAUTION, Timing
 
 
 def test_nothing_is_known_before_anything_was_measured() -> None:
