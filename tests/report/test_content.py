@@ -1,16 +1,19 @@
 """What the report says about tokens, methods and users."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.keys import key_of
 from tsrec.report import content, user_examples
 from tsrec.report.content import headline_figures, metric_tables, slice_rows, token_tree
 from tsrec.report.plots import _percentile_99
 from tsrec.report.user_examples import _why, example_users
-from tsrec.store import Artifact
+from tsrec.store import Artifact, ArtifactStore
 
 ITEMS = pd.DataFrame({"item_id": list("abcd"), "title": ["hammer", "mallet", "glue", "epoxy"]})
 CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 0]])
@@ -37,6 +40,13 @@ def test_events_and_lists_are_counted_the_same_in_batches_of_any_size(
     assert {name: summary[f"{name} targets"] for name in ("train", "valid", "test")} == targets.astype(str).to_dict()
     assert (summary["users"], summary["interactions"]) == (str(len(lengths)), str(len(table)))
     assert summary["density"] == f"{len(table) / len(lengths) / len(items):.4%}"
+
+
+def test_without_test_targets_there_are_no_users_to_show(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
+    nobody = artifacts["fuse"].table("recommendations")[:0]
+    fuse = ArtifactStore(tmp_path).build(key_of("fuse"), lambda out: out.write_table("recommendations", nobody))
+    stories = example_users({**artifacts, "fuse": fuse}, 12)
+    assert stories == {"users": [], "n_hits": 0, "n_targets": 0, "hit_rate": 0}
 
 
 @given(st.lists(st.integers(0, 30), min_size=1))

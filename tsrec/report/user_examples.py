@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tsrec.columns import LLM, Split
@@ -41,7 +42,7 @@ def describe_members(members: Sequence[str]) -> list[tuple[str, str]]:
 def example_users(parents: Mapping[str, Artifact], n_users: int) -> dict[str, Any]:
     """Users drawn at random from the test targets, with a fixed seed, and their lists.
 
-    Lists and events are read in batches. Memory holds those of the drawn users alone.
+    Lists and events are read in batches: memory does not grow with the number of users, but for one number a target.
 
     Args:
         parents: the artifacts of `ingest`, `fuse`, `sids` and `sa_init`.
@@ -53,7 +54,7 @@ def example_users(parents: Mapping[str, Artifact], n_users: int) -> dict[str, An
     """
     n_targets, n_hits_of_all = _count_hits(parents)
     shown = _drawn_targets(parents["fuse"], n_targets, n_users)
-    of_them = [(C.USER, "in", shown[C.USER].tolist())]
+    of_them = pc.field(C.USER).isin(pa.array(shown[C.USER], pa.string()))
     interactions, key = parents["ingest"].file("interactions.parquet"), [C.USER, C.ITEM, C.POSITION]
     events = pq.read_table(interactions, columns=key, filters=of_them).to_pandas()
     lists = _shown_rows(pq.read_table(parents["fuse"].file("recommendations.parquet"), filters=of_them))
