@@ -12,8 +12,8 @@ from tsrec.columns import Split
 from tsrec.config import Config, FinetuneConfig, canonical, load_config
 from tsrec.errors import ConfigError
 from tsrec.finetune import STAGE
+from tsrec.finetune.distilling import NO_ITEM, SoftTargets
 from tsrec.finetune.examples import RunExamples, build_examples
-from tsrec.finetune.soft_targets import NO_ITEM, SoftTargets
 from tsrec.finetune.tasks import DISTILLED, TASK_NAMES
 from tsrec.histories import Histories, build_histories
 from tsrec.sid.tokens import add_sid_tokens

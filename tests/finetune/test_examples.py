@@ -6,7 +6,6 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tests.finetune.stage_run import N_ITEMS, SPACE, config, parents
-from tsrec.finetune import examples
 from tsrec.finetune.examples import RunExamples, build_examples
 from tsrec.finetune.tasks import TASK_NAMES
 from tsrec.finetune.texts import MAX_TEXT_TOKENS
@@ -92,9 +91,3 @@ def test_what_a_teacher_says_of_a_token_is_taught_instead(
     assert "<s>The token with the keywords glue, tools is <b_1></s>" in whole
     assert "<s>The token <a_1> stands for gloves for cleaning</s>" in whole  # nothing was said of it
     assert len(whole) == 2 * SPACE.n_tokens  # each once
-
-
-def test_the_sample_of_valid_is_what_it_was_when_models_were_trained() -> None:
-    """It is drawn by a number that new tasks must not move: early stopping rests on it."""
-    assert examples._VALID_STREAM == 7
-    assert [TASK_NAMES.index(name) for name in ("history", "title_to_sid", "meaning_to_token")] == [0, 1, 6]

@@ -3,6 +3,7 @@
 import signal
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from transformers import AutoModelForCausalLM
 
@@ -14,7 +15,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import Config, canonical, load_config
 from tsrec.errors import ConfigError, DataError, TrainingError
 from tsrec.finetune import RL
-from tsrec.store import Artifact, ArtifactStore
+from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
 
 @pytest.fixture(scope="module")
@@ -79,31 +80,29 @@ def test_killed_and_run_again_gives_the_same_bytes(before: dict[str, Artifact], 
     assert weights("killed") == weights("whole")
 
 
+def _ingest_of(before: dict[str, Artifact], events: pd.DataFrame, folder: Path) -> Artifact:
+    """The same items with other events."""
+
+    def write(out: ArtifactWriter) -> None:
+        out.write_table("items", before["ingest"].table("items"))
+        out.write_table("interactions", events)
+
+    return ArtifactStore(folder).build(key_of("ingest", "1" * 16), write)
+
+
 def test_lists_that_never_hold_the_next_item_are_an_error(before: dict[str, Artifact], tmp_path: Path) -> None:
     """Two beams, of targets whose items the model has never seen: one target, seen once, is one that it misses."""
-    store = ArtifactStore(tmp_path)
     table = before["ingest"].frame("interactions")
     few = table[(table[C.USER] == "u00") & (table[C.POSITION] < 2)].assign(**{C.SPLIT: "train"})
-
-    def ingest(out) -> None:  # type: ignore[no-untyped-def]
-        out.write_table("items", before["ingest"].table("items"))
-        out.write_table("interactions", few.assign(**{C.ITEM: ["i00", "i29"]}))
-
-    small = store.build(key_of("ingest", "1" * 16), ingest)
+    small = _ingest_of(before, few.assign(**{C.ITEM: ["i00", "i29"]}), tmp_path)
     with pytest.raises(TrainingError, match=r"in none of 1 lists of 2 stood the next item.*rl\.beams \(2\)"):
         run_rl(tmp_path, {**before, "ingest": small}, rl_settings(beams=2, epochs=1))
     assert not list(tmp_path.glob("tiny/rl/*/manifest.json"))
 
 
 def test_no_train_target_is_an_error(before: dict[str, Artifact], tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path)
     table = before["ingest"].frame("interactions")
-
-    def ingest(out) -> None:  # type: ignore[no-untyped-def]
-        out.write_table("items", before["ingest"].table("items"))
-        out.write_table("interactions", table[table[C.POSITION] == 0])
-
-    alone = store.build(key_of("ingest", "1" * 16), ingest)
+    alone = _ingest_of(before, table[table[C.POSITION] == 0], tmp_path)
     with pytest.raises(DataError, match="no user has two train events"):
         run_rl(tmp_path, {**before, "ingest": alone}, rl_settings())
 

@@ -13,7 +13,7 @@ from tests.finetune.stage_run import SPACE, TASKS, config, parents, run
 from tests.forked import PROCESSES
 from tests.model_families import FAMILIES, save_model
 from tsrec.columns import Columns as C
-from tsrec.config import FinetuneSettings, load_config
+from tsrec.config import FinetuneSettings
 from tsrec.errors import ConfigError, DataError, TrainingError
 from tsrec.store import Artifact, ArtifactStore
 
@@ -114,11 +114,6 @@ def test_loss_on_valid_is_taken_on_a_sample(tiny_backbone: Path, tmp_path: Path)
 def test_nothing_to_train_on_is_an_error(tiny_backbone: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing to train on"):
         run(tmp_path, tiny_backbone, config(tasks={"history": 0}))
-
-
-def test_windows_that_cannot_advance_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"window_overlap \(20\) must be less than window_items \(20\)"):
-        load_config(None, ["finetune.window_overlap=20"])
 
 
 def test_a_diverged_model_is_an_error_and_nothing_of_it_is_kept(tiny_backbone: Path, tmp_path: Path) -> None:

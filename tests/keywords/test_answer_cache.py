@@ -7,7 +7,6 @@ import pytest
 
 from tests.keys import key_of
 from tsrec.keywords import STAGE
-from tsrec.keywords.answer_cache import AnswerCache
 from tsrec.store import Artifact, ArtifactStore
 
 from .conftest import ChatServer, Reply, teacher_of
@@ -69,11 +68,3 @@ def test_a_file_that_is_no_database_costs_money_and_no_run(
     paid.write_bytes(b"half a disk of something else " * 100)
     assert len(teacher_of(server, items, paid=paid).draw(items).keywords) == 6
     assert caplog.text.count("are not kept for other runs") == 1
-
-
-def test_two_runs_write_at_once(tmp_path: Path) -> None:
-    paid = tmp_path / "answers.sqlite"
-    one, two = AnswerCache(paid, ("teacher",)), AnswerCache(paid, ("teacher",))
-    for number in range(20):
-        (one if number % 2 else two).put(f"text {number}", [f"word {number}"])
-    assert [AnswerCache(paid, ("teacher",)).get(f"text {n}") for n in range(20)] == [[f"word {n}"] for n in range(20)]

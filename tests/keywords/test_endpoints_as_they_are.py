@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsrec.errors import TeacherError
-from tsrec.keywords.endpoint_answers import EndpointError, json_objects, masked_excerpt, read_completion
+from tsrec.keywords.endpoint_answers import (
+    NO_ANSWER,
+    EndpointError,
+    json_objects,
+    masked_excerpt,
+    read_completion,
+    status_of,
+)
 
 from .conftest import KEY, ChatServer, Reply, answer, draw, said
 
@@ -239,7 +246,7 @@ def test_what_no_other_item_will_cure_stops_the_stage(
 
 def test_a_page_in_the_midst_of_a_run_costs_one_item(server: ChatServer, items: pd.DataFrame) -> None:
     server.always = lambda item: Reply(body="<p>Sorry</p>") if item == "i3" else None
-    drawn = draw(server, items, max_retries=5)
+    drawn = draw(server, items, max_retries=1)
     assert [source == "openai:tiny" for source in drawn.sources] == [True, True, True, False, True, True]
     assert server.asked["i3"] == 2
 
@@ -259,10 +266,9 @@ def test_a_long_or_coloured_reason_is_one_short_line() -> None:
 @given(JSON)
 def test_no_json_is_a_traceback(value: Any) -> None:
     for body in (json.dumps(value), json.dumps({"choices": value, "usage": value}), json.dumps({"error": value})):
-        try:
-            assert isinstance(read_completion(body).text, str)
-        except EndpointError as error:
-            assert 200 <= error.status < 600 and isinstance(error.reason, str)
+        status = status_of(body)
+        assert status == 200 or 400 <= status < 600
+        assert isinstance(read_completion(body).text if status == 200 else EndpointError(status, body).reason, str)
 
 
 @given(st.text(alphabet='{}[]":,a1 \\<think/>', max_size=80))
@@ -272,5 +278,4 @@ def test_no_text_is_a_traceback(text: str) -> None:
 
 def test_a_text_of_braces_does_not_take_for_ever() -> None:
     assert list(json_objects('{"a":' * 100_000)) == []
-    with pytest.raises(EndpointError):
-        read_completion("[" * 100_000)
+    assert status_of("[" * 100_000) == NO_ANSWER

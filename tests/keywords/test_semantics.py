@@ -4,19 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pytest
 
 from tests.keys import key_of
 from tsrec.columns import Columns as C
 from tsrec.config import OpenAIConfig, load_config
-from tsrec.errors import ConfigError, TeacherError
+from tsrec.errors import ConfigError
 from tsrec.keywords import SEMANTICS
 from tsrec.pipeline import plan
 from tsrec.store import Artifact, ArtifactStore
 
-from .conftest import KEY, ChatServer, Reply
+from .conftest import ChatServer, Reply
 
 CODES = [[0, 0], [0, 0], [0, 1], [0, 1], [1, 0], [1, 0], [1, 1]]
 KEYWORDS = [
@@ -65,9 +64,9 @@ def rows_of(artifact: Artifact) -> dict[str, dict[str, Any]]:
     return {row[C.TOKEN]: row for row in artifact.table("token_semantics").to_pylist()}
 
 
-def test_the_stage_is_planned_only_where_it_is_needed(raw: list[str]) -> None:
+def test_the_stage_is_planned_only_where_it_is_needed(shop_settings: list[str]) -> None:
     def planned(*overrides: str) -> dict[str, Any]:
-        return plan(load_config(None, [*raw, *overrides]))
+        return plan(load_config(None, [*shop_settings, "finetune.tasks={history: 1}", *overrides]))
 
     aligned, asked = "finetune.tasks.token_to_keywords=1", "semantics.teacher=openai"
     assert "semantics" not in planned()
@@ -80,16 +79,6 @@ def test_the_stage_is_planned_only_where_it_is_needed(raw: list[str]) -> None:
     other = planned(aligned, asked, "sa_init.norm=1", "finetune.epochs=1")
     assert other["semantics"].key == both["semantics"].key
     assert other["finetune"].key != both["finetune"].key
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> list[str]:
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    pd.DataFrame({"item_id": ["i1"], "title": ["Glue"]}).to_csv(folder / "items.csv", index=False)
-    events = pd.DataFrame({"user_id": ["u"], "item_id": ["i1"], "timestamp": [1]})
-    events.to_csv(folder / "interactions.csv", index=False)
-    return ["ingest.source=tables", f"ingest.path={folder}"]
 
 
 def described(server: ChatServer) -> dict[str, dict[str, Any]]:
@@ -151,15 +140,6 @@ def test_what_the_teacher_fails_on_gets_the_template_and_is_counted(
     assert rows["<b_0>"][C.DESCRIPTION] == "ok"
     assert artifact.counts["n_fallback"] == 1
     assert artifact.counts["n_bad_answers"] == 4
-
-
-def test_an_endpoint_that_refuses_stops_the_stage(
-    store: ArtifactStore, parents: dict[str, Artifact], words: ChatServer
-) -> None:
-    words.always = lambda _: Reply(401)
-    with pytest.raises(TeacherError, match="refused") as error:
-        build(store, parents, words)
-    assert KEY not in str(error.value)
 
 
 def test_imported_meanings_are_not_described_again() -> None:

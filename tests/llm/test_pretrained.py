@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
-from huggingface_hub.utils import OfflineModeIsEnabled
 
 import tsrec
 from tsrec import pipeline
@@ -43,13 +42,6 @@ def test_a_model_of_the_hub_is_known_by_the_commit_in_the_cache(cache: Path) -> 
 def test_what_is_neither_folder_nor_hub_name_is_refused_at_once(cache: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"backbone\.model: .*(no such folder|neither a folder here nor a model)"):
         commit_of("backbone.model", name)
-
-
-def test_offline_means_offline(cache: Path) -> None:
-    from huggingface_hub import HfApi
-
-    with pytest.raises(OfflineModeIsEnabled):
-        HfApi().model_info("org/model")
 
 
 def test_only_files_that_loaders_read_are_known(tmp_path: Path) -> None:

@@ -1,11 +1,19 @@
 """What the report says about tokens, methods and users."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tsrec.report.content import data_summary, headline_figures, metric_tables, slice_rows, token_tree
-from tsrec.report.user_examples import _why
+from tests.keys import key_of
+from tsrec.report import content, user_examples
+from tsrec.report.content import headline_figures, metric_tables, slice_rows, token_tree
+from tsrec.report.plots import _percentile_99
+from tsrec.report.user_examples import _why, example_users
+from tsrec.store import Artifact, ArtifactStore
 
 ITEMS = pd.DataFrame({"item_id": list("abcd"), "title": ["hammer", "mallet", "glue", "epoxy"]})
 CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 0]])
@@ -14,18 +22,36 @@ SEMANTICS = pd.DataFrame(
 )
 
 
-def test_data_summary_counts_targets_by_split_and_no_first_events() -> None:
-    interactions = pd.DataFrame(
-        {
-            "user_id": ["u", "u", "u", "v"],
-            "item_id": list("abca"),
-            "position": [0, 1, 2, 0],
-            "split": ["train", "train", "test", "train"],
-        }
-    )
-    summary = data_summary(ITEMS, interactions)
-    assert summary["train targets"] == "1" and summary["valid targets"] == "0" and summary["test targets"] == "1"
-    assert summary["users"] == "2" and summary["density"] == "50.0000%"
+def test_events_and_lists_are_counted_the_same_in_batches_of_any_size(
+    artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = example_users(artifacts, 12)
+    for module in (content, user_examples):
+        monkeypatch.setattr(module, "_ROWS", 7)
+    assert example_users(artifacts, 12) == whole
+    items, table = (artifacts["ingest"].frame(name) for name in ("items", "interactions"))
+    events = content.count_events(artifacts["ingest"])
+    lengths = table.groupby("user_id").size()
+    assert events.lengths.tolist() == np.bincount(lengths).tolist()
+    in_train = table[table["split"] == "train"]["item_id"].value_counts()
+    assert events.n_train.tolist() == items["item_id"].map(in_train).fillna(0).tolist()
+    summary = content.data_summary(events)
+    targets = table[table["position"] > 0]["split"].value_counts()
+    assert {name: summary[f"{name} targets"] for name in ("train", "valid", "test")} == targets.astype(str).to_dict()
+    assert (summary["users"], summary["interactions"]) == (str(len(lengths)), str(len(table)))
+    assert summary["density"] == f"{len(table) / len(lengths) / len(items):.4%}"
+
+
+def test_without_test_targets_there_are_no_users_to_show(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
+    nobody = artifacts["fuse"].table("recommendations")[:0]
+    fuse = ArtifactStore(tmp_path).build(key_of("fuse"), lambda out: out.write_table("recommendations", nobody))
+    stories = example_users({**artifacts, "fuse": fuse}, 12)
+    assert stories == {"users": [], "n_hits": 0, "n_targets": 0, "hit_rate": 0}
+
+
+@given(st.lists(st.integers(0, 30), min_size=1))
+def test_the_percentile_of_counted_numbers_is_that_of_the_numbers(numbers: list[int]) -> None:
+    assert _percentile_99(np.bincount(numbers)) == int(np.quantile(numbers, 0.99))
 
 
 def test_token_tree_has_every_level_one_token_with_meaning_examples_and_children() -> None:

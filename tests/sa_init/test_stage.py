@@ -40,29 +40,14 @@ def parents(tiny_backbone: Path, tmp_path: Path) -> dict[str, Artifact]:
         for file in tiny_backbone.iterdir():
             (out.directory("model") / file.name).write_bytes(file.read_bytes())
 
-    return {
-        "ingest": artifact(
-            store,
-            "ingest",
-            {
-                "items": pa.table(
-                    {
-                        C.ITEM: items,
-                        C.TITLE: ["Glue", "Epoxy", "Screws"],
-                        C.TEXT: ["Strong glue.", "Epoxy for wood.", "Steel screws."],
-                    }
-                )
-            },
-        ),
-        # Another order than the items': tables are joined by item_id.
-        "keywords": artifact(
-            store, "keywords", {"item_keywords": pa.table({C.ITEM: ["i3", "i1", "i2"], C.KEYWORDS: keywords})}
-        ),
-        "sids": artifact(
-            store, "sids", {"item_sids": pa.table({C.ITEM: items, C.CODES: codes})}, sid_space={"sizes": [3, 2]}
-        ),
-        "backbone": store.build(key_of("backbone"), copy_model),
+    # The keywords are in another order than the items: tables are joined by item_id.
+    tables = {
+        "ingest": {"items": pa.table({C.ITEM: items, C.TITLE: ["Glue", "Epoxy", "Screws"]})},
+        "keywords": {"item_keywords": pa.table({C.ITEM: ["i3", "i1", "i2"], C.KEYWORDS: keywords})},
+        "sids": {"item_sids": pa.table({C.ITEM: items, C.CODES: codes})},
     }
+    made = {stage: artifact(store, stage, of_stage, sid_space={"sizes": [3, 2]}) for stage, of_stage in tables.items()}
+    return made | {"backbone": store.build(key_of("backbone"), copy_model)}
 
 
 def test_both_tables_cover_every_token_in_flat_order(parents: dict[str, Artifact], tmp_path: Path) -> None:

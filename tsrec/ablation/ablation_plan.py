@@ -1,5 +1,6 @@
 """What an ablation has to build: every run's stages, and each artifact that runs share once. Builds nothing."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,10 +34,9 @@ class AblationRun:
         """Data set, variant and seed, for messages."""
         return f"{self.dataset}, {self.variant}, seed {self.seed}"
 
-    @property
-    def paths(self) -> list[str]:
-        """Paths of its artifacts in the store, in order."""
-        return [stage.key.path for stage in self.stages.values()]
+    def place(self, stage: PlannedStage) -> tuple[str, str]:
+        """The store and the path in it of one of its artifacts."""
+        return self.config.store, stage.key.path
 
 
 @dataclass(frozen=True)
@@ -65,27 +65,22 @@ class AblationPlan:
     @cached_property
     def work(self) -> list[PlannedArtifact]:
         """Every artifact once: those that several runs share first, then run by run what each has for itself."""
-        users: dict[tuple[str, str], int] = {}
-        for run in self.runs:
-            for path in run.paths:
-                users[run.config.store, path] = users.get((run.config.store, path), 0) + 1
-        seen: set[tuple[str, str]] = set()
-        shared: list[PlannedArtifact] = []
-        unshared: list[PlannedArtifact] = []
+        first: dict[tuple[str, str], tuple[AblationRun, PlannedStage]] = {}
+        n_runs = Counter[tuple[str, str]]()
         for run in self.runs:
             for stage in run.stages.values():
-                place = run.config.store, stage.key.path
-                if place not in seen:
-                    seen.add(place)
-                    (shared if users[place] > 1 else unshared).append(PlannedArtifact(run, stage, users[place]))
-        return shared + unshared
+                first.setdefault(run.place(stage), (run, stage))
+                n_runs[run.place(stage)] += 1
+        work = [PlannedArtifact(run, stage, n_runs[place]) for place, (run, stage) in first.items()]
+        return sorted(work, key=lambda artifact: artifact.n_runs == 1)
 
     def identical_runs(self) -> list[tuple[AblationRun, AblationRun]]:
         """Runs that come out as the very same model as an earlier one of the same seed."""
         first: dict[tuple[str, int, str], AblationRun] = {}
         pairs = []
         for run in self.runs:
-            twin = first.setdefault((run.dataset, run.seed, run.paths[-1]), run)
+            *_, last = run.stages.values()
+            twin = first.setdefault((run.dataset, run.seed, last.key.path), run)
             if twin is not run:
                 pairs.append((twin, run))
         return pairs
@@ -100,15 +95,13 @@ class AblationPlan:
         asked = " x ".join(_counted(n, what) for what, n in factors.items())
         yield f"{self.ablation.name}: {asked} = {_counted(len(self.runs), 'run')}, {self.ablation.split} targets"
         there = {(name, a.manifest.key.path) for name, store in self.stores.items() for a in store.list()}
-        for shared in (True, False):
+        for shared, what in ((True, "shared by runs"), (False, "of one run alone")):
             artifacts = [work for work in self.work if (work.n_runs > 1) is shared]
-            n_there = sum((work.run.config.store, work.stage.key.path) in there for work in artifacts)
-            what = "shared by runs" if shared else "of one run alone"
-            names = list(dict.fromkeys(work.stage.stage.name for work in artifacts))
-            counts = ", ".join(f"{name} {sum(work.stage.stage.name == name for work in artifacts)}" for name in names)
-            yield f"  {_counted(len(artifacts), 'artifact')} {what}, {n_there} of them there already" + (
-                f": {counts}" if counts else ""
-            )
+            n_there = sum(work.run.place(work.stage) in there for work in artifacts)
+            by_stage = Counter(work.stage.stage.name for work in artifacts)
+            counts = ", ".join(f"{name} {n}" for name, n in by_stage.items())
+            line = f"  {_counted(len(artifacts), 'artifact')} {what}, {n_there} of them there already"
+            yield f"{line}: {counts}" if counts else line
         for twin, run in self.identical_runs():
             yield f"  {run.label} is the same model as {twin.variant}: its settings change nothing there"
 
@@ -164,13 +157,9 @@ def _planned(ablation: Ablation, config: Config, store: ArtifactStore) -> tuple[
     if store.find(whole[recommenders.DECODE.name].key):
         return config, whole
     other = "max_test_targets" if ablation.split == "valid" else "max_valid_targets"
-    config = with_overrides(config, [f"recommend.{other}={_few_targets(config, other)}"])
+    few = min(getattr(config.recommend, other) or _FEW, _FEW)
+    config = with_overrides(config, [f"recommend.{other}={few}"])
     return config, pipeline.check(config, goal=recommenders.DECODE)
-
-
-def _few_targets(config: Config, field: str) -> int:
-    configured: int | None = getattr(config.recommend, field)
-    return min(configured or _FEW, _FEW)
 
 
 def _counted(n: int, what: str) -> str:

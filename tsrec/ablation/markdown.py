@@ -56,7 +56,7 @@ def as_markdown(
     lines += ["## What differs", "", *_settings(plan), ""]
     lines += ["## Minutes of training", "", *_cost(plan, runs), ""]
     if failures:
-        lines += ["## Failed", "", *(f"- {run.label}: {_one_line(why)}" for run, why in failures.items()), ""]
+        lines += ["## Failed", "", *(f"- {run.label}: {' '.join(why.split())}" for run, why in failures.items()), ""]
     for twin, run in plan.identical_runs():
         lines.append(f"{run.label} is the same model as {twin.variant}: its settings change nothing there.")
     return "\n".join(lines).rstrip() + "\n"
@@ -165,7 +165,3 @@ def _lines(head: list[str], rows: list[list[str]]) -> list[str]:
 def _number(value: float, digits: int = 4, sign: str = "") -> str:
     """.1302 as papers write shares, without the leading nought."""
     return f"{value:{sign}.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:{sign}.{digits}f}"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -1,7 +1,7 @@
 """An ablation from plan to files: what is measured becomes Parquet, Markdown and PNG in one folder."""
 
 from dataclasses import dataclass
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
 
 import pandas as pd
@@ -61,14 +61,10 @@ def write_results(built: BuiltAblation) -> AblationResults:
             pictures[f"{method}-differences"] = differences_plot(plan, comparison, method)
     paths = {folder / f"{name}.png": content for name, content in pictures.items()}
     for path, content in paths.items():
-        write_whole(path, partial(_write_bytes, content))
+        write_whole(path, methodcaller("write_bytes", content))
     write_text_whole(folder / "table.md", page)
     failures = {run.label: why for run, why in built.failures.items()}
     return AblationResults(folder, page, tuple(paths), len(plan.runs), failures)
-
-
-def _write_bytes(content: bytes, path: Path) -> None:
-    path.write_bytes(content)
 
 
 def _write(path: Path, table: pd.DataFrame) -> None:

@@ -39,66 +39,60 @@ def build_ablation(plan: AblationPlan, build_stage: pipeline.BuildStage = pipeli
     """
     permissions.writable_folder("out", plan.ablation.folder)
     record_planned_runs(plan)
-    builder, built = _ArtifactBuilder(plan, build_stage), BuiltAblation(plan)
+    artifacts, built = _Artifacts(plan, build_stage), BuiltAblation(plan)
     shared = [work for work in plan.work if work.n_runs > 1]
     for number, work in enumerate(shared, start=1):
-        purpose = f"shared {number} of {len(shared)}: {work.run.dataset}, for {work.n_runs} runs"
-        builder.get(work.run, work.stage, purpose)
+        artifacts.make(
+            work.run, work.stage, f"shared {number} of {len(shared)}: {work.run.dataset}, for {work.n_runs} runs"
+        )
     for number, run in enumerate(plan.runs, start=1):
         purpose = f"run {number} of {len(plan.runs)}: {run.label}"
-        artifacts = {name: builder.get(run, stage, purpose) for name, stage in run.stages.items()}
-        try:
-            if lost := builder.missing_artifact_reason(run):
-                raise _MissingArtifactError(lost)
-            built.measured[run] = measure(run, {name: artifact for name, artifact in artifacts.items() if artifact})
+        for stage in run.stages.values():
+            artifacts.make(run, stage, purpose)
+        failure = artifacts.first_failure(run)
+        if failure is None:
+            try:
+                built.measured[run] = measure(run, artifacts.of_run(run))
+            except TsrecError as error:
+                failure = str(error)
+        if failure is None:
             logger.info("%s: %s", purpose, built.measured[run].summary)
-        except TsrecError as error:
-            built.failures[run] = str(error)
-            logger.error("%s: failed, the other runs go on: %s", purpose, error)
-    warn_about_other_environments(builder.artifacts())
+        else:
+            built.failures[run] = failure
+            logger.error("%s: failed, the other runs go on: %s", purpose, failure)
+    warn_about_other_environments(artifacts.found.values())
     return built
 
 
-class _MissingArtifactError(TsrecError):
-    """A stage that a run needs could not be made."""
-
-
-class _ArtifactBuilder:
-    """Artifacts by their place in the stores, each asked for once, and why some could not be made."""
+class _Artifacts:
+    """Artifacts by store and path, each asked for once, and why some could not be made."""
 
     def __init__(self, plan: AblationPlan, build_stage: pipeline.BuildStage) -> None:
         self._stores, self._build_stage = plan.stores, build_stage
-        self._artifacts: dict[tuple[str, str], Artifact | None] = {}
+        self.found: dict[tuple[str, str], Artifact] = {}
         self._failures: dict[tuple[str, str], str] = {}
 
-    def get(self, run: AblationRun, stage: PlannedStage, purpose: str) -> Artifact | None:
-        """The artifact of a stage of a run, whose parents were asked for before; None where it cannot be made."""
-        place = run.config.store, stage.key.path
-        if place not in self._artifacts:
-            self._artifacts[place] = self._make(run, stage, purpose)
-        return self._artifacts[place]
+    def of_run(self, run: AblationRun) -> dict[str, Artifact]:
+        """All artifacts of a run without failures, by planned name."""
+        return {name: self.found[run.place(stage)] for name, stage in run.stages.items()}
 
-    def artifacts(self) -> list[Artifact]:
-        """All that were found or made."""
-        return [artifact for artifact in self._artifacts.values() if artifact]
+    def first_failure(self, run: AblationRun) -> str | None:
+        """Why a stage of a run could not be made; None where all were."""
+        places = map(run.place, run.stages.values())
+        return next((self._failures[place] for place in places if place in self._failures), None)
 
-    def missing_artifact_reason(self, run: AblationRun) -> str | None:
-        """The first failure among a run's stages; None where it is whole."""
-        return next((why for path in run.paths if (why := self._failures.get((run.config.store, path)))), None)
-
-    def _make(self, run: AblationRun, stage: PlannedStage, purpose: str) -> Artifact | None:
-        parents: dict[str, Artifact] = {}
-        for name in stage.parents.values():
-            parent = self._artifacts[run.config.store, run.stages[name].key.path]
-            if parent is None:
-                return None
-            parents[name] = parent
+    def make(self, run: AblationRun, stage: PlannedStage, purpose: str) -> None:
+        """Find or build a stage of a run, whose parents were made before. Without one of them, nothing is done."""
+        place = run.place(stage)
+        parents = {name: self.found.get(run.place(run.stages[name])) for name in stage.parents.values()}
+        whole = {name: parent for name, parent in parents.items() if parent}
+        if place in self.found or place in self._failures or len(whole) < len(parents):
+            return
         logger.info("%s: %s", purpose, stage.name)
         try:
-            return self._build_stage(stage, self._stores[run.config.store], parents, f"{stage.stage.name} ({purpose})")
+            self.found[place] = self._build_stage(stage, self._stores[run.config.store], whole, purpose)
         except Exception as error:  # whatever it is, it must not take the other runs down; a kill is none
             if not isinstance(error, TsrecError):
                 logger.exception("%s: %s", purpose, stage.name)
             reason = str(error) if isinstance(error, TsrecError) else f"{type(error).__name__}: {error}"
-            self._failures[run.config.store, stage.key.path] = f"{stage.name}: {reason}"
-            return None
+            self._failures[place] = f"{stage.name}: {reason}"

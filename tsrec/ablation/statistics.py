@@ -71,11 +71,16 @@ def comparison_table(plan: AblationPlan, measured: Mapping[AblationRun, RunMetri
             for run, metrics in measured.items():
                 if run.dataset == dataset:
                     by_variant.setdefault(run.variant, {})[run.seed] = metrics
-            against = _differences(by_variant, plan.ablation.reference, method)
+            reference = by_variant.get(plan.ablation.reference, {})
             for variant in (v.name for v in plan.ablation.variants if v.name in by_variant):
-                row_columns = {DATASET: dataset, VARIANT: variant, C.METHOD: method}
-                rows += [{**row_columns, **row, **against.get((variant, row[C.METRIC], row[C.K]), {})}
-                         for row in _means(list(by_variant[variant].values()), method)]  # fmt: skip
+                runs, row_columns = by_variant[variant], {DATASET: dataset, VARIANT: variant, C.METHOD: method}
+                seeds = sorted(runs.keys() & reference.keys()) if variant != plan.ablation.reference else []
+                pairs = [(runs[seed].values[method], reference[seed].values[method]) for seed in seeds]
+                differences = _paired(pairs, runs[seeds[0]]) if pairs else {}
+                rows += [
+                    {**row_columns, **row, **differences.get((row[C.METRIC], row[C.K]), {})}
+                    for row in _means(list(runs.values()), method)
+                ]
     columns = [DATASET, VARIANT, C.METHOD, C.METRIC, C.K, MEAN, STD, N_SEEDS, C.N, N_USERS]
     columns += [DIFFERENCE, RELATIVE, C.CI_LOW, C.CI_HIGH, C.P, N_PAIRED]
     return pd.DataFrame(rows, columns=columns).astype({N_PAIRED: "Int64"})
@@ -119,21 +124,6 @@ def _means(runs: Sequence[RunMetrics], method: str) -> list[dict[str, Any]]:
         }
         for i, (metric, k) in enumerate(first.names)
     ]
-
-
-def _differences(
-    by_variant: Mapping[str, Mapping[int, RunMetrics]], reference: str, method: str
-) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """(variant, metric, k) -> how far the variant is ahead of the reference."""
-    rows: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for variant, by_seed in by_variant.items():
-        seeds = sorted(by_seed.keys() & by_variant.get(reference, {}).keys())
-        if variant == reference or not seeds:
-            continue
-        pairs = [(by_seed[seed].values[method], by_variant[reference][seed].values[method]) for seed in seeds]
-        for name, row in _paired(pairs, by_seed[seeds[0]]).items():
-            rows[variant, *name] = row
-    return rows
 
 
 def _paired(

@@ -21,6 +21,8 @@ def check_backbone(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n
     """Refuse a model that cannot be trained on packed histories, or decoded by beams that share a prompt.
 
     Args:
+        model: as it was loaded; it is put in evaluation mode.
+        tokenizer: the model's.
         name: what the user called it, for messages.
 
     Raises:

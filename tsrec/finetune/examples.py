@@ -9,13 +9,11 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import FinetuneConfig
 from tsrec.errors import DataError
-from tsrec.finetune.distilling import DistilledHistories
+from tsrec.finetune.distilling import DistilledHistories, SoftTargets
 from tsrec.finetune.incremental import select_training_rows
-from tsrec.finetune.meanings import read_meanings
 from tsrec.finetune.sequences import HistoryExamples
-from tsrec.finetune.soft_targets import SoftTargets
 from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, TaskExamples
-from tsrec.finetune.texts import MAX_TEXT_TOKENS, Texts, cut_texts
+from tsrec.finetune.texts import MAX_TEXT_TOKENS, Texts, cut_texts, meanings_of
 from tsrec.histories import Histories, build_histories
 from tsrec.sid.space import SidSpace, format_sid
 from tsrec.sid.tokens import HistoryTokens
@@ -57,7 +55,11 @@ def build_examples(
     """Prepare every task of the mix and draw what the run sees.
 
     Args:
-        tokenizer: with the SID tokens of `space`, of which token 0 has the id `first_sid`.
+        config: the tasks' weights and how histories are cut.
+        parents: the artifacts that the stage is handed.
+        tokenizer: with the SID tokens.
+        space: the codes of every level.
+        first_sid: id of the first SID token.
         replay: where training goes on from a base: the share of what the base was trained on that is seen again, beside
             all that is new; None: everything is seen.
         max_text_tokens: of a title or a meaning; the rest of it is cut, and counted.
@@ -71,7 +73,8 @@ def build_examples(
     codes = parents["sids"].matrix("item_sids", C.CODES)
     tokens = HistoryTokens.from_tokenizer(tokenizer, space, first_sid, codes)
     data = _task_data(parents, histories, codes, tokenizer, max_text_tokens) if config.tasks.with_text() else None
-    text_examples = _text_tasks(config, data, tokenizer)
+    weighted = [task for task in TASKS if getattr(config.tasks, task.name)]
+    text_examples = [TaskExamples(task, data, tokenizer) for task in weighted] if data else []
     task, window, overlap = TASK_NAMES.index(HISTORY_TASK), config.window_items, config.window_overlap
     selected = None if replay is None else select_training_rows(parents, histories, data, replay, config.seed)
     among = selected.events if selected else None
@@ -106,21 +109,14 @@ def build_examples(
     )
 
 
-def _text_tasks(
-    config: FinetuneConfig, data: TaskData | None, tokenizer: PreTrainedTokenizerBase
-) -> list[TaskExamples]:
-    """The text tasks that have a weight."""
-    weighted = [task for task in TASKS if getattr(config.tasks, task.name)]
-    return [TaskExamples(task, data, tokenizer) for task in weighted] if data else []
-
-
 def _task_data(
     parents: Parents, histories: Histories, codes: np.ndarray, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> TaskData:
     def cut(texts: list[str]) -> Texts:
         return cut_texts(texts, tokenizer, max_tokens)
 
-    meanings = read_meanings(parents)
+    # What a teacher says of a token takes the place of what its keywords say.
+    meanings = meanings_of(parents["sa_init"]) | (meanings_of(parents["semantics"]) if "semantics" in parents else {})
     return TaskData(
         titles=cut(parents["ingest"].frame("items", [C.TITLE])[C.TITLE].tolist()),
         sids=[format_sid(sid) for sid in codes],

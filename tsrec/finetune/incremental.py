@@ -19,8 +19,8 @@ from transformers import AutoTokenizer, PreTrainedModel
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.errors import ArtifactError
-from tsrec.finetune.meanings import meanings_of
 from tsrec.finetune.tasks import TaskData, TaskExamples
+from tsrec.finetune.texts import meanings_of
 from tsrec.histories import Histories
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import first_sid_id
@@ -74,7 +74,8 @@ def select_training_rows(
     is_new_item = unchanged_rows(items, base_items, (C.TITLE,)) < 0
     is_train = histories.splits == Split.TRAIN.value
     is_new_event = is_train & _is_new_event(histories, items[C.ITEM].to_numpy(dtype=object), parents)
-    is_new_token = _is_new_token(parents, data)
+    base_meanings = meanings_of(parents[base_role("sa_init")])
+    is_new_token = np.array([token not in base_meanings for token in data.tokens] if data else [], dtype=bool)
     is_replayed_event = is_train & (random.random(histories.n_users) < replay)[histories.users()]
     return TrainingRows(
         events=is_new_event | is_replayed_event,
@@ -114,14 +115,6 @@ def base_sid_rows(parents: Parents, model: PreTrainedModel, folder: Path, space:
     embedding: Any = model.get_input_embeddings()
     rows: torch.Tensor = embedding.weight.detach()[n_text:].clone().float()
     return rows
-
-
-def _is_new_token(parents: Parents, data: TaskData | None) -> np.ndarray:
-    """(M,) bool: tokens that meant nothing in the base."""
-    if data is None:
-        return np.zeros(0, dtype=bool)
-    base_meanings = meanings_of(parents[base_role("sa_init")])
-    return np.array([token not in base_meanings for token in data.tokens], dtype=bool)
 
 
 def _is_new_event(histories: Histories, item_ids: np.ndarray, parents: Parents) -> np.ndarray:

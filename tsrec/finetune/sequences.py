@@ -3,13 +3,12 @@
 One row per user instead of one per target: about 28 times fewer tokens for the same targets. Long histories are cut
 into windows that repeat a few items, without loss, as context.
 
-What a sequence shows of an event and what is learned there may be two items. Their first tokens are alike in what comes
-before them; the others are not, so those of the target stand on a branch of their own, L - 1 tokens long.
+The target of an event may be another item than the one that the sequence shows (see `distilling`). Its first token is
+then learned in place of the shown item's. Its other tokens stand on a branch of their own, L - 1 tokens long.
 """
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,24 +38,13 @@ def windows(is_target: np.ndarray, window_items: int, context_items: int) -> Ite
         remaining = remaining[len(covered) :]
 
 
-@dataclass(frozen=True)
-class Window:
-    """The events from row `start` of the histories on, of which those where `learned` (H,) bool is true are targets."""
-
-    start: int
-    learned: np.ndarray
-
-    @property
-    def events(self) -> slice:
-        """The rows of the histories."""
-        return slice(self.start, self.start + len(self.learned))
-
-
 class HistoryExamples:
     """All users' histories as examples with a loss on the targets of `split`, each made when it is asked for.
 
     Args:
+        histories: of all users.
         tokens: how items are written.
+        split: whose targets are learned.
         window_items, context_items: see `windows`.
         task: index of the task.
         among: (E,) bool, the events that may be learned; None: all.
@@ -90,16 +78,16 @@ class HistoryExamples:
 
     def __getitem__(self, index: int) -> Example:
         """The window `index`."""
-        window = self.window(index)
-        items = self.items[window.events]
-        return self.encode(items, items, window.learned)
+        events, learned = self.window(index)
+        items = self.items[events]
+        return self.encode(items, items, learned)
 
-    def window(self, index: int) -> Window:
-        """Where the window `index` lies, and what is learned there."""
+    def window(self, index: int) -> tuple[slice, np.ndarray]:
+        """The window `index`: the rows of the histories that are its H events; and (H,) bool, which are learned."""
         start, first, end = map(int, self._windows[index])
         learned = self._is_target[start:end].copy()
         learned[: first - start] = False
-        return Window(start, learned)
+        return slice(start, end), learned
 
     def encode(
         self, shown: np.ndarray, targets: np.ndarray, learned: np.ndarray, tasks: np.ndarray | None = None

@@ -1,13 +1,37 @@
-"""Texts that fill templates, cut to a number of tokens. Knows no template: what is cut is the value alone."""
+"""Texts that fill templates: what SID tokens mean, and any text cut to a number of tokens. Knows no template."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from tsrec.columns import Columns as C
+from tsrec.store import Artifact
+
 MAX_TEXT_TOKENS = 256  # of a title or a meaning; the descriptions that TS-Rec's authors published have at most 145
 _AT_ONCE = 1000
+
+
+class Meaning(NamedTuple):
+    """A cluster in words. Where a cluster has only a description, or only keywords, both fields hold it."""
+
+    description: str
+    keywords: str
+
+
+def meanings_of(artifact: Artifact) -> dict[str, Meaning]:
+    """Token -> what its cluster means, for all that mean anything; from the table `token_semantics`."""
+    # Not through pandas, where a missing description is NaN, which passes for a text.
+    rows = artifact.table("token_semantics", [C.TOKEN, C.DESCRIPTION, C.KEYWORDS]).to_pylist()
+    found = {}
+    for row in rows:
+        keywords = ", ".join(row[C.KEYWORDS])
+        meaning = Meaning(row[C.DESCRIPTION] or keywords, keywords or row[C.DESCRIPTION] or "")
+        if meaning.description:
+            found[row[C.TOKEN]] = meaning
+    return found
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,10 @@ class AnswerCache:
             return None
         try:
             row = self._database.execute("SELECT keywords FROM answers WHERE mark = ?", (self._mark(text),)).fetchone()
-            keywords = json.loads(row[0]) if row else None
+            return json.loads(row[0]) if row else None
         except (sqlite3.Error, ValueError) as error:
             self._give_up(error)
             return None
-        return keywords if isinstance(keywords, list) and all(isinstance(word, str) for word in keywords) else None
 
     def put(self, text: str, keywords: list[str]) -> None:
         """Keep an answer; it is on the disk when this returns."""

@@ -1,8 +1,8 @@
-"""Asking a teacher LLM many questions at once: what is asked again, and what ends it all.
+"""Asking a teacher LLM many questions at once: what is asked again, and what stops the stage.
 
-An answer of the wrong form is asked again, saying what was wrong. A question that still fails has no answer, and the
-caller a stand-in; an endpoint that refuses the key or the model, cannot be reached, fails on the first few questions or
-on every one is of no use, and an error. Knows nothing of what is asked.
+After an answer of the wrong form the question is asked again, and says what was wrong. After three such answers the
+question has no answer, and the caller finds a stand-in. The stage stops where the endpoint refuses the key or the
+model, cannot be reached, or fails on the first five questions or on all of them. Knows nothing of what is asked.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 _ASKS = 3  # the first time, and twice more after an answer that cannot be used
 _ASKS_WHEN_CUT = 2  # a limit of length does not go away
-_FIRST = 5  # an endpoint that fails on so many before it was of any use is not asked about the others
+_FIRST = 5  # an endpoint that fails on all of the first five is not asked about the others
 _UNSEEN = regex.compile(r"(?V1)[\p{C}--[\u200c\u200d]]")  # control characters, but the joiners of Persian and Hindi
 
 
@@ -45,9 +45,11 @@ class BadAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about `name`, such as `item B0001`: the `chat`, handed what was wrong with the last answer, and
-    `read`, which makes an answer of a completion or raises BadAnswerError. `text` is all that the answer depends on
-    beside the teacher: who asks about the same again has the answer that was paid for."""
+    """A question about `name`, such as `item B0001`.
+
+    `chat` makes its messages. It is given what was wrong with the last answer. `read` makes the answer from a
+    completion, or raises BadAnswerError. The same `text` is not asked about twice: answers that were paid for are kept.
+    """
 
     name: str
     text: str
@@ -59,6 +61,7 @@ class Asker:
     """Asks one endpoint, `concurrency` questions at once. What was paid for is not asked again.
 
     Args:
+        settings: the endpoint, and how it is asked.
         schema: that endpoints with structured output hold answers to.
         kind: what questions are about, such as `items`, for messages.
         instructions: what answers depend on beside address, model and temperature.
@@ -181,7 +184,14 @@ def read_object(completion: Completion, form: type[Form], field: str, name: str)
     Raises:
         BadAnswerError: it holds none.
     """
-    problem = _problem_of(completion)
+    if completion.is_filtered:
+        problem = "the endpoint's filter stopped it"
+    elif completion.is_cut:
+        problem = "it was cut off by a limit of length before it was whole; be shorter"
+    elif not completion.text.strip():
+        problem = "it is empty"
+    else:
+        problem = "it holds no JSON object of the form asked for"
     for value in json_objects(completion.text):
         try:
             answer = form.model_validate(value)
@@ -191,17 +201,6 @@ def read_object(completion: Completion, form: type[Form], field: str, name: str)
             return answer
         problem = f"its {field} is another one"
     raise BadAnswerError(problem)
-
-
-def _problem_of(completion: Completion) -> str:
-    """Why a completion may hold no object of the form asked for."""
-    if completion.is_filtered:
-        return "the endpoint's filter stopped it"
-    if completion.is_cut:
-        return "it was cut off by a limit of length before it was whole; be shorter"
-    if not completion.text.strip():
-        return "it is empty"
-    return "it holds no JSON object of the form asked for"
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:

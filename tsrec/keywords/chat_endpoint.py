@@ -1,22 +1,26 @@
 """Asking an OpenAI-compatible endpoint as it is: what it does not accept is left out, and remembered for the run.
 
-The client itself retries 429 (honouring Retry-After), 5xx and time-outs with exponential back-off; the same errors
-inside a 200 are waited for here. Knows nothing of items and keywords.
+The client retries 429 (honouring Retry-After), 5xx and time-outs with exponential back-off. An error inside a 200 is
+given its status before the client sees it. Knows nothing of items and keywords.
 """
 
-import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import openai
 
 from tsrec.config import OpenAIConfig
 from tsrec.errors import TeacherError
-from tsrec.keywords.endpoint_answers import Completion, EndpointError, masked_excerpt, read_completion
+from tsrec.keywords.endpoint_answers import (
+    NO_ANSWER,
+    Completion,
+    EndpointError,
+    masked_excerpt,
+    read_completion,
+    status_of,
+)
 from tsrec.permissions import TEACHER_URLS, teacher_endpoint
 
 logger = logging.getLogger(__name__)
@@ -34,7 +38,6 @@ _ABOUT_FORM = ("response_format", "json_schema", "json_object", "schema", "struc
 _ABOUT_ITEM = ("context length", "context_length", "maximum context", "too long", "content_filter", "content filter")
 _HEADERS = ("host", "content-length", "content-type", "accept", "accept-encoding", "connection", "user-agent")
 _RAW = "x-stainless-raw-response"  # by which the client knows its own raw requests
-_LONGEST_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ class ChatEndpoint:
 
     def client(self) -> openai.AsyncOpenAI:
         """A client for one event loop. It sends nothing of the environment but the key, and follows no redirect."""
-        http = openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks={"request": [self._strip]})
+        hooks: dict[str, Any] = {"request": [self._strip], "response": [_give_errors_their_status]}
+        http = openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks=hooks)
         return openai.AsyncOpenAI(
             api_key=self.endpoint.key or "none",  # the client insists on some key
             base_url=self.url,
@@ -81,7 +85,7 @@ class ChatEndpoint:
         while True:
             way = self._way
             try:
-                completion = await self._wait_for(partial(self._send, client, chat, way), usage)
+                completion = await self._send(client, chat, way, usage)
             except EndpointError as error:
                 self._stop_if_hopeless(error)
                 if not self._adapt(way, error):
@@ -97,8 +101,7 @@ class ChatEndpoint:
         words = f"{error.code}: {error.reason}" if error.code else error.reason
         return f"{error.status} {masked_excerpt(words, self.endpoint.key)}"
 
-    async def _send(self, client: openai.AsyncOpenAI, chat: Chat, way: _Way) -> tuple[str, Any]:
-        """The text and the headers of one answer."""
+    async def _send(self, client: openai.AsyncOpenAI, chat: Chat, way: _Way, usage: Counter[str]) -> Completion:
         extra: dict[str, Any] = {"temperature": self.settings.temperature} if way.has_temperature else {}
         form = _FORMS[way.form]
         if way.form <= _PLAIN_SCHEMA:
@@ -119,21 +122,8 @@ class ChatEndpoint:
             raise TeacherError(f"{self.url} cannot be reached; run again when it can: shards are kept") from None
         except openai.OpenAIError as error:
             raise EndpointError(500, str(error)) from None
-        return raw.http_response.text, raw.http_response.headers
-
-    async def _wait_for(self, send: Callable[[], Awaitable[tuple[str, Any]]], usage: Counter[str]) -> Completion:
-        """Send until there is an answer: an overload inside a 200 is waited for, a page that is no JSON once."""
-        for attempt in range(self.settings.max_retries + 1):
-            body, headers = await send()
-            try:
-                return read_completion(body)
-            except EndpointError as error:
-                patience = self.settings.max_retries if error.is_json else min(1, self.settings.max_retries)
-                if attempt >= patience or (error.is_json and not error.is_temporary):
-                    raise
-            usage["n_waits"] += 1
-            await asyncio.sleep(_wait_s(headers.get("retry-after"), attempt))
-        raise AssertionError("the last attempt returns or raises")
+        usage["n_waits"] += raw.retries_taken
+        return read_completion(raw.http_response.text)
 
     def _adapt(self, way: _Way, error: EndpointError) -> bool:
         """Leave out what the endpoint may have refused; False where nothing is left, or the chat itself is refused."""
@@ -156,7 +146,7 @@ class ChatEndpoint:
 
     def _stop_if_hopeless(self, error: EndpointError) -> None:
         settings = self.settings
-        if not error.is_json and not self._has_answered:
+        if error.status == NO_ANSWER and not self._has_answered:
             raise TeacherError(
                 f"{self.url} answers, but not as a chat endpoint: {masked_excerpt(error.reason, self.endpoint.key)!r}; "
                 f"keywords.openai.base_url usually ends in /v1"
@@ -184,6 +174,13 @@ class ChatEndpoint:
         request.headers["authorization"] = f"Bearer {self.endpoint.key or 'none'}"
 
 
+async def _give_errors_their_status(response: Any) -> None:
+    """The client then waits for an overload inside a 200, or for a proxy that sends a page, as for any other."""
+    if response.status_code == 200:
+        await response.aread()
+        response.status_code = status_of(response.text)
+
+
 def _without_lengths(schema: Any) -> Any:
     """A schema that says nothing of how long lists and texts are, which not every endpoint takes."""
     if not isinstance(schema, dict):
@@ -207,12 +204,3 @@ def new_usage() -> Counter[str]:
         "n_waits",
     )
     return Counter(dict.fromkeys(names, 0))
-
-
-def _wait_s(retry_after: str | None, attempt: int) -> float:
-    """What the endpoint asks for, else half a second, doubled with every attempt up to eight."""
-    try:
-        asked = float(retry_after or 0)
-    except ValueError:
-        asked = 0.0
-    return asked if 0 < asked <= _LONGEST_WAIT_S else min(0.5 * 2**attempt, 8.0)

@@ -3,6 +3,7 @@
 Works on the text of one HTTP answer. Knows nothing of items, of requests, or of what to do about a problem.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,27 +19,14 @@ _TAG = r"(?:<{0}(?:think|thinking|thought|reasoning)>|\[{0}THINK\])"
 _THOUGHTS_BEFORE = regex.compile(rf"(?is).*{_TAG.format('/')}")  # some leave the opening tag out
 _THOUGHTS = regex.compile(rf"(?is){_TAG.format('')}.*")  # and some are cut off while thinking
 _LAST_COMMA = regex.compile(r",(?=\s*[}\]])")
+NO_ANSWER = 520
+"""The status of a 200 whose body is no JSON, such as the page of a proxy."""
 # An error inside a 200 often has words where a status would stand.
 _STATUS_OF_WORDS = (
-    (401, ("api key", "api_key", "apikey", "unauthorized", "authentication")),
-    (404, ("model_not_found", "model not found", "no such model")),
-    (
-        429,
-        (
-            "rate limit",
-            "rate_limit",
-            "ratelimit",
-            "overload",
-            "quota",
-            "too many",
-            "capacity",
-            "busy",
-            "queue",
-            "throttl",
-            "exhausted",
-        ),
-    ),
-    (503, ("loading", "unavailable", "timeout", "timed out", "try again", "internal", "server error", "server_error")),
+    (401, "api[ _]?key|unauthorized|authentication"),
+    (404, "model_not_found|model not found|no such model"),
+    (429, "rate[ _]?limit|overload|quota|too many|capacity|busy|queue|throttl|exhausted"),
+    (503, "loading|unavailable|timeout|timed out|try again|internal|server[ _]error"),
 )
 _OUT_OF_MONEY = ("insufficient_quota", "insufficient balance", "insufficient_balance", "billing")
 
@@ -46,21 +34,16 @@ _OUT_OF_MONEY = ("insufficient_quota", "insufficient balance", "insufficient_bal
 class EndpointError(Exception):
     """An endpoint's refusal or failure: an HTTP status (its own, or what its words come to) and its own reason."""
 
-    def __init__(self, status: int, body: str, *, is_json: bool = True) -> None:
+    def __init__(self, status: int, body: str) -> None:
         value = _parsed(body)
         error = _error_in(value) if value is not None else body
-        self.status, self.is_json = status, is_json
+        self.status = status
         self.code = _text(error.get("code") or error.get("type")) if isinstance(error, dict) else ""
         self.reason = _reason(error) or body
         parameter = _text(error.get("param")) if isinstance(error, dict) else ""
         # Not the whole body: some endpoints repeat the request in it.
         self.words = f"{self.code} {parameter} {self.reason}".lower()
         super().__init__(self.reason)
-
-    @property
-    def is_temporary(self) -> bool:
-        """Whether the same request may be answered a little later."""
-        return (self.status in (408, 409, 429) or self.status >= 500) and not self.is_out_of_money
 
     @property
     def is_out_of_money(self) -> bool:
@@ -79,21 +62,30 @@ class Completion:
     output_tokens: int | None = None
 
 
-def read_completion(body: str) -> Completion:
-    """Read a chat completion.
+def status_of(body: str) -> int:
+    """The HTTP status that the body of a 200 stands for.
 
-    Raises:
-        EndpointError: the text is an error, or a page that is no JSON at all.
+    200 for a completion, `NO_ANSWER` for what is no JSON, and for an error the status that it names, or that its words
+    come to, or else 400.
     """
     value = _parsed(body)
     if value is None:
-        raise EndpointError(200, body, is_json=False)
-    if not isinstance(value, dict) or value.get("error") or "choices" not in value:
-        raise EndpointError(_status(_error_in(value)), body)
-    choices, usage = value["choices"], value.get("usage")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    if choice.get("error"):
-        raise EndpointError(_status(choice["error"]), json.dumps({"error": choice["error"]}))
+        return NO_ANSWER
+    error = _error_in(value)
+    if isinstance(value, dict) and "choices" in value and error is value:
+        return 200
+    for name in ("status", "code", "status_code", "http_code"):
+        named = _text(error.get(name)) if isinstance(error, dict) else ""
+        if named[:3].isdecimal() and 400 <= int(named[:3]) < 600:  # 42901 is a 429
+            return int(named[:3])
+    words = json.dumps(error, ensure_ascii=False).lower()
+    return next((status for status, signs in _STATUS_OF_WORDS if regex.search(signs, words)), 400)
+
+
+def read_completion(body: str) -> Completion:
+    """Read a chat completion, the body of an answer whose `status_of` is 200."""
+    value = json.loads(body)
+    choice, usage = _first_choice(value), value.get("usage")
     finish = choice.get("finish_reason")
     usage = usage if isinstance(usage, dict) else {}
     return Completion(
@@ -111,20 +103,12 @@ def json_objects(text: str) -> Iterator[dict[str, Any]]:
     Reasoning between tags does not count; objects inside objects do. A comma behind the last entry does no harm.
     """
     said = _THOUGHTS.sub("", _THOUGHTS_BEFORE.sub("", text))
-    for reading in dict.fromkeys((said, _LAST_COMMA.sub("", said))):  # as it is, then as it was meant
-        yield from _whole_objects(reading)
-
-
-def _whole_objects(text: str) -> Iterator[dict[str, Any]]:
-    """The objects of a text that are JSON to the letter, the last first."""
     decoder = json.JSONDecoder(strict=False)  # line breaks inside strings are read
-    starts = [match.start() for match in regex.finditer(r"\{", text)]
-    for start in reversed(starts[-200:]):  # an answer is short; a text of braces would take for ever
-        try:
-            value, _ = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            continue
-        yield value
+    for reading in dict.fromkeys((said, _LAST_COMMA.sub("", said))):  # as it is, then as it was meant
+        starts = [match.start() for match in regex.finditer(r"\{", reading)]
+        for start in reversed(starts[-200:]):  # an answer is short; a text of braces would take for ever
+            with contextlib.suppress(ValueError, RecursionError):
+                yield decoder.raw_decode(reading, start)[0]
 
 
 def masked_excerpt(text: str, key: str) -> str:
@@ -148,21 +132,18 @@ def _parsed(body: str) -> Any:
         return None
 
 
+def _first_choice(completion: dict[str, Any]) -> dict[str, Any]:
+    choices = completion.get("choices")
+    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+
+
 def _error_in(value: Any) -> Any:
     """The error that an answer holds, or is."""
     if isinstance(value, list) and value:
         value = value[0]
-    return (value.get("error") or value) if isinstance(value, dict) else value
-
-
-def _status(error: Any) -> int:
-    """The HTTP status that an error inside a 200 names, or that its words come to; 400 for others."""
-    for name in ("status", "code", "status_code", "http_code"):
-        value = _text(error.get(name)) if isinstance(error, dict) else ""
-        if value[:3].isdecimal() and 400 <= int(value[:3]) < 600:  # 42901 is a 429
-            return int(value[:3])
-    words = json.dumps(error, ensure_ascii=False).lower()
-    return next((status for status, signs in _STATUS_OF_WORDS if any(sign in words for sign in signs)), 400)
+    if not isinstance(value, dict):
+        return value
+    return value.get("error") or _first_choice(value).get("error") or value
 
 
 def _reason(error: Any, depth: int = _MAX_DEPTH) -> str:

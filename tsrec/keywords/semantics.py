@@ -5,7 +5,6 @@ same cluster again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,10 +12,10 @@ import pyarrow as pa
 
 from tsrec.columns import Columns as C
 from tsrec.config import OpenAIConfig
-from tsrec.keywords.describing import ClusterPrompt, Describer
-from tsrec.keywords.usage import cost_usd, usage_of, with_usage
-from tsrec.sid.clusters import ItemCluster, order_by_centrality, token_clusters
-from tsrec.sid.meaning import KeywordTable, TokenMeaning, describe
+from tsrec.keywords.openai_teacher import Cluster, Describer
+from tsrec.keywords.teacher import cost_usd, usage_of, with_usage
+from tsrec.sid.clusters import order_by_centrality, token_clusters
+from tsrec.sid.meaning import KeywordTable, describe
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.shards import Shard, tables_of
@@ -25,15 +24,6 @@ _PAID = "descriptions.sqlite"
 _SHARD = 256  # clusters; a killed run resumes at the next
 _N_KEYWORDS, _TITLES_TOLD = 8, 8  # of each cluster
 _FALLBACK = "template-fallback"
-
-
-@dataclass(frozen=True)
-class _ClusterRow:
-    """A cluster, what it means, and the titles of its nearest items."""
-
-    cluster: ItemCluster
-    meaning: TokenMeaning
-    titles: tuple[str, ...]
 
 
 def run(config: OpenAIConfig, parents: Parents, out: ArtifactWriter) -> None:
@@ -46,31 +36,31 @@ def run(config: OpenAIConfig, parents: Parents, out: ArtifactWriter) -> None:
     embeddings = np.stack(vectors.to_list())  # (n_items, D)
     keywords = parents["keywords"].frame("item_keywords", [C.ITEM, C.KEYWORDS]).set_index(C.ITEM)[C.KEYWORDS]
     table = KeywordTable.from_keywords([list(of_item) for of_item in keywords.reindex(item_ids)])
-    clusters = token_clusters(codes)
-    rows: list[_ClusterRow] = []
+    by_level = token_clusters(codes)
+    clusters: list[Cluster] = []
     for level in range(codes.shape[1]):
-        classes = [cluster for cluster in clusters if cluster.level == level]
+        classes = [cluster for cluster in by_level if cluster.level == level]
         for cluster, meaning in zip(classes, table.meanings(classes, _N_KEYWORDS), strict=True):
             near = (titles[item] for item in order_by_centrality(embeddings, cluster.items)[:_TITLES_TOLD])
-            rows.append(_ClusterRow(cluster, meaning, tuple(title for title in near if title)))
-    descriptions, sources = _descriptions(rows, config, out)
-    out.write_table("token_semantics", _table(rows, descriptions, sources))
+            shown = tuple(title for title in near if title)
+            clusters.append(Cluster(cluster.token, level, len(cluster.items), meaning.keywords, shown))
+    descriptions, sources = _descriptions(clusters, config, out)
+    out.write_table("token_semantics", _table(clusters, descriptions, sources))
     out.count(
-        n_clusters=len(rows),
-        n_clusters_without_keywords=sum(not row.meaning.keywords for row in rows),
+        n_clusters=len(clusters),
+        n_clusters_without_keywords=sum(not cluster.keywords for cluster in clusters),
     )
 
 
 def _descriptions(
-    rows: Sequence[_ClusterRow], config: OpenAIConfig, out: ArtifactWriter
+    clusters: Sequence[Cluster], config: OpenAIConfig, out: ArtifactWriter
 ) -> tuple[list[str], list[str]]:
     """The descriptions and their sources: the teacher's, shard by shard; the template's where there is none."""
-    templates = [describe(row.meaning.keywords, row.titles) for row in rows]
+    templates = [describe(cluster.keywords, cluster.titles) for cluster in clusters]
     describer, teacher = Describer(config, out.common / _PAID), f"openai:{config.model}"
-    asked = [ClusterPrompt(row.cluster.token, row.meaning.keywords, row.titles) for row in rows]
     pieces = [
         Shard(out.work / f"{start}.parquet", partial(_shard, describer, batch), len(batch))
-        for start, batch in ((start, asked[start : start + _SHARD]) for start in range(0, len(asked), _SHARD))
+        for start, batch in ((start, clusters[start : start + _SHARD]) for start in range(0, len(clusters), _SHARD))
     ]
     shards = tables_of(pieces, "describing clusters", "cluster")
     answers: list[str | None] = [answer for shard in shards for answer in shard[C.DESCRIPTION].to_pylist()]
@@ -82,20 +72,20 @@ def _descriptions(
     )
 
 
-def _shard(describer: Describer, clusters: Sequence[ClusterPrompt]) -> pa.Table:
+def _shard(describer: Describer, clusters: Sequence[Cluster]) -> pa.Table:
     answers, usage = describer.describe(clusters)
     return with_usage(pa.table({C.DESCRIPTION: pa.array(answers, pa.string())}), usage)
 
 
-def _table(rows: Sequence[_ClusterRow], descriptions: list[str], sources: list[str]) -> pa.Table:
+def _table(clusters: Sequence[Cluster], descriptions: list[str], sources: list[str]) -> pa.Table:
     words = pa.list_(pa.string())
     return pa.table(
         {
-            C.TOKEN: pa.array([row.cluster.token for row in rows], pa.string()),
-            C.LEVEL: pa.array([row.cluster.level for row in rows], pa.int16()),
-            C.N_ITEMS: pa.array([len(row.cluster.items) for row in rows], pa.int32()),
-            C.KEYWORDS: pa.array([list(row.meaning.keywords) for row in rows], words),
-            C.TITLES: pa.array([list(row.titles) for row in rows], words),
+            C.TOKEN: pa.array([cluster.token for cluster in clusters], pa.string()),
+            C.LEVEL: pa.array([cluster.level for cluster in clusters], pa.int16()),
+            C.N_ITEMS: pa.array([cluster.n_items for cluster in clusters], pa.int32()),
+            C.KEYWORDS: pa.array([list(cluster.keywords) for cluster in clusters], words),
+            C.TITLES: pa.array([list(cluster.titles) for cluster in clusters], words),
             C.DESCRIPTION: pa.array(descriptions, pa.string()),
             C.SOURCE: pa.array(sources, pa.string()),
         }

@@ -1,7 +1,6 @@
 """The keywords stage: shard by shard, so that a killed run asks the teacher only for what is missing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,8 +11,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import KeywordsConfig
 from tsrec.keywords.keyless import KeylessTeacher
 from tsrec.keywords.openai_teacher import OpenAITeacher
-from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher
-from tsrec.keywords.usage import cost_usd, usage_of, with_usage
+from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher, cost_usd, usage_of, with_usage
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role
 from tsrec.store.shards import Shard, tables_of
@@ -25,20 +23,10 @@ _BASE, _BASE_ITEMS = base_role("keywords"), base_role("ingest")
 _SCHEMA = pa.schema([(C.ITEM, pa.string()), (C.KEYWORDS, pa.list_(pa.string())), (C.SOURCE, pa.string())])
 
 
-@dataclass(frozen=True)
-class _Asking:
-    """What is asked, in shards; `known` (N,) is the base's row of every item that needs no asking, else -1."""
-
-    keyless: KeylessTeacher
-    known: np.ndarray
-    shards: Sequence[Shard]
-
-
 def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write `item_keywords`, one row per item in the order of `items`; what a base holds is not asked for again."""
-    asking = _asking(config, parents, out)
-    keyless, known = asking.keyless, asking.known
-    shards = tables_of(asking.shards, "drawing keywords", "item")
+    keyless, known, pieces = _asked(config, parents, out)
+    shards = tables_of(pieces, "drawing keywords", "item")
     drawn = [shard.replace_schema_metadata(None) for shard in shards]
     table = pa.concat_tables([_SCHEMA.empty_table(), *drawn])
     if (known >= 0).any():
@@ -57,10 +45,13 @@ def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
 
 def shards(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> Sequence[Shard]:
     """What is asked, piece by piece."""
-    return _asking(config, parents, out).shards
+    return _asked(config, parents, out)[-1]
 
 
-def _asking(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> _Asking:
+def _asked(
+    config: KeywordsConfig, parents: Parents, out: ArtifactWriter
+) -> tuple[KeylessTeacher, np.ndarray, list[Shard]]:
+    """The keyless teacher; (N,) the base's row of each item that needs no asking, else -1; what is asked, in shards."""
     items = parents["ingest"].frame("items", [C.ITEM, C.TITLE, C.TEXT])
     keyless = KeylessTeacher(items)
     known = _known_rows(items, parents)
@@ -73,7 +64,7 @@ def _asking(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> _A
         # Named by its rows: with another shard size, other shards.
         path = out.work / f"{start}-{start + len(rows)}.parquet"
         shards.append(Shard(path, partial(_draw, teacher, rows), len(rows)))
-    return _Asking(keyless, known, shards)
+    return keyless, known, shards
 
 
 def _known_rows(items: pd.DataFrame, parents: Parents) -> np.ndarray:

@@ -13,14 +13,13 @@ from tsrec.config import Config, EvaluateConfig, RecommendConfig, Section, canon
 from tsrec.evaluate.scoring import score
 from tsrec.evaluate.slices import target_slices
 from tsrec.llm.trained_llm import trained_in
-from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import read_candidates, repeats_filter
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
-from tsrec.store.work_files import kept_table
+from tsrec.store.shards import Shard, tables_of
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 BEST = "best champion"  # since the last rebuild, where it is another than the champion
@@ -124,14 +123,15 @@ def _champion_lists(
         padded = [items + [-1] * (k - len(items)) for items in ranked]
         return pa.table({C.ITEMS: pa.array(padded, pa.list_(pa.int32()))})
 
-    parts = []
-    with progress(desc=f"ranking by the {name}", total=len(targets.events), unit="target") as bar:
-        for start in range(0, len(targets.events), _SHARD):
-            rows = slice(start, min(start + _SHARD, len(targets.events)))
-            part = kept_table(out.work / f"{name} {rows.start}-{rows.stop}.parquet", partial(rank, rows))
-            parts.append(part[C.ITEMS].combine_chunks().flatten().to_numpy().reshape(-1, k))
-            bar.update(rows.stop - rows.start)
-    return np.concatenate(parts)
+    all_rows = [
+        slice(start, min(start + _SHARD, len(targets.events))) for start in range(0, len(targets.events), _SHARD)
+    ]
+    shards = [
+        Shard(out.work / f"{name} {rows.start}-{rows.stop}.parquet", partial(rank, rows), rows.stop - rows.start)
+        for rows in all_rows
+    ]
+    tables = tables_of(shards, f"ranking by the {name}", "target")
+    return np.concatenate([table[C.ITEMS].combine_chunks().flatten().to_numpy().reshape(-1, k) for table in tables])
 
 
 def _llm_lists(

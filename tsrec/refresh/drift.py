@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy.special import rel_entr
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
@@ -102,9 +103,4 @@ def popularity_shift(before: pd.Series, after: pd.Series) -> float:
 def _divergence(shares: np.ndarray, counts: np.ndarray) -> float:
     other = counts / counts.sum()
     middle = (shares + other) / 2
-
-    def entropy(values: np.ndarray) -> float:
-        present = values[values > 0]
-        return float(-(present * np.log2(present)).sum())
-
-    return entropy(middle) - (entropy(shares) + entropy(other)) / 2
+    return float((rel_entr(shares, middle) + rel_entr(other, middle)).sum() / (2 * np.log(2)))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tsrec.columns import ALL
 from tsrec.columns import Columns as C
 from tsrec.config import Config
 from tsrec.evaluate.summary import has_interval, with_interval
@@ -53,9 +54,18 @@ def decide_promotion(
 def _decide_by_measurements(comparison: Artifact, sids: Artifact, config: Config) -> PromotionDecision:
     """Apply the bounds of `refresh`, then the rule `refresh.promote`."""
     k, rule = max(config.evaluate.k), config.refresh
-    against = {row[C.AGAINST]: row for row in _differences(comparison, k)}  # the champion; where there is one, the best
+    differences = comparison.frame("differences")
+    is_ours = (differences[C.METHOD] == CHALLENGER) & (differences[C.METRIC] == "ndcg") & (differences[C.K] == k)
+    # How far the challenger is ahead of the champion and, where there is one, of the best champion.
+    against = {row[C.AGAINST]: row for row in differences[is_ours].to_dict("records")}
     row = against[CHAMPION]
-    metrics = {**_challenger_metrics(comparison, k), f"ahead in ndcg@{k}": round(float(row[C.VALUE]), 6)}
+    figures = comparison.frame("metrics").set_index([C.METHOD, C.SLICE, C.METRIC, C.K])[[C.VALUE, C.N]]
+    values = {name: float(figures.loc[(CHALLENGER, ALL, name, k), C.VALUE]) for name in ("coverage", "hr", "ndcg")}
+    metrics = {
+        **{f"{name}@{k}": round(value, 6) for name, value in values.items()},
+        "n_targets": float(figures.loc[(CHALLENGER, ALL, "ndcg", k), C.N]),
+        f"ahead in ndcg@{k}": round(float(row[C.VALUE]), 6),
+    }
     n_targets = int(row[C.N])
 
     def decision(promotes: bool, why: str) -> PromotionDecision:
@@ -68,7 +78,7 @@ def _decide_by_measurements(comparison: Artifact, sids: Artifact, config: Config
     health = sids.frame("codebook_health")
     if collapse := describe_collapse(health, sids.manifest.files["item_sids.parquet"].n_rows or 0, config.sids):
         return decision(False, f"{collapse}: a rebuild is due (`tsrec run`)")
-    coverage, champion_coverage = (_coverage(comparison, method, k) for method in (CHALLENGER, CHAMPION))
+    coverage, champion_coverage = values["coverage"], float(figures.loc[(CHAMPION, ALL, "coverage", k), C.VALUE])
     if coverage < rule.min_coverage * champion_coverage:
         why = f"coverage@{k} fell from {champion_coverage:.1%} to {coverage:.1%}, below "
         return decision(False, f"{why}refresh.min_coverage={rule.min_coverage:g} of it")
@@ -96,30 +106,5 @@ def _rollback_from(model: str, moves: Sequence[Move]) -> Move | None:
     return rollback
 
 
-def _differences(comparison: Artifact, k: int) -> list[dict[str, Any]]:
-    """How far the challenger is ahead of each champion in NDCG@k."""
-    rows = comparison.frame("differences")
-    ndcg = rows[(rows[C.METHOD] == CHALLENGER) & (rows[C.METRIC] == "ndcg") & (rows[C.K] == k)]
-    return ndcg.to_dict("records")
-
-
 def _shown(row: Mapping[str, Any], k: int) -> str:
     return f"NDCG@{k} {with_interval(row[C.VALUE], row[C.CI_LOW], row[C.CI_HIGH])}"
-
-
-def _coverage(comparison: Artifact, method: str, k: int) -> float:
-    rows = comparison.frame("metrics")
-    (value,) = rows.loc[(rows[C.METHOD] == method) & (rows[C.METRIC] == "coverage") & (rows[C.K] == k), C.VALUE]
-    return float(value)
-
-
-def _challenger_metrics(comparison: Artifact, k: int) -> dict[str, float]:
-    rows = comparison.frame("metrics")
-    rows = rows[(rows[C.METHOD] == CHALLENGER) & (rows[C.SLICE] == "all") & (rows[C.K] == k)]
-    figures = {row.metric: round(float(row.value), 6) for row in rows.itertuples(index=False)}
-    return {
-        f"coverage@{k}": round(_coverage(comparison, CHALLENGER, k), 6),
-        f"hr@{k}": figures["hr"],
-        f"ndcg@{k}": figures["ndcg"],
-        "n_targets": float(rows[C.N].max()),
-    }

@@ -5,7 +5,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -87,7 +87,9 @@ def run(
     """
     permissions.check_roots(config)  # before the store is opened: it may lie where it must not
     store, judge = store or ArtifactStore(config.store), judge or judge_refresh
-    with _hold_refresh_lock(config, store):
+    with contextlib.ExitStack() as held:
+        with explain_disk_errors(store.root):
+            held.enter_context(locks.hold(store.root / config.dataset / "refresh"))  # who has to wait says for whom
         outcome = _refresh(config, store, build_stage, judge)
         if config.refresh.gc_keep and outcome.status != "nothing new":
             collect_garbage(store, config.refresh.gc_keep)
@@ -143,15 +145,6 @@ def _codebooks_hash(lineage: Lineage, fuse: Artifact) -> str | None:
     sids = bases_of(lineage, fuse).get("sids")
     codebooks = sids and sids.manifest.files.get("codebooks.parquet")
     return codebooks.sha256 if codebooks else None
-
-
-@contextlib.contextmanager
-def _hold_refresh_lock(config: Config, store: ArtifactStore) -> Iterator[None]:
-    """Hold the data set's refresh; who has to wait says for whom."""
-    with contextlib.ExitStack() as stack:
-        with explain_disk_errors(store.root):
-            stack.enter_context(locks.hold(store.root / config.dataset / "refresh"))
-        yield
 
 
 def plan_refresh(config: Config, store: ArtifactStore) -> RefreshPlan:

@@ -1,10 +1,13 @@
 """The report's content as plain values: tables turned into the lists that the page's template loops over."""
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from tsrec.columns import ALL, FUSED, Split
 from tsrec.columns import Columns as C
@@ -19,21 +22,52 @@ from tsrec.evaluate.summary import (
 from tsrec.sid.space import format_token
 from tsrec.store import Artifact
 
+_ROWS = 65_536
 _GAIN_SHOWN = 8  # features of the trees
 _EXAMPLES = 3  # items of each token
 
 
-def data_summary(items: pd.DataFrame, interactions: pd.DataFrame) -> dict[str, str]:
+@dataclass(frozen=True)
+class EventCounts:
+    """What the report tells of the events.
+
+    `n_targets` by split; `lengths` (L + 1,) int64: how many users have that many events; `n_train` (N,) int64: train
+    events of each item.
+    """
+
+    n_targets: Mapping[str, int]
+    lengths: np.ndarray
+    n_train: np.ndarray
+
+
+def count_events(ingest: Artifact) -> EventCounts:
+    """Count the events of an `ingest` artifact, read in batches: memory does not grow with users."""
+    item_number = pd.Index(ingest.frame("items", [C.ITEM])[C.ITEM])
+    n_targets, n_train = Counter[str](), np.zeros(len(item_number), dtype=np.int64)
+    at_position = np.zeros(0, dtype=np.int64)  # how many users have an event at each place of their history
+    parquet = pq.ParquetFile(ingest.file("interactions.parquet"))
+    for batch in parquet.iter_batches(_ROWS, columns=[C.ITEM, C.POSITION, C.SPLIT]):
+        rows = batch.to_pandas()
+        n_targets.update(rows.loc[rows[C.POSITION] > 0, C.SPLIT])
+        in_train = item_number.get_indexer(rows.loc[rows[C.SPLIT] == Split.TRAIN.value, C.ITEM])
+        n_train += np.bincount(in_train, minlength=len(n_train))
+        here = np.bincount(rows[C.POSITION], minlength=len(at_position))
+        here[: len(at_position)] += at_position
+        at_position = here
+    return EventCounts(n_targets, -np.diff(at_position, prepend=at_position[:1], append=0), n_train)
+
+
+def data_summary(events: EventCounts) -> dict[str, str]:
     """Names and values of the data section."""
-    targets = interactions[interactions[C.POSITION] > 0][C.SPLIT].value_counts()
-    n_users = interactions[C.USER].nunique()
-    density = len(interactions) / max(n_users * len(items), 1)
+    n_items, n_users = len(events.n_train), int(events.lengths.sum())
+    n_events = int(events.lengths @ np.arange(len(events.lengths)))
+    targets = {f"{split.value} targets": f"{events.n_targets[split]:,}" for split in Split if split != Split.HISTORY}
     return {
-        "items": f"{len(items):,}",
+        "items": f"{n_items:,}",
         "users": f"{n_users:,}",
-        "interactions": f"{len(interactions):,}",
-        "density": f"{density:.4%}",
-        **{f"{split.value} targets": f"{int(targets.get(split.value, 0)):,}" for split in Split if split != "history"},
+        "interactions": f"{n_events:,}",
+        "density": f"{n_events / max(n_users * n_items, 1):.4%}",
+        **targets,
     }
 
 

@@ -71,17 +71,28 @@ def codebook_plot(codes: np.ndarray) -> bytes:
 
 
 def history_plot(lengths: np.ndarray, popularity: np.ndarray) -> bytes:
-    """Two histograms: events per user (U,) and train events per item (N,)."""
+    """Two histograms, of how many users have each number of events, and how many items each number of train events.
+
+    Both are given as counts: (L + 1,) and (P + 1,) int64, for the numbers from 0 on.
+    """
     figure, (left, right) = new_figure(6.4, 2.4, columns=2)
-    for axes, values, label in (
+    for axes, counts, label in (
         (left, lengths, "events per user"),
         (right, popularity, "train events per item"),
     ):
-        top = max(int(np.quantile(values, 0.99)), 2) if len(values) else 2
+        top = max(_percentile_99(counts), 2)
         width = -(-top // 40)  # bars of a whole number of counts: no bar stays empty for want of an integer in it
-        axes.hist(np.clip(values, 0, top), bins=list(np.arange(0, top + width + 1, width) - 0.5), color=OURS)
+        bins = list(np.arange(0, top + width + 1, width) - 0.5)
+        axes.hist(np.minimum(np.arange(len(counts)), top), bins=bins, weights=counts, color=OURS)
         axes.set_xlabel(f"{label} (last bar: {top} or more)", fontsize=8)
     return png(figure)
+
+
+def _percentile_99(counts: np.ndarray) -> int:
+    """The 99th percentile, as `np.quantile` has it, of numbers of which `counts[n]` are n; rounded down."""
+    place = 0.99 * (counts.sum() - 1)
+    low, high = np.searchsorted(counts.cumsum(), [np.floor(place), np.ceil(place)], side="right")
+    return int(low + (high - low) * (place % 1))
 
 
 def slices_plot(metrics: pd.DataFrame, metric: str, k: int) -> bytes:

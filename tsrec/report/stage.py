@@ -1,12 +1,16 @@
-"""The report stage: reads artifacts, plots, and renders one HTML page. Images are embedded, so the page is one file."""
+"""The report stage: reads artifacts, plots, and renders one HTML page. Images are embedded, so the page is one file.
+
+Events and lists are read in batches, so that memory does not grow with the number of users.
+"""
 
 import base64
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from tsrec.columns import ALL, Split
+from tsrec.columns import ALL
 from tsrec.columns import Columns as C
 from tsrec.config import Section
 from tsrec.evaluate.summary import headline
@@ -17,19 +21,21 @@ from tsrec.store import Artifact, ArtifactWriter
 
 def run(_: Section, parents: Mapping[str, Artifact], out: ArtifactWriter) -> None:
     """Write `report.html`, and each plot as `images/<name>.png` too."""
-    items, interactions = parents["ingest"].frame("items"), parents["ingest"].frame("interactions")
+    items = parents["ingest"].frame("items", [C.ITEM, C.TITLE])
+    events = content.count_events(parents["ingest"])
     metrics = parents["evaluate"].frame("metrics")
-    images = _images(parents)
+    codes, k = parents["sids"].matrix("item_sids", C.CODES), int(metrics[C.K].max())
+    images = _images(parents, events, codes, metrics, k)
     folder = out.directory("images")
     for name, png in images.items():
         (folder / f"{name}.png").write_bytes(png)
-    codes, health = parents["sids"].matrix("item_sids", C.CODES), parents["sids"].frame("codebook_health")
+    health = parents["sids"].frame("codebook_health")
     differences = parents["evaluate"].frame("differences")
     # Item text is untrusted: autoescape covers every value that the template prints.
     environment = Environment(loader=PackageLoader("tsrec.report"), autoescape=select_autoescape(default=True))
     page = environment.get_template("report.html.j2").render(
         dataset=parents["ingest"].manifest.key.dataset,
-        summary=content.data_summary(items, interactions),
+        summary=content.data_summary(events),
         members=describe_members(parents["fuse"].json("gate")["order"]),
         stories=example_users(parents, N_USERS),
         split=parents["evaluate"].manifest.key.config["own"]["split"],
@@ -38,11 +44,11 @@ def run(_: Section, parents: Mapping[str, Artifact], out: ArtifactWriter) -> Non
         losses=parents["ingest"].json("losses"),
         headline=headline(differences),
         worth=content.contribution_rows(differences),
-        slices=content.slice_rows(metrics, "hr", int(metrics[C.K].max())),
-        k=int(metrics[C.K].max()),
+        slices=content.slice_rows(metrics, "hr", k),
+        k=k,
         gate=content.gate_rows(parents["fuse"].json("gate")),
         trees=content.trees_summary(parents["fuse"]),
-        health=_rounded(health.assign(**{C.LEVEL: health[C.LEVEL] + 1}).to_dict("records")),  # people count from 1
+        health=health.assign(**{C.LEVEL: health[C.LEVEL] + 1}).round(4).to_dict("records"),  # people count from 1
         tree=content.token_tree(parents["sa_init"].frame("token_semantics"), codes, items),
         stages=content.stage_counts(parents),
         images={name: base64.b64encode(png).decode("ascii") for name, png in images.items()},
@@ -51,28 +57,18 @@ def run(_: Section, parents: Mapping[str, Artifact], out: ArtifactWriter) -> Non
     out.count(n_bytes=len(page.encode()))
 
 
-def _images(parents: Mapping[str, Artifact]) -> dict[str, bytes]:
-    interactions = parents["ingest"].frame("interactions", [C.USER, C.ITEM, C.SPLIT])
-    items = parents["ingest"].frame("items", [C.ITEM])
-    table = parents["evaluate"].frame("metrics")
-    k = int(table[C.K].max())
-    in_train = interactions[interactions[C.SPLIT] == Split.TRAIN.value][C.ITEM].value_counts()
+def _images(
+    parents: Mapping[str, Artifact], events: content.EventCounts, codes: np.ndarray, metrics: pd.DataFrame, k: int
+) -> dict[str, bytes]:
     images = {
-        "history": plots.history_plot(
-            interactions[C.USER].value_counts().to_numpy(),
-            items[C.ITEM].map(in_train).fillna(0).to_numpy(dtype=np.int64),
-        ),
-        "codebook": plots.codebook_plot(parents["sids"].matrix("item_sids", C.CODES)),
+        "history": plots.history_plot(events.lengths, np.bincount(events.n_train)),
+        "codebook": plots.codebook_plot(codes),
         "training": plots.training_plot(parents["finetune"].frame("training_log")),
-        "hr": plots.metrics_plot(table, "hr", k),
-        "ndcg": plots.metrics_plot(table, "ndcg", k),
+        "hr": plots.metrics_plot(metrics, "hr", k),
+        "ndcg": plots.metrics_plot(metrics, "ndcg", k),
     }
     if "rl" in parents:
         images["rl"] = plots.rl_plot(parents["rl"].frame("training_log"))
-    if (table[C.SLICE] != ALL).any():
-        images["slices"] = plots.slices_plot(table, "hr", k)
+    if (metrics[C.SLICE] != ALL).any():
+        images["slices"] = plots.slices_plot(metrics, "hr", k)
     return images
-
-
-def _rounded(records: list[dict]) -> list[dict]:
-    return [{k: round(v, 4) if isinstance(v, float) else v for k, v in record.items()} for record in records]

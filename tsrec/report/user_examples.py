@@ -1,8 +1,14 @@
 """Example users of the report: the history of each, the recommended list, and why each item is in it."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from tsrec.columns import LLM, Split
 from tsrec.columns import Columns as C
@@ -12,7 +18,9 @@ from tsrec.store import Artifact
 
 N_USERS = 12  # few enough to read, enough to see different histories
 
+_ROWS = 65_536
 _SEED = 1
+_DRAWS = 50  # targets drawn for each user that is shown: users may have several
 _SHOWN = 10  # recent events, and items of the list
 _WORDS_PER_TOKEN = 3
 _TITLE_CHARS = 90
@@ -34,6 +42,8 @@ def describe_members(members: Sequence[str]) -> list[tuple[str, str]]:
 def example_users(parents: Mapping[str, Artifact], n_users: int) -> dict[str, Any]:
     """Users drawn at random from the test targets, with a fixed seed, and their lists.
 
+    Lists and events are read in batches: memory does not grow with the number of users, but for one number a target.
+
     Args:
         parents: the artifacts of `ingest`, `fuse`, `sids` and `sa_init`.
         n_users: how many users; fewer where there are not so many.
@@ -42,16 +52,17 @@ def example_users(parents: Mapping[str, Artifact], n_users: int) -> dict[str, An
         `users`: one entry a user; `n_hits`: how many of their lists hold the next item; `n_targets`: the number of all
         test targets that are listed, and `hit_rate`: the share of their lists that hold the next item.
     """
-    events = parents["ingest"].frame("interactions", [C.USER, C.ITEM, C.POSITION])
-    lists = parents["fuse"].frame("recommendations")
-    lists = lists[(lists[C.SPLIT] == Split.TEST.value) & (lists[C.RANK] <= _SHOWN)]
-    titles = parents["ingest"].frame("items").set_index(C.ITEM)[C.TITLE]
+    n_targets, n_hits_of_all = _count_hits(parents)
+    shown = _drawn_targets(parents["fuse"], n_targets, n_users)
+    of_them = pc.field(C.USER).isin(pa.array(shown[C.USER], pa.string()))
+    interactions, key = parents["ingest"].file("interactions.parquet"), [C.USER, C.ITEM, C.POSITION]
+    events = pq.read_table(interactions, columns=key, filters=of_them).to_pandas()
+    lists = _shown_rows(pq.read_table(parents["fuse"].file("recommendations.parquet"), filters=of_them))
+    titles = parents["ingest"].frame("items", [C.ITEM, C.TITLE]).set_index(C.ITEM)[C.TITLE]
     titles = titles.map(lambda title: textwrap.shorten(title, _TITLE_CHARS, placeholder=" …")).to_dict()
     codes = parents["sids"].frame("item_sids").set_index(C.ITEM)[C.CODES].map(tuple).to_dict()
     semantics = parents["sa_init"].frame("token_semantics")
     keywords = {(int(r.level), int(r.code)): list(r.keywords) for r in semantics.itertuples(index=False)}
-    targets = lists[[C.USER, C.POSITION]].drop_duplicates()
-    shown = targets.sample(frac=1, random_state=_SEED).drop_duplicates(C.USER).head(n_users)
 
     def item(item_id: str) -> dict[str, str]:
         return {"title": titles[item_id], "sid": format_sid(codes[item_id])}
@@ -85,9 +96,58 @@ def example_users(parents: Mapping[str, Artifact], n_users: int) -> dict[str, An
     return {
         "users": users,
         "n_hits": sum(user["rank"] is not None for user in users),
-        "n_targets": len(targets),
-        "hit_rate": len(lists.merge(events, on=[C.USER, C.POSITION, C.ITEM])) / max(len(targets), 1),
+        "n_targets": n_targets,
+        "hit_rate": n_hits_of_all / max(n_targets, 1),
     }
+
+
+def _shown_rows(recommendations: pa.Table | pa.RecordBatch) -> pd.DataFrame:
+    """The rows of the first ten items of test targets' lists."""
+    rows = recommendations.to_pandas()
+    return rows[(rows[C.SPLIT] == Split.TEST.value) & (rows[C.RANK] <= _SHOWN)]
+
+
+def _test_lists(fuse: Artifact) -> Iterator[pd.DataFrame]:
+    """The shown rows in batches: target after target, in order of user id and position, each from rank 1 on."""
+    columns = [C.SPLIT, C.USER, C.POSITION, C.RANK, C.ITEM]
+    for batch in pq.ParquetFile(fuse.file("recommendations.parquet")).iter_batches(_ROWS, columns=columns):
+        if len(rows := _shown_rows(batch)):
+            yield rows
+
+
+def _count_hits(parents: Mapping[str, Artifact]) -> tuple[int, int]:
+    """How many test targets are listed, and how many of their lists hold the next item."""
+    key = [C.USER, C.POSITION, C.ITEM]
+    interactions = pq.ParquetFile(parents["ingest"].file("interactions.parquet"))
+    batches = (batch.to_pandas() for batch in interactions.iter_batches(_ROWS, columns=[*key, C.SPLIT]))
+    test_events = (batch.loc[batch[C.SPLIT] == Split.TEST.value, key] for batch in batches)
+    # Both tables are in order of user id, so they are read side by side.
+    ahead = interactions.schema_arrow.empty_table().select(key).to_pandas()
+    n_targets = n_hits = 0
+    for rows in _test_lists(parents["fuse"]):
+        first, last = rows[C.USER].iloc[[0, -1]]
+        ahead = ahead[ahead[C.USER] >= first]
+        while ahead.empty or ahead[C.USER].iloc[-1] <= last:
+            if (more := next(test_events, None)) is None:
+                break
+            ahead = pd.concat([ahead, more[more[C.USER] >= first]])
+        n_targets += int((rows[C.RANK] == 1).sum())
+        n_hits += len(rows.merge(ahead, on=key))
+    return n_targets, n_hits
+
+
+def _drawn_targets(fuse: Artifact, n_targets: int, n_users: int) -> pd.DataFrame:
+    """User and position of targets drawn at random, at most `n_users`, of as many different users."""
+    drawn = np.random.RandomState(_SEED).permutation(n_targets)[: _DRAWS * n_users].copy()
+    found, n_before = [], 0
+    for rows in _test_lists(fuse):
+        targets = rows.loc[rows[C.RANK] == 1, [C.USER, C.POSITION]]
+        targets.index = pd.RangeIndex(n_before, n_before + len(targets))
+        n_before += len(targets)
+        found.append(targets[targets.index.isin(drawn)])
+    if not found:
+        return pd.DataFrame(columns=[C.USER, C.POSITION])
+    return pd.concat(found).loc[drawn].drop_duplicates(C.USER).head(n_users)
 
 
 def _why(

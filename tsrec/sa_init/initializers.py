@@ -1,8 +1,8 @@
-"""Where SID tokens' embeddings start. Every initializer is one function of the same form; `finish` does the rest.
+"""Where SID tokens' embeddings start. Every initializer is one function of the same form; `initialize` does the rest.
 
 An initializer takes (meanings, vectors, tokenizer): the n_tokens meanings in flat order, and the LLM's own
 input embeddings, (n_vocabulary, D) float32. It returns (n_tokens, D) float32 rows. A row of NaN says that a token has
-nothing to start from; `finish` fills it at random.
+nothing to start from; `initialize` fills it at random.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from tsrec.config import SaInitConfig, SaInitSettings
+from tsrec.config import SaInitSettings
 from tsrec.sid.meaning import TokenMeaning
 
 _RANDOM_STD = 0.02  # as untrained rows of Llama and its kind start
@@ -28,7 +28,7 @@ def keyword_means(
     """
     distinct = sorted({keyword for meaning in meanings for keyword in meaning.keywords})
     vector_of = {keyword: _mean_of_pieces(f" {keyword}", vectors, tokenizer) for keyword in distinct}
-    rows = _nan_rows(len(meanings), vectors)
+    rows = all_random(meanings, vectors, tokenizer)
     for index, meaning in enumerate(meanings):
         if meaning.keywords:
             rows[index] = np.mean([vector_of[keyword] for keyword in meaning.keywords], axis=0)
@@ -39,11 +39,7 @@ def keyword_string(
     meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase
 ) -> np.ndarray:
     """SA-Init as TS-Rec's authors released it: all keywords as one string, the mean over all of its pieces."""
-    rows = _nan_rows(len(meanings), vectors)
-    for index, meaning in enumerate(meanings):
-        if meaning.keywords:
-            rows[index] = _mean_of_pieces(" ".join(meaning.keywords), vectors, tokenizer)
-    return rows
+    return np.stack([_mean_of_pieces(" ".join(meaning.keywords), vectors, tokenizer) for meaning in meanings])
 
 
 def vocabulary_mean(
@@ -55,7 +51,7 @@ def vocabulary_mean(
 
 def all_random(meanings: Sequence[TokenMeaning], vectors: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """No token has anything to start from: all rows are random."""
-    return _nan_rows(len(meanings), vectors)
+    return np.full((len(meanings), vectors.shape[1]), np.nan, dtype=np.float32)
 
 
 INITIALIZERS: dict[str, Initializer] = {
@@ -73,36 +69,25 @@ def initialize(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make the initial rows of all SID tokens as configured.
 
+    Rows with a meaning are centred over all levels, other rows are random, and every row gets the configured norm.
+    Random rows get it too: the SID rows are also the output layer, their norm sets the scale of the logits, and
+    initializers can only be compared at equal norm.
+
+    Args:
+        meanings: n_tokens of them, in flat order.
+        vectors: (n_vocabulary, D) float32, the LLM's own rows.
+        tokenizer: the LLM's.
+        config: `initializer`, `centre`, `norm` and the seed of random rows.
+
     Returns:
-        (n_tokens, D) float32 rows, and (n_tokens,) bool: which of them carry a meaning (are not random).
+        (n_tokens, D) float32 rows, and (n_tokens,) bool: which of them carry a meaning (are not random). A row that
+        centring takes to zero (one like all others) is replaced by a random one.
     """
     rows = INITIALIZERS[config.initializer](meanings, vectors, tokenizer)
     # A token's random row depends on the seed and its place alone, not on what others start at.
     generator = np.random.default_rng(config.finetune_seed)
     random = generator.standard_normal(rows.shape, dtype=np.float32) * _RANDOM_STD
     has_meaning = np.asarray(np.isfinite(rows).all(axis=1))
-    return finish(rows, has_meaning, random, vectors, config)
-
-
-def finish(
-    rows: np.ndarray, has_meaning: np.ndarray, random: np.ndarray, vectors: np.ndarray, config: SaInitConfig
-) -> tuple[np.ndarray, np.ndarray]:
-    """Centre rows with a meaning over all levels, put random rows elsewhere, and give every row the configured norm.
-
-    Random rows get the norm too: the SID rows are also the output layer, their norm sets the scale of the logits, and
-    initializers can only be compared at equal norm.
-
-    Args:
-        rows: (n_tokens, D) float32 from an initializer.
-        has_meaning: (n_tokens,) bool: which of `rows` to use.
-        random: (n_tokens, D) float32, for the others.
-        vectors: (n_vocabulary, D) float32, the LLM's own rows.
-        config: `centre` and `norm`.
-
-    Returns:
-        (n_tokens, D) float32, and which rows are not random: a row that centring takes to zero (one like all
-        others) is replaced by a random one.
-    """
     result = random.astype(np.float64)
     result[has_meaning] = rows[has_meaning]
     if config.centre and config.initializer in _AROUND_A_MEAN and has_meaning.any():
@@ -123,7 +108,3 @@ def _mean_of_pieces(text: str, vectors: np.ndarray, tokenizer: PreTrainedTokeniz
     if not ids:
         return np.full(vectors.shape[1], np.nan, dtype=np.float32)
     return vectors[ids].mean(axis=0, dtype=np.float64).astype(np.float32)
-
-
-def _nan_rows(n_tokens: int, vectors: np.ndarray) -> np.ndarray:
-    return np.full((n_tokens, vectors.shape[1]), np.nan, dtype=np.float32)
