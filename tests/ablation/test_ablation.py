@@ -1,5 +1,10 @@
 """A real grid on a tiny shop: what is built once, found again, measured, and what a failure or a kill leaves."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +16,7 @@ from prefect.utilities.callables import parameter_schema
 
 from flows.ablation import ablation as flow
 from flows.cli import main
-from tests.ablation.conftest import GRID
+from tests.ablation.conftest import GRID, ROOT
 from tsrec import pipeline
 from tsrec.ablation import AblationPlan, AblationResults, build_ablation, plan_ablation, write_results
 from tsrec.config import Ablation, load_grid, with_overrides
@@ -254,3 +259,34 @@ def test_the_command_prints_the_page_and_its_status_is_that_of_the_worst_run(
     shown = capsys.readouterr()
     assert "| SA-Init (reference) | failed |" in shown.out
     assert "tsrec: 2 of 2 runs failed, the first of them shop, SA-Init, seed 1: finetune" in shown.err
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_it_goes_on(
+    plan: AblationPlan, results: AblationResults, on_shop: list[str], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    settings = [part for setting in [*on_shop, f"store={store}"] for part in ("--set", setting)]
+    command = ["ablation", str(GRID), *settings, "--out", str(tmp_path / "out"), "--no-prefect"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *command],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    try:
+        deadline = time.monotonic() + 600  # seconds, but for a machine that is busy
+        while not list(store.glob("shop/decode/*/manifest.json")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not list((tmp_path / "out").iterdir())  # made beforehand, and empty
+    before = {a.fingerprint: a.manifest.created for a in ArtifactStore(store).list()}
+    assert main(command) == 0
+    after = {a.fingerprint: a.manifest.created for a in ArtifactStore(store).list()}
+    assert len(before) < len(after) and before.items() <= after.items()
+    for name in ("table.parquet", "tsrec.png"):
+        assert (tmp_path / "out" / name).read_bytes() == (results.folder / name).read_bytes()

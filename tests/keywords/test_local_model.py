@@ -1,4 +1,4 @@
-"""The teacher asks a real model: llama.cpp's server with the wheel's SmolLM2-135M, from raw files to keywords."""
+"""The teacher asks a real model: llama.cpp's server with the wheel's SmolLM2-135M, from raw files to descriptions."""
 
 import importlib.util
 import json
@@ -12,6 +12,8 @@ import pytest
 
 from tsrec.columns import Columns as C
 from tsrec.config import Config, load_config
+from tsrec.errors import TeacherError
+from tsrec.keywords import SEMANTICS
 from tsrec.keywords import STAGE as KEYWORDS
 from tsrec.keywords.keyless import KeylessTeacher
 from tsrec.pipeline import build_all, check
@@ -52,7 +54,10 @@ def settings(tmp_path: Path, model_url: str) -> list[str]:
         f"store={tmp_path / 'store'}",
         "ingest.source=tables",
         f"ingest.path={tmp_path}",
+        "sids.codes_per_level=[4, 12]",
+        "finetune.tasks.token_to_meaning=1",
         "keywords.teacher=openai",
+        "semantics.teacher=openai",
         f"keywords.openai.base_url={model_url}",
         "keywords.openai.model=smollm2-135m-instruct",
         "keywords.openai.timeout_s=600",
@@ -88,3 +93,17 @@ def test_a_small_local_model_draws_keywords(settings: list[str]) -> None:
     other = build(load_config(None, [*settings, "ingest.max_text_chars=900"]), KEYWORDS)["keywords"]
     assert other.counts["n_answers_known"] == 12 - len(failed)
     assert other.counts.get("n_answers", 0) <= 3 * len(failed)
+
+
+def test_a_model_too_small_to_describe_clusters_is_refused_in_words(settings: list[str]) -> None:
+    """SmolLM2-135M seldom repeats the name of a cluster, and what is not about the cluster is not taken."""
+    config = load_config(None, [*settings, "keywords.teacher=keyless"])
+    try:
+        artifact = build(config, SEMANTICS)["semantics"]
+    except TeacherError as error:
+        assert "gave no usable answer for any of" in str(error) and "its name is another one" in str(error)
+        return
+    described = artifact.frame("token_semantics")
+    n_described = (described[C.SOURCE] == NAME).sum()
+    assert n_described >= 1 and artifact.counts["n_fallback"] == len(described) - n_described
+    assert all(described[C.DESCRIPTION].str.len().between(1, 1000))
