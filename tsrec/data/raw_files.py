@@ -8,7 +8,7 @@ import glob
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatch
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -18,7 +18,7 @@ from tsrec.columns import Split
 from tsrec.config import IngestConfig
 from tsrec.data.compressed_files import is_archive, is_packed
 from tsrec.data.fetching import fetch
-from tsrec.data.files import file_format
+from tsrec.data.files import RawFile, file_format
 from tsrec.errors import ConfigError, DataError
 from tsrec.machine.addresses import is_url
 from tsrec.store import cached_sha256
@@ -39,19 +39,6 @@ _NOT_PLAIN = {
     "_temporary": "Spark has not finished writing here, or was stopped; wait for it, or write again",
 }
 _SPLIT_ORDER = {split.value: number for number, split in enumerate(Split)}
-
-
-@dataclass(frozen=True)
-class RawFile:
-    """A file to read: its place, its name within the data (the same on every machine), and the split that its name
-    gives to all its rows, if any. `fetched`: a copy of what a URL names, in the machine's own cache. `is_log` where
-    items are taken out of a file of interactions."""
-
-    path: Path
-    name: str
-    split: str | None = None
-    fetched: bool = False
-    is_log: bool = False
 
 
 def find_both(

@@ -47,6 +47,7 @@ def as_given(events: Events) -> tuple[np.ndarray, dict[str, int]]:
     Those (train after valid or test, valid after test) become context only: as targets, their histories would hold
     what is to be predicted.
     """
+    assert events.split is not None  # they are read where they are asked for
     rank = split_rank(events.split)
     # users stand in order of their codes, so the latest split so far of a user never falls below the last user's
     base = events.user.astype(np.int64) * len(SPLITS)

@@ -158,11 +158,5 @@ def _with_decimal_points(values: pd.Series) -> pd.Series:
 def _times_by_format(values: pd.Series, time_format: str, batch: Batch) -> pd.Series:
     moments = pd.to_datetime(values, format=time_format, utc=True, errors="coerce")
     bad = moments.isna().to_numpy() & ~is_missing_value(values)
-    if bad.any():
-        place = int(np.argmax(bad))
-        row = batch.first_row + int(values.index[place])
-        raise DataError(
-            f"{batch.path}: row {row}, field {C.TIMESTAMP}: {values.iloc[place]!r} is not written as "
-            f"ingest.time_format={time_format!r} says"
-        )
+    batch.refuse(values, bad, f"written as ingest.time_format={time_format!r} says")
     return moments
