@@ -13,7 +13,7 @@ from tests.data.conftest import EVENTS, ITEMS, Ingest, run_ingest
 from tsrec import errors
 from tsrec.columns import Split
 from tsrec.config import IngestConfig
-from tsrec.data.sources import movielens
+from tsrec.data.sources import SOURCES
 from tsrec.histories import build_histories
 from tsrec.store import Artifact
 
@@ -217,7 +217,7 @@ def _targets(artifact: Artifact) -> tuple[int, ...]:
 
 def test_movielens_from_its_wheel(tmp_path: Path) -> None:
     try:
-        movielens.files(IngestConfig())
+        SOURCES["movielens-100k"].files(IngestConfig())
     except errors.MissingDependencyError as error:
         pytest.skip(str(error))
     artifact = run_ingest(IngestConfig(), tmp_path)
@@ -279,7 +279,7 @@ def test_a_mapping_that_would_be_ignored_is_refused() -> None:
 def test_movielens_without_its_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(errors.MissingDependencyError, match=r"pip install --no-deps recbole==1\.2\.1"):
-        movielens.files(IngestConfig())
+        SOURCES["movielens-100k"].files(IngestConfig())
 
 
 @pytest.mark.parametrize(
