@@ -7,9 +7,7 @@ from tsrec.data.events import SPLITS, Events
 from tsrec.data.ordering import split_rank
 from tsrec.errors import DataError
 
-_TRAIN, _VALID, _TEST, _HISTORY = (
-    SPLITS.index(split.value) for split in (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY)
-)
+_TRAIN, _VALID, _TEST, _HISTORY = map(SPLITS.index, (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY))
 _SHORTEST = 3  # one event each to learn from, to choose on and to test on
 
 

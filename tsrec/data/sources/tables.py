@@ -43,7 +43,7 @@ def table_source(
     item_columns: Names,
     event_columns: Names,
 ) -> Source:
-    """Tables whose files (patterns, as `find_files` has them) and columns are known, where the settings say no more."""
+    """Tables whose files (patterns, as `find_both` has them) and columns are known, where the settings say no more."""
     return Source(
         files=lambda config: find_both(config, item_files, event_files),
         items=lambda config, files: _read_items(config, files, item_columns),
@@ -142,9 +142,8 @@ def _mapped(
             rows = first_rows(batch, form, section)
             inside = ", ".join(dotted_names(rows))
             holds = f"; its lists and objects hold {inside}" if inside else ""
-            raise DataError(
-                f"{error}{holds}{_header_below(rows, names, expected) * is_separated(batch.path)}"
-            ) from None
+            below = _header_below(rows, names, expected) if is_separated(batch.path) else ""
+            raise DataError(f"{error}{holds}{below}") from None
         n_kept += len(rows)
         yield replace(batch, rows=rows)
         expected = needed
