@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest, with_items, with_log
+from tests.data.conftest import EVENTS, HEADER, ITEMS, Ingest, parquet, with_items, with_log
 from tsrec.config import load_config
 from tsrec.errors import ConfigError, DataError
 
@@ -196,10 +196,7 @@ def test_python_literals_and_json_arrays(ingest: Ingest) -> None:
 def test_numbers_stay_whole_beside_missing_ones(ingest: Ingest) -> None:
     items = '{"item_id": 1, "title": "Glue", "brand": 7}\n{"item_id": 2, "title": "Wire"}\n'
     columns = {"user_id": ["u"] * 5, "item_id": pd.array([2] * 5, dtype="Int64"), "timestamp": range(5)}
-    frame = pd.DataFrame(columns)
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer)
-    artifact = ingest({"items.jsonl": items, "interactions.parquet": buffer.getvalue()})
+    artifact = ingest({"items.jsonl": items, "interactions.parquet": parquet(columns)})
     assert artifact.frame("items")["brand"].tolist() == ["7", ""]
     assert artifact.counts["n_interactions"] == 5
 
@@ -244,7 +241,7 @@ def test_times_that_are_written_in_another_way(ingest: Ingest) -> None:
 )
 def test_the_likely_format_of_times_is_named_and_reads(ingest: Ingest, times: list[str], formats: str | None) -> None:
     rows = "".join(f'u{number % 2},{"abc"[number % 3]},"{times[number % len(times)]}"\n' for number in range(12))
-    files = with_log("user_id,item_id,timestamp\n" + rows)
+    files = with_log(HEADER + rows)
     with pytest.raises(DataError, match=r"row 1, field timestamp: .* is not a number or an ISO date") as caught:
         ingest(files)
     assert str(caught.value).partition("; set ingest.time_format=")[2] == (formats or "")

@@ -5,18 +5,10 @@ import io
 import pandas as pd
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest
+from tests.data.conftest import EVENTS, HEADER, ITEMS, Ingest, parquet
 from tsrec.config import IngestConfig
 from tsrec.data import STAGE
 from tsrec.errors import DataError
-
-HEADER = "user_id,item_id,timestamp\n"
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer)
-    return buffer.getvalue()
 
 
 def _log(*items: str, start: int = 0) -> str:
@@ -30,8 +22,8 @@ def test_the_folders_that_spark_writes(ingest: Ingest) -> None:
             "items.csv": ITEMS,
             "interactions.parquet/_SUCCESS": "",
             "interactions.parquet/.part-00000.snappy.parquet.crc": "x",
-            "interactions.parquet/part-00000-1a.c000.snappy.parquet": _parquet(frame[:3]),
-            "interactions.parquet/part-00001-1a.c000.snappy.parquet": _parquet(frame[3:]),
+            "interactions.parquet/part-00000-1a.c000.snappy.parquet": parquet(frame[:3]),
+            "interactions.parquet/part-00001-1a.c000.snappy.parquet": parquet(frame[3:]),
         }
     )
     assert artifact.frame("interactions")["item_id"].tolist() == ["a", "b", "c", "a"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -111,8 +111,8 @@ class DelimitedFile:
                     yield line.rstrip("\r\n").split(separator) if line.strip() else []
             else:
                 csv.field_size_limit(_BLOCK_BYTES)
-                quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-                yield from csv.reader(stream, delimiter=separator, quoting=quoting)
+                quoting: dict[str, Any] = {} if quoted else {"quoting": csv.QUOTE_NONE}
+                yield from csv.reader(stream, delimiter=separator, **quoting)
 
     def _read_arrow(self, separator: str, quoted: bool, names: tuple[str, ...], wanted: Collection[str]) -> Batches:
         included = [name for name in names if name in wanted]
@@ -208,8 +208,8 @@ class DelimitedFile:
                     has_long_fields = has_long_fields or reader.line_num > n_lines + 1
                     n_lines = reader.line_num
             except csv.Error:
-                row, line = n_rows + 1 - self._n_header, n_lines + 1 + self._n_declaring
-                fault = f'row {row} (line {line}): a mark " is not closed, or has text behind it'
+                number, line = n_rows + 1 - self._n_header, n_lines + 1 + self._n_declaring
+                fault = f'row {number} (line {line}): a mark " is not closed, or has text behind it'
                 return fault, has_long_fields, n_columns
         return "", has_long_fields, n_columns
 

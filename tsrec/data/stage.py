@@ -65,9 +65,9 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
 
     With a base, what its model has learned from is held out no more, though the splits say so.
     """
-    item_files, event_files = SOURCES[config.source].files(config)
+    item_files, found = SOURCES[config.source].files(config)
     quality = DataQualityReport(out, config.max_loss)
-    event_files = _files_to_read(config, item_files, event_files, quality)
+    event_files = _files_to_read(config, item_files, found, quality)
     items = _read_items(config, item_files, quality)
     reader = _read_events(config, item_files, event_files, pd.Index(items[C.ITEM]), quality)
     events, user_ids = _select(config, reader, quality)
