@@ -23,7 +23,7 @@ SPLITS = tuple(split.value for split in Split)
 _NEEDED = {C.USER: "user", C.ITEM: "item", C.TIMESTAMP: "time", C.ORDER: "order"}  # the last where it is mapped
 _SAMPLE = 1000  # values that are looked through for lists and objects
 _EXAMPLES = 1000  # unknown ids that are kept, to see why they are unknown
-_UNIFY_EVERY = 32  # batches; their ids are held as often as they have different ones
+_UNIFY_EVERY = 16  # batches; their ids are held as often as they have different ones
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tsrec.data.events import SPLITS, Events
 
@@ -17,7 +19,7 @@ def sort_by_user_and_time(events: Events, user_ids: pd.Index) -> tuple[Events, p
     (history, train, valid, test), then in raw order; in reverse where the raw rows run from new to old (see
     `newest_first`).
     """
-    by_id = user_ids.argsort()
+    by_id = pc.array_sort_indices(pa.array(user_ids, pa.string())).to_numpy()  # without a Python string for each
     rank = np.empty(len(user_ids), dtype=np.int32)
     rank[by_id] = np.arange(len(user_ids), dtype=np.int32)
     events = replace(events, user=rank[events.user])

@@ -272,16 +272,16 @@ def _write_interactions(
     events: Events, split: np.ndarray, item_ids: pd.Index, user_ids: pd.Index, out: ArtifactWriter
 ) -> None:
     first = np.searchsorted(events.user, np.arange(len(user_ids)))
-    position = (np.arange(len(events)) - first[events.user]).astype(np.int32)
     items, users, splits = (pa.array(ids, pa.string()) for ids in (item_ids, user_ids, SPLITS))
     with out.table_writer("interactions", _SCHEMA) as writer:
         for start in range(0, len(events), _ROWS):
-            rows = slice(start, start + _ROWS)
+            rows = slice(start, min(start + _ROWS, len(events)))
+            position = np.arange(rows.start, rows.stop) - first[events.user[rows]]
             columns = [
                 users.take(pa.array(events.user[rows])),
                 items.take(pa.array(events.item[rows])),
                 pa.array(events.timestamp[rows]),
-                pa.array(position[rows]),
+                pa.array(position, pa.int32()),
                 splits.take(pa.array(split[rows])),
             ]
             writer.write_table(pa.table(columns, schema=_SCHEMA))
