@@ -1,5 +1,6 @@
 """Exports of spreadsheets, databases and analytics, as people have them: read right, or refused with what to do."""
 
+import gzip
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,8 @@ def test_words_of_analytics_for_none_are_missing(ingest: Ingest, word: str) -> N
 @pytest.mark.parametrize(
     ("content", "what"),
     [
+        (gzip.compress(ITEMS.encode(), mtime=0), "gzip"),
+        (b"PK\x03\x04\x14\x00\x08\x08\xd0", "ZIP"),
         (b"SQLite format 3\0\x10\x00\xff\xff", "an SQLite database; write its table as CSV"),
         (b"ARROW1\0\0\xff\xff", "a file of Arrow or Feather; write it as Parquet or CSV"),
         (b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00]\x94", "a pickle of Python; write it as Parquet or CSV"),

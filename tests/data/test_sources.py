@@ -23,7 +23,6 @@ FRAMES = [pd.read_csv(io.StringIO(text)) for text in (ITEMS, EVENTS)]
 FORMATS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
     "csv": lambda frame: "\ufeff" + frame.to_csv(index=False),
     "tsv": lambda frame: frame.to_csv(index=False, sep="\t"),
-    "csv.gz": lambda frame: gzip.compress(frame.to_csv(index=False).encode()),
     "jsonl": lambda frame: json_lines(frame.to_dict("records")),
     "jsonl.gz": lambda frame: gzip.compress(json_lines(frame.to_dict("records")).encode()),
     "parquet": parquet,
@@ -227,16 +226,11 @@ MOVIELENS: dict[str, dict[str, str | bytes]] = {
         "u.data": RATINGS.replace("::", "\t"),
     },
     "1m": {
-        "movies.dat": "1::Les Misérables (1995)::Action|Western\n2::Wire (1996)::(no genres listed)\n".encode(
-            "latin-1"
-        ),
+        "movies.dat": FILMS.encode("latin-1"),
         "ratings.dat": RATINGS,
         "users.dat": "7::F::1::10::48067\n",
     },
-    "10m": {
-        "movies.dat": FILMS,
-        "ratings.dat": RATINGS.replace("::3::", "::3.5::"),
-    },
+    "10m": {"movies.dat": FILMS, "ratings.dat": RATINGS.replace("::3::", "::3.5::")},
     "32m": {
         "movies.csv": "movieId,title,genres\n" + FILMS.replace("::", ",").replace("Wire (1996)", '"Wire (1996)"'),
         "ratings.csv": "userId,movieId,rating,timestamp\n" + RATINGS.replace("::", ","),

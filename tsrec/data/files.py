@@ -183,9 +183,10 @@ def _read_unpacked(path: Path, form: TableFormat, wanted: Collection[str], secti
             )
     except UnicodeError:
         more = DelimitedFile(path, kind, form, section).hint() if kind in _SEPARATED else ""
+        line = undecodable_line(path, form.encoding) or 1  # lines of UTF-16 cannot be told apart by their bytes
         raise DataError(
-            f"{path}: line {undecodable_line(path, form.encoding)}: not {form.encoding.upper()}; set {section}.encoding"
-            f"={likely_encoding(path)} if that is how the file is written, or convert the file{more}"
+            f"{path}: line {line}: not {form.encoding.upper()}; set {section}.encoding={likely_encoding(path)} if that "
+            f"is how the file is written, or convert the file{more}"
         ) from None
 
 

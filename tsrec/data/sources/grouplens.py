@@ -11,7 +11,7 @@ from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig, TableFormat
 from tsrec.data.compressed_files import PACKED, open_bytes, unpacking
 from tsrec.data.files import Batch, RawFile, named_columns, read_batches
-from tsrec.data.format_hints import likely_encoding
+from tsrec.data.format_hints import likely_encoding, undecodable_line
 from tsrec.data.raw_files import find_both
 from tsrec.data.sources.tables import Source
 from tsrec.errors import DataError
@@ -69,24 +69,14 @@ def _categories(films: pd.DataFrame) -> pd.Series:
 def _format(path: Path, headerless: dict[str, tuple[str, ...]]) -> TableFormat:
     with unpacking(path), open_bytes(path) as stream:
         first = stream.readline().decode("latin-1")
-    encoding = _encoding(path)
+        # UTF-8 from 10M on, Latin-1 before.
+        encoding = likely_encoding(path) if undecodable_line(path, "utf-8") else "utf-8"
     separator = max((*headerless, ","), key=first.count)
     if first.lower().removeprefix("ï»¿").startswith(("movieid", "userid")):
         return TableFormat(separator=separator, encoding=encoding)
     if separator not in headerless:
         raise DataError(f"{path}: line 1: {first.strip()!r} is no line of MovieLens; ingest.source=tables reads others")
     return TableFormat(separator=separator, encoding=encoding, column_names=headerless[separator], quoting="none")
-
-
-def _encoding(path: Path) -> str:
-    """UTF-8 from 10M on, Latin-1 before; a file of films is small enough to try."""
-    with unpacking(path), open_bytes(path) as stream:
-        try:
-            for line in stream:
-                line.decode()
-        except UnicodeDecodeError:
-            return likely_encoding(path)
-    return "utf-8"
 
 
 SOURCE = Source(_files, _items, _interactions)
