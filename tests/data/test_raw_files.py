@@ -50,6 +50,15 @@ def test_daily_files_are_read_together_in_order_of_their_numbers(ingest: Ingest)
     assert artifact.frame("interactions")["timestamp"].tolist() == [0, 1, 2, 3]
 
 
+def test_users_of_many_parts_are_those_of_one_file(ingest: Ingest) -> None:
+    """Ids of users are gathered part by part, and brought together now and then; some come again."""
+    rows = [f"u{number * 7 % 61},{'abc'[number % 3]},{number}\n" for number in range(120)]
+    whole = ingest({"items.csv": ITEMS, "interactions.csv": HEADER + "".join(rows)}, split="time")
+    files = {f"log/{part}.csv": HEADER + "".join(rows[3 * part : 3 * part + 3]) for part in range(40)}
+    read = ingest(files, interactions_file="log", split="time")
+    assert read.table("interactions").equals(whole.table("interactions")) and read.counts["n_users"] == 61
+
+
 def test_a_pattern_reads_all_that_fits(ingest: Ingest) -> None:
     files = {"log/a.csv": _log("a", "b"), "log/b.csv": _log("b", "c", start=2), "old/c.csv": _log("c")}
     artifact = ingest({"items.csv": ITEMS, **files}, interactions_file="log/*.csv")
