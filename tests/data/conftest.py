@@ -1,10 +1,13 @@
 """Runs the ingest stage on raw files that a test writes."""
 
-from collections.abc import Callable, Mapping
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.keys import key_of
@@ -12,8 +15,9 @@ from tsrec.config import IngestConfig
 from tsrec.data import STAGE
 from tsrec.store import Artifact, ArtifactStore, base_role
 
+HEADER = "user_id,item_id,timestamp\n"
 ITEMS = "item_id,title\na,Glue\nb,Wire\nc,Oil\n"
-EVENTS = "user_id,item_id,timestamp\n" + "".join(f"u,{item},{time}\n" for time, item in enumerate("abca"))
+EVENTS = HEADER + "".join(f"u,{item},{time}\n" for time, item in enumerate("abca"))
 
 Ingest = Callable[..., Artifact]
 Files = dict[str, str | bytes]
@@ -27,6 +31,18 @@ def with_log(content: str | bytes, name: str = "interactions.csv") -> Files:
 def with_items(content: str | bytes, name: str = "items.csv") -> Files:
     """These items, and four events of one user."""
     return {name: content, "interactions.csv": EVENTS}
+
+
+def parquet(columns: Any) -> bytes:
+    """A Parquet file of a table, or of what pandas makes one of."""
+    buffer = io.BytesIO()
+    pd.DataFrame(columns).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def json_lines(rows: Iterable[Any]) -> str:
+    """A line of JSON for each."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def run_ingest(config: IngestConfig, store: Path, base: Artifact | None = None) -> Artifact:

@@ -1,24 +1,16 @@
 """Every kind of bad input: an error that names file, row and field, or a count where skipping is right."""
 
 import gzip
-import io
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest, with_items, with_log
+from tests.data.conftest import EVENTS, HEADER, ITEMS, Ingest, parquet, with_items, with_log
 from tsrec.errors import ConfigError, DataError
 
-HEADER = "user_id,item_id,timestamp\n"
 BOTH: dict[str, str | bytes] = {"items.csv": ITEMS, "interactions.csv": EVENTS}
+HALF = parquet({"item_id": ["a"], "title": ["Glue"]})[:-9]
 GOOD_LINE = '{"item_id": "a", "title": "Glue"}\n'
-
-
-def _cut_parquet() -> bytes:
-    buffer = io.BytesIO()
-    pd.DataFrame({"item_id": ["a"], "title": ["Glue"]}).to_parquet(buffer)
-    return buffer.getvalue()[:-9]
 
 
 REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
@@ -73,7 +65,7 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
     ),
     "no gzip of CSV": (with_items(ITEMS, "items.csv.gz"), {}, "items.csv.gz: not a readable gzip file"),
     "no gzip of JSON": (with_items(ITEMS, "items.jsonl.gz"), {}, "items.jsonl.gz: not a readable gzip file"),
-    "half a Parquet": (with_items(_cut_parquet(), "items.parquet"), {}, "items.parquet: not a readable Parquet file"),
+    "half a Parquet": (with_items(HALF, "items.parquet"), {}, "items.parquet: not a readable Parquet file"),
     "nothing": (with_items(""), {}, "items.csv: the file is empty"),
     "an empty line": (with_items("\n"), {}, "items.csv: the file is empty"),
     "no items": (with_items("item_id,title\n"), {}, "items.csv: the table holds no items"),

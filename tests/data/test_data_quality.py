@@ -1,12 +1,11 @@
 """What is lost is said: in lines, with an example from either side, as a warning or as an error."""
 
-import io
 import logging
 
 import pandas as pd
 import pytest
 
-from tests.data.conftest import Ingest, with_items
+from tests.data.conftest import HEADER, Ingest, parquet, with_items
 from tsrec.data.data_quality import data_quality_lines
 from tsrec.data.ids import why_ids_differ
 from tsrec.errors import DataError
@@ -17,13 +16,7 @@ CATALOGUE = "item_id,title\n" + "".join(f"{article},Strap top {n}\n" for n, arti
 
 def _purchases(ids: list[str]) -> str:
     """Ten purchases of one customer."""
-    return "user_id,item_id,timestamp\n" + "".join(f"u,{ids[n % len(ids)]},2020-01-{n + 1:02d}\n" for n in range(10))
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer)
-    return buffer.getvalue()
+    return HEADER + "".join(f"u,{ids[n % len(ids)]},2020-01-{n + 1:02d}\n" for n in range(10))
 
 
 def _message(ingest: Ingest, files: dict[str, str | bytes]) -> str:
@@ -56,19 +49,19 @@ def test_ids_written_as_floats(ingest: Ingest) -> None:
 
 def test_floats_of_parquet_are_the_ids_that_a_missing_value_made_floats(ingest: Ingest) -> None:
     events = pd.DataFrame({"user_id": [1] * 4, "item_id": [7.0, 8.0, 7.0, 8.0], "timestamp": range(4)})
-    artifact = ingest({"items.csv": "item_id,title\n7,Glue\n8,Oil\n", "interactions.parquet": _parquet(events)})
+    artifact = ingest({"items.csv": "item_id,title\n7,Glue\n8,Oil\n", "interactions.parquet": parquet(events)})
     assert artifact.frame("interactions")["item_id"].tolist() == ["7", "8", "7", "8"]
 
 
 def test_whole_numbers_of_parquet_lost_their_zeros(ingest: Ingest) -> None:
     events = pd.DataFrame({"user_id": [1] * 4, "item_id": [int(ARTICLES[0])] * 4, "timestamp": range(4)})
-    files: dict[str, str | bytes] = {"items.csv": CATALOGUE, "interactions.parquet": _parquet(events)}
+    files: dict[str, str | bytes] = {"items.csv": CATALOGUE, "interactions.parquet": parquet(events)}
     assert "lost their leading zeros" in _message(ingest, files)
 
 
 def test_floats_that_lost_digits_are_no_ids(ingest: Ingest) -> None:
     events = pd.DataFrame({"user_id": ["u"], "item_id": [1.2345678901234568e18], "timestamp": [1]})
-    files: dict[str, str | bytes] = {"items.csv": CATALOGUE, "interactions.parquet": _parquet(events)}
+    files: dict[str, str | bytes] = {"items.csv": CATALOGUE, "interactions.parquet": parquet(events)}
     assert "lost the last digits of an id" in _message(ingest, files)
 
 

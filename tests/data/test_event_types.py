@@ -1,12 +1,11 @@
 """Kinds of events are chosen by value, and true and false are numbers where one is asked for."""
 
-import io
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.data.conftest import ITEMS, Ingest, with_log
+from tests.data.conftest import ITEMS, Ingest, parquet, with_log
 from tsrec.config import IngestConfig, canonical, load_config
 from tsrec.errors import ConfigError, DataError
 
@@ -52,9 +51,7 @@ def test_true_and_false_are_one_and_zero_in_any_spelling(ingest: Ingest, words: 
 
 def test_booleans_of_parquet_and_json_beside_missing_ones(ingest: Ingest) -> None:
     log, rated = _log([True, None, True, False, True, True, True]), {"interaction_columns": {"rating": "kind"}}
-    buffer = io.BytesIO()
-    log.to_parquet(buffer)
-    for name, content in (("log.parquet", buffer.getvalue()), ("log.jsonl", log.to_json(orient="records", lines=True))):
+    for name, content in (("log.parquet", parquet(log)), ("log.jsonl", log.to_json(orient="records", lines=True))):
         files: dict[str, str | bytes] = {name: content}
         assert _times(ingest, files, interactions_file=name, keep={"kind": [True]}) == [0, 2, 4, 5, 6]
         assert _times(ingest, files, interactions_file=name, min_rating=1, **rated) == [0, 2, 4, 5, 6]

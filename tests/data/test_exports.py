@@ -1,15 +1,16 @@
 """Exports of spreadsheets, databases and analytics, as people have them: read right, or refused with what to do."""
 
-import json
+import gzip
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest, with_items, with_log
+from tests.data.conftest import EVENTS, HEADER, ITEMS, Ingest, json_lines, with_items, with_log
 from tsrec.data.ids import has_lost_digits, ids_as_text
 from tsrec.errors import DataError
 
@@ -41,7 +42,7 @@ def test_ids_and_times_that_lost_their_last_digits_are_an_error(ingest: Ingest) 
     times = "".join(f"u,{item},1.57270E+12\n" for item in "abca")
     message = r"4 of 4 .* a time whose last digits are lost; e\.g\. '1\.57270E\+12' in row 1 of .*, field timestamp"
     with pytest.raises(DataError, match=message):
-        ingest(with_log("user_id,item_id,timestamp\n" + times))
+        ingest(with_log(HEADER + times))
 
 
 def test_few_rounded_ids_are_counted(ingest: Ingest) -> None:
@@ -52,14 +53,14 @@ def test_few_rounded_ids_are_counted(ingest: Ingest) -> None:
 def test_hours_as_analytics_write_them_are_dates(ingest: Ingest) -> None:
     """2019110316 is no second of 2033; seconds since 1970 stay what they are."""
     rows = "".join(f"u,{item},20191103{hour}\n" for hour, item in enumerate("abca", start=16))
-    artifact = ingest(with_log("user_id,item_id,timestamp\n" + rows))
+    artifact = ingest(with_log(HEADER + rows))
     moments = pd.to_datetime(artifact.frame("interactions")["timestamp"], unit="s")
     assert moments.iloc[0] == pd.Timestamp("2019-11-03 16:00")
     rows = "".join(
         f"u,{item},{time}\n"
         for item, time in zip("abca", (2019110316, 2019110317, 2019110375, 2019110400), strict=True)
     )
-    artifact = ingest({"interactions.csv": "user_id,item_id,timestamp\n" + rows})
+    artifact = ingest({"interactions.csv": HEADER + rows})
     assert artifact.frame("interactions")["timestamp"].iloc[0] == 2019110316
 
 
@@ -78,6 +79,8 @@ def test_words_of_analytics_for_none_are_missing(ingest: Ingest, word: str) -> N
 @pytest.mark.parametrize(
     ("content", "what"),
     [
+        (gzip.compress(ITEMS.encode(), mtime=0), "gzip"),
+        (b"PK\x03\x04\x14\x00\x08\x08\xd0", "ZIP"),
         (b"SQLite format 3\0\x10\x00\xff\xff", "an SQLite database; write its table as CSV"),
         (b"ARROW1\0\0\xff\xff", "a file of Arrow or Feather; write it as Parquet or CSV"),
         (b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00]\x94", "a pickle of Python; write it as Parquet or CSV"),
@@ -110,63 +113,39 @@ def test_what_is_no_table_is_called_by_its_name(
 def test_ids_that_do_not_meet_are_told_the_cure_that_fits(ingest: Ingest, id_text: str, cause: str) -> None:
     rows = "".join(f"u,{id_text % item},{time}\n" for time, item in enumerate("abca"))
     with pytest.raises(DataError, match=cause) as error:
-        ingest(with_log("user_id,item_id,timestamp\n" + rows))
+        ingest(with_log(HEADER + rows))
     assert "keep ids as text" not in str(error.value)
 
 
-def test_lines_above_the_header_are_named(ingest: Ingest) -> None:
-    with pytest.raises(DataError, match="row 2 reads like the header: take out what stands above it"):
-        ingest(with_log("Sales report,,\n,,\n" + EVENTS))
-    with pytest.raises(DataError, match="one field, '# All Web Site Data'; where lines stand above the header"):
-        ingest(with_log("# All Web Site Data\n\n" + EVENTS))
-
-
-def test_row_names_without_a_header_are_named(ingest: Ingest) -> None:
-    """As write.table of R has them."""
-    rows = '"user_id" "item_id" "timestamp"\n' + "".join(f'"{n}" "u" "{item}" {n}\n' for n, item in enumerate("abca"))
-    with pytest.raises(DataError, match=r"row 1 has 4 fields, expected 3: .*; where row names .* row\.names = FALSE"):
-        ingest(with_log(rows), interactions_format={"separator": " "})
-    with pytest.raises(DataError, match=r"row 1 has 3 fields, expected 2: .*; mend the row"):
-        ingest({"items.csv": ITEMS.replace("Glue", "Glue, strong")})
+HIVE = "recsyschallenge_v2_2017_interactions_final_anonym_training_export."  # stands before every column's name
+HIVE_NAMES = ",".join(HIVE + name for name in ("user_id", "item_id", "created_at"))
+R_ROWS = '"user_id" "item_id" "timestamp"\n' + "".join(f'"{n}" "u" "{item}" {n}\n' for n, item in enumerate("abca"))
+BLANKS: dict[str, Any] = {"interactions_format": {"separator": " "}}
+MONGO = [{"user_id": "u", "item_id": item, "timestamp": 1} for item in ("a", {"$numberLong": "7"})]
+MONGO_TIME = [{"user_id": "u", "item_id": "a", "timestamp": {"$date": 5}}]
+ITEMS_ALONE = {"items_file": "t_1.csv", "interactions_file": "t_*.csv"}
 
 
 @pytest.mark.parametrize(
-    ("content", "cure"),
+    ("message", "files", "config"),
     [
-        (EVENTS.replace(",", "\t").encode("utf-16"), "set ingest.interactions_format.encoding=utf-16"),
-        (EVENTS.replace(",", " ").encode(), "set ingest.interactions_format.separator=' '"),
+        ("row 2 reads like the header: take out what stands above it", with_log("Sales report,,\n,,\n" + EVENTS), {}),
+        ("one field, '# All Web'; where lines stand above the header", with_log("# All Web\n\n" + EVENTS), {}),
+        (r"row 1 has 4 fields, expected 3: .*; where row names .* row\.names = FALSE", with_log(R_ROWS), BLANKS),
+        ("row 1 has 3 fields, expected 2: .*; mend the row", with_items(ITEMS.replace("Glue", "Glue, strong")), {}),
+        (r"format\.encoding=utf-16", with_log(EVENTS.replace(",", "\t").encode("utf-16"), "interactions.txt"), {}),
+        (r"format\.separator=' '", with_log(EVENTS.replace(",", " "), "interactions.txt"), {}),
+        (
+            r"row 2, field item_id: .* by dotted names: COLUMN\.\$numberLong",
+            with_log(json_lines(MONGO), "interactions.jsonl"),
+            {},
+        ),
+        (r"timestamp: .* by dotted names: COLUMN\.\$date", with_log(json_lines(MONGO_TIME), "interactions.jsonl"), {}),
+        (r"export\.user_id, .*export\.item_id, .*export\.created_at;", with_log(f"{HIVE_NAMES}\nu,a,1\n"), {}),
+        (r"set ingest\.time_format='%Y年%m月%d日 %H:%M'", with_log(HEADER + "u,a,2019年11月2日 13:21\n"), {}),
+        (r"t_\*\.csv: only files that are already named for items fit this", {"t_1.csv": ITEMS}, ITEMS_ALONE),
     ],
 )
-def test_text_files_without_a_separator_are_told_the_cure(ingest: Ingest, content: bytes, cure: str) -> None:
-    with pytest.raises(DataError, match=cure):
-        ingest({"items.csv": ITEMS, "interactions.txt": content})
-
-
-def test_objects_behind_plain_values_are_named(ingest: Ingest) -> None:
-    """MongoDB writes long numbers as objects, short ones as numbers."""
-    values = ["a", {"$numberLong": "7"}]
-    rows = "".join(json.dumps({"user_id": "u", "item_id": value, "timestamp": 1}) + "\n" for value in values)
-    with pytest.raises(DataError, match=r"row 2, field item_id: .* by dotted names: COLUMN\.\$numberLong"):
-        ingest({"items.csv": ITEMS, "interactions.jsonl": rows})
-    rows = json.dumps({"user_id": "u", "item_id": "a", "timestamp": {"$date": 5}}) + "\n"
-    with pytest.raises(DataError, match=r"field timestamp: .* by dotted names: COLUMN\.\$date"):
-        ingest({"items.csv": ITEMS, "interactions.jsonl": rows})
-
-
-def test_long_names_that_begin_alike_stay_apart(ingest: Ingest) -> None:
-    """Hive puts the table's name before every column's."""
-    table = "recsyschallenge_v2_2017_interactions_final_anonym_training_export."
-    names = ",".join(table + name for name in ("user_id", "item_id", "created_at"))
-    with pytest.raises(DataError, match=r"export\.user_id, .*export\.item_id, .*export\.created_at;"):
-        ingest(with_log(f"{names}\nu,a,1\n"))
-
-
-def test_chinese_dates_are_told_their_format(ingest: Ingest) -> None:
-    rows = "user_id,item_id,timestamp\nu,a,2019年11月2日 13:21\n"
-    with pytest.raises(DataError, match=r"set ingest\.time_format='%Y年%m月%d日 %H:%M'"):
-        ingest(with_log(rows))
-
-
-def test_a_pattern_that_only_the_items_fit_says_so(ingest: Ingest) -> None:
-    with pytest.raises(DataError, match=r"t_\*\.csv: only files that are already named for items fit this pattern"):
-        ingest({"t_1.csv": ITEMS}, items_file="t_1.csv", interactions_file="t_*.csv")
+def test_the_cure_is_named(ingest: Ingest, message: str, files: dict[str, str | bytes], config: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=message):
+        ingest(files, **config)

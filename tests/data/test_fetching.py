@@ -81,14 +81,10 @@ def _named(server: Files, events: str = "/log/events.csv") -> dict[str, str]:
     return {"items_file": f"{server.url}/log/items.csv", "interactions_file": server.url + events}
 
 
-def test_packed_files_by_url(ingest: Ingest, server: Files) -> None:
+@pytest.mark.parametrize("name", ["/log/events.csv", "/log/events.csv.bz2"])
+def test_files_by_url_are_read_as_files_are(ingest: Ingest, server: Files, name: str) -> None:
     server.files["/log/events.csv.bz2"] = bz2.compress(EVENTS.encode())
-    there = ingest({}, path=None, **_named(server, "/log/events.csv.bz2"))
-    assert there.table("interactions").equals(ingest().table("interactions"))
-
-
-def test_files_by_url_are_read_as_files_are(ingest: Ingest, server: Files) -> None:
-    there, here = ingest({}, path=None, **_named(server)), ingest()
+    there, here = ingest({}, path=None, **_named(server, name)), ingest()
     for table in ("items", "interactions"):
         assert there.table(table).equals(here.table(table))
 

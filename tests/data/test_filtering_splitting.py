@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.conftest import Ingest, with_log
+from tests.data.conftest import HEADER, Ingest, with_log
 from tsrec.data.data_quality import data_quality_lines
 from tsrec.data.events import SPLITS, Events
 from tsrec.data.filtering import k_core
@@ -111,7 +111,7 @@ def test_the_time_window_takes_dates_or_raw_numbers(ingest: Ingest, times_per_se
 def _log(events_of: dict[str, int]) -> str:
     """Events of each user, at a time of their own each."""
     users = [user for user, n in events_of.items() for _ in range(n)]
-    return "user_id,item_id,timestamp\n" + "".join(f"{user},{'abc'[n % 3]},{n}\n" for n, user in enumerate(users))
+    return HEADER + "".join(f"{user},{'abc'[n % 3]},{n}\n" for n, user in enumerate(users))
 
 
 PEOPLE = {f"u{number}": 4 for number in range(20)}

@@ -1,15 +1,15 @@
 """Separators, encodings, quotes, headers, times: read by settings, and a failed reading names the setting."""
 
-import gzip
 import io
 import json
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest, with_items, with_log
+from tests.data.conftest import EVENTS, HEADER, ITEMS, Ingest, parquet, with_items, with_log
 from tsrec.config import load_config
 from tsrec.errors import ConfigError, DataError
 
@@ -76,32 +76,6 @@ def test_the_likely_encoding_is_named(ingest: Ingest, encoding: str, title: str)
         ingest(with_items(items))
 
 
-@pytest.mark.parametrize(
-    ("content", "what"), [(gzip.compress(ITEMS.encode(), mtime=0), "gzip"), (b"PK\x03\x04\x14\x00\x08\x08\xd0", "ZIP")]
-)
-def test_what_is_no_text_is_named(ingest: Ingest, content: bytes, what: str) -> None:
-    with pytest.raises(DataError, match=rf"items\.csv: no text of rows but {what}"):
-        ingest(with_items(content))
-
-
-@pytest.mark.parametrize("orient", ["columns", "index"])
-def test_a_table_in_one_json_object_is_named(ingest: Ingest, orient: str) -> None:
-    items = pd.read_csv(io.StringIO(ITEMS)).to_json(orient=orient)
-    with pytest.raises(DataError, match=r"items\.json: one object holds the whole table; expected one object a line"):
-        ingest({"items.json": items, "interactions.csv": EVENTS})
-
-
-def test_lists_of_items_are_named(ingest: Ingest) -> None:
-    files = {"items.csv": ITEMS, "interactions.jsonl": '{"user_id": 1, "item_id": ["a", "b"], "timestamp": 1}\n'}
-    with pytest.raises(DataError, match=r"row 1, field item_id: \['a', 'b'\] is not an id; write a row for each event"):
-        ingest(files)
-
-
-def test_an_unknown_encoding_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"items_format\.encoding: no text encoding 'latin-8000'"):
-        load_config(None, ["ingest.source=tables", "ingest.items_format.encoding=latin-8000"])
-
-
 QUOTED = pd.DataFrame(
     {
         "item_id": ["a", "b", "c"],
@@ -140,15 +114,6 @@ def test_a_mark_that_swallows_lines_is_refused_and_can_be_made_text(ingest: Inge
     assert titles.tolist() == ['"Glue', "Wire", "Oil"]
 
 
-@pytest.mark.parametrize("row", ['a,"Glue" strong', 'a,"Glue', 'a,"Glue\nb,"Wire"'])
-def test_text_behind_a_closed_mark_is_refused(ingest: Ingest, row: str) -> None:
-    files = with_items(f"item_id,title\n{row}\nc,Oil\n")
-    with pytest.raises(
-        DataError, match=r"items\.csv: row 1 \(line 2\): a mark \" is not closed, or has text behind it"
-    ):
-        ingest(files)
-
-
 def test_backslashes_before_marks_as_spark_writes_them(ingest: Ingest) -> None:
     files = with_items('item_id,title\na,"The \\"best\\", glue"\nb,Wire\nc,Oil\n')
     with pytest.raises(DataError, match=r"ingest\.items_format\.escape='\\'"):
@@ -164,9 +129,28 @@ def test_files_without_a_header(ingest: Ingest) -> None:
     assert artifact.frame("items")["title"].tolist() == ["Glue", "Wire", "Oil"]
 
 
-def test_names_for_a_file_that_has_a_header_are_refused(ingest: Ingest) -> None:
-    with pytest.raises(DataError, match=r"the first line is a header; take ingest.items_format.column_names out"):
-        ingest(items_format={"column_names": ["item_id", "title"]})
+NAMES = {"items_format": {"column_names": ["item_id", "title"]}}
+UNCLOSED = r"items\.csv: row 1 \(line 2\): a mark \" is not closed, or has text behind it"
+LIST = '{"user_id": 1, "item_id": ["a", "b"], "timestamp": 1}\n'
+ONE_OBJECT = r"items\.json: one object holds the whole table; expected one object a line"
+TABLE = pd.read_csv(io.StringIO(ITEMS))
+
+
+@pytest.mark.parametrize(
+    ("message", "files", "config"),
+    [
+        (r"the first line is a header; take ingest\.items_format\.column_names out", None, NAMES),
+        *((UNCLOSED, with_items(f"item_id,title\na,{row}\nc,Oil\n"), {}) for row in ('"X" y', '"X', '"X\nb,"Y"')),
+        (r"item_id: \['a', 'b'\] is not an id; write a row for each event", with_log(LIST, "interactions.jsonl"), {}),
+        (ONE_OBJECT, with_items(TABLE.to_json(orient="columns"), "items.json"), {}),
+        (ONE_OBJECT, with_items(TABLE.to_json(orient="index"), "items.json"), {}),
+    ],
+)
+def test_what_is_written_in_no_way_that_is_read_is_refused(
+    ingest: Ingest, message: str, files: dict[str, str | bytes] | None, config: dict[str, Any]
+) -> None:
+    with pytest.raises(DataError, match=message):
+        ingest(files, **config)
 
 
 def test_two_columns_of_one_name_are_refused(ingest: Ingest) -> None:
@@ -196,10 +180,7 @@ def test_python_literals_and_json_arrays(ingest: Ingest) -> None:
 def test_numbers_stay_whole_beside_missing_ones(ingest: Ingest) -> None:
     items = '{"item_id": 1, "title": "Glue", "brand": 7}\n{"item_id": 2, "title": "Wire"}\n'
     columns = {"user_id": ["u"] * 5, "item_id": pd.array([2] * 5, dtype="Int64"), "timestamp": range(5)}
-    frame = pd.DataFrame(columns)
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer)
-    artifact = ingest({"items.jsonl": items, "interactions.parquet": buffer.getvalue()})
+    artifact = ingest({"items.jsonl": items, "interactions.parquet": parquet(columns)})
     assert artifact.frame("items")["brand"].tolist() == ["7", ""]
     assert artifact.counts["n_interactions"] == 5
 
@@ -244,7 +225,7 @@ def test_times_that_are_written_in_another_way(ingest: Ingest) -> None:
 )
 def test_the_likely_format_of_times_is_named_and_reads(ingest: Ingest, times: list[str], formats: str | None) -> None:
     rows = "".join(f'u{number % 2},{"abc"[number % 3]},"{times[number % len(times)]}"\n' for number in range(12))
-    files = with_log("user_id,item_id,timestamp\n" + rows)
+    files = with_log(HEADER + rows)
     with pytest.raises(DataError, match=r"row 1, field timestamp: .* is not a number or an ISO date") as caught:
         ingest(files)
     assert str(caught.value).partition("; set ingest.time_format=")[2] == (formats or "")
@@ -259,9 +240,10 @@ def test_the_likely_format_of_times_is_named_and_reads(ingest: Ingest, times: li
         ("item_columns={descripton: text}", r"item_columns: unknown field 'descripton'; did you mean 'description'"),
         ("interaction_columns={user: x}", r"interaction_columns: unknown field 'user'; did you mean 'user_id'"),
         ("interactions_format={seperator: ;}", r"interactions_format: unknown field 'seperator'; did you mean"),
+        ("items_format.encoding=latin-8000", r"items_format\.encoding: no text encoding 'latin-8000'"),
     ],
 )
-def test_a_typo_in_a_mapping_names_the_nearest_field(override: str, message: str) -> None:
+def test_what_no_setting_can_be_is_refused(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(None, ["ingest.source=tables", f"ingest.{override}"])
 

@@ -1,13 +1,12 @@
 """Rows without a user, item or time: one definition of missing, left out, counted and told of, within a bound."""
 
-import io
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest, with_items, with_log
+from tests.data.conftest import EVENTS, ITEMS, Ingest, parquet, with_items, with_log
 from tsrec.data.data_quality import data_quality_lines
 from tsrec.data.missing_values import is_missing_value
 from tsrec.data.texts import clean_text
@@ -95,9 +94,8 @@ def test_missing_times_of_parquet(ingest: Ingest) -> None:
     """Numbers and dates; the others keep all their digits, though libraries make floats of them."""
     exact = [1_577_836_800_000_000_000 + step for step in (3, 1, 2, 4)]
     for times in (pd.Series([*exact, None], dtype="Int64"), pd.Series(pd.to_datetime([*exact, None]))):
-        buffer = io.BytesIO()
-        pd.DataFrame({"user_id": ["u"] * 5, "item_id": list("abcab"), "timestamp": times}).to_parquet(buffer)
-        artifact = ingest({"items.csv": ITEMS, "interactions.parquet": buffer.getvalue()})
+        log = parquet({"user_id": ["u"] * 5, "item_id": list("abcab"), "timestamp": times})
+        artifact = ingest({"items.csv": ITEMS, "interactions.parquet": log})
         assert artifact.frame("interactions")["timestamp"].tolist() == sorted(exact)
         assert artifact.counts["n_interactions_without_time"] == 1
 

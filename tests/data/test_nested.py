@@ -1,13 +1,9 @@
 """Events that are nested in rows, a session a line, become a row each."""
 
-import io
-import json
-from typing import Any
-
 import pandas as pd
 import pytest
 
-from tests.data.conftest import ITEMS, Ingest
+from tests.data.conftest import HEADER, ITEMS, Ingest, json_lines, parquet
 from tsrec.errors import DataError
 
 SESSIONS = [
@@ -23,21 +19,11 @@ SESSIONS = [
 COLUMNS = {"user_id": "session", "item_id": "events.aid", "timestamp": "events.ts"}
 
 
-def _lines(rows: list[Any]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def _parquet() -> bytes:
-    buffer = io.BytesIO()
-    pd.DataFrame(SESSIONS).to_parquet(buffer)
-    return buffer.getvalue()
-
-
 FORMATS: dict[str, str | bytes] = {
-    "log.jsonl": _lines(SESSIONS),
+    "log.jsonl": json_lines(SESSIONS),
     "log.json": "".join(f"{row!r}\n" for row in SESSIONS),  # Python literals
     "log.csv": pd.DataFrame(SESSIONS).to_csv(index=False),
-    "log.parquet": _parquet(),
+    "log.parquet": parquet(SESSIONS),
 }
 
 
@@ -78,7 +64,7 @@ def test_a_list_that_is_mapped_as_a_whole(ingest: Ingest) -> None:
 def test_lists_within_lists_and_objects(ingest: Ingest) -> None:
     visits = [{"at": at, "seen": [{"sku": item} for item in items]} for at, items in ((5, "ab"), (9, "ca"))]
     columns = {"user_id": "user.id", "item_id": "visits.seen.sku", "timestamp": "visits.at"}
-    log = _lines([{"user": {"id": 7}, "visits": visits}])
+    log = json_lines([{"user": {"id": 7}, "visits": visits}])
     events = ingest({"items.csv": ITEMS, "interactions.jsonl": log}, interaction_columns=columns).frame("interactions")
     assert events["user_id"].unique().tolist() == ["7"]
     assert list(zip(events["item_id"], events["timestamp"], strict=True)) == [("a", 5), ("b", 5), ("c", 9), ("a", 9)]
@@ -87,11 +73,11 @@ def test_lists_within_lists_and_objects(ingest: Ingest) -> None:
 def test_a_bad_event_is_named_by_its_row(ingest: Ingest) -> None:
     bad = [*SESSIONS, {"session": 4, "events": [{"aid": "a", "ts": 1}, {"aid": "a", "ts": "soon"}]}]
     with pytest.raises(DataError, match=r"interactions\.jsonl: row 4, field timestamp: 'soon' is not a number"):
-        ingest({"items.csv": ITEMS, "interactions.jsonl": _lines(bad)}, interaction_columns=COLUMNS)
+        ingest({"items.csv": ITEMS, "interactions.jsonl": json_lines(bad)}, interaction_columns=COLUMNS)
 
 
 def test_lists_beside_each_other_are_refused(ingest: Ingest) -> None:
-    log = _lines([{"u": 1, "seen": [{"i": "a"}], "times": [{"t": 1}]}])
+    log = json_lines([{"u": 1, "seen": [{"i": "a"}], "times": [{"t": 1}]}])
     columns = {"user_id": "u", "item_id": "seen.i", "timestamp": "times.t"}
     with pytest.raises(DataError, match=r"interactions\.jsonl: row 1: seen and times are lists beside each other"):
         ingest({"items.csv": ITEMS, "interactions.jsonl": log}, interaction_columns=columns)
@@ -99,8 +85,8 @@ def test_lists_beside_each_other_are_refused(ingest: Ingest) -> None:
 
 def test_lists_of_an_item_stay_its_own(ingest: Ingest) -> None:
     shelves = [{"count": 3, "name": "Toys"}, {"count": 1, "name": "Craft"}]
-    items = _lines([{"item_id": item, "title": item, "shelves": shelves, "by": [{"name": "X"}]} for item in "abc"])
-    log = "user_id,item_id,timestamp\n" + "".join(f"u,{item},{time}\n" for time, item in enumerate("abca"))
+    items = json_lines([{"item_id": item, "title": item, "shelves": shelves, "by": [{"name": "X"}]} for item in "abc"])
+    log = HEADER + "".join(f"u,{item},{time}\n" for time, item in enumerate("abca"))
     files = {"items.jsonl": items, "interactions.csv": log}
     artifact = ingest(files, item_columns={"categories": "shelves.name", "brand": "by.name"})
     assert artifact.frame("items")["brand"].tolist() == ["X"] * 3
@@ -108,9 +94,9 @@ def test_lists_of_an_item_stay_its_own(ingest: Ingest) -> None:
 
 
 def test_a_list_that_a_name_ends_at_stays_a_value(ingest: Ingest) -> None:
-    items = _lines([{"item_id": item, "title": item, "about": {"genres": ["Toys", "Craft"]}} for item in "abc"])
+    items = json_lines([{"item_id": item, "title": item, "about": {"genres": ["Toys", "Craft"]}} for item in "abc"])
     artifact = ingest(
-        {"items.jsonl": items, "interactions.csv": "user_id,item_id,timestamp\n" + "u,a,1\nu,b,2\nu,c,3\nu,a,4\n"},
+        {"items.jsonl": items, "interactions.csv": HEADER + "u,a,1\nu,b,2\nu,c,3\nu,a,4\n"},
         item_columns={"categories": "about.genres"},
     )
     assert artifact.frame("items")["categories"].tolist() == ["Toys, Craft"] * 3

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.conftest import Ingest, with_log
+from tests.data.conftest import HEADER, Ingest, with_log
 from tsrec.config import IngestConfig
 from tsrec.config.ingest import InteractionColumns
 from tsrec.data.data_quality import data_quality_lines
@@ -16,7 +16,6 @@ from tsrec.data.events import Events
 from tsrec.data.ordering import find_duplicates, find_ties, sort_by_user_and_time
 from tsrec.errors import DataError
 
-HEADER = "user_id,item_id,timestamp\n"
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=30)  # user, time
 
 

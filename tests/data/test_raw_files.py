@@ -5,18 +5,10 @@ import io
 import pandas as pd
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest
+from tests.data.conftest import EVENTS, HEADER, ITEMS, Ingest, parquet
 from tsrec.config import IngestConfig
 from tsrec.data import STAGE
 from tsrec.errors import DataError
-
-HEADER = "user_id,item_id,timestamp\n"
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer)
-    return buffer.getvalue()
 
 
 def _log(*items: str, start: int = 0) -> str:
@@ -30,8 +22,8 @@ def test_the_folders_that_spark_writes(ingest: Ingest) -> None:
             "items.csv": ITEMS,
             "interactions.parquet/_SUCCESS": "",
             "interactions.parquet/.part-00000.snappy.parquet.crc": "x",
-            "interactions.parquet/part-00000-1a.c000.snappy.parquet": _parquet(frame[:3]),
-            "interactions.parquet/part-00001-1a.c000.snappy.parquet": _parquet(frame[3:]),
+            "interactions.parquet/part-00000-1a.c000.snappy.parquet": parquet(frame[:3]),
+            "interactions.parquet/part-00001-1a.c000.snappy.parquet": parquet(frame[3:]),
         }
     )
     assert artifact.frame("interactions")["item_id"].tolist() == ["a", "b", "c", "a"]
@@ -56,6 +48,15 @@ def test_daily_files_are_read_together_in_order_of_their_numbers(ingest: Ingest)
     artifact = ingest({"items.csv": ITEMS, **files}, order="rows")
     assert artifact.frame("interactions")["item_id"].tolist() == ["a", "b", "b", "c"]
     assert artifact.frame("interactions")["timestamp"].tolist() == [0, 1, 2, 3]
+
+
+def test_users_of_many_parts_are_those_of_one_file(ingest: Ingest) -> None:
+    """Ids of users are gathered part by part, and brought together now and then; some come again."""
+    rows = [f"u{number * 7 % 61},{'abc'[number % 3]},{number}\n" for number in range(120)]
+    whole = ingest({"items.csv": ITEMS, "interactions.csv": HEADER + "".join(rows)}, split="time")
+    files = {f"log/{part}.csv": HEADER + "".join(rows[3 * part : 3 * part + 3]) for part in range(40)}
+    read = ingest(files, interactions_file="log", split="time")
+    assert read.table("interactions").equals(whole.table("interactions")) and read.counts["n_users"] == 61
 
 
 def test_a_pattern_reads_all_that_fits(ingest: Ingest) -> None:

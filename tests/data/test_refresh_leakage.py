@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.data.conftest import Ingest, with_log
+from tests.data.conftest import HEADER, Ingest, with_log
 from tsrec.data.data_quality import data_quality_lines
 from tsrec.errors import DataError
 from tsrec.store import Artifact
@@ -19,7 +19,7 @@ def _events(n: int, first: int, users: int = 50) -> str:
 
 
 def _files(*parts: str) -> dict[str, str]:
-    return with_log("user_id,item_id,timestamp\n" + "".join(parts))
+    return with_log(HEADER + "".join(parts))
 
 
 def _split(artifact: Artifact) -> pd.Series:

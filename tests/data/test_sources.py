@@ -2,18 +2,17 @@
 
 import gzip
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest, run_ingest
+from tests.data.conftest import EVENTS, ITEMS, Ingest, json_lines, parquet, run_ingest
 from tsrec import errors
 from tsrec.columns import Split
 from tsrec.config import IngestConfig
-from tsrec.data.sources import movielens
+from tsrec.data.sources import SOURCES
 from tsrec.histories import build_histories
 from tsrec.store import Artifact
 
@@ -21,23 +20,12 @@ SHARED = Path(__file__).parents[2] / "../shared/data"
 FRAMES = [pd.read_csv(io.StringIO(text)) for text in (ITEMS, EVENTS)]
 
 
-def _lines(rows: list[dict[str, object]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer)
-    return buffer.getvalue()
-
-
 FORMATS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
     "csv": lambda frame: "\ufeff" + frame.to_csv(index=False),
     "tsv": lambda frame: frame.to_csv(index=False, sep="\t"),
-    "csv.gz": lambda frame: gzip.compress(frame.to_csv(index=False).encode()),
-    "jsonl": lambda frame: _lines(frame.to_dict("records")),
-    "jsonl.gz": lambda frame: gzip.compress(_lines(frame.to_dict("records")).encode()),
-    "parquet": _parquet,
+    "jsonl": lambda frame: json_lines(frame.to_dict("records")),
+    "jsonl.gz": lambda frame: gzip.compress(json_lines(frame.to_dict("records")).encode()),
+    "parquet": parquet,
 }
 
 
@@ -69,7 +57,7 @@ def test_number_ids_become_strings(ingest: Ingest) -> None:
     events = pd.DataFrame(
         {"user_id": [1] * 4, "item_id": [9, 10, 9, 10], "timestamp": pd.date_range("2020-01-04", freq="-1D", periods=4)}
     )
-    artifact = ingest({"items.parquet": _parquet(items), "interactions.parquet": _parquet(events)})
+    artifact = ingest({"items.parquet": parquet(items), "interactions.parquet": parquet(events)})
     assert artifact.frame("items")["item_id"].tolist() == ["10", "9"]
     assert artifact.frame("interactions")["item_id"].tolist() == ["10", "9", "10", "9"]
     assert artifact.frame("interactions")["timestamp"].tolist()[:2] == [1_577_836_800, 1_577_923_200]
@@ -93,7 +81,7 @@ AMAZON: dict[str, dict[str, str]] = {
         "meta_Toys.json": "{'asin': 'B1', 'title': \"Kid's glue\", 'brand': 'Bond', "
         "'description': 'Sticks &amp; holds', 'categories': [['Toys', 'Craft'], ['Office']]}\n"
         "{'asin': 'B2', 'title': 'Wire'}\n",
-        "reviews_Toys_5.json": _lines(
+        "reviews_Toys_5.json": json_lines(
             [
                 {"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1400000000 + n, "reviewText": "ok"}
                 for n in range(4)
@@ -101,7 +89,7 @@ AMAZON: dict[str, dict[str, str]] = {
         ),
     },
     "2018": {
-        "meta_Toys.json": _lines(
+        "meta_Toys.json": json_lines(
             [
                 {"asin": "B1", "title": "Kid's glue", "brand": "Bond", "description": ["Sticks", "&amp; holds"]}
                 | {"category": ["Toys", "Craft"]},
@@ -109,19 +97,19 @@ AMAZON: dict[str, dict[str, str]] = {
                 {"asin": "B1", "title": "Kid's glue again", "description": [], "category": []},
             ]
         ),
-        "Toys_5.json": _lines(
+        "Toys_5.json": json_lines(
             [{"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1400000000 + n} for n in range(4)]
         ),
     },
     "2023": {
-        "meta_Toys.jsonl": _lines(
+        "meta_Toys.jsonl": json_lines(
             [
                 {"parent_asin": "B1", "title": "Kid's glue", "store": "Bond", "description": ["Sticks & holds"]}
                 | {"categories": ["Toys", "Craft"]},
                 {"parent_asin": "B2", "title": "Wire", "store": None, "description": [], "categories": []},
             ]
         ),
-        "Toys.jsonl": _lines(
+        "Toys.jsonl": json_lines(
             [
                 {"user_id": "A1", "asin": "B9", "parent_asin": "B1", "rating": 5.0, "timestamp": 1400000000123 + n}
                 for n in range(4)
@@ -172,12 +160,12 @@ def _hub_parquet() -> dict[str, str | bytes]:
     ]
     review = {"user_id": "A1", "asin": "B9", "parent_asin": "B1", "rating": 5.0, "images": []}
     return {
-        "meta_Toys.parquet": _parquet(pd.DataFrame(meta)),
-        "Toys.parquet": _parquet(pd.DataFrame([review | {"timestamp": 1400000000123 + n} for n in range(4)])),
+        "meta_Toys.parquet": parquet(pd.DataFrame(meta)),
+        "Toys.parquet": parquet(pd.DataFrame([review | {"timestamp": 1400000000123 + n} for n in range(4)])),
     }
 
 
-def test_amazon_2023_as_parquet(ingest: Ingest) -> None:
+def test_amazon_2023_asparquet(ingest: Ingest) -> None:
     artifact = ingest(_hub_parquet(), source="amazon")
     assert artifact.frame("items")["text"].tolist() == ["Kid's glue; Bond; Toys > Craft; Sticks & holds", "Wire"]
     assert artifact.counts["n_values_from_lists_or_objects"] == 4
@@ -217,7 +205,7 @@ def _targets(artifact: Artifact) -> tuple[int, ...]:
 
 def test_movielens_from_its_wheel(tmp_path: Path) -> None:
     try:
-        movielens.files(IngestConfig())
+        SOURCES["movielens-100k"].files(IngestConfig())
     except errors.MissingDependencyError as error:
         pytest.skip(str(error))
     artifact = run_ingest(IngestConfig(), tmp_path)
@@ -238,16 +226,11 @@ MOVIELENS: dict[str, dict[str, str | bytes]] = {
         "u.data": RATINGS.replace("::", "\t"),
     },
     "1m": {
-        "movies.dat": "1::Les Misérables (1995)::Action|Western\n2::Wire (1996)::(no genres listed)\n".encode(
-            "latin-1"
-        ),
+        "movies.dat": FILMS.encode("latin-1"),
         "ratings.dat": RATINGS,
         "users.dat": "7::F::1::10::48067\n",
     },
-    "10m": {
-        "movies.dat": FILMS,
-        "ratings.dat": RATINGS.replace("::3::", "::3.5::"),
-    },
+    "10m": {"movies.dat": FILMS, "ratings.dat": RATINGS.replace("::3::", "::3.5::")},
     "32m": {
         "movies.csv": "movieId,title,genres\n" + FILMS.replace("::", ",").replace("Wire (1996)", '"Wire (1996)"'),
         "ratings.csv": "userId,movieId,rating,timestamp\n" + RATINGS.replace("::", ","),
@@ -279,7 +262,7 @@ def test_a_mapping_that_would_be_ignored_is_refused() -> None:
 def test_movielens_without_its_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(errors.MissingDependencyError, match=r"pip install --no-deps recbole==1\.2\.1"):
-        movielens.files(IngestConfig())
+        SOURCES["movielens-100k"].files(IngestConfig())
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.conftest import EVENTS, ITEMS, Ingest, with_log
+from tests.data.conftest import EVENTS, HEADER, ITEMS, Ingest, with_log
 from tsrec import pipeline
 from tsrec.config import load_config
 from tsrec.data.data_quality import data_quality_lines
@@ -12,7 +12,6 @@ from tsrec.data.truncated_files import lacks_line_end
 from tsrec.errors import DataError
 from tsrec.store import ArtifactStore
 
-HEADER = "user_id,item_id,timestamp\n"
 PARTS = {"interactions/1.csv": HEADER + "u,a,0\nu,b,1\n", "interactions/2.csv": HEADER + "u,c,2\nu,a,3\n"}
 
 

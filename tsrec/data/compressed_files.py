@@ -62,10 +62,7 @@ _NO_ROWS: tuple[tuple[bytes, str], ...] = (
     (rb"\x89HDF\r\n", "HDF5" + _AS_PARQUET),
     (rb"\x80[\x02-\x05][\x00-\xff]{0,11}[\x8c\]}(\x95cX]", "a pickle of Python" + _AS_PARQUET),
     (rb"%PDF-", "a PDF" + _AS_CSV),
-    (
-        rb"(?i)(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|\?xml)",
-        "HTML or XML, such as a page that asks to sign in" + _AS_CSV,
-    ),
+    (rb"(?i)(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|\?xml)", "HTML or XML, such as a page to sign in on" + _AS_CSV),
     (rb"version https://git-lfs", "a pointer of Git LFS; fetch the file itself: git lfs pull"),
     (
         rb"(?is)\s*(?:/\*.{0,99}?\*/\s*)?--.{0,99}?\bdump\b|\s*(?:INSERT INTO|CREATE TABLE|DROP TABLE|COPY \S+ \()",
@@ -156,9 +153,6 @@ def _by_first_bytes(start: bytes) -> str | None:
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The files of an archive, but for those that macOS adds."""
-    return [
-        member
-        for member in archive.infolist()
-        if not member.is_dir()
-        and not any(part.startswith((".", "__MACOSX")) for part in PurePath(member.filename).parts)
-    ]
+    files = [member for member in archive.infolist() if not member.is_dir()]
+    added = (".", "__MACOSX")
+    return [file for file in files if not any(part.startswith(added) for part in PurePath(file.filename).parts)]

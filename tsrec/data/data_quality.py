@@ -34,10 +34,14 @@ class DataIssue:
 
 
 class DataQualityReport:
-    """Collects issues while the data is read, logs the large ones, and raises an error where too much is lost."""
+    """Collects issues while the data is read, logs the large ones, and raises an error where too much is lost.
 
-    def __init__(self, max_loss: float) -> None:
-        self.max_loss = max_loss
+    What it counts stands in the manifest of `out` too.
+    """
+
+    def __init__(self, out: ArtifactWriter, max_loss: float) -> None:
+        self.count = out.count
+        self._out, self._max_loss = out, max_loss
         self._issues: list[DataIssue] = []
 
     def add(
@@ -46,6 +50,7 @@ class DataQualityReport:
         total: int,
         what: str,
         *,
+        count: str = "",
         hint: str = "",
         wanted: bool = False,
         stops: bool = False,
@@ -57,6 +62,7 @@ class DataQualityReport:
             n: how many.
             total: of how many.
             what: noun and verb, e.g. "interactions name items that the catalogue lacks".
+            count: the name under which `n` stands in the manifest, if any.
             hint: the cause, an example, what to do.
             wanted: a setting asked for it, so it is no reason to warn.
             stops: it is an error above the bound.
@@ -65,21 +71,23 @@ class DataQualityReport:
         Raises:
             DataError: more than `max_loss` of the total, and `stops`.
         """
+        if count:
+            self.count(**{count: n})
         if not n:
             return
         share = n / total
         noun, _, verb = what.partition(" ")
         text = f"{n:,} of {total:,} {noun} ({share:.1%}) {verb}{f'; {hint}' if hint else ''}"
-        if stops and share > self.max_loss:
-            raise DataError(f"{text}. More than ingest.max_loss={self.max_loss:g} is an error")
+        if stops and share > self._max_loss:
+            raise DataError(f"{text}. More than ingest.max_loss={self._max_loss:g} is an error")
         issue = DataIssue(n, total, text, is_warning=share > warn_above and not wanted)
         if issue.is_warning:
             logger.warning("%s", text)
         self._issues.append(issue)
 
-    def write(self, out: ArtifactWriter) -> None:
+    def write(self) -> None:
         """Write `losses.json`."""
-        out.write_json(_NAME, [asdict(issue) for issue in self._issues])
+        self._out.write_json(_NAME, [asdict(issue) for issue in self._issues])
 
 
 def data_quality_lines(ingest: Artifact) -> list[str]:

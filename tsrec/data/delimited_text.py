@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -88,18 +88,14 @@ class DelimitedFile:
                 raise DataError(f"{self.path}: the first line has one field, {names[0]!r}{self.hint() or _ABOVE}")
             for name in wanted:
                 if names.count(name) > 1:
-                    raise DataError(
-                        f"{self.path}: two columns are called {name!r}; rename one, or, where the first line is no "
-                        f"header, set {self.section}.column_names"
-                    )
+                    cure = f"rename one, or, where the first line is no header, set {self.section}.column_names"
+                    raise DataError(f"{self.path}: two columns are called {name!r}; {cure}")
             return names
         if tuple(first) == given:
             raise DataError(f"{self.path}: the first line is a header; take {self.section}.column_names out")
         if len(first) != len(given):
-            raise DataError(
-                f"{self.path}: row 1 has {len(first)} fields, {self.section}.column_names has {len(given)} "
-                f"names{self.hint()}"
-            )
+            has = f"row 1 has {len(first)} fields, {self.section}.column_names has {len(given)} names"
+            raise DataError(f"{self.path}: {has}{self.hint()}")
         return given
 
     def _refuse_zeros(self) -> None:
@@ -115,36 +111,31 @@ class DelimitedFile:
                     yield line.rstrip("\r\n").split(separator) if line.strip() else []
             else:
                 csv.field_size_limit(_BLOCK_BYTES)
-                yield from csv.reader(
-                    stream, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-                )
+                quoting: dict[str, Any] = {} if quoted else {"quoting": csv.QUOTE_NONE}
+                yield from csv.reader(stream, delimiter=separator, **quoting)
 
     def _read_arrow(self, separator: str, quoted: bool, names: tuple[str, ...], wanted: Collection[str]) -> Batches:
         included = [name for name in names if name in wanted]
+        reading = arrow_csv.ReadOptions(
+            column_names=list(names),
+            skip_rows=self._n_declaring,
+            skip_rows_after_names=self._n_header,
+            encoding=self.form.encoding,
+            block_size=_BLOCK_BYTES,
+            use_threads=False,  # else errors name no row
+        )
+        parsing = arrow_csv.ParseOptions(
+            delimiter=separator,
+            quote_char='"' if quoted else False,
+            newlines_in_values=quoted,
+            escape_char=self.form.escape or False,
+        )
+        # Without any wanted column the caller still learns the names.
+        types = dict.fromkeys(names, pa.string())
+        converting = arrow_csv.ConvertOptions(column_types=types, include_columns=included or list(names[:1]))
         with open_bytes(self.path) as stream:
             try:
-                reader = arrow_csv.open_csv(
-                    stream,
-                    arrow_csv.ReadOptions(
-                        column_names=list(names),
-                        skip_rows=self._n_declaring,
-                        skip_rows_after_names=self._n_header,
-                        encoding=self.form.encoding,
-                        block_size=_BLOCK_BYTES,
-                        use_threads=False,  # else errors name no row
-                    ),
-                    arrow_csv.ParseOptions(
-                        delimiter=separator,
-                        quote_char='"' if quoted else False,
-                        newlines_in_values=quoted,
-                        escape_char=self.form.escape or False,
-                    ),
-                    # Without any wanted column the caller still learns the names.
-                    arrow_csv.ConvertOptions(
-                        column_types=dict.fromkeys(names, pa.string()), include_columns=included or list(names[:1])
-                    ),
-                )
-                for batch in reader:
+                for batch in arrow_csv.open_csv(stream, reading, parsing, converting):
                     yield batch.to_pandas()[included], names
             except pa.ArrowInvalid as error:
                 if "UTF8" in str(error):
@@ -152,13 +143,10 @@ class DelimitedFile:
                 raise DataError(f"{self.path}: {self._problem(str(error), len(names))}") from None
 
     def _problem(self, message: str, n_columns: int) -> str:
-        found = re.search(r"Row #(\d+): Expected \d+ columns, got (\d+)(?:: (.*))?", message, re.DOTALL)
-        if not found:
-            problem = f"unparsable: {message}"
-        else:
-            problem = _wrong_number(
-                int(found[1]) - self._n_declaring - self._n_header, int(found[2]), n_columns, found[3] or ""
-            )
+        problem = f"unparsable: {message}"
+        if found := re.search(r"Row #(\d+): Expected \d+ columns, got (\d+)(?:: (.*))?", message, re.DOTALL):
+            row = int(found[1]) - self._n_declaring - self._n_header
+            problem = _wrong_number(row, int(found[2]), n_columns, found[3] or "")
         if self._has_row_names(n_columns):
             return problem + _ROW_NAMES
         if '"' in message or "straddl" in message:
@@ -194,11 +182,10 @@ class DelimitedFile:
         Raises:
             DataError: they are, but one is not closed, or has text behind it: rows would be swallowed.
         """
-        quoting = self.form.quoting
-        if quoting == "none" or len(separator) > 1 or not self._has_marks():
+        if self.form.quoting == "none" or len(separator) > 1 or not self._has_marks():
             return False
         fault, has_long_fields, n_columns = self._scan_marks(separator)
-        if quoting == "double" or separator in ",;":
+        if self.form.quoting == "double" or separator in ",;":
             if fault and '"' in fault:
                 raise DataError(f"{self.path}: {fault}{self._cure(escaped=self.form.escape is None)}")
             return True
@@ -221,17 +208,14 @@ class DelimitedFile:
                     has_long_fields = has_long_fields or reader.line_num > n_lines + 1
                     n_lines = reader.line_num
             except csv.Error:
-                row_number = n_rows + 1 - self._n_header
-                line = n_lines + 1 + self._n_declaring
-                fault = f'row {row_number} (line {line}): a mark " is not closed, or has text behind it'
+                number, line = n_rows + 1 - self._n_header, n_lines + 1 + self._n_declaring
+                fault = f'row {number} (line {line}): a mark " is not closed, or has text behind it'
                 return fault, has_long_fields, n_columns
         return "", has_long_fields, n_columns
 
     def _cure(self, escaped: bool) -> str:
-        text = f"; where quotation marks are text, set {self.section}.quoting=none"
-        if escaped:
-            text += f"; where a backslash stands before those that are, {self.section}.escape='\\'"
-        return text
+        of_escape = f"; where a backslash stands before those that are, {self.section}.escape='\\'"
+        return f"; where quotation marks are text, set {self.section}.quoting=none{of_escape * escaped}"
 
     def _open(self) -> TextIO:
         """The text, line ends as they are, behind a line that only declares the separator."""

@@ -47,7 +47,7 @@ class EventTypeFilter:
             meant = [_meant(value, wanted) for value in distinct]
             self._found[column].update(text for text in meant if text is not None)
             others = self._others[column]
-            unwanted = (_shown(value) for value, text in zip(distinct, meant, strict=True) if text is None)
+            unwanted = (str(value) for value, text in zip(distinct, meant, strict=True) if text is None)
             others.update(dict.fromkeys(islice(unwanted, _SHOWN_VALUES + 1 - len(others))))
             kept &= np.array([text is not None for text in meant], dtype=bool)[codes]
         return kept
@@ -66,7 +66,7 @@ class EventTypeFilter:
         return sum(map(len, self._wanted.values()))
 
     def _held_instead(self, column: str) -> str:
-        others = list(self._others[column])
+        others = [quoted(value, _SHOWN_CHARS) for value in self._others[column]]
         more = " ..." if len(others) > _SHOWN_VALUES else ""
         return f"other values there are {', '.join(others[:_SHOWN_VALUES]) or 'none'}{more}"
 
@@ -99,7 +99,3 @@ def _hashable(values: pd.Series) -> pd.Series:
     if values.dtype == object:
         return values.map(lambda value: value if isinstance(value, str | int | float | None) else str(value))
     return values
-
-
-def _shown(value: object) -> str:
-    return quoted(str(value), _SHOWN_CHARS)

@@ -1,17 +1,16 @@
 """Interactions as integer arrays: ten million of them fit in a few hundred megabytes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.data.event_types import EventTypeFilter, as_numbers
-from tsrec.data.files import Batch
+from tsrec.data.files import Batch, Tally
 from tsrec.data.format_hints import likely_time_formats
 from tsrec.data.ids import has_lost_digits, ids_as_text, invalid_ids
 from tsrec.data.missing_values import is_missing_value
@@ -21,22 +20,22 @@ from tsrec.data.truncated_files import TruncatedTimeDetector
 from tsrec.errors import DataError
 
 SPLITS = tuple(split.value for split in Split)
-_SHOWN_CHARS = 120
 _NEEDED = {C.USER: "user", C.ITEM: "item", C.TIMESTAMP: "time", C.ORDER: "order"}  # the last where it is mapped
 _SAMPLE = 1000  # values that are looked through for lists and objects
 _EXAMPLES = 1000  # unknown ids that are kept, to see why they are unknown
+_UNIFY_EVERY = 16  # batches; their ids are held as often as they have different ones
 
 
 @dataclass(frozen=True)
 class Events:
-    """(E,) arrays: user and item codes int32, timestamp int64, rating float32 (NaN where none), split int8 (an index
-    into `SPLITS`, -1 where none); order int64, of a user's events of one time, None where no column gives it."""
+    """(E,) arrays: user and item codes int32, timestamp int64; where they are needed, rating float32 (NaN where none),
+    split int8 (an index into `SPLITS`), and order int64, of a user's events of one time."""
 
     user: np.ndarray
     item: np.ndarray
     timestamp: np.ndarray
-    rating: np.ndarray
-    split: np.ndarray
+    rating: np.ndarray | None = None
+    split: np.ndarray | None = None
     order: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -54,24 +53,20 @@ class Events:
 class EventReader:
     """Turns raw batches into events; numbers users as they come, and counts what it skips."""
 
-    path: Path  # of the batch that is read
-    first_row: int
-
     def __init__(self, item_ids: pd.Index, needs_rating: bool, needs_split: bool) -> None:
         self.item_ids = item_ids
         self.needs_rating, self.needs_split = needs_rating, needs_split
-        self.user_codes: dict[str, int] = {}
         self.n_rows = 0  # but for those that were left out
         self.event_types: EventTypeFilter | None = None
         self.n_left_out = 0  # by `ingest.keep`
-        self.n_incomplete = dict.fromkeys(_NEEDED.values(), 0)  # rows that lack it, and nothing before it
-        self._incomplete_examples: dict[str, str] = {}
+        self.incomplete = {what: Tally() for what in _NEEDED.values()}  # rows that lack it, and nothing before it
         self.n_unknown_items = 0
         self.n_ids_escaped = 0
         self.n_rounded = 0  # rows with an id or time whose last digits are lost
         self.rounded_example = ""
         self.unknown_items = pd.Index([], dtype="str")  # the first different ones
-        self._columns: dict[str, list[np.ndarray]] = {"user": [], "item": [], "rating": [], "split": []}
+        self._users: list[pa.DictionaryArray] = []
+        self._columns: dict[str, list[np.ndarray]] = {"item": [], "rating": [], "split": []}
         self._times: list[RawTimes] = []
         self._orders: list[RawTimes] = []
         self._time_truncation = TruncatedTimeDetector()
@@ -84,43 +79,40 @@ class EventReader:
         """
         if raw.first_row == 1:
             self._time_truncation = TruncatedTimeDetector()
-        self.path, self.first_row = raw.path, raw.first_row
+        self._path = raw.path
         self.event_types, self.n_left_out = raw.event_types, self.n_left_out + raw.n_left_out
         if raw.rows.empty:
             return
         self.n_rows += len(raw.rows)
-        batch = self._complete(raw.rows)
-        ids = self._ids(batch, C.ITEM)
-        items = self.item_ids.get_indexer(ids).astype(np.int32)
-        user_ids = self._ids(batch, C.USER)
-        codes, users = pd.factorize(user_ids)
-        self._count_rounded(ids, user_ids, batch[C.TIMESTAMP])
-        numbers = np.array([self.user_codes.setdefault(user, len(self.user_codes)) for user in users], dtype=np.int32)
-        times, bad = parse_times(batch[C.TIMESTAMP])
-        self._refuse(batch[C.TIMESTAMP], bad, "a number or an ISO date", hint=_time_hint)
-        if self._time_truncation.is_cut(batch[C.TIMESTAMP]):
-            self._refuse(batch[C.TIMESTAMP], np.arange(len(batch)) == len(batch) - 1, "as long as all others: cut off")
-        columns = {
-            "user": numbers[codes],
-            "item": items,
-            "rating": self._ratings(batch),
-            "split": self._splits(batch),
-        }
+        batch = replace(raw, rows=self._complete(raw))
+        item_ids, user_ids, raw_times = self._ids(batch, C.ITEM), self._ids(batch, C.USER), batch.rows[C.TIMESTAMP]
+        items = self.item_ids.get_indexer(item_ids).astype(np.int32)
+        self._count_rounded(batch, item_ids, user_ids, raw_times)
+        times, bad = parse_times(raw_times)
+        batch.refuse(raw_times, bad, "a number or an ISO date", hint=_time_hint)
+        if self._time_truncation.is_cut(raw_times):
+            batch.refuse(raw_times, np.arange(len(raw_times)) == len(raw_times) - 1, "as long as all others: cut off")
         known = items >= 0
         if not known.all():
             self.n_unknown_items += int((~known).sum())
-            self.unknown_items = self.unknown_items.append(pd.Index(ids[~known])).unique()[:_EXAMPLES]
-        for name, values in columns.items():
-            self._columns[name].append(values[known])
+            self.unknown_items = self.unknown_items.append(pd.Index(item_ids[~known])).unique()[:_EXAMPLES]
+        self._users.append(pa.array(user_ids, pa.string()).dictionary_encode().filter(pa.array(known)))
+        if len(self._users) % _UNIFY_EVERY == 0:
+            self._users = pa.chunked_array(self._users).unify_dictionaries().chunks
+        self._columns["item"].append(items[known])
+        if self.needs_rating:
+            self._columns["rating"].append(self._ratings(batch)[known])
+        if self.needs_split:
+            self._columns["split"].append(self._splits(batch)[known])
         self._times.append(times.take(known))
-        if C.ORDER in batch:
-            order, bad = parse_order(batch[C.ORDER])
-            self._refuse(batch[C.ORDER], bad, "a number, an ISO date or a time of day", hint=_decimal_hint)
+        if C.ORDER in batch.rows:
+            order, bad = parse_order(batch.rows[C.ORDER])
+            batch.refuse(batch.rows[C.ORDER], bad, "a number, an ISO date or a time of day", hint=_decimal_hint)
             self._orders.append(order.take(known))
 
-    def events(self) -> tuple[Events, Clock, dict[str, int | str]]:
-        """All events, in raw order, with their times in one unit; what that unit is, and what was counted. Asked for
-        once: the reader keeps none of them.
+    def events(self) -> tuple[Events, pd.Index, Clock, dict[str, int | str]]:
+        """All events, in raw order, with their times in one unit; the (U,) ids of users by their codes; what that unit
+        is, and what was counted. Asked for once: the reader keeps none of them.
 
         Raises:
             DataError: times of different units stand side by side.
@@ -128,88 +120,61 @@ class EventReader:
         timestamp, clock, counts = self._in_common_unit(C.TIMESTAMP, self._times)
         order = self._in_common_unit(C.ORDER, self._orders)[0] if self._orders else None
         # Column by column, so that no more than one of them is held twice.
-        columns = {name: np.concatenate(self._columns.pop(name)) for name in list(self._columns)}
-        return Events(timestamp=timestamp, order=order, **columns), clock, counts
+        columns = {name: np.concatenate(parts) for name in list(self._columns) if (parts := self._columns.pop(name))}
+        users = pa.chunked_array(self._users).unify_dictionaries().chunks
+        self._users.clear()
+        user_ids = pd.Index(users[0].dictionary.to_pandas())
+        user = np.concatenate([part.indices.to_numpy() for part in users]).astype(np.int32, copy=False)
+        return Events(user=user, timestamp=timestamp, order=order, **columns), user_ids, clock, counts
 
     def _in_common_unit(self, field: str, times: list[RawTimes]) -> tuple[np.ndarray, Clock, dict[str, int | str]]:
         try:
             return to_common_unit(RawTimes.concatenate(times))
         except DataError as error:
-            raise DataError(f"{self.path}: field {field}: {error}") from None
+            raise DataError(f"{self._path}: field {field}: {error}") from None
 
-    def user_ids(self) -> np.ndarray:
-        """(U,) object: user ids by code."""
-        return np.array(list(self.user_codes), dtype=object)
-
-    def incomplete(self) -> str:
-        """What rows lacked, how often, and an example of each."""
-        return ", ".join(
-            f"{self.n_incomplete[what]:,} without {what}, e.g. {example}"
-            for what, example in self._incomplete_examples.items()
-        )
-
-    def _complete(self, rows: pd.DataFrame) -> pd.DataFrame:
+    def _complete(self, batch: Batch) -> pd.DataFrame:
         """The rows that have a user, an item and a time."""
-        lacks = np.zeros(len(rows), dtype=bool)
+        lacks = np.zeros(len(batch.rows), dtype=bool)
         for field, what in _NEEDED.items():
-            if field not in rows and field == C.ORDER:
-                continue
-            found = is_missing_value(rows[field]) & ~lacks
-            if found.any():
-                first = rows[field][found].iloc[:1]
-                shown = repr(first.iloc[0]) if isinstance(first.iloc[0], str) else "nothing"
-                example = f"{shown} in row {self.first_row + int(first.index[0])} of {self.path.name}"
-                self._incomplete_examples.setdefault(what, example)
-                self.n_incomplete[what] += int(found.sum())
+            if field in batch.rows or field != C.ORDER:
+                found = is_missing_value(batch.rows[field]) & ~lacks
+                self.incomplete[what].add(batch, batch.rows[field], found)
                 lacks |= found
-        return rows[~lacks] if lacks.any() else rows
+        return batch.rows[~lacks] if lacks.any() else batch.rows
 
-    def _count_rounded(self, *columns: pd.Series) -> None:
+    def _count_rounded(self, batch: Batch, *columns: pd.Series) -> None:
         found = [has_lost_digits(values) for values in columns]
         self.n_rounded += int(np.logical_or.reduce(found).sum())
         for values, rounded in zip(columns, found, strict=True):
-            if rounded.any() and not self.rounded_example:
-                first = values[rounded].iloc[:1]
-                row = self.first_row + int(first.index[0])
-                self.rounded_example = f"{first.iloc[0]!r} in row {row} of {self.path.name}, field {values.name}"
+            first = Tally()
+            first.add(batch, values, rounded)
+            self.rounded_example = self.rounded_example or (first.example and f"{first.example}, field {values.name}")
 
-    def _ids(self, batch: pd.DataFrame, field: str) -> pd.Series:
-        values = batch[field]
-        self._refuse(values, invalid_ids(values), "an id", hint=_list_hint)
-        ids, n_escaped = ids_as_text(values, self.path)
+    def _ids(self, batch: Batch, field: str) -> pd.Series:
+        values = batch.rows[field]
+        batch.refuse(values, invalid_ids(values), "an id", hint=_list_hint)
+        ids, n_escaped = ids_as_text(values, batch.path)
         self.n_ids_escaped += n_escaped
         return ids
 
-    def _ratings(self, batch: pd.DataFrame) -> np.ndarray:
-        if not self.needs_rating:
-            return np.full(len(batch), np.nan, dtype=np.float32)
-        values = self._column(batch, C.RATING, "ingest.min_rating")
+    def _ratings(self, batch: Batch) -> np.ndarray:
+        values = _column(batch, C.RATING, "ingest.min_rating")
         ratings = as_numbers(values)
-        self._refuse(values, ratings.isna().to_numpy() & ~is_missing_value(values), "a number", hint=_decimal_hint)
+        batch.refuse(values, ratings.isna().to_numpy() & ~is_missing_value(values), "a number", hint=_decimal_hint)
         return ratings.to_numpy().astype(np.float32)
 
-    def _splits(self, batch: pd.DataFrame) -> np.ndarray:
-        if not self.needs_split:
-            return np.full(len(batch), -1, dtype=np.int8)
-        values = self._column(batch, C.SPLIT, "ingest.split=column")
+    def _splits(self, batch: Batch) -> np.ndarray:
+        values = _column(batch, C.SPLIT, "ingest.split=column")
         codes = pd.Index(SPLITS).get_indexer(values.astype(str)).astype(np.int8)
-        self._refuse(values, codes < 0, f"one of {', '.join(SPLITS)}")
+        batch.refuse(values, codes < 0, f"one of {', '.join(SPLITS)}")
         return codes
 
-    def _column(self, batch: pd.DataFrame, field: str, wanted_by: str) -> pd.Series:
-        if field not in batch:
-            raise DataError(f"{self.path}: no column {field}, which {wanted_by} needs")
-        return batch[field]
 
-    def _refuse(
-        self, values: pd.Series, bad: np.ndarray, expected: str, hint: Callable[[pd.Series], str] = lambda _: ""
-    ) -> None:
-        if bad.any():
-            place = int(np.argmax(bad))
-            row = self.first_row + int(values.index[place])
-            value = repr(values.iloc[place])
-            shown = value if len(value) <= _SHOWN_CHARS else value[:_SHOWN_CHARS] + "..."
-            raise DataError(f"{self.path}: row {row}, field {values.name}: {shown} is not {expected}{hint(values)}")
+def _column(batch: Batch, field: str, wanted_by: str) -> pd.Series:
+    if field not in batch.rows:
+        raise DataError(f"{batch.path}: no column {field}, which {wanted_by} needs")
+    return batch.rows[field]
 
 
 def _list_hint(ids: pd.Series) -> str:

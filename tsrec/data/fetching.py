@@ -7,7 +7,7 @@ import glob
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
@@ -98,20 +98,14 @@ def _fetch_all(url: str, field: str) -> list[tuple[Path, str]]:
 def _fetch_fsspec(filesystem: Any, path: str, url: str, field: str) -> Path:
     info = filesystem.info(path)
     if info.get("type") == "directory":
-        raise DataError(
-            f"{url}: a folder; name a file in it in {field}, or a pattern such as {url.rstrip('/')}/*.parquet"
-        )
+        pattern = f"{url.rstrip('/')}/*.parquet"
+        raise DataError(f"{url}: a folder; name a file in it in {field}, or a pattern such as {pattern}")
     marks = {name: str(info[name]) for name in _MARKS if name in info}
-    parts = _parts(filesystem, path)
     scheme, place, _ = location(url)  # `path` alone may lack the host
     folder, name = _folder(scheme, place, path), path.rsplit("/", 1)[-1]
-    return _copied(filesystem.unstrip_protocol(path), folder, name, marks, info.get("size"), parts)
-
-
-def _parts(filesystem: Any, path: str) -> Iterator[bytes]:
     with filesystem.open(path, "rb") as stream:
-        while part := stream.read(_CHUNK):
-            yield part
+        parts = iter(lambda: stream.read(_CHUNK), b"")
+        return _copied(filesystem.unstrip_protocol(path), folder, name, marks, info.get("size"), parts)
 
 
 def _folder(*address: str) -> Path:

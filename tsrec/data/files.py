@@ -3,18 +3,18 @@
 Rows are counted from 1 in every file, a header not among them; lines from 1, a header among them.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 
 from tsrec.config import TableFormat
 from tsrec.data import json_lines, parquet
 from tsrec.data.compressed_files import PACKED, inner_name, is_packed, no_rows, unpacking
-from tsrec.data.delimited_text import DelimitedFile
+from tsrec.data.delimited_text import Batches, DelimitedFile
 from tsrec.data.event_types import EventTypeFilter
 from tsrec.data.format_hints import likely_encoding, undecodable_line
 from tsrec.errors import DataError
@@ -24,15 +24,22 @@ _JSON = (".jsonl", ".json", ".ndjson")
 _PARQUET = (".parquet", ".pq")
 _SUFFIXES = (*_SEPARATED, *_JSON, *_PARQUET)
 _SHOWN_CHARS = 40
+_LONGEST_VALUE = 120  # characters
 _SAMPLE_ROWS = 100
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
-class _File(Protocol):
-    @property
-    def path(self) -> Path: ...
-    @property
-    def name(self) -> str: ...
+@dataclass(frozen=True)
+class RawFile:
+    """A file to read: its place, its name within the data (the same on every machine), and the split that its name
+    gives to all its rows, if any. `fetched`: a copy of what a URL names, in the machine's own cache. `is_log` where
+    items are taken out of a file of interactions."""
+
+    path: Path
+    name: str
+    split: str | None = None
+    fetched: bool = False
+    is_log: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,36 @@ class Batch:
     event_types: EventTypeFilter | None = None
     n_left_out: int = 0
 
+    def row(self, values: pd.Series, found: np.ndarray) -> int:
+        """The number of the first row that is `found` (E,) among `values`, a column of this batch or some of it."""
+        return self.first_row + int(values.index[np.argmax(found)])
+
+    def refuse(
+        self, values: pd.Series, bad: np.ndarray, problem: str, hint: Callable[[pd.Series], str] = lambda _: ""
+    ) -> None:
+        """Raises DataError where a value is `bad` (E,), which names the first: its row, field, and its `problem`."""
+        if bad.any():
+            shown = repr(values.iloc[np.argmax(bad)])
+            shown = shown if len(shown) <= _LONGEST_VALUE else shown[:_LONGEST_VALUE] + "..."
+            place = f"{self.path}: row {self.row(values, bad)}, field {values.name}"
+            raise DataError(f"{place}: {shown} is not {problem}{hint(values)}")
+
+
+@dataclass
+class Tally:
+    """How many rows have something, and the first of them, in words."""
+
+    n: int = 0
+    example: str = ""
+
+    def add(self, batch: Batch, values: pd.Series, found: np.ndarray) -> None:
+        """Count the `found` (E,) among `values`, a column of the batch or some of it."""
+        self.n += int(found.sum())
+        if found.any() and not self.example:
+            value = values.iloc[np.argmax(found)]
+            shown = repr(value) if isinstance(value, str) else "nothing"
+            self.example = f"e.g. {shown} in row {batch.row(values, found)} of {batch.path.name}"
+
 
 def file_format(path: Path) -> str:
     """`.csv`, `.jsonl` ...: the suffix that says how to read a file, packed or not; empty where unknown. A part file
@@ -63,7 +100,7 @@ def is_separated(path: Path) -> bool:
     return file_format(path) not in (*_JSON, *_PARQUET)
 
 
-def read_batches(files: Sequence[_File], form: TableFormat, wanted: Collection[str], section: str) -> Iterator[Batch]:
+def read_batches(files: Sequence[RawFile], form: TableFormat, wanted: Collection[str], section: str) -> Iterator[Batch]:
     """Yield the rows of CSV, TSV, JSON, Parquet or RecBole atomic files, file by file, in batches.
 
     Args:
@@ -120,18 +157,14 @@ def named_columns(
     return pd.DataFrame(columns, index=batch.rows.index)
 
 
-def _read(
-    path: Path, form: TableFormat, wanted: Collection[str], section: str
-) -> Iterator[tuple[pd.DataFrame, tuple[str, ...]]]:
+def _read(path: Path, form: TableFormat, wanted: Collection[str], section: str) -> Batches:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     with unpacking(path):
         yield from _read_unpacked(path, form, wanted, section)
 
 
-def _read_unpacked(
-    path: Path, form: TableFormat, wanted: Collection[str], section: str
-) -> Iterator[tuple[pd.DataFrame, tuple[str, ...]]]:
+def _read_unpacked(path: Path, form: TableFormat, wanted: Collection[str], section: str) -> Batches:
     kind = file_format(path)
     try:
         if (kind not in _PARQUET or is_packed(path)) and (what := no_rows(path)):
@@ -150,9 +183,10 @@ def _read_unpacked(
             )
     except UnicodeError:
         more = DelimitedFile(path, kind, form, section).hint() if kind in _SEPARATED else ""
+        line = undecodable_line(path, form.encoding) or 1  # lines of UTF-16 cannot be told apart by their bytes
         raise DataError(
-            f"{path}: line {undecodable_line(path, form.encoding)}: not {form.encoding.upper()}; set {section}.encoding"
-            f"={likely_encoding(path)} if that is how the file is written, or convert the file{more}"
+            f"{path}: line {line}: not {form.encoding.upper()}; set {section}.encoding={likely_encoding(path)} if that "
+            f"is how the file is written, or convert the file{more}"
         ) from None
 
 

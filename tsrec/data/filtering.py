@@ -1,8 +1,10 @@
 """Filters of interactions: dropped users, time window, rating threshold, k-core; finds users with too many events."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from tsrec.config import IngestConfig
 from tsrec.data.events import Events
@@ -12,9 +14,9 @@ _LARGE_SHARE = 0.05  # of all events, for one user
 _TIMES_THE_MEDIAN = 5  # so that one of few users, or a busy one, is nothing odd
 
 
-def without_users(events: Events, user_ids: np.ndarray, dropped: Sequence[str]) -> Events:
+def without_users(events: Events, user_ids: pd.Index, dropped: Sequence[str]) -> Events:
     """The events of all users but the `dropped` ones, by their ids; `user_ids` (U,) are those of the users' codes."""
-    return events.take(~np.isin(user_ids, list(dropped))[events.user]) if dropped else events
+    return events.take(~user_ids.isin(list(dropped))[events.user]) if dropped else events
 
 
 def overactive_users(events: Events) -> list[tuple[int, int, float]]:
@@ -35,10 +37,10 @@ def filter_events(events: Events, clock: Clock, config: IngestConfig) -> tuple[E
         keep &= events.timestamp < parse_time_limit(config.until, "until", clock)
     counts["n_dropped_by_time"] = int((~keep).sum())
     events = events.take(keep)
-    if config.min_rating is not None:
+    if config.min_rating is not None and events.rating is not None:
         keep = events.rating >= config.min_rating
         counts["n_dropped_by_rating"] = int((~keep).sum())
-        events = events.take(keep)
+        events = replace(events, rating=None).take(keep)  # nothing asks for ratings any more
     return events, counts
 
 

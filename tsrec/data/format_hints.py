@@ -82,16 +82,16 @@ def _western(sample: bytes) -> str | None:
     return "cp1252" if any(0x80 <= sample[place] < 0xA0 for place in high) else "latin-1"
 
 
-def undecodable_line(path: Path, encoding: str) -> int:
-    """Number of the first line that is not of this encoding: readers report only a place within their buffer. 1 where
-    lines cannot be told apart by their bytes."""
+def undecodable_line(path: Path, encoding: str) -> int | None:
+    """Number of the first line that is not of this encoding: readers report only a place within their buffer. None
+    where each is."""
     with open_bytes(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode(encoding)
             except UnicodeError:
                 return number
-    return 1
+    return None
 
 
 def likely_time_formats(times: pd.Series) -> list[str]:

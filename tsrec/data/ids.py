@@ -62,13 +62,12 @@ def ids_as_text(values: pd.Series, path: Path) -> tuple[pd.Series, int]:
 
 
 def _refuse_rounded(values: pd.Series, path: Path) -> None:
-    floats = values[values.map(lambda value: isinstance(value, float))].astype(float)
-    if (floats.abs() >= _EXACT).any():
-        example = floats[floats.abs() >= _EXACT].iloc[0]
-        raise DataError(
-            f"{path}: field {values.name}: {example!r} is a floating-point number that lost the last digits of "
-            "an id; keep ids as text where the file is made"
-        )
+    for value in values:
+        if isinstance(value, float) and abs(value) >= _EXACT:
+            raise DataError(
+                f"{path}: field {values.name}: {value!r} is a floating-point number that lost the last digits of an "
+                "id; keep ids as text where the file is made"
+            )
 
 
 def _lacks_digits(text: str) -> bool:
@@ -97,28 +96,26 @@ def _without_point(ids: pd.Series) -> pd.Series:
     return ids.str.replace(r"\.0+$", "", regex=True)
 
 
+def _without_marks(ids: pd.Series) -> pd.Series:
+    return ids.str.replace(r"""^=?(["'])(.*)\1$""", r"\2", regex=True)
+
+
 def _without_zeros(ids: pd.Series) -> pd.Series:
     return ids.str.replace(r"^0+(?=.)", "", regex=True)
 
 
 _AS_TEXT = "keep ids as text where the files are made (pandas: dtype=str)"
+_AS_FLOATS = "the ids of one file were taken for floating-point numbers (.0)"
+_NO_ZEROS = " and lost their leading zeros"
 _ALIKE = "write them alike in both files"
 # what happened, what to do, and the form in which such ids meet again; the simplest cause first
 _CAUSES: tuple[tuple[str, str, Callable[[pd.Series], pd.Series]], ...] = (
     ("blanks stand around the ids of one file", _ALIKE, lambda ids: ids.str.strip()),
     ("letters differ in case", _ALIKE, lambda ids: ids.str.lower()),
-    (
-        'the ids of one file stand in marks ("A1", ="A1")',
-        _ALIKE,
-        lambda ids: ids.str.replace(r"""^=?(["'])(.*)\1$""", r"\2", regex=True),
-    ),
-    ("the ids of one file were taken for numbers and lost their leading zeros", _AS_TEXT, _without_zeros),
-    ("the ids of one file were taken for floating-point numbers (.0)", _AS_TEXT, _without_point),
-    (
-        "the ids of one file were taken for floating-point numbers (.0) and lost their leading zeros",
-        _AS_TEXT,
-        lambda ids: _without_zeros(_without_point(ids.str.strip())),
-    ),
+    ('the ids of one file stand in marks ("A1", ="A1")', _ALIKE, _without_marks),
+    ("the ids of one file were taken for numbers" + _NO_ZEROS, _AS_TEXT, _without_zeros),
+    (_AS_FLOATS, _AS_TEXT, _without_point),
+    (_AS_FLOATS + _NO_ZEROS, _AS_TEXT, lambda ids: _without_zeros(_without_point(ids.str.strip()))),
 )
 
 

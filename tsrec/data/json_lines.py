@@ -52,8 +52,7 @@ def _array(path: Path, encoding: str) -> Iterator[dict[str, Any]]:
             entries = json.load(stream)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}: not a JSON array of objects: {error}") from None
-    for number, entry in enumerate(entries, start=1):
-        yield _object(entry, f"{path}: entry {number}")
+    yield from (_object(entry, f"{path}: entry {number}") for number, entry in enumerate(entries, start=1))
 
 
 def _lines(path: Path, encoding: str) -> Iterator[dict[str, Any]]:

@@ -4,13 +4,8 @@ import numpy as np
 import pandas as pd
 
 # How libraries, databases and spreadsheets write no value; then Google Analytics', JavaScript's and MySQL's.
-_WORDS = frozenset(
-    (
-        *("None", "nan", "NaN", "NaT", "<NA>", "null", "NULL", "NA", "N/A", "n/a", "#N/A", "\\N"),
-        *("(not set)", "undefined"),
-        *("0000-00-00", "0000-00-00 00:00:00"),
-    )
-)
+_WORDS = {"None", "nan", "NaN", "NaT", "<NA>", "null", "NULL", "NA", "N/A", "n/a", "#N/A", "\\N"}
+_WORDS |= {"(not set)", "undefined", "0000-00-00", "0000-00-00 00:00:00"}
 
 
 def is_missing_word(text: str) -> bool:

@@ -98,9 +98,8 @@ def _entries(value: Any, tree: _Tree) -> tuple[list[dict[str, Any]], bool]:
             continue
         inner, is_list = _entries(structure[field], branch)
         if is_list and list_in is not None:
-            raise ValueError(
-                f"{list_in} and {field} are lists beside each other; it is not clear what belongs together"
-            )
+            both = f"{list_in} and {field}"
+            raise ValueError(f"{both} are lists beside each other; it is not clear what belongs together")
         list_in = field if is_list else list_in
         entries = [entry | more for entry in entries for more in inner]
     return entries, list_in is not None
@@ -110,8 +109,5 @@ def _names_in(name: str, value: Any) -> list[str]:
     structure = structure_of(value)
     if isinstance(structure, list):
         structure = next((part for part in structure if isinstance(part, Mapping)), None)
-    if not isinstance(structure, Mapping):
-        return []
-    return [
-        dotted for key, part in structure.items() for dotted in _names_in(f"{name}.{key}", part) or [f"{name}.{key}"]
-    ]
+    inner = structure.items() if isinstance(structure, Mapping) else ()
+    return [dotted for key, part in inner for dotted in _names_in(f"{name}.{key}", part) or [f"{name}.{key}"]]

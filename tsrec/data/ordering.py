@@ -4,30 +4,29 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tsrec.data.events import SPLITS, Events
 
 _CLEARLY = 0.9  # share of all changes of time between a user's neighbouring rows that go one way
 
 
-def sort_by_user_and_time(events: Events, user_ids: np.ndarray) -> tuple[Events, np.ndarray]:
-    """Events by user id and time; users renumbered in order of their ids, all of them.
+def sort_by_user_and_time(events: Events, user_ids: pd.Index) -> tuple[Events, pd.Index]:
+    """Events by user id and time; users renumbered in order of their ids (U,), all of them.
 
     Events of one user and time stand by their order where a column gives it, by their split where it is given
     (history, train, valid, test), then in raw order; in reverse where the raw rows run from new to old (see
     `newest_first`).
     """
-    by_id = np.argsort(user_ids)
+    by_id = pc.array_sort_indices(pa.array(user_ids, pa.string())).to_numpy()  # without a Python string for each
     rank = np.empty(len(user_ids), dtype=np.int32)
     rank[by_id] = np.arange(len(user_ids), dtype=np.int32)
     events = replace(events, user=rank[events.user])
-    keys = [
-        events.timestamp,
-        events.user,
-    ]  # lexsort: the last key counts first, and rows that are equal keep their order
+    keys = [events.timestamp, events.user]  # lexsort: the last key counts first, and equal rows keep their order
     if events.order is not None:
         keys.insert(0, events.order)
-    if (events.split >= 0).any():
+    if events.split is not None:
         keys.insert(0, split_rank(events.split))
     backward = newest_first(events, len(user_ids))
     if backward.any():

@@ -8,9 +8,8 @@ import glob
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatch
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -18,19 +17,15 @@ from tsrec.columns import Split
 from tsrec.config import IngestConfig
 from tsrec.data.compressed_files import is_archive, is_packed
 from tsrec.data.fetching import fetch
-from tsrec.data.files import file_format
+from tsrec.data.files import RawFile, file_format
 from tsrec.errors import ConfigError, DataError
 from tsrec.machine.addresses import is_url
 from tsrec.store import cached_sha256
 
 Role = Literal["items", "interactions"]
 _SPLIT_WORDS = {
-    "train": Split.TRAIN,
-    "training": Split.TRAIN,
-    "valid": Split.VALID,
-    "validation": Split.VALID,
-    "val": Split.VALID,
-    "dev": Split.VALID,
+    **dict.fromkeys(("train", "training"), Split.TRAIN),
+    **dict.fromkeys(("valid", "validation", "val", "dev"), Split.VALID),
     "test": Split.TEST,
 }
 _SHOWN_NAMES = 10
@@ -41,73 +36,40 @@ _NOT_PLAIN = {
 _SPLIT_ORDER = {split.value: number for number, split in enumerate(Split)}
 
 
-@dataclass(frozen=True)
-class RawFile:
-    """A file to read: its place, its name within the data (the same on every machine), and the split that its name
-    gives to all its rows, if any. `fetched`: a copy of what a URL names, in the machine's own cache. `is_log` where
-    items are taken out of a file of interactions."""
-
-    path: Path
-    name: str
-    split: str | None = None
-    fetched: bool = False
-    is_log: bool = False
-
-
 def find_both(
     config: IngestConfig, item_patterns: Sequence[tuple[str, ...]], event_patterns: Sequence[tuple[str, ...]]
 ) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
-    """The files of items and of interactions, as `find_files` finds each.
+    """The files of items and of interactions, in the order in which they are read: those that `ingest.items_file` and
+    `interactions_file` name within `ingest.path`, or else those that fit the patterns.
 
     Items are taken out of the interactions where both settings name the same, or where there is no file of items and
     `ingest.item_columns` says how they are called.
-    """
-    if config.items_file is not None and config.items_file == config.interactions_file:
-        items: tuple[RawFile, ...] = ()
-    else:
-        items = find_files(
-            config,
-            "items",
-            item_patterns,
-            optional=bool(config.item_columns.renamed()),
-            hint="; where the interactions carry the titles, map ingest.item_columns onto them",
-        )
-    events = find_files(config, "interactions", event_patterns, taken=items)
-    return items or tuple(replace(file, is_log=True) for file in events), events
-
-
-def find_files(
-    config: IngestConfig,
-    role: Role,
-    patterns: Sequence[tuple[str, ...]],
-    taken: Sequence[RawFile] = (),
-    optional: bool = False,
-    hint: str = "",
-) -> tuple[RawFile, ...]:
-    """The files that `ingest.<role>_file` names within `ingest.path`, or else those that fit the patterns.
 
     Args:
         config: the stage's section.
-        role: which files are wanted.
-        patterns: groups of shell patterns in lower case for the names in the folder; the first group with a match
-            counts.
-        taken: files that serve the other role; a pattern does not mean them.
-        optional: it is no error where no file in the folder fits the patterns.
-        hint: what else can be done then.
-
-    Returns:
-        The files in the order in which they are read; at least one, unless `optional`.
+        item_patterns: groups of shell patterns in lower case for names in the folder; the first with a match counts.
+        event_patterns: the same for interactions; files of items are not meant.
 
     Raises:
         ConfigError: `ingest.path` is not set, or a URL is named that the operator does not allow.
         DataError: no such folder or file, or several files of which it is not clear whether all are meant.
     """
+    is_log = config.items_file is not None and config.items_file == config.interactions_file
+    items = () if is_log else _find(config, "items", item_patterns)
+    events = _find(config, "interactions", event_patterns, taken=items)
+    return items or tuple(replace(file, is_log=True) for file in events), events
+
+
+def _find(
+    config: IngestConfig, role: Role, patterns: Sequence[tuple[str, ...]], taken: Sequence[RawFile] = ()
+) -> tuple[RawFile, ...]:
     named = getattr(config, f"{role}_file")
     if named is not None and is_url(named):
         copies = [RawFile(path, name, fetched=True) for path, name in fetch(named, f"ingest.{role}_file")]
         return _in_order(_with_splits(copies, config, role, given=True))
+    may_lack = role == "items" and bool(config.item_columns.renamed())
     if config.path is None:
-        if optional:
+        if may_lack:
             return ()
         raise ConfigError(f"ingest.path: source {config.source!r} needs the folder of the raw files")
     folder = Path(config.path).expanduser()
@@ -116,10 +78,10 @@ def find_files(
         found = _files_by_setting(folder, named, role, used)
     elif folder.is_dir():
         found = _files_by_pattern(folder, config, role, patterns, used)
-        if not found and optional:
+        if not found and may_lack:
             return ()
         if not found:
-            raise DataError(_no_match_message(folder, role, patterns) + hint)
+            raise DataError(_no_match_message(folder, role, patterns))
     else:
         problem = "a file, not a folder" if folder.is_file() else "no such folder"
         problem = "an archive; unpack it" if folder.is_file() and is_archive(folder) else problem
@@ -166,14 +128,14 @@ def _files_by_pattern(
             and (path.is_dir() or any_suffix or file_format(path))
         ]
         found = [path for path in found if not _is_unpacked_beside(path, found)]
-        if len(found) <= 1 or _are_parts(found):
-            if found:
-                return found
-            continue
-        raise DataError(
-            f"{folder}: expected one file of {role}, found {', '.join(path.name for path in found)}; set "
-            f"ingest.{role}_file to the one that is meant, or to a pattern such as '{_pattern_of(found)}' to read all"
-        )
+        if len(found) > 1 and not _are_parts(found):
+            names = ", ".join(path.name for path in found)
+            raise DataError(
+                f"{folder}: expected one file of {role}, found {names}; set ingest.{role}_file to the one that is "
+                f"meant, or to a pattern such as '{_pattern_of(found)}' to read all"
+            )
+        if found:
+            return found
     return []
 
 
@@ -181,11 +143,10 @@ def _no_match_message(folder: Path, role: Role, patterns: Sequence[tuple[str, ..
     wanted = " or ".join(group[0] for group in patterns)
     there = sorted(path.name for path in folder.iterdir() if not _is_hidden(path.name))
     holds = ", ".join(there[:_SHOWN_NAMES]) + (" ..." if len(there) > _SHOWN_NAMES else "")
-    archive = next((name for name in there if is_archive(Path(name))), None)
-    return (
-        f"{folder}: expected one file {wanted}, found none; set ingest.{role}_file (there is {holds or 'nothing'})"
-        + (f"; {archive} is an archive: unpack it" if archive else "")
-    )
+    there_is = f"set ingest.{role}_file (there is {holds or 'nothing'})"
+    archives = [f"; {name} is an archive: unpack it" for name in there if is_archive(Path(name))]
+    hint = "; where the interactions carry the titles, map ingest.item_columns onto them" * (role == "items")
+    return f"{folder}: expected one file {wanted}, found none; {there_is}{''.join(archives[:1])}{hint}"
 
 
 def _is_unpacked_beside(path: Path, found: list[Path]) -> bool:
@@ -210,8 +171,7 @@ def _pattern_of(found: list[Path]) -> str:
 
 
 def _shared_start(names: list[str]) -> str:
-    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    return "".join(letters[0] for letters in same)
+    return os.path.commonprefix(names)  # noqa: RUF071 (of letters, not of folders)
 
 
 def _files_in(path: Path) -> list[Path]:
@@ -230,12 +190,9 @@ def _is_hidden(name: str) -> bool:
 
 
 def _relative(files: list[Path], folder: Path) -> list[RawFile]:
-    root = folder if all(file.is_relative_to(folder) for file in files) else _common_folder(files)
+    is_inside = all(file.is_relative_to(folder) for file in files)
+    root = folder if is_inside else Path(os.path.commonpath([file.parent for file in files]))
     return [RawFile(file, file.relative_to(root).as_posix()) for file in files]
-
-
-def _common_folder(files: list[Path]) -> Path:
-    return Path(os.path.commonpath([file.parent for file in files]))
 
 
 def split_of(name: str) -> str | None:

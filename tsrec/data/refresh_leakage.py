@@ -19,7 +19,7 @@ _EVENT = ["user", "item", "timestamp"]
 
 
 def without_leaked_targets(
-    events: Events, split: np.ndarray, user_ids: np.ndarray, item_ids: np.ndarray, earlier: pd.DataFrame
+    events: Events, split: np.ndarray, user_ids: pd.Index, item_ids: pd.Index, earlier: pd.DataFrame
 ) -> np.ndarray:
     """(E,) int8: `split`, with history in place of valid and test where an event was used earlier than that before.
 
@@ -41,8 +41,8 @@ def without_leaked_targets(
     current = pd.DataFrame({name: getattr(events, name)[held_out] for name in _EVENT}).assign(row=held_out)
     previous = pd.DataFrame(
         {
-            "user": pd.Index(user_ids).get_indexer(earlier[C.USER]).astype(np.int32),
-            "item": pd.Index(item_ids).get_indexer(earlier[C.ITEM]).astype(np.int32),
+            "user": user_ids.get_indexer(earlier[C.USER]).astype(np.int32),
+            "item": item_ids.get_indexer(earlier[C.ITEM]).astype(np.int32),
             "timestamp": earlier[C.TIMESTAMP].to_numpy(),
             "previous_rank": split_rank(pd.Index(SPLITS).get_indexer(earlier[C.SPLIT])),
         }

@@ -7,9 +7,7 @@ from tsrec.data.events import SPLITS, Events
 from tsrec.data.ordering import split_rank
 from tsrec.errors import DataError
 
-_TRAIN, _VALID, _TEST, _HISTORY = (
-    SPLITS.index(split.value) for split in (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY)
-)
+_TRAIN, _VALID, _TEST, _HISTORY = map(SPLITS.index, (Split.TRAIN, Split.VALID, Split.TEST, Split.HISTORY))
 _SHORTEST = 3  # one event each to learn from, to choose on and to test on
 
 
@@ -47,6 +45,7 @@ def as_given(events: Events) -> tuple[np.ndarray, dict[str, int]]:
     Those (train after valid or test, valid after test) become context only: as targets, their histories would hold
     what is to be predicted.
     """
+    assert events.split is not None  # they are read where they are asked for
     rank = split_rank(events.split)
     # users stand in order of their codes, so the latest split so far of a user never falls below the last user's
     base = events.user.astype(np.int64) * len(SPLITS)

@@ -16,15 +16,16 @@ from tsrec.config import IngestConfig
 from tsrec.data.cleaning import clean_items
 from tsrec.data.data_quality import DataQualityReport, explain_failed_join
 from tsrec.data.events import SPLITS, EventReader, Events
+from tsrec.data.files import RawFile, Tally
 from tsrec.data.filtering import filter_events, k_core, overactive_users, renumber, without_users
 from tsrec.data.ids import has_lost_digits, ids_as_text, invalid_ids
 from tsrec.data.missing_values import is_missing_value
 from tsrec.data.ordering import find_duplicates, find_ties, sort_by_user_and_time
-from tsrec.data.raw_files import RawFile, without_repeated_files
+from tsrec.data.raw_files import without_repeated_files
 from tsrec.data.refresh_leakage import without_leaked_targets
 from tsrec.data.sources import SOURCES
 from tsrec.data.splitting import SPLITTERS, check_targets, count_targets
-from tsrec.data.timestamps import ORDER, Clock
+from tsrec.data.timestamps import ORDER
 from tsrec.data.truncated_files import lacks_line_end
 from tsrec.errors import DataError
 from tsrec.machine.progress import progress
@@ -38,6 +39,16 @@ _IS_LOG = (
     "; where this is the log of interactions, name it in ingest.items_file and in ingest.interactions_file; where each "
     "row is one property of an item, write a row for each item"
 )
+_ROW_NUMBERS = (
+    "interactions are split by the number of their row",
+    "are they in order of time? where they stand user by user, set ingest.split=leave-one-out",
+)
+_NO_CLOCK = (
+    "interactions are split by numbers that are no clock times, such as {}",
+    "is it one clock for all users? where it starts anew with each user or session, set ingest.split=leave-one-out, or "
+    "map a date as timestamp and this column as order in ingest.interaction_columns",
+)
+_KNOWN_TO_BASE = "n_held_out_events_known_to_base"
 _SCHEMA = pa.schema(
     [
         (C.USER, pa.string()),
@@ -54,104 +65,81 @@ def run(config: IngestConfig, parents: Parents, out: ArtifactWriter) -> None:
 
     With a base, what its model has learned from is held out no more, though the splits say so.
     """
-    item_files, event_files = SOURCES[config.source].files(config)
-    quality = DataQualityReport(config.max_loss)
-    event_files = tuple(_files_to_read(config, item_files, event_files, out, quality))
-    items = _read_items(config, item_files, out, quality)
-    reader = _read_events(config, item_files, event_files, pd.Index(items[C.ITEM]), out, quality)
-    events, user_ids = _select(config, reader, out, quality)
+    item_files, found = SOURCES[config.source].files(config)
+    quality = DataQualityReport(out, config.max_loss)
+    event_files = _files_to_read(config, item_files, found, quality)
+    items = _read_items(config, item_files, quality)
+    reader = _read_events(config, item_files, event_files, pd.Index(items[C.ITEM]), quality)
+    events, user_ids = _select(config, reader, quality)
     if not len(events):
         raise DataError(
             f"{_file_names(event_files)}: no interaction is left; see ingest.drop_users, since, until, min_rating, "
-            f"min_user_events, min_item_events, and the {out.counts['n_interactions_with_unknown_items']} of unknown "
-            "items"
+            f"min_user_events, min_item_events, and the {reader.n_unknown_items} of unknown items"
         )
     if config.min_item_events > 1:
-        n_before = len(items)
-        items, events = _keep_items(items, events)
-        out.count(n_items_dropped_by_k_core=n_before - len(items))
-    out.count(n_items=len(items), n_users=len(user_ids), n_interactions=len(events))
-    item_ids = items[C.ITEM].to_numpy(dtype=object)
-    split = _split(config, events, user_ids, item_ids, parents.get(base_role("ingest")), out, quality)
+        kept, item = renumber(events.item)
+        quality.count(n_items_dropped_by_k_core=len(items) - len(kept))
+        items, events = items.iloc[kept].reset_index(drop=True), replace(events, item=item)
+    quality.count(n_items=len(items), n_users=len(user_ids), n_interactions=len(events))
+    item_ids = pd.Index(items[C.ITEM])
+    split = _split(config, events, user_ids, item_ids, parents.get(base_role("ingest")), quality)
     out.write_table("items", items)
     _write_interactions(events, split, item_ids, user_ids, out)
-    quality.write(out)
+    quality.write()
 
 
 def _files_to_read(
-    config: IngestConfig,
-    item_files: Sequence[RawFile],
-    event_files: Sequence[RawFile],
-    out: ArtifactWriter,
-    quality: DataQualityReport,
+    config: IngestConfig, item_files: Sequence[RawFile], event_files: Sequence[RawFile], quality: DataQualityReport
 ) -> Sequence[RawFile]:
     """The files of interactions that are read; of what comes twice, and of what may be cut, word is given."""
     files = [*(file for file in item_files if not file.is_log), *event_files]
     cut = [file.path for file in files if lacks_line_end(file.path)]
-    read = without_repeated_files(event_files) if config.duplicates == "drop" else event_files
-    n_repeated = len(event_files) - len(read)
-    out.count(n_files_without_line_end=len(cut), n_files_repeated=n_repeated)
     hint = f"e.g. {cut[0]}: its last row may be cut" if cut else ""
-    quality.add(len(cut), len(files), "files stop within a line", hint=hint)
-    quality.add(n_repeated, len(event_files), "files have the bytes of another with interactions, and are skipped")
+    quality.add(len(cut), len(files), "files stop within a line", count="n_files_without_line_end", hint=hint)
+    read = without_repeated_files(event_files) if config.duplicates == "drop" else event_files
+    what = "files have the bytes of another with interactions, and are skipped"
+    quality.add(len(event_files) - len(read), len(event_files), what, count="n_files_repeated")
     return read
 
 
-def _read_items(
-    config: IngestConfig, files: Sequence[RawFile], out: ArtifactWriter, quality: DataQualityReport
-) -> pd.DataFrame:
+def _read_items(config: IngestConfig, files: Sequence[RawFile], quality: DataQualityReport) -> pd.DataFrame:
     source = SOURCES[config.source]
     frames: list[pd.DataFrame] = []
-    totals, seen, no_id = Counter[str](), set[str](), ""  # `seen` in the file that is read
-    n_twice, twice = 0, ""
-    n_rounded, rounded_example = 0, ""
+    counts, seen = Counter[str](), set[str]()  # `seen` in the file that is read
+    nameless, rounded, repeated = Tally(), Tally(), Tally()
+    n_rows = 0
     for batch in progress(source.items(config, files), desc="reading items", unit="batch"):
         if batch.first_row == 1:
             seen.clear()
-        nameless = is_missing_value(batch.rows[C.ITEM])
-        if nameless.any() and not no_id:
-            place = int(np.argmax(nameless))
-            value = batch.rows[C.ITEM].iloc[place]
-            shown = repr(value) if isinstance(value, str) else "nothing"
-            no_id = f"e.g. {shown} in row {batch.first_row + int(batch.rows.index[place])} of {batch.path.name}"
-        rows = batch.rows[~nameless]
-        odd = invalid_ids(rows[C.ITEM])
-        if odd.any():
-            row = batch.first_row + int(rows.index[np.argmax(odd)])
-            raise DataError(f"{batch.path}: row {row}, field item_id: the item has no id")
+        raw_ids = batch.rows[C.ITEM]
+        has_none = is_missing_value(raw_ids)
+        nameless.add(batch, raw_ids, has_none)
+        rows = batch.rows[~has_none]
+        batch.refuse(rows[C.ITEM], invalid_ids(rows[C.ITEM]), "an id")
         ids, n_escaped = ids_as_text(rows[C.ITEM], batch.path)
-        rounded = has_lost_digits(ids)
-        if rounded.any() and not n_rounded:
-            rounded_example = f"{ids[rounded].iloc[0]!r} in {batch.path.name}"
-        n_rounded += int(rounded.sum())
-        frame, counts = clean_items(rows.assign(**{C.ITEM: ids}), config.text_fields, config.max_text_chars)
-        repeated = (frame[C.ITEM].duplicated() | frame[C.ITEM].isin(seen)).to_numpy()
-        if repeated.any() and not twice:
-            place = int(np.argmax(repeated))
-            row = batch.first_row + int(frame.index[place])
-            twice = f"e.g. {frame[C.ITEM].iloc[place]!r} in row {row} of {batch.path.name}"
-        n_twice += int(repeated.sum())
+        rounded.add(batch, ids, has_lost_digits(ids))
+        frame, done = clean_items(rows.assign(**{C.ITEM: ids}), config.text_fields, config.max_text_chars)
+        repeated.add(batch, ids, (ids.duplicated() | ids.isin(seen)).to_numpy())
         frames.append(frame)
-        seen.update(frame[C.ITEM])
-        totals.update(counts, n_items=len(batch.rows), n_items_without_id=int(nameless.sum()))
-        totals.update(n_item_ids_escaped=n_escaped)
-    n_rows = totals.pop("n_items", 0)
+        seen.update(ids)
+        n_rows += len(batch.rows)
+        counts.update(done, n_item_ids_escaped=n_escaped)
     if not n_rows:
         raise DataError(f"{_file_names(files)}: the table holds no items")
     items = pd.concat(frames)
     counts_row: Literal["first", "last"] = "first" if source.repeats_items else "last"
     older = items[C.ITEM].duplicated(keep=counts_row).to_numpy()
-    out.count(**totals, n_repeated_items=int(older.sum()), n_item_ids_with_lost_digits=n_rounded)
-    quality.add(totals["n_items_without_id"], n_rows, "items have no id, and are left out", hint=no_id, stops=True)
-    hint = f"e.g. {rounded_example}{_KEEP_DIGITS}"
-    quality.add(n_rounded, n_rows, "items have an id whose last digits are lost", hint=hint, stops=True)
+    quality.count(**counts, n_repeated_items=int(older.sum()))
+    what = "items have no id, and are left out"
+    quality.add(nameless.n, n_rows, what, count="n_items_without_id", hint=nameless.example, stops=True)
+    what, hint = "items have an id whose last digits are lost", rounded.example + _KEEP_DIGITS
+    quality.add(rounded.n, n_rows, what, count="n_item_ids_with_lost_digits", hint=hint, stops=True)
     what = f"rows repeat an item of their file; of each item the {counts_row} row counts"
-    hint = twice + _IS_LOG * (2 * n_twice > n_rows)
-    quality.add(n_twice, n_rows, what, hint=hint, stops=not source.repeats_items)
-    fields = ", ".join(config.text_fields)
-    hint = f"their id stands for it; see ingest.text_fields ({fields}) and item_columns"
-    quality.add(totals["n_items_without_text"], n_rows, "items have no text", hint=hint, stops=True)
-    quality.add(totals["n_texts_cut"], n_rows, "texts are cut", hint="see ingest.max_text_chars", wanted=True)
+    hint = repeated.example + _IS_LOG * (2 * repeated.n > n_rows)
+    quality.add(repeated.n, n_rows, what, hint=hint, stops=not source.repeats_items)
+    hint = f"their id stands for it; see ingest.text_fields ({', '.join(config.text_fields)}) and item_columns"
+    quality.add(counts["n_items_without_text"], n_rows, "items have no text", hint=hint, stops=True)
+    quality.add(counts["n_texts_cut"], n_rows, "texts are cut", hint="see ingest.max_text_chars", wanted=True)
     return items[~older].sort_values(C.ITEM, kind="stable", ignore_index=True)
 
 
@@ -160,72 +148,64 @@ def _read_events(
     item_files: Sequence[RawFile],
     files: Sequence[RawFile],
     item_ids: pd.Index,
-    out: ArtifactWriter,
     quality: DataQualityReport,
 ) -> EventReader:
     reader = EventReader(item_ids, needs_rating=config.min_rating is not None, needs_split=config.split == "column")
     batches = SOURCES[config.source].interactions(config, files)
     for batch in progress(batches, desc="reading interactions", unit="batch"):
         reader.read(batch)
-    n_read = reader.n_rows + reader.n_left_out
+    n_rows, n_read = reader.n_rows, reader.n_rows + reader.n_left_out
     if not n_read:
         raise DataError(f"{_file_names(files)}: the table holds no interactions")
     if reader.event_types:
+        what = "interactions go by ingest.keep"
+        quality.add(reader.n_left_out, n_read, what, count="n_dropped_by_keep", wanted=True)
         absent = reader.event_types.values_not_found()
-        out.count(n_dropped_by_keep=reader.n_left_out)
-        quality.add(reader.n_left_out, n_read, "interactions go by ingest.keep", wanted=True)
-        quality.add(
-            len(absent), reader.event_types.n_values(), "values of ingest.keep stand nowhere", hint="; ".join(absent)
-        )
-    out.count(
-        **{f"n_interactions_without_{what}": n for what, n in reader.n_incomplete.items()},
-        n_interactions_read=n_read,
-        n_interactions_with_unknown_items=reader.n_unknown_items,
-        n_interaction_ids_escaped=reader.n_ids_escaped,
-        n_interactions_with_lost_digits=reader.n_rounded,
-    )
-    what = "interactions have an id or a time whose last digits are lost"
-    quality.add(reader.n_rounded, reader.n_rows, what, hint=f"e.g. {reader.rounded_example}{_KEEP_DIGITS}", stops=True)
+        what = "values of ingest.keep stand nowhere"
+        quality.add(len(absent), reader.event_types.n_values(), what, hint="; ".join(absent))
+    quality.count(n_interactions_read=n_read, n_interaction_ids_escaped=reader.n_ids_escaped)
+    what, hint = "interactions have an id or a time whose last digits are lost", reader.rounded_example + _KEEP_DIGITS
+    quality.add(reader.n_rounded, n_rows, what, count="n_interactions_with_lost_digits", hint=hint, stops=True)
+    lacking = {what: tally for what, tally in reader.incomplete.items() if tally.n}
+    quality.count(**{f"n_interactions_without_{what}": tally.n for what, tally in reader.incomplete.items()})
+    hint = ", ".join(f"{tally.n:,} without {what}, {tally.example}" for what, tally in lacking.items())
+    hint += "; ingest.interaction_columns may name other columns"
+    hint += "; where there are no times, set ingest.order=rows" * (2 * reader.incomplete["time"].n > n_rows)
     what = "interactions lack a user, item or time, and are left out"
-    hint = f"{reader.incomplete()}; ingest.interaction_columns may name other columns"
-    if 2 * reader.n_incomplete["time"] > reader.n_rows:
-        hint += "; where there are no times, set ingest.order=rows"
-    quality.add(sum(reader.n_incomplete.values()), reader.n_rows, what, hint=hint, stops=True)
-    if reader.n_unknown_items:
-        what = "interactions name items that the catalogue lacks"
-        hint = explain_failed_join(reader.unknown_items, files[0].path, item_ids, item_files[0].path)
-        quality.add(reader.n_unknown_items, reader.n_rows, what, hint=hint, stops=True)
+    quality.add(sum(tally.n for tally in lacking.values()), n_rows, what, hint=hint, stops=True)
+    unknown = reader.unknown_items
+    hint = explain_failed_join(unknown, files[0].path, item_ids, item_files[0].path) if len(unknown) else ""
+    what, name = "interactions name items that the catalogue lacks", "n_interactions_with_unknown_items"
+    quality.add(reader.n_unknown_items, n_rows, what, count=name, hint=hint, stops=True)
     return reader
 
 
-def _select(
-    config: IngestConfig, reader: EventReader, out: ArtifactWriter, quality: DataQualityReport
-) -> tuple[Events, np.ndarray]:
+def _select(config: IngestConfig, reader: EventReader, quality: DataQualityReport) -> tuple[Events, pd.Index]:
     """Events that stay, in order; users that still have events, renumbered in order of their ids."""
-    events, clock, facts = reader.events()
-    out.count(**facts)
+    events, user_ids, clock, facts = reader.events()
+    quality.count(**facts)
     n_before = len(events)
-    events = without_users(events, reader.user_ids(), config.drop_users)
-    out.count(n_dropped_by_user=n_before - len(events))
-    quality.add(n_before - len(events), n_before, "interactions go by ingest.drop_users", wanted=True)
-    absent = [user for user in config.drop_users if user not in reader.user_codes]
-    if absent:
-        what = "ids in ingest.drop_users are no user's"
-        quality.add(len(absent), len(config.drop_users), what, hint=f"e.g. {absent[0]!r}")
+    events = without_users(events, user_ids, config.drop_users)
+    what = "interactions go by ingest.drop_users"
+    quality.add(n_before - len(events), n_before, what, count="n_dropped_by_user", wanted=True)
+    absent = [user for user in config.drop_users if user not in user_ids]
+    hint = f"e.g. {absent[0]!r}" if absent else ""
+    quality.add(len(absent), len(config.drop_users), "ids in ingest.drop_users are no user's", hint=hint)
     n_before = len(events)
     odd = int(facts["n_times_outside_1990_to_2100"])
     quality.add(odd, n_before, f"timestamps (in {clock.unit}) lie outside 1990 to 2100", hint="missing ones?")
     events, counts = filter_events(events, clock, config)
-    out.count(**counts)
     for name, settings in (("n_dropped_by_time", "since, until"), ("n_dropped_by_rating", "min_rating")):
-        quality.add(counts.get(name, 0), n_before, f"interactions go by ingest.{settings}", wanted=True)
-    events, user_ids = sort_by_user_and_time(events, reader.user_ids())
+        if name in counts:
+            quality.add(counts[name], n_before, f"interactions go by ingest.{settings}", count=name, wanted=True)
+    events, user_ids = sort_by_user_and_time(events, user_ids)
     twice = find_duplicates(events)
-    out.count(n_duplicates=int(twice.sum()))
+    n_twice, n_before = int(twice.sum()), len(events)
+    quality.count(n_duplicates=n_twice)
     if config.duplicates == "drop":
-        what = "interactions repeat user, item and time of another, and go"
-        quality.add(int(twice.sum()), len(events), what, hint="ingest.duplicates=keep keeps them")
         events = events.take(~twice)
+        what = "interactions repeat user, item and time of another, and go"
+        quality.add(n_twice, n_before, what, hint="ingest.duplicates=keep keeps them")
     for code, n_events, times_the_median in overactive_users(events):
         what = f"interactions are of one user, {user_ids[code]!r}, {times_the_median:,.0f} times the median's"
         hint = f"if it is nobody's id (guests, a default), ingest.drop_users=[{user_ids[code]!r}] leaves it out"
@@ -233,62 +213,49 @@ def _select(
     n_before, n_users = len(events), np.count_nonzero(np.bincount(events.user))
     events = k_core(events, config.min_user_events, config.min_item_events)
     present, user = renumber(events.user)
-    n_ties = int(find_ties(events).sum())
-    out.count(
-        n_dropped_by_k_core=n_before - len(events),
-        n_users_dropped_by_k_core=int(n_users - len(present)),
-        n_ties=n_ties,
-    )
+    quality.count(n_users_dropped_by_k_core=int(n_users - len(present)))
     what = "interactions have the same user and time as another before them, so that the order of the rows counts"
     hint = "where a column tells which came first, name it in ingest.interaction_columns.order"
-    quality.add(n_ties, len(events), what, hint=hint, warn_above=_WARN_OF_TIES_ABOVE)
-    if config.split == "time" and clock.unit == ORDER:
-        what, hint = _split_by_number_hint(config, events, clock)
-        quality.add(len(events), len(events), what, hint=hint)
+    n_ties = int(find_ties(events).sum())
+    quality.add(n_ties, len(events), what, count="n_ties", hint=hint, warn_above=_WARN_OF_TIES_ABOVE)
+    if config.split == "time" and clock.unit == ORDER and len(events):
+        example = f"{events.timestamp[0] / clock.steps_per_number:g}"
+        what, hint = _ROW_NUMBERS if config.order == "rows" else _NO_CLOCK
+        quality.add(len(events), len(events), what.format(example), hint=hint)
     what = "interactions go by ingest.min_user_events, min_item_events"
-    quality.add(n_before - len(events), n_before, what, wanted=True)
+    quality.add(n_before - len(events), n_before, what, count="n_dropped_by_k_core", wanted=True)
     return replace(events, user=user), user_ids[present]
-
-
-def _split_by_number_hint(config: IngestConfig, events: Events, clock: Clock) -> tuple[str, str]:
-    """What is odd about a split by time of numbers that are no clock times, and what to do if they are not one order
-    of all users' events."""
-    if config.order == "rows":
-        hint = "are they in order of time? where they stand user by user, set ingest.split=leave-one-out"
-        return "interactions are split by the number of their row", hint
-    hint = (
-        "is it one clock for all users? where it starts anew with each user or session, set "
-        "ingest.split=leave-one-out, or map a date as timestamp and this column as order in ingest.interaction_columns"
-    )
-    example = events.timestamp[0] / clock.steps_per_number
-    return f"interactions are split by numbers that are no clock times, such as {example:g}", hint
 
 
 def _split(
     config: IngestConfig,
     events: Events,
-    user_ids: np.ndarray,
-    item_ids: np.ndarray,
+    user_ids: pd.Index,
+    item_ids: pd.Index,
     base: Artifact | None,
-    out: ArtifactWriter,
     quality: DataQualityReport,
 ) -> np.ndarray:
     split, counts = SPLITTERS[config.split](events)
-    out.count(**counts)
+    quality.count(**counts)
     what = "users have fewer than three events, so that they only train"
     quality.add(counts.get("n_users_too_short_to_split", 0), len(user_ids), what)
-    if counts.get("n_splits_set_to_history"):
-        changed = np.flatnonzero(split != events.split)
+    if n_backward := counts.get("n_splits_set_to_history"):
+        assert events.split is not None
+        first = int(np.argmax(split != events.split))
         what = "interactions follow an event of a later split of their user; they are kept as history, no targets"
-        hint = (
-            f"e.g. user {user_ids[events.user[changed[0]]]!r}: {SPLITS[events.split[changed[0]]]} after valid or test"
-        )
-        quality.add(len(changed), len(events), what, hint=hint + "; ingest.split splits anew")
+        hint = f"e.g. user {user_ids[events.user[first]]!r}: {SPLITS[events.split[first]]} after valid or test"
+        quality.add(n_backward, len(events), what, hint=hint + "; ingest.split splits anew")
     if base is not None:
         check_targets(events, split, config.split)
-        split = _without_leaked_targets(events, split, user_ids, item_ids, base, out, quality)
+        earlier = base.frame("interactions", [C.USER, C.ITEM, C.TIMESTAMP, C.SPLIT])
+        kept = without_leaked_targets(events, split, user_ids, item_ids, earlier)
+        n_held_out = int(np.isin(split, [SPLITS.index("valid"), SPLITS.index("test")]).sum())
+        what = "events of valid and test are known to the model that is refreshed; they are kept as history, no targets"
+        hint, name = "late or removed rows moved the cut back in time; `tsrec run` starts anew", _KNOWN_TO_BASE
+        quality.add(int((kept != split).sum()), n_held_out, what, count=name, hint=hint)
+        split = kept
     targets = count_targets(events, split)
-    out.count(**targets)
+    quality.count(**targets)
     for name in ("valid", "test"):
         n_lost = targets[f"n_{name}_events_without_history"]
         quality.add(n_lost, n_lost + targets[f"n_{name}_targets"], f"{name}-events have no earlier event: no targets")
@@ -296,51 +263,25 @@ def _split(
     return split
 
 
-def _without_leaked_targets(
-    events: Events,
-    split: np.ndarray,
-    user_ids: np.ndarray,
-    item_ids: np.ndarray,
-    base: Artifact,
-    out: ArtifactWriter,
-    quality: DataQualityReport,
-) -> np.ndarray:
-    earlier = base.frame("interactions", [C.USER, C.ITEM, C.TIMESTAMP, C.SPLIT])
-    kept = without_leaked_targets(events, split, user_ids, item_ids, earlier)
-    n_known = int((kept != split).sum())
-    out.count(n_held_out_events_known_to_base=n_known)
-    n_held_out = int(np.isin(split, [SPLITS.index("valid"), SPLITS.index("test")]).sum())
-    what = "events of valid and test are known to the model that is refreshed; they are kept as history, no targets"
-    hint = "late or removed rows moved the cut back in time; `tsrec run` starts anew"
-    quality.add(n_known, n_held_out, what, hint=hint)
-    return kept
-
-
 def _file_names(files: Sequence[RawFile]) -> str:
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     return f"{files[0].path}{more}"
 
 
-def _keep_items(items: pd.DataFrame, events: Events) -> tuple[pd.DataFrame, Events]:
-    """Only the items that the k-core left, renumbered."""
-    kept, item = renumber(events.item)
-    return items.iloc[kept].reset_index(drop=True), replace(events, item=item)
-
-
 def _write_interactions(
-    events: Events, split: np.ndarray, item_ids: np.ndarray, user_ids: np.ndarray, out: ArtifactWriter
+    events: Events, split: np.ndarray, item_ids: pd.Index, user_ids: pd.Index, out: ArtifactWriter
 ) -> None:
     first = np.searchsorted(events.user, np.arange(len(user_ids)))
-    position = (np.arange(len(events)) - first[events.user]).astype(np.int32)
     items, users, splits = (pa.array(ids, pa.string()) for ids in (item_ids, user_ids, SPLITS))
     with out.table_writer("interactions", _SCHEMA) as writer:
         for start in range(0, len(events), _ROWS):
-            rows = slice(start, start + _ROWS)
+            rows = slice(start, min(start + _ROWS, len(events)))
+            position = np.arange(rows.start, rows.stop) - first[events.user[rows]]
             columns = [
                 users.take(pa.array(events.user[rows])),
                 items.take(pa.array(events.item[rows])),
                 pa.array(events.timestamp[rows]),
-                pa.array(position[rows]),
+                pa.array(position, pa.int32()),
                 splits.take(pa.array(split[rows])),
             ]
             writer.write_table(pa.table(columns, schema=_SCHEMA))

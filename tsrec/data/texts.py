@@ -62,22 +62,15 @@ def clean_text(value: object, joiner: str = ", ", counts: Counter[str] | None = 
 def _clean(value: object, joiner: str, counts: Counter[str]) -> str:
     structure = structure_of(value)
     if structure is not None:
-        parts = _parts(structure)
+        parts, inner = _parts(structure), joiner
         if isinstance(structure, list) and any(isinstance(part, list) for part in parts):
             joiner, inner = "; ", " > "  # a list of paths from wide to narrow
-        else:
-            inner = joiner
         return joiner.join(filter(None, (_clean(part, inner, counts) for part in parts)))
     text = _spelled(value)
     if is_missing_word(text):
         counts["n_words_for_missing_dropped"] += 1
         return ""
     return _printable(_plain(text, counts), counts)
-
-
-def whole_characters(text: str) -> str:
-    """The text with its surrogates joined to the characters they are halves of; lone ones become U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _spelled(value: object) -> str:
@@ -128,9 +121,7 @@ def _parts(structure: list[Any] | Mapping[str, Any]) -> list[Any]:
     if not isinstance(structure, Mapping):
         return structure
     named = [value for key, value in structure.items() if str(key).lower() in _NAMES]
-    if named:
-        return named
-    return [value for value in structure.values() if _is_readable(value)]
+    return named or [value for value in structure.values() if _is_readable(value)]
 
 
 def _is_readable(value: Any) -> bool:
@@ -153,9 +144,9 @@ def _plain(text: str, counts: Counter[str]) -> str:
 
 
 def _printable(text: str, counts: Counter[str]) -> str:
-    if _SURROGATE.search(text):
+    if _SURROGATE.search(text):  # halves are joined, lone ones become U+FFFD
         counts["n_texts_with_broken_characters"] += 1
-        text = whole_characters(text)
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     without_sequences = _ESCAPE_SEQUENCE.sub("", text) if "\x1b" in text or "\x9b" in text else text
     folded = " ".join(without_sequences.split())
     printable = _CONTROL.sub("", folded)

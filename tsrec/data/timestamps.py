@@ -142,17 +142,14 @@ def to_common_unit(raw: RawTimes) -> tuple[np.ndarray, Clock, dict[str, int | st
     finer = nanos if nanos.any() else nanos[:1]
     digits = next(d for d in (0, 3, 6, 9) if d == 9 or not (finer % 10 ** (9 - d)).any())
     digits = min(digits, 9 - below)
-    values = _scaled(whole, 10**digits) if digits else whole
+    values = _scaled(whole, 10**digits)
     if nanos.any():
         values = values + nanos // 10 ** (9 - digits)
     if unit != ORDER or is_date.any():
         unit = next(name for name, exponent in UNITS.items() if exponent == below + digits)
     clock = Clock(unit, 10**digits)
-    counts: dict[str, int | str] = {
-        "time_unit": unit,
-        "n_times_outside_1990_to_2100": int((~clock.is_plausible(values)).sum()),
-    }
-    return values, clock, counts
+    n_outside = int((~clock.is_plausible(values)).sum())
+    return values, clock, {"time_unit": unit, "n_times_outside_1990_to_2100": n_outside}
 
 
 def parse_time_limit(text: str, field: str, clock: Clock) -> int:
@@ -215,10 +212,8 @@ def _unit_of(numbers: np.ndarray) -> str:
     found = {unit: _in_clock(numbers, exponent) for unit, exponent in UNITS.items()}
     present = [unit for unit, inside in found.items() if inside.any()]
     if len(present) > 1:
-        examples = " and ".join(
-            f"{numbers[np.argmax(found[unit])]} ({unit}, {found[unit].sum():,})" for unit in present
-        )
-        raise DataError(f"different units stand side by side: {examples}; convert them to one")
+        examples = [f"{numbers[np.argmax(found[unit])]} ({unit}, {found[unit].sum():,})" for unit in present]
+        raise DataError(f"different units stand side by side: {' and '.join(examples)}; convert them to one")
     if present and 2 * int(found[present[0]].sum()) >= len(numbers):
         return present[0]
     return ORDER
@@ -257,11 +252,11 @@ def _packed(values: np.ndarray) -> np.ndarray:
 
 
 def _scaled(values: np.ndarray, factor: int) -> np.ndarray:
+    if factor == 1:
+        return values
     limit = 2**63 // factor - 1
     outside = (values > limit) | (values < -limit)
     if outside.any():
-        raise DataError(
-            f"{values[np.argmax(outside)]} (in its own unit) is too far from the others' fine times "
-            "for 64 bits; drop that row, or round the times"
-        )
+        far = f"{values[np.argmax(outside)]} (in its own unit) is too far from the others' fine times for 64 bits"
+        raise DataError(f"{far}; drop that row, or round the times")
     return values * factor

@@ -14,9 +14,8 @@ from tsrec.data.files import is_separated
 
 _LONGEST_LINE_END = 4  # bytes, in any encoding
 _MANY_CHARACTERS = 8  # a time as text has as many; places in an order may have fewer
-_WITHOUT_FRACTION = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d( ?(Z|UTC|GMT|[+-]\d\d:?\d\d))*"
-)  # many programs leave a zero out
+# Many programs leave a fraction of zero out.
+_WITHOUT_FRACTION = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d( ?(Z|UTC|GMT|[+-]\d\d:?\d\d))*")
 
 
 def lacks_line_end(path: Path) -> bool:
@@ -41,19 +40,12 @@ class TruncatedTimeDetector:
         """Whether the last time is shorter than every other one seen so far, at least two, all of them long."""
         if not isinstance(times.dtype, pd.StringDtype) or not len(times):
             return False  # Parquet and JSON do not lose their ends unnoticed
-        lengths = times.str.split(".", n=1).str[0].str.len() if self._numbers(times) else times.str.len()
+        are_numbers = "-" not in str(times.iloc[0])[1:]
+        lengths = (times.str.split(".", n=1).str[0] if are_numbers else times).str.len()
         others = min(self._shortest, int(lengths.iloc[:-1].min())) if len(lengths) > 1 else self._shortest
         last = int(lengths.iloc[-1])
         enough = self._n_rows + len(times) > 2
         self._n_rows += len(times)
         self._shortest = min(others, last)
-        return (
-            enough
-            and last < others
-            and others >= _MANY_CHARACTERS
-            and not _WITHOUT_FRACTION.fullmatch(str(times.iloc[-1]))
-        )
-
-    @staticmethod
-    def _numbers(times: pd.Series) -> bool:
-        return "-" not in str(times.iloc[0])[1:]
+        is_short = enough and last < others and others >= _MANY_CHARACTERS
+        return is_short and not _WITHOUT_FRACTION.fullmatch(str(times.iloc[-1]))

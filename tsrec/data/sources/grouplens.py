@@ -10,9 +10,10 @@ import pandas as pd
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig, TableFormat
 from tsrec.data.compressed_files import PACKED, open_bytes, unpacking
-from tsrec.data.files import Batch, named_columns, read_batches
-from tsrec.data.format_hints import likely_encoding
-from tsrec.data.raw_files import RawFile, find_files
+from tsrec.data.files import Batch, RawFile, named_columns, read_batches
+from tsrec.data.format_hints import likely_encoding, undecodable_line
+from tsrec.data.raw_files import find_both
+from tsrec.data.sources.tables import Source
 from tsrec.errors import DataError
 
 # The columns of files without a header, by their separator.
@@ -31,19 +32,16 @@ _NO_GENRES = "(no genres listed)"
 _HINT = "is this MovieLens' file?"
 
 
-def files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
+def _files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
     """The films and the ratings within the folder, or as configured."""
-    return (
-        find_files(config, "items", [_called("movies"), ("u.item",)]),
-        find_files(config, "interactions", [_called("ratings"), ("u.data",)]),
-    )
+    return find_both(config, [_called("movies"), ("u.item",)], [_called("ratings"), ("u.data",)])
 
 
 def _called(name: str) -> tuple[str, ...]:
     return (f"{name}.dat", f"{name}.csv", *(f"{name}.*{suffix}" for suffix in PACKED), f"{name}.zip")
 
 
-def items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
+def _items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
     """Films; genres are their categories."""
     for file in files:
         form = _format(file.path, _FILMS)
@@ -53,7 +51,7 @@ def items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
             yield replace(batch, rows=film.assign(**{C.CATEGORIES: _categories(batch.rows)}))
 
 
-def interactions(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
+def _interactions(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
     """Batches of ratings."""
     for file in files:
         form = _format(file.path, {"::": _RATINGS, "\t": _RATINGS})
@@ -71,7 +69,8 @@ def _categories(films: pd.DataFrame) -> pd.Series:
 def _format(path: Path, headerless: dict[str, tuple[str, ...]]) -> TableFormat:
     with unpacking(path), open_bytes(path) as stream:
         first = stream.readline().decode("latin-1")
-    encoding = _encoding(path)
+        # UTF-8 from 10M on, Latin-1 before.
+        encoding = likely_encoding(path) if undecodable_line(path, "utf-8") else "utf-8"
     separator = max((*headerless, ","), key=first.count)
     if first.lower().removeprefix("ï»¿").startswith(("movieid", "userid")):
         return TableFormat(separator=separator, encoding=encoding)
@@ -80,12 +79,4 @@ def _format(path: Path, headerless: dict[str, tuple[str, ...]]) -> TableFormat:
     return TableFormat(separator=separator, encoding=encoding, column_names=headerless[separator], quoting="none")
 
 
-def _encoding(path: Path) -> str:
-    """UTF-8 from 10M on, Latin-1 before; a file of films is small enough to try."""
-    with unpacking(path), open_bytes(path) as stream:
-        try:
-            for line in stream:
-                line.decode()
-        except UnicodeDecodeError:
-            return likely_encoding(path)
-    return "utf-8"
+SOURCE = Source(_files, _items, _interactions)

@@ -9,14 +9,15 @@ import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
-from tsrec.data.files import Batch, read_batches
-from tsrec.data.raw_files import RawFile
+from tsrec.data.files import Batch, RawFile, read_batches
+from tsrec.data.sources import recbole
+from tsrec.data.sources.tables import Source
 from tsrec.errors import MissingDependencyError
 
 _COLUMNS = ("item_id", "movie_title", "release_year", "class")
 
 
-def files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
+def _files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
     """The two files inside the wheel; nothing of the package is imported.
 
     Raises:
@@ -30,7 +31,7 @@ def files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...
     return (films,), (ratings,)
 
 
-def items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
+def _items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
     """Films, titled as people write them: "Toy Story (1995)"; genres are their categories."""
     for batch in read_batches(files, config.items_format, _COLUMNS, "ingest.items_format"):
         film = batch.rows
@@ -38,3 +39,6 @@ def items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
         title = film["movie_title"].where(~has_year, film["movie_title"] + " (" + film["release_year"] + ")")
         genres = film["class"].str.split().str.join(", ")
         yield replace(batch, rows=pd.DataFrame({C.ITEM: film["item_id"], C.TITLE: title, C.CATEGORIES: genres}))
+
+
+SOURCE = Source(_files, _items, recbole.SOURCE.interactions)

@@ -1,8 +1,8 @@
 """Any CSV, TSV, JSON or Parquet tables, with a column mapping where names differ. What other sources are made of:
 they know their files' names and columns beforehand."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,37 +10,48 @@ import pandas as pd
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig
 from tsrec.data.event_types import EventTypeFilter
-from tsrec.data.files import Batch, first_rows, is_separated, named_columns, read_batches
-from tsrec.data.items_from_log import newest_item_texts
+from tsrec.data.files import Batch, RawFile, first_rows, is_separated, named_columns, read_batches
+from tsrec.data.ids import ids_as_text
 from tsrec.data.missing_values import is_missing_value
 from tsrec.data.nested import dotted_names, explode_nested, with_parents
-from tsrec.data.raw_files import RawFile, Role, find_both
+from tsrec.data.raw_files import Role, find_both
 from tsrec.errors import DataError
 
 Names = Mapping[str, tuple[str, ...]]  # ours -> theirs, the preferred one first
 
+EVENT_COLUMNS = {name: (name,) for name in (C.USER, C.ITEM, C.TIMESTAMP, C.RATING, C.SPLIT)}
 _ITEM_COLUMNS = {name: (name,) for name in (C.ITEM, C.TITLE, C.DESCRIPTION, C.BRAND, C.CATEGORIES)}
-_EVENT_COLUMNS = {name: (name,) for name in (C.USER, C.ITEM, C.TIMESTAMP, C.RATING, C.SPLIT)}
 _WITH_COMMAS = r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*)(,\d*)?([eE][+-]?\d+)?\s*"  # 1.234,5; 1234,5; 1,5E+09
 _SPLIT_FILES = tuple(f"{word}{rest}" for word in ("train", "valid*", "val", "dev", "test") for rest in (".*", "[_-]*"))
 
 
-def files(config: IngestConfig) -> tuple[tuple[RawFile, ...], tuple[RawFile, ...]]:
-    """`items` and `interactions` within the folder, as files, part files or folders, or as configured."""
-    return find_both(config, [_called("items")], [_called("interactions"), _SPLIT_FILES])
+@dataclass(frozen=True)
+class Source:
+    """`files` says which raw files are read (items, interactions), all of them and in order; the other two read them.
+    Of an item that stands there more than once the last row counts. Where `repeats_items`, the raw data is known to
+    list items so, and the first row counts."""
+
+    files: Callable[[IngestConfig], tuple[tuple[RawFile, ...], tuple[RawFile, ...]]]
+    items: Callable[[IngestConfig, Sequence[RawFile]], Iterator[Batch]]
+    interactions: Callable[[IngestConfig, Sequence[RawFile]], Iterator[Batch]]
+    repeats_items: bool = False
 
 
-def items(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
-    """Batches of items."""
-    return read_items(config, files, _ITEM_COLUMNS)
+def table_source(
+    item_files: Sequence[tuple[str, ...]],
+    event_files: Sequence[tuple[str, ...]],
+    item_columns: Names,
+    event_columns: Names,
+) -> Source:
+    """Tables whose files (patterns, as `find_both` has them) and columns are known, where the settings say no more."""
+    return Source(
+        files=lambda config: find_both(config, item_files, event_files),
+        items=lambda config, files: _read_items(config, files, item_columns),
+        interactions=lambda config, files: _read_interactions(config, files, event_columns),
+    )
 
 
-def interactions(config: IngestConfig, files: Sequence[RawFile]) -> Iterator[Batch]:
-    """Batches of interactions."""
-    return read_interactions(config, files, _EVENT_COLUMNS)
-
-
-def read_items(config: IngestConfig, files: Sequence[RawFile], known: Names) -> Iterator[Batch]:
+def _read_items(config: IngestConfig, files: Sequence[RawFile], known: Names) -> Iterator[Batch]:
     """Batches of items under our column names; `ingest.item_columns` goes before the `known` names. Where the files are
     the log of interactions, one batch of what it says of each item."""
     mapping = config.item_columns.renamed()
@@ -48,12 +59,30 @@ def read_items(config: IngestConfig, files: Sequence[RawFile], known: Names) -> 
         yield from _mapped(config, "items", files, known, mapping, (C.ITEM, C.TITLE))
         return
     mapping = {C.ITEM: config.interaction_columns.item_id or C.ITEM, **mapping}
-    items = newest_item_texts(_mapped(config, "interactions", files, known, mapping, (C.ITEM, C.TITLE), of_items=True))
-    if items is not None:
-        yield items
+    yield from _newest_texts(_mapped(config, "interactions", files, known, mapping, (C.ITEM, C.TITLE), of_items=True))
 
 
-def read_interactions(config: IngestConfig, files: Sequence[RawFile], known: Names) -> Iterator[Batch]:
+def _newest_texts(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """One batch with a row for each item of the log, in order of appearance: of every column the last value that is not
+    missing. Rows without an id are passed over."""
+    first: Batch | None = None
+    items = pd.DataFrame()
+    for batch in batches:
+        first = first or batch
+        rows = batch.rows[~is_missing_value(batch.rows[C.ITEM])].reset_index(drop=True)
+        if len(rows):
+            ids, _ = ids_as_text(rows.pop(C.ITEM), batch.path)
+            texts = rows.astype(object).mask(rows.apply(is_missing_value)).assign(**{C.ITEM: ids})
+            items = _last_of_each(pd.concat([items, _last_of_each(texts)]))
+    if first is not None:
+        yield replace(first, rows=items, first_row=1)
+
+
+def _last_of_each(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.groupby(C.ITEM, sort=False, as_index=False).last()
+
+
+def _read_interactions(config: IngestConfig, files: Sequence[RawFile], known: Names) -> Iterator[Batch]:
     """Batches of interactions under our column names; `ingest.interaction_columns` goes before the `known` names.
 
     A split that a file's name gives is added where the file has no such column; so are row numbers as timestamps
@@ -78,10 +107,6 @@ def read_interactions(config: IngestConfig, files: Sequence[RawFile], known: Nam
             rows[C.SPLIT] = splits[batch.path]
         n_rows += len(rows)
         yield batch
-
-
-def _called(name: str) -> tuple[str, ...]:
-    return (f"{name}.*", name, f"{name}[_-]*")
 
 
 def _mapped(
@@ -117,9 +142,8 @@ def _mapped(
             rows = first_rows(batch, form, section)
             inside = ", ".join(dotted_names(rows))
             holds = f"; its lists and objects hold {inside}" if inside else ""
-            raise DataError(
-                f"{error}{holds}{_header_below(rows, names, expected) * is_separated(batch.path)}"
-            ) from None
+            below = _header_below(rows, names, expected) if is_separated(batch.path) else ""
+            raise DataError(f"{error}{holds}{below}") from None
         n_kept += len(rows)
         yield replace(batch, rows=rows)
         expected = needed
@@ -158,11 +182,14 @@ def _with_decimal_points(values: pd.Series) -> pd.Series:
 def _times_by_format(values: pd.Series, time_format: str, batch: Batch) -> pd.Series:
     moments = pd.to_datetime(values, format=time_format, utc=True, errors="coerce")
     bad = moments.isna().to_numpy() & ~is_missing_value(values)
-    if bad.any():
-        place = int(np.argmax(bad))
-        row = batch.first_row + int(values.index[place])
-        raise DataError(
-            f"{batch.path}: row {row}, field {C.TIMESTAMP}: {values.iloc[place]!r} is not written as "
-            f"ingest.time_format={time_format!r} says"
-        )
+    batch.refuse(values, bad, f"written as ingest.time_format={time_format!r} says")
     return moments
+
+
+# Files, part files or folders.
+SOURCE = table_source(
+    item_files=[("items.*", "items", "items[_-]*")],
+    event_files=[("interactions.*", "interactions", "interactions[_-]*"), _SPLIT_FILES],
+    item_columns=_ITEM_COLUMNS,
+    event_columns=EVENT_COLUMNS,
+)
