@@ -5,9 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from tests.decode.reference import N_TEXT, enumerated, generated, random_model
-from tsrec.decode.beam import BeamSearch
+from tsrec.decode.beam import BeamSearch, _stable_top_k
 from tsrec.decode.trie import Trie
 from tsrec.decode.writer import ExportedModel
 from tsrec.errors import ConfigError
@@ -100,6 +101,25 @@ def test_as_many_distinct_open_sids_as_there_are_beams_or_all(data: st.DataObjec
         assert set(leaves.tolist()) <= set(open_leaves.tolist())
         assert np.isfinite(beams.scores[user, : len(leaves)]).all()
         assert (np.diff(beams.scores[user, : len(leaves)]) <= 0).all()
+
+
+@given(arrays(np.float32, (3, 20), elements=st.sampled_from([-np.inf, -2.0, -1.0, -0.5])), st.integers(1, 20))
+def test_the_greatest_are_those_of_a_stable_sort(values: np.ndarray, k: int) -> None:
+    best, places = _stable_top_k(torch.from_numpy(values), k)
+    expected = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(places, expected)
+    np.testing.assert_array_equal(best, np.take_along_axis(values, expected, axis=1))
+
+
+def test_a_model_that_has_diverged_finds_nothing() -> None:
+    space = SidSpace((4, 5, 6))
+    model = random_model(space, 3)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.fill_(torch.nan)
+    beams = BeamSearch(ExportedModel(model, space, N_TEXT), Trie.build(_codes(space, 40, 3))).search(
+        _prompts(space, 3), n_beams=10
+    )
+    assert (beams.leaves == -1).all()
 
 
 def test_ties_go_to_the_lower_code() -> None:
