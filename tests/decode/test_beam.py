@@ -138,7 +138,7 @@ def test_half_precision_products_barely_move_scores() -> None:
     codes = _codes(space, 40, 2)
     trie, model, prompts = Trie.build(codes), random_model(space, 2), _prompts(space, 2)
     exact = BeamSearch(ExportedModel(model, space, N_TEXT), trie).search(prompts, trie.n_leaves)
-    rough = BeamSearch(ExportedModel(model, space, N_TEXT, torch.bfloat16), trie).search(prompts, trie.n_leaves)
+    rough = BeamSearch(ExportedModel(model.bfloat16(), space, N_TEXT), trie).search(prompts, trie.n_leaves)
     by_leaf = [np.take_along_axis(beams.scores, np.argsort(beams.leaves, axis=1), axis=1) for beams in (exact, rough)]
     assert np.abs(by_leaf[0] - by_leaf[1]).mean() < 0.1
 

@@ -197,8 +197,9 @@ class _Writer:
 
     def hidden(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
         """See `SidWriter`."""
-        decoder, autocast = self._model.decoder, self._autocast
-        return cached_hidden(decoder, positions, mask, cache, autocast, inputs_embeds=self._model.embed(ids))
+        dtype, embedded = self._autocast, self._model.embed(ids)
+        with torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+            return cached_hidden(self._model.decoder, positions, mask, cache, inputs_embeds=embedded)
 
     def level_logits(self, hidden: Tensor, level: int) -> Tensor:
         """See `SidWriter`."""
