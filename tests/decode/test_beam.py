@@ -1,5 +1,7 @@
 """The decoder's top-10 equals plain, slow references, on random models."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,33 @@ def test_beams_equal_generate_with_a_prefix_function(seed: int) -> None:
         sids, scores = generated(model, prompt[None], codes, space, n_beams=20, n_best=10)
         np.testing.assert_array_equal(_sids(trie, codes, beams.leaves[user, :10]), sids[0])
         np.testing.assert_allclose(beams.scores[user, :10], scores[0], atol=1e-4)
+
+
+class _Recording(ExportedModel):
+    """Notes how many tokens each call computes."""
+
+    def hidden(self, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+        self.calls.append(ids.shape)
+        return super().hidden(ids, *rest)
+
+    calls: list[tuple[int, ...]]
+
+
+@pytest.mark.parametrize("max_tokens", [1, 30, 70, 10_000])
+def test_batches_keep_to_their_tokens_and_give_what_single_prompts_give(max_tokens: int) -> None:
+    space = SidSpace((4, 5, 6))
+    trie, prompts = Trie.build(_codes(space, 40, 0)), _prompts(space, 0, 12)
+    model = _Recording(random_model(space, 0), space, N_TEXT)
+    search, model.calls = BeamSearch(model, trie), []
+    together = search.search_in_batches(prompts, 5, max_tokens)
+    first_passes = model.calls[::3]  # of each batch; two more follow, of at most 5 beams for each user
+    assert sum(n_users for n_users, _ in first_passes) == 12
+    assert all(n_users == 1 or n_users * (length + 2 * 5) <= max_tokens for n_users, length in first_passes)
+    assert len(first_passes) == {1: 12, 10_000: 1}.get(max_tokens, len(first_passes))
+    for user, prompt in enumerate(prompts):
+        alone = search.search([prompt], 5)
+        np.testing.assert_array_equal(together.leaves[user], alone.leaves[0])
+        np.testing.assert_allclose(together.scores[user], alone.scores[0], atol=1e-4)
 
 
 def test_generation_config_is_never_read() -> None:

@@ -231,7 +231,7 @@ def test_a_run_says_once_that_it_uses_what_another_machine_made(
 
 
 def test_runtime_fields_rerun_nothing(config: Config) -> None:
-    other = with_overrides(config, ["decode.batch_users=8"])
+    other = with_overrides(config, ["decode.batch_tokens=800"])
     assert _fingerprints(config) == _fingerprints(other)
 
 

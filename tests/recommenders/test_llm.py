@@ -33,7 +33,7 @@ def _llm(**settings: object) -> Llm:
 def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:
     random = np.random.default_rng(1)
     pasts = [random.integers(0, N_ITEMS, length) for length in (5, 0, 9, 1, 30, 2, 0, 7, 3, 12, 4)]
-    llm = _llm(batch_users=3, precision="float32")
+    llm = _llm(batch_tokens=80, precision="float32")
     together = llm.rank(pasts, 8, Filter(N_ITEMS, pasts))
     for row, past in enumerate(pasts):
         assert (together.items[row] >= 0).all() == bool(len(past))  # nothing for an empty history
@@ -45,7 +45,7 @@ def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:
 def test_a_history_that_leaves_fewer_items_than_beams_has_a_shorter_list_beside_others() -> None:
     """Batches then differ in how many beams they finish."""
     pasts = [np.arange(N_ITEMS - 2), np.array([3]), np.array([4])]
-    ranked = _llm(batch_users=1).rank(pasts, 8, Filter(N_ITEMS, pasts))
+    ranked = _llm(batch_tokens=1).rank(pasts, 8, Filter(N_ITEMS, pasts))
     assert set(ranked.items[0][ranked.items[0] >= 0]) == {N_ITEMS - 2, N_ITEMS - 1}
     assert (ranked.items[1:] >= 0).all()
 

@@ -68,7 +68,7 @@ def test_how_a_stage_runs_does_not_enter_its_fingerprint() -> None:
             "ingest": {"source": "tables", "path": "/elsewhere"},
             "keywords": {"shard_items": 7},
             "finetune": {"gradient_checkpointing": True},
-            "decode": {"batch_users": 8, "shard_users": 9},
+            "decode": {"batch_tokens": 8, "shard_users": 9},
         }
     )
     assert canonical(changed) == canonical(Config.model_validate({"ingest": {"source": "tables"}}))

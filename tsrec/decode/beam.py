@@ -84,18 +84,22 @@ class BeamSearch:
         return Beams(nodes.masked_fill(~finished, -1).cpu().numpy(), scores.cpu().numpy())
 
     def search_in_batches(
-        self, prompts: list[np.ndarray], n_beams: int, batch_size: int, blocked: list[np.ndarray] | None = None
+        self, prompts: list[np.ndarray], n_beams: int, max_tokens: int, blocked: list[np.ndarray] | None = None
     ) -> Beams:
-        """`search` for any number of prompts, `batch_size` at a time.
+        """`search` for any number of prompts, as many at a time as have `max_tokens` tokens, or one.
 
-        Prompts of similar length share a batch, since all are padded to the longest of it.
+        Counted are prompts, padded to the longest of their batch, and beams. Prompts of similar length share a batch.
         """
-        order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
-        parts = []
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
+        lengths = np.array([len(prompt) for prompt in prompts])
+        order = np.argsort(lengths, kind="stable")
+        tokens = lengths[order] + (self.space.n_levels - 1) * n_beams  # of a user whose prompt is its batch's longest
+        parts, start = [], 0
+        while start < len(order):
+            fits = tokens[start:] * np.arange(1, len(order) - start + 1) <= max_tokens
+            batch = order[start : start + max(1, int(fits.sum()))]  # tokens only grow, so those that fit come first
             batch_blocked = None if blocked is None else [blocked[row] for row in batch]
             parts.append(self.search([prompts[row] for row in batch], n_beams, batch_blocked))
+            start += len(batch)
         width = max(part.leaves.shape[1] for part in parts)
         leaves = np.full((len(prompts), width), -1, dtype=np.int64)
         scores = np.full((len(prompts), width), -np.inf, dtype=np.float32)

@@ -28,7 +28,7 @@ from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 from tsrec.training.packing import IGNORED, SAME_PLACE, Example, pack
 
 MEASURES = ("reward", "hit", "kl")  # what the training log holds in place of tasks
-_PROMPTS_AT_ONCE = 16
+_TOKENS_AT_ONCE = 2048
 
 
 class TargetPrompts:
@@ -140,7 +140,7 @@ class Policy(nn.Module):
                 prompts.append(sequence[: len(sequence) - len(targets[-1]) + 1])
         # No cache of cast weights: older torch hands the update what was cast here, and that has no gradient.
         with torch.autocast(self._search.device.type, enabled=False, cache_enabled=False):
-            leaves = self._search.search_in_batches(prompts, self.beams, _PROMPTS_AT_ONCE).leaves
+            leaves = self._search.search_in_batches(prompts, self.beams, _TOKENS_AT_ONCE).leaves
         tokens = self._leaf_tokens[leaves]  # (U, G, L)
         return RolloutGroups(prompts, tokens, rewards((tokens == np.stack(targets)[:, None]).all(axis=2)))
 

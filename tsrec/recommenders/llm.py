@@ -68,7 +68,7 @@ class Llm:
         if allow.blocked is not None:
             placed = [item_search.place[np.asarray(items, dtype=np.int64)] for items in allow.blocked]
             blocked = [places[places >= 0] for places in placed]
-        found = item_search.search.search_in_batches(prompts, self.config.beams, self.config.batch_users, blocked)
+        found = item_search.search.search_in_batches(prompts, self.config.beams, self.config.batch_tokens, blocked)
         ranked.items[with_events], ranked.scores[with_events] = _items_of_leaves(
             item_search, found.leaves, found.scores, k, allow
         )
