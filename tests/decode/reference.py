@@ -59,10 +59,12 @@ def enumerated(
     return unique[order], scores[order]
 
 
-def prefix_function(sids: np.ndarray, space: SidSpace, prompt_length: int) -> Callable[[int, torch.Tensor], list[int]]:
+def prefix_function(
+    sids: np.ndarray, space: SidSpace, prompt_length: int, n_text: int
+) -> Callable[[int, torch.Tensor], list[int]]:
     """What `generate` may write next, by a dictionary from each written prefix to its continuations."""
     allowed: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    tokens = N_TEXT + np.array(space.offsets) + sids
+    tokens = n_text + np.array(space.offsets) + sids
     for depth in range(space.n_levels):
         for prefix in np.unique(tokens[:, : depth + 1], axis=0).tolist():
             allowed[tuple(prefix[:-1])].append(prefix[-1])
@@ -72,12 +74,12 @@ def prefix_function(sids: np.ndarray, space: SidSpace, prompt_length: int) -> Ca
 class LevelSoftmax(LogitsProcessor):
     """Restricts generate's softmax to the tokens of the level that is written next."""
 
-    def __init__(self, space: SidSpace, prompt_length: int) -> None:
-        self.space, self.prompt_length = space, prompt_length
+    def __init__(self, space: SidSpace, prompt_length: int, n_text: int) -> None:
+        self.space, self.prompt_length, self.n_text = space, prompt_length, n_text
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         level = input_ids.shape[1] - self.prompt_length
-        first = N_TEXT + self.space.offsets[level]
+        first = self.n_text + self.space.offsets[level]
         restricted = torch.full_like(scores, -torch.inf)
         place = slice(first, first + self.space.sizes[level])
         restricted[:, place] = scores[:, place].log_softmax(-1)
@@ -85,7 +87,13 @@ class LevelSoftmax(LogitsProcessor):
 
 
 def generated(
-    model: LlamaForCausalLM, prompts: np.ndarray, sids: np.ndarray, space: SidSpace, n_beams: int, n_best: int
+    model: LlamaForCausalLM,
+    prompts: np.ndarray,
+    sids: np.ndarray,
+    space: SidSpace,
+    n_beams: int,
+    n_best: int,
+    n_text: int = N_TEXT,
 ) -> tuple[np.ndarray, np.ndarray]:
     """SIDs (U, n_best, L) and scores (U, n_best) by `model.generate`; `prompts` (U, T) are of one length."""
     length = prompts.shape[1]
@@ -102,13 +110,13 @@ def generated(
         # In this order: generate would apply a prefix function of its own before the level's softmax.
         logits_processor=LogitsProcessorList(
             [
-                LevelSoftmax(space, length),
-                PrefixConstrainedLogitsProcessor(prefix_function(sids, space, length), num_beams=n_beams),
+                LevelSoftmax(space, length, n_text),
+                PrefixConstrainedLogitsProcessor(prefix_function(sids, space, length, n_text), num_beams=n_beams),
             ]
         ),
         return_dict_in_generate=True,
         output_scores=True,
     )
-    found = output.sequences[:, length:].cpu().numpy() - N_TEXT - np.array(space.offsets)
+    found = output.sequences[:, length:].cpu().numpy() - n_text - np.array(space.offsets)
     shape = (len(prompts), n_best)
     return found.reshape(*shape, space.n_levels), output.sequences_scores.cpu().numpy().reshape(shape)

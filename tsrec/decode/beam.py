@@ -7,6 +7,7 @@ passes: the prompts, the level-1 beams, the level-2 beams. The model's `generati
 Scores are log-probabilities within the tokens of each level, as trained; of those, only existing children compete.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,7 @@ class BeamSearch:
 
         Every kept prefix leads to a SID that may be written. So min(n_beams, such SIDs) beams always finish.
         """
-        closed = None if blocked is None else self._closed_edges(blocked)
+        closed = self._closed_edges(blocked) if blocked is not None else [None] * self.space.n_levels
         ids, real = self._pad(prompts)
         n_users, width = ids.shape
         cache = DynamicCache()
@@ -71,7 +72,7 @@ class BeamSearch:
         scores = torch.zeros(n_users, 1, device=self.device)
         visible = real[:, None, :]  # (U, 1, keys): the keys that each beam's next token attends to, besides itself
         for level in range(self.space.n_levels):
-            nodes, codes, scores, origin = self._expand(level, hidden, nodes, scores, n_beams, closed and closed[level])
+            nodes, codes, scores, origin = self._expand(level, hidden, nodes, scores, n_beams, closed[level])
             if level == self.space.n_levels - 1:
                 break
             n_kept = nodes.shape[1]
@@ -161,7 +162,7 @@ class BeamSearch:
         children, child_codes = children.flatten(1).gather(1, index), child_codes.flatten(1).gather(1, index)
         return children, child_codes, best, index // len(slots)
 
-    def _closed_edges(self, blocked: list[np.ndarray]) -> list[_Edges]:
+    def _closed_edges(self, blocked: list[np.ndarray]) -> Sequence[_Edges | None]:
         """For each level the edges that lead to blocked items alone.
 
         Only what lies above blocked items is looked at, however large the trie is.
