@@ -1,13 +1,16 @@
 """The decoder's top-10 equals plain, slow references, on random models."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from tests.decode.reference import N_TEXT, enumerated, generated, random_model
-from tsrec.decode.beam import BeamSearch
+from tsrec.decode.beam import BeamSearch, _stable_top_k
 from tsrec.decode.trie import Trie
 from tsrec.decode.writer import ExportedModel
 from tsrec.errors import ConfigError
@@ -52,6 +55,33 @@ def test_beams_equal_generate_with_a_prefix_function(seed: int) -> None:
         sids, scores = generated(model, prompt[None], codes, space, n_beams=20, n_best=10)
         np.testing.assert_array_equal(_sids(trie, codes, beams.leaves[user, :10]), sids[0])
         np.testing.assert_allclose(beams.scores[user, :10], scores[0], atol=1e-4)
+
+
+class _Recording(ExportedModel):
+    """Notes how many tokens each call computes."""
+
+    def hidden(self, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+        self.calls.append(ids.shape)
+        return super().hidden(ids, *rest)
+
+    calls: list[tuple[int, ...]]
+
+
+@pytest.mark.parametrize("max_tokens", [1, 30, 70, 10_000])
+def test_batches_keep_to_their_tokens_and_give_what_single_prompts_give(max_tokens: int) -> None:
+    space = SidSpace((4, 5, 6))
+    trie, prompts = Trie.build(_codes(space, 40, 0)), _prompts(space, 0, 12)
+    model = _Recording(random_model(space, 0), space, N_TEXT)
+    search, model.calls = BeamSearch(model, trie), []
+    together = search.search_in_batches(prompts, 5, max_tokens)
+    first_passes = model.calls[::3]  # of each batch; two more follow, of at most 5 beams for each user
+    assert sum(n_users for n_users, _ in first_passes) == 12
+    assert all(n_users == 1 or n_users * (length + 2 * 5) <= max_tokens for n_users, length in first_passes)
+    assert len(first_passes) == {1: 12, 10_000: 1}.get(max_tokens, len(first_passes))
+    for user, prompt in enumerate(prompts):
+        alone = search.search([prompt], 5)
+        np.testing.assert_array_equal(together.leaves[user], alone.leaves[0])
+        np.testing.assert_allclose(together.scores[user], alone.scores[0], atol=1e-4)
 
 
 def test_generation_config_is_never_read() -> None:
@@ -102,6 +132,25 @@ def test_as_many_distinct_open_sids_as_there_are_beams_or_all(data: st.DataObjec
         assert (np.diff(beams.scores[user, : len(leaves)]) <= 0).all()
 
 
+@given(arrays(np.float32, (3, 20), elements=st.sampled_from([-np.inf, -2.0, -1.0, -0.5])), st.integers(1, 20))
+def test_the_greatest_are_those_of_a_stable_sort(values: np.ndarray, k: int) -> None:
+    best, places = _stable_top_k(torch.from_numpy(values), k)
+    expected = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(places, expected)
+    np.testing.assert_array_equal(best, np.take_along_axis(values, expected, axis=1))
+
+
+def test_a_model_that_has_diverged_finds_nothing() -> None:
+    space = SidSpace((4, 5, 6))
+    model = random_model(space, 3)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.fill_(torch.nan)
+    beams = BeamSearch(ExportedModel(model, space, N_TEXT), Trie.build(_codes(space, 40, 3))).search(
+        _prompts(space, 3), n_beams=10
+    )
+    assert (beams.leaves == -1).all()
+
+
 def test_ties_go_to_the_lower_code() -> None:
     space = SidSpace((4, 5, 6))
     codes = _codes(space, 40, 3)
@@ -118,7 +167,7 @@ def test_half_precision_products_barely_move_scores() -> None:
     codes = _codes(space, 40, 2)
     trie, model, prompts = Trie.build(codes), random_model(space, 2), _prompts(space, 2)
     exact = BeamSearch(ExportedModel(model, space, N_TEXT), trie).search(prompts, trie.n_leaves)
-    rough = BeamSearch(ExportedModel(model, space, N_TEXT, torch.bfloat16), trie).search(prompts, trie.n_leaves)
+    rough = BeamSearch(ExportedModel(model.bfloat16(), space, N_TEXT), trie).search(prompts, trie.n_leaves)
     by_leaf = [np.take_along_axis(beams.scores, np.argsort(beams.leaves, axis=1), axis=1) for beams in (exact, rough)]
     assert np.abs(by_leaf[0] - by_leaf[1]).mean() < 0.1
 

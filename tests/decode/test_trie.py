@@ -1,5 +1,7 @@
 """The trie holds exactly the SIDs that it was built from."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,14 @@ def test_every_item_is_found_under_its_own_sid(codes: np.ndarray) -> None:
     assert sorted(found) == list(range(len(codes)))
     assert all(leaves[found[item]] == tuple(sid) for item, sid in enumerate(codes.tolist()))
     assert all(trie.paths[item, -1] == leaf for item, leaf in found.items())
+
+
+@given(SIDS)
+def test_the_items_below_every_node_are_counted(codes: np.ndarray) -> None:
+    trie = Trie.build(codes)
+    for level, start in enumerate(trie.item_starts):
+        np.testing.assert_array_equal(np.diff(start), np.bincount(trie.paths[:, level]))
+        assert all((trie.paths[trie.items[a:b], level] == n).all() for n, (a, b) in enumerate(pairwise(start)))
 
 
 def test_items_that_share_a_sid_come_in_order_of_priority() -> None:

@@ -37,7 +37,7 @@ def shop_config(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -
             "finetune.tasks={history: 1, title_to_sid: 0, token_to_meaning: 0, meaning_to_token: 0}",
             "members.methods=[popular, transitions]",
             "decode.shard_users=8",
-            "decode.batch_users=3",
+            "decode.batch_tokens=120",
         ],
     )
 

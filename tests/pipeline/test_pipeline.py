@@ -97,7 +97,7 @@ def test_a_second_run_builds_nothing(artifacts: dict[str, Artifact], config: Con
 @pytest.mark.parametrize(
     ("override", "rerun"),
     [
-        ("decode.batch_users=8", set()),  # how it runs, not what it makes
+        ("decode.batch_tokens=800", set()),  # how it runs, not what it makes
         ("evaluate.k=[1, 10]", {"evaluate", "report"}),
         ("fuse.trees=200", {"fuse", "evaluate", "report"}),
         ("decode.beams=30", {"decode", "fuse", "evaluate", "report"}),

@@ -3,12 +3,14 @@
 import numpy as np
 
 from tests.decode.reference import N_TEXT, random_model
-from tsrec.recommenders.catalogue import Catalogue
-from tsrec.recommenders.llm import Llm
+from tsrec.config import Config
+from tsrec.recommenders.catalogue import Catalogue, read_catalogue
+from tsrec.recommenders.llm import Llm, load_llm
 from tsrec.recommenders.ranking import Filter
 from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, sid_token_ids
+from tsrec.store import Artifact
 
 SPACE = SidSpace((4, 5, 6))
 N_ITEMS = 60
@@ -31,7 +33,7 @@ def _llm(**settings: object) -> Llm:
 def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:
     random = np.random.default_rng(1)
     pasts = [random.integers(0, N_ITEMS, length) for length in (5, 0, 9, 1, 30, 2, 0, 7, 3, 12, 4)]
-    llm = _llm(batch_users=3, precision="float32")
+    llm = _llm(batch_tokens=80, precision="float32")
     together = llm.rank(pasts, 8, Filter(N_ITEMS, pasts))
     for row, past in enumerate(pasts):
         assert (together.items[row] >= 0).all() == bool(len(past))  # nothing for an empty history
@@ -43,14 +45,20 @@ def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:
 def test_a_history_that_leaves_fewer_items_than_beams_has_a_shorter_list_beside_others() -> None:
     """Batches then differ in how many beams they finish."""
     pasts = [np.arange(N_ITEMS - 2), np.array([3]), np.array([4])]
-    ranked = _llm(batch_users=1).rank(pasts, 8, Filter(N_ITEMS, pasts))
+    ranked = _llm(batch_tokens=1).rank(pasts, 8, Filter(N_ITEMS, pasts))
     assert set(ranked.items[0][ranked.items[0] >= 0]) == {N_ITEMS - 2, N_ITEMS - 1}
     assert (ranked.items[1:] >= 0).all()
 
 
-def test_precision_is_that_of_matrix_products() -> None:
-    exact, rough = (
-        _llm(precision=precision).rank([np.arange(5)], 8, Filter(N_ITEMS)) for precision in ("float32", "bfloat16")
-    )
-    assert not np.array_equal(exact.scores, rough.scores)
-    np.testing.assert_allclose(exact.scores, rough.scores, atol=0.3)
+def test_the_model_is_loaded_in_the_numbers_of_the_precision(config: Config, artifacts: dict[str, Artifact]) -> None:
+    catalogue, _ = read_catalogue(artifacts["ingest"])
+    settings = BeamSettings.from_run_config(config)
+    ranked = {}
+    for precision in ("float32", "bfloat16"):
+        own = settings.model_copy(update={"precision": precision})
+        llm = load_llm(artifacts["finetune"], artifacts["sids"], catalogue, own)
+        assert str(llm.model.dtype) == f"torch.{precision}"
+        ranked[precision] = llm.rank([np.arange(5)], 8, Filter(catalogue.n_items))
+    exact, rough = ranked["float32"].scores, ranked["bfloat16"].scores
+    assert not np.array_equal(exact, rough)
+    np.testing.assert_allclose(exact, rough, atol=0.1)

@@ -85,7 +85,9 @@ class DecodeConfig(Section):
 
     beams: int = Field(50, ge=1, le=512, description="Beams per user: at most so many items does the LLM propose.")
     max_history: int = Field(20, ge=1, description="Items of history in the prompt: the last ones.")
-    batch_users: int = runtime(64, ge=1, description="Users decoded at once.")
+    batch_tokens: int = runtime(
+        2048, ge=1, description="Tokens decoded at once, those of prompts and beams: as many users as have so many."
+    )
     shard_users: int = runtime(1024, ge=1, description="Users per shard; a killed run resumes at the next shard.")
 
 

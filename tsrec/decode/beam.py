@@ -7,6 +7,7 @@ passes: the prompts, the level-1 beams, the level-2 beams. The model's `generati
 Scores are log-probabilities within the tokens of each level, as trained; of those, only existing children compete.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,9 @@ class Beams:
     scores: np.ndarray
 
 
+_Edges = tuple[Tensor, Tensor, Tensor]  # (E,) users, upper nodes, and places among the edges of the upper node
+
+
 class BeamSearch:
     """Beam search over the SIDs of a trie.
 
@@ -36,13 +40,9 @@ class BeamSearch:
     """
 
     def __init__(self, model: SidWriter, trie: Trie) -> None:
-        self.model, self.space, self.device = model, model.space, model.device
+        self.model, self.space, self.device, self._trie = model, model.space, model.device, trie
         self.child_start = [torch.from_numpy(start).to(self.device) for start in trie.child_start]
         self.child_code = [torch.from_numpy(code).to(self.device) for code in trie.child_code]
-        self.n_items_below = [
-            torch.from_numpy(np.bincount(trie.paths[:, level])).to(self.device) for level in range(trie.n_levels)
-        ]
-        self.paths = torch.from_numpy(trie.paths).to(self.device)
 
     @torch.inference_mode()
     def search(self, prompts: list[np.ndarray], n_beams: int, blocked: list[np.ndarray] | None = None) -> Beams:
@@ -58,7 +58,7 @@ class BeamSearch:
 
         Every kept prefix leads to a SID that may be written. So min(n_beams, such SIDs) beams always finish.
         """
-        blocked_pairs = None if blocked is None else self._blocked_pairs(blocked)
+        closed = self._closed_edges(blocked) if blocked is not None else [None] * self.space.n_levels
         ids, real = self._pad(prompts)
         n_users, width = ids.shape
         cache = DynamicCache()
@@ -72,7 +72,7 @@ class BeamSearch:
         scores = torch.zeros(n_users, 1, device=self.device)
         visible = real[:, None, :]  # (U, 1, keys): the keys that each beam's next token attends to, besides itself
         for level in range(self.space.n_levels):
-            nodes, codes, scores, origin = self._expand(level, hidden, nodes, scores, n_beams, blocked_pairs)
+            nodes, codes, scores, origin = self._expand(level, hidden, nodes, scores, n_beams, closed[level])
             if level == self.space.n_levels - 1:
                 break
             n_kept = nodes.shape[1]
@@ -85,18 +85,22 @@ class BeamSearch:
         return Beams(nodes.masked_fill(~finished, -1).cpu().numpy(), scores.cpu().numpy())
 
     def search_in_batches(
-        self, prompts: list[np.ndarray], n_beams: int, batch_size: int, blocked: list[np.ndarray] | None = None
+        self, prompts: list[np.ndarray], n_beams: int, max_tokens: int, blocked: list[np.ndarray] | None = None
     ) -> Beams:
-        """`search` for any number of prompts, `batch_size` at a time.
+        """`search` for any number of prompts, as many at a time as have `max_tokens` tokens, or one.
 
-        Prompts of similar length share a batch, since all are padded to the longest of it.
+        Counted are prompts, padded to the longest of their batch, and beams. Prompts of similar length share a batch.
         """
-        order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
-        parts = []
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
+        lengths = np.array([len(prompt) for prompt in prompts])
+        order = np.argsort(lengths, kind="stable")
+        tokens = lengths[order] + (self.space.n_levels - 1) * n_beams  # of a user whose prompt is its batch's longest
+        parts, start = [], 0
+        while start < len(order):
+            fits = tokens[start:] * np.arange(1, len(order) - start + 1) <= max_tokens
+            batch = order[start : start + max(1, int(fits.sum()))]  # tokens only grow, so those that fit come first
             batch_blocked = None if blocked is None else [blocked[row] for row in batch]
             parts.append(self.search([prompts[row] for row in batch], n_beams, batch_blocked))
+            start += len(batch)
         width = max(part.leaves.shape[1] for part in parts)
         leaves = np.full((len(prompts), width), -1, dtype=np.int64)
         scores = np.full((len(prompts), width), -np.inf, dtype=np.float32)
@@ -128,36 +132,65 @@ class BeamSearch:
         nodes: Tensor,
         scores: Tensor,
         n_beams: int,
-        blocked_pairs: tuple[Tensor, Tensor] | None,
+        closed: _Edges | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best children of all beams: (U, B') nodes, codes, scores, and the beam that each came from."""
         log_probabilities = self.model.level_logits(hidden, level).log_softmax(dim=-1)  # (U, B, codes of the level)
         start, codes = self.child_start[level], self.child_code[level]
-        degree = start[nodes + 1] - start[nodes]  # (U, B)
+        first = start[nodes].long()
+        degree = start[nodes + 1] - first  # (U, B)
         slots = torch.arange(int(degree.max()), device=self.device)
-        children = (start[nodes][..., None] + slots).clamp(max=len(codes) - 1)  # (U, B, C)
-        exists = (slots < degree[..., None]) & torch.isfinite(scores)[..., None]
-        if blocked_pairs is not None:
-            is_open = self._has_unblocked_items(level, len(nodes), *blocked_pairs)  # (U, nodes)
-            exists &= is_open.gather(1, children.flatten(1)).view_as(children)
-        child_codes = codes[children]
+        children = (first[..., None] + slots).clamp(max=len(codes) - 1)  # (U, B, C)
+        is_finite = torch.isfinite(scores)
+        exists = (slots < degree[..., None]) & is_finite[..., None]
+        if closed is not None:
+            # Each closed edge hangs from at most one beam of its user: the one at the edge's upper node.
+            users, parents, closed_slots = closed
+            n_parents = len(start) - 1
+            keys = torch.arange(len(nodes), device=self.device)[:, None] * n_parents + nodes
+            keys, beams = keys.masked_fill(~is_finite, -1).flatten().sort()
+            wanted = users * n_parents + parents
+            place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+            found = keys[place] == wanted
+            exists.flatten(0, 1)[beams[place[found]], closed_slots[found]] = False
+        child_codes = codes[children].long()
         totals = scores[..., None] + log_probabilities.gather(2, child_codes)
-        totals = totals.masked_fill(~exists, -torch.inf).flatten(1)  # (U, B * C)
-        # A stable sort settles ties by rule: the better beam, then the lower code.
-        kept = min(n_beams, totals.shape[1])
-        best, index = (part[:, :kept] for part in totals.sort(dim=1, descending=True, stable=True))
+        # (U, B * C); a model that has diverged scores NaN, and then nothing is found
+        totals = totals.masked_fill(~exists, -torch.inf).flatten(1).nan_to_num(-torch.inf, neginf=-torch.inf)
+        # Ties are settled by rule: the better beam, then the lower code.
+        best, index = _stable_top_k(totals, min(n_beams, totals.shape[1]))
         children, child_codes = children.flatten(1).gather(1, index), child_codes.flatten(1).gather(1, index)
         return children, child_codes, best, index // len(slots)
 
-    def _blocked_pairs(self, blocked: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """All (user, blocked item), each pair once, as two int64 tensors."""
+    def _closed_edges(self, blocked: list[np.ndarray]) -> Sequence[_Edges | None]:
+        """For each level the edges that lead to blocked items alone.
+
+        Only what lies above blocked items is looked at, however large the trie is.
+        """
         distinct = [np.unique(items).astype(np.int64) for items in blocked]
         users = np.repeat(np.arange(len(blocked)), [len(items) for items in distinct])
-        return torch.from_numpy(users).to(self.device), torch.from_numpy(np.concatenate(distinct)).to(self.device)
+        paths = self._trie.paths[np.concatenate(distinct)].astype(np.int64)
+        parents, closed = np.zeros(len(users), dtype=np.int64), list[_Edges]()
+        levels = zip(paths.T, self._trie.item_starts, self._trie.child_start, strict=True)
+        for nodes, item_start, child_start in levels:
+            keys, first, n_blocked = np.unique(users * len(item_start) + nodes, return_index=True, return_counts=True)
+            edges = keys % len(item_start)
+            first = first[n_blocked == item_start[edges + 1] - item_start[edges]]
+            slots = nodes[first] - child_start[parents[first]]
+            ours, upper, places = (
+                torch.from_numpy(part).to(self.device) for part in (users[first], parents[first], slots)
+            )
+            closed.append((ours, upper, places))
+            parents = nodes
+        return closed
 
-    def _has_unblocked_items(self, level: int, n_users: int, users: Tensor, items: Tensor) -> Tensor:
-        """(U, nodes) bool: nodes of the level that lead to an item which is not blocked for the user."""
-        n_items = self.n_items_below[level]
-        n_blocked = torch.zeros(n_users, len(n_items), dtype=torch.long, device=self.device)
-        n_blocked.index_put_((users, self.paths[items, level]), torch.ones_like(items), accumulate=True)
-        return n_blocked < n_items
+
+def _stable_top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k greatest of each row of (U, N), and their places: as a stable sort of all gives them, lower places first
+    where values tie, and much sooner."""
+    bound = values.topk(k, dim=1).values[:, -1:]
+    greater, tied = values > bound, values == bound
+    kept = greater | (tied & (tied.cumsum(dim=1) <= k - greater.sum(dim=1, keepdim=True)))
+    places = kept.nonzero()[:, 1].view(-1, k)
+    best, order = values.gather(1, places).sort(dim=1, descending=True, stable=True)
+    return best, places.gather(1, order)

@@ -13,15 +13,18 @@ import numpy as np
 class Trie:
     """All existing SIDs of N items on L levels.
 
-    `child_start[l]` (n_nodes_l + 1,) int64: node n of level l has the edges child_start[l][n] up to, and without,
-    child_start[l][n + 1]. `child_code[l]` (n_edges_l,) int64: their codes, ascending within a node. `item_start`
-    (n_leaves + 1,) and `items` (N,) int64 hold the items of every leaf in the same form, in order of priority. `paths`
-    (N, L) int64: the nodes that each item passes at levels 1 to L.
+    Numbers of nodes and items are int32, or int64 where there are more than two billion items.
+
+    `child_start[l]` (n_nodes_l + 1,): node n of level l has the edges child_start[l][n] up to, and without,
+    child_start[l][n + 1]. `child_code[l]` (n_edges_l,) int32: their codes, ascending within a node. `items` (N,): all
+    items in order of their SIDs; those that share one in order of priority. `item_starts[l]` (n_edges_l + 1,): where
+    the items below each of these edges begin in `items`. `paths` (N, L): the nodes that each item passes at levels 1
+    to L.
     """
 
     child_start: tuple[np.ndarray, ...]
     child_code: tuple[np.ndarray, ...]
-    item_start: np.ndarray
+    item_starts: tuple[np.ndarray, ...]
     items: np.ndarray
     paths: np.ndarray
 
@@ -33,7 +36,12 @@ class Trie:
     @property
     def n_leaves(self) -> int:
         """Number of distinct SIDs."""
-        return len(self.item_start) - 1
+        return len(self.child_code[-1])
+
+    @property
+    def item_start(self) -> np.ndarray:
+        """(n_leaves + 1,): where the items of each leaf begin in `items`."""
+        return self.item_starts[-1]
 
     @classmethod
     def build(cls, codes: np.ndarray, priority: np.ndarray | None = None) -> "Trie":
@@ -44,20 +52,24 @@ class Trie:
             priority: (N,) numbers; of items that share a SID the higher comes first, then the lower index.
         """
         n_items, n_levels = codes.shape
-        paths = np.zeros((n_items, n_levels), dtype=np.int64)
-        starts, edges = [], []
-        parent, n_parents = np.zeros(n_items, dtype=np.int64), 1
+        number = np.int32 if n_items <= np.iinfo(np.int32).max else np.int64
+        levels = codes.astype(np.min_scalar_type(int(codes.max(initial=0))))  # short codes are sorted by their digits
+        rank = () if priority is None else (-np.asarray(priority, dtype=np.float64),)
+        order = np.lexsort((*rank, *levels.T[::-1])).astype(number)  # stable: ties stay in order of their index
+        paths = np.empty((n_items, n_levels), dtype=number)
+        begins_node = np.arange(n_items) == 0  # of the items in order: the first one below each node
+        parent_start = np.zeros(1, dtype=number)
+        child_start, child_code, item_starts = [], [], []
         for level in range(n_levels):
-            pairs = np.stack([parent, codes[:, level].astype(np.int64)], axis=1)
-            children, inverse = np.unique(pairs, axis=0, return_inverse=True)
-            starts.append(np.searchsorted(children[:, 0], np.arange(n_parents + 1)))
-            edges.append(children[:, 1])
-            parent, n_parents = inverse.ravel().astype(np.int64), len(children)
-            paths[:, level] = parent
-        rank = np.zeros(n_items) if priority is None else -np.asarray(priority, dtype=np.float64)
-        order = np.lexsort((np.arange(n_items), rank, parent))
-        item_start = np.searchsorted(parent[order], np.arange(n_parents + 1))
-        return cls(tuple(starts), tuple(edges), item_start, order, paths)
+            code = levels[order, level]
+            begins_node[1:] |= code[1:] != code[:-1]
+            start = np.flatnonzero(begins_node).astype(number)
+            child_start.append(np.append(np.searchsorted(start, parent_start), len(start)).astype(number))
+            child_code.append(code[start].astype(np.int32))
+            item_starts.append(np.append(start, number(n_items)))
+            paths[order, level] = np.cumsum(begins_node, dtype=number) - 1
+            parent_start = start
+        return cls(tuple(child_start), tuple(child_code), tuple(item_starts), order, paths)
 
     def items_of(self, leaf: int) -> np.ndarray:
         """Indices of the items that share the SID `leaf`, in order of priority."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from tsrec.decode.attention import GROUPED, additive
 from tsrec.errors import ConfigError
 from tsrec.llm.causal_lm import OutputHead, max_tokens
 from tsrec.sid.space import SidSpace
@@ -28,44 +29,38 @@ class SidWriter(Protocol):
         ...
 
 
-def cached_hidden(
-    decoder: Any,
-    positions: Tensor,
-    mask: Tensor,
-    cache: DynamicCache,
-    autocast: torch.dtype | None,
-    **tokens: Tensor,
-) -> Tensor:
-    """`SidWriter.hidden` by a decoder of transformers; `tokens` are its `input_ids` or `inputs_embeds`."""
-    with torch.autocast(positions.device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
-        states: Tensor = decoder(
-            position_ids=positions, attention_mask=mask[:, None], past_key_values=cache, use_cache=True, **tokens
-        ).last_hidden_state
+def cached_hidden(decoder: Any, positions: Tensor, mask: Tensor, cache: DynamicCache, **tokens: Tensor) -> Tensor:
+    """`SidWriter.hidden` by a decoder of transformers, its mask as its attention reads it; `tokens` are its `input_ids`
+    or `inputs_embeds`."""
+    states: Tensor = decoder(
+        position_ids=positions, attention_mask=mask[:, None], past_key_values=cache, use_cache=True, **tokens
+    ).last_hidden_state
     return states
 
 
 class ExportedModel:
     """A plain causal LM whose vocabulary holds the SID tokens, loaded with attn_implementation="sdpa".
 
+    It computes in the dtype of its weights. Its attention becomes `tsrec.decode.attention`, which gives the same up to
+    rounding.
+
     Args:
         model: the model.
         space: codes of every level.
         first_sid_id: token id of SID token 0; the others follow in flat order.
-        autocast: dtype of matrix products, or None for the model's own.
 
     Raises:
         ConfigError: the model has another attention implementation, which would read the boolean mask otherwise.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, space: SidSpace, first_sid_id: int, autocast: torch.dtype | None = None
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, space: SidSpace, first_sid_id: int) -> None:
         attention = model.config._attn_implementation
-        if attention != "sdpa":
+        if attention not in ("sdpa", GROUPED):
             raise ConfigError(
                 f"load the model with attn_implementation='sdpa', not {attention!r}: beams need its masks"
             )
-        self.space, self.first_sid_id, self._autocast = space, first_sid_id, autocast
+        model.set_attn_implementation(GROUPED)
+        self.space, self.first_sid_id = space, first_sid_id
         self.max_tokens = max_tokens(model.config)
         layer = model.get_output_embeddings()
         self.device: torch.device = layer.weight.device
@@ -79,7 +74,7 @@ class ExportedModel:
 
     def hidden(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
         """See `SidWriter`."""
-        return cached_hidden(self._decoder, positions, mask, cache, self._autocast, input_ids=ids)
+        return cached_hidden(self._decoder, positions, additive(mask, self._decoder.dtype), cache, input_ids=ids)
 
     def level_logits(self, hidden: Tensor, level: int) -> Tensor:
         """See `SidWriter`."""

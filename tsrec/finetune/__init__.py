@@ -26,7 +26,7 @@ STAGE = Stage(
 
 RL = Stage(
     name="rl",
-    version=1,
+    version=2,
     config=lambda config: RlSettings(own=config.rl, finetune=_settings(config)),
     parents=lambda _: ("ingest", "sids", "finetune"),
     run=on_call("tsrec.finetune.rl", "run"),

@@ -27,7 +27,7 @@ from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 from tsrec.training.packing import IGNORED, SAME_PLACE, Example, pack
 
 MEASURES = ("reward", "hit", "kl")  # what the training log holds in place of tasks
-_PROMPTS_AT_ONCE = 16
+_TOKENS_AT_ONCE = 2048
 
 
 class TargetPrompts:
@@ -139,7 +139,7 @@ class Policy(nn.Module):
                 prompts.append(sequence[: len(sequence) - len(targets[-1]) + 1])
         # No cache of cast weights: older torch hands the update what was cast here, and that has no gradient.
         with torch.autocast(self._search.device.type, enabled=False, cache_enabled=False):
-            leaves = self._search.search_in_batches(prompts, self.beams, _PROMPTS_AT_ONCE).leaves
+            leaves = self._search.search_in_batches(prompts, self.beams, _TOKENS_AT_ONCE).leaves
         tokens = self._leaf_tokens[leaves]  # (U, G, L)
         return RolloutGroups(prompts, tokens, rewards((tokens == np.stack(targets)[:, None]).all(axis=2)))
 
@@ -196,8 +196,9 @@ class _Writer:
 
     def hidden(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
         """See `SidWriter`."""
-        decoder, autocast = self._model.decoder, self._autocast
-        return cached_hidden(decoder, positions, mask, cache, autocast, inputs_embeds=self._model.embed(ids))
+        dtype, embedded = self._autocast, self._model.embed(ids)
+        with torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+            return cached_hidden(self._model.decoder, positions, mask, cache, inputs_embeds=embedded)
 
     def level_logits(self, hidden: Tensor, level: int) -> Tensor:
         """See `SidWriter`."""

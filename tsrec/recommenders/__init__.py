@@ -27,7 +27,7 @@ CANDIDATES = Stage(
 
 DECODE = Stage(
     name="decode",
-    version=1,
+    version=2,
     config=lambda config: DecodeSettings(own=BeamSettings.from_run_config(config), rules=config.recommend),
     parents=lambda config: ("ingest", "sids", trained_by(config)),
     run=on_call("tsrec.recommenders.candidate_stages", "run_decode"),

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "_manifest.json"  # what begins with _ or . is no data to readers of Parquet folders
 
-_VERSION = 2  # raised when the same job gives other rows
+_VERSION = 3  # raised when the same job gives other rows
 _WORK = ".shards"
 _PART = re.compile(r"part-\d+\.parquet")
 _SCHEMA = pa.schema(

@@ -44,5 +44,6 @@ def _decode_targets(config: DecodeSettings, parents: Parents, out: ArtifactWrite
     targets = select_targets(histories, config.rules)
     check_targets(targets)
     llm = load_llm(parents[trained_in(parents)], parents["sids"], catalogue, config.own)
-    sizes = {"batch": config.own.batch_users, "shard": config.own.shard_users}
+    # The LLM makes its own batches, by tokens: there are never more users in one than tokens.
+    sizes = {"batch": config.own.batch_tokens, "shard": config.own.shard_users}
     return targets, target_shards(llm, LLM, catalogue, targets, config.rules, out.work, **sizes)

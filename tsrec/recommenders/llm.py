@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from tsrec.columns import Columns as C
@@ -69,7 +68,7 @@ class Llm:
         if allow.blocked is not None:
             placed = [item_search.place[np.asarray(items, dtype=np.int64)] for items in allow.blocked]
             blocked = [places[places >= 0] for places in placed]
-        found = item_search.search.search_in_batches(prompts, self.config.beams, self.config.batch_users, blocked)
+        found = item_search.search.search_in_batches(prompts, self.config.beams, self.config.batch_tokens, blocked)
         ranked.items[with_events], ranked.scores[with_events] = _items_of_leaves(
             item_search, found.leaves, found.scores, k, allow
         )
@@ -99,20 +98,21 @@ class Llm:
 
     @cached_property
     def _writer(self) -> ExportedModel:
-        precision = resolve_precision(self.config.precision, self.model.device)
-        autocast = precision if precision != torch.float32 else None
-        return ExportedModel(self.model, self.space, self.first_sid_id, autocast)
+        return ExportedModel(self.model, self.space, self.first_sid_id)
 
 
 def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: BeamSettings) -> Llm:
-    """Load the model of an artifact that holds a trained LLM: weights in float32, products as `config.precision` says.
+    """Load the model of an artifact that holds a trained LLM, in the numbers that `config.precision` says.
 
     Raises:
         ArtifactError: the model's tokenizer lacks the SID tokens of `sids`.
     """
-    folder = trained.file("model")
+    folder, device = trained.file("model"), resolve_device(config.device)
     model: Any = AutoModelForCausalLM.from_pretrained(
-        folder, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
+        folder,
+        trust_remote_code=False,
+        dtype=resolve_precision(config.precision, device),
+        attn_implementation="sdpa",
     )
     space = SidSpace(tuple(sids.json("sid_space")["sizes"]))
     codes = sids.matrix("item_sids", C.CODES).astype(np.int64)
@@ -120,7 +120,7 @@ def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: Be
     hashes = tuple((name, trained.manifest.files[name].sha256) for name in sorted(files))
     opening, first = _token_ids(_TokenizerFiles(hashes, space, folder))
     return Llm(
-        model=model.to(resolve_device(config.device)).eval(),
+        model=model.to(device).eval(),
         space=space,
         codes=codes,
         catalogue=catalogue,

@@ -24,7 +24,7 @@ from tsrec.store.shards import Shard, tables_of
 CHAMPION, CHALLENGER = "champion", "challenger"
 BEST = "best champion"  # since the last rebuild, where it is another than the champion
 
-_STAGE, _VERSION = "compare", 2
+_STAGE, _VERSION = "compare", 3
 _BEST_ROLE = "fuse:best"
 _SHARD = 1024  # targets; a killed comparison goes on at the next shard
 
