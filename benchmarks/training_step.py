@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="demo")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=12)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     shape, precision = SHAPES[arguments.shape], resolve_precision(arguments.precision, torch.device("cpu"))

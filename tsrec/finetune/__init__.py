@@ -16,7 +16,7 @@ def _settings(config: Config) -> FinetuneSettings:
 
 STAGE = Stage(
     name="finetune",
-    version=3,
+    version=4,
     config=_settings,
     parents=_parents,
     run=on_call("tsrec.finetune.stage", "run"),
@@ -26,7 +26,7 @@ STAGE = Stage(
 
 RL = Stage(
     name="rl",
-    version=1,
+    version=2,
     config=lambda config: RlSettings(own=config.rl, finetune=_settings(config)),
     parents=lambda _: ("ingest", "sids", "finetune"),
     run=on_call("tsrec.finetune.rl", "run"),
