@@ -19,7 +19,7 @@ from tsrec.config import FinetuneConfig
 from tsrec.llm.causal_lm import OutputHead
 from tsrec.llm.causal_lm import embed as embed_as
 from tsrec.sid.space import SidSpace
-from tsrec.training.attention import packed_states
+from tsrec.training.attention import attend_by_rows, packed_states
 from tsrec.training.packing import IGNORED
 
 _LORA_DROPOUT = 0.05  # on the adapters' input
@@ -53,6 +53,7 @@ class SidModel(nn.Module):
         embedding.padding_idx = None  # it may lie beyond the SID rows, and takes a text row's gradient away
         self._shell = [language_model]  # kept out of the module tree: tied weights would be saved twice
         self.decoder = language_model.get_decoder()
+        attend_by_rows(self.decoder)
         self._head = OutputHead(language_model)
         head: Any = language_model.get_output_embeddings()
         tied = head.weight is embedding.weight

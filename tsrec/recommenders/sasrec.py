@@ -26,7 +26,7 @@ from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, nearest_items
 from tsrec.sid.vectors import unit_rows
 from tsrec.store import Artifact, base_role
-from tsrec.training.attention import packed_states
+from tsrec.training.attention import attend_by_rows, packed_states
 from tsrec.training.losses import chunked_cross_entropy
 from tsrec.training.mixture import TaskMixture
 from tsrec.training.packing import IGNORED, Example
@@ -60,6 +60,7 @@ class SasRec(nn.Module):
                 max_position_embeddings=config.window,
             )
         )
+        attend_by_rows(self.decoder)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(

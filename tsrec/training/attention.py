@@ -5,21 +5,30 @@ its backward pass: two matrix products and a softmax take a third of its time (`
 get all tokens of a batch as one sequence. Attention alone sees them in rows, whose mask says where they lie.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from tsrec.training.packing import packed_attention_mask
 
 _NAME = "packed_rows"
 
 
+def attend_by_rows(decoder: Any) -> None:
+    """Have a decoder of transformers, loaded with sdpa, take the fast way in `packed_states`; else it attends by sdpa.
+
+    A family that does not let its attention be chosen stays as it is.
+    """
+    if getattr(decoder, "_supports_attention_backend", False):
+        decoder.config._attn_implementation = _NAME
+
+
 def packed_states(
-    decoder: nn.Module,
+    decoder: Any,
     embedded: Tensor,
     position_ids: Tensor,
     segment_ids: Tensor,
@@ -29,41 +38,19 @@ def packed_states(
     """(N, D) last hidden states of the N tokens that are wanted, row by row.
 
     Args:
-        decoder: of transformers, loaded with sdpa.
+        decoder: of transformers, after `attend_by_rows`. On a GPU, where sdpa is fast, it gets rows with their padding.
         embedded: (B, T, D) input embeddings.
         position_ids, segment_ids, forks: (B, T), as of `pack`.
         wanted: (B, T) bool; no padding is.
     """
-    mask, is_token = packed_attention_mask(segment_ids, position_ids, forks), segment_ids > 0
-    if not _attends_by_rows(decoder, embedded.device):
-        hidden = decoder(inputs_embeds=embedded, position_ids=position_ids, attention_mask=mask, use_cache=False)
-        states: Tensor = hidden.last_hidden_state[wanted]
-        return states
-    with _attention_by_rows(decoder):
-        hidden = decoder(
-            inputs_embeds=embedded[is_token][None],
-            position_ids=position_ids[is_token][None],
-            attention_mask=mask & is_token[:, None, :, None],
-            use_cache=False,
-        )
-    states = hidden.last_hidden_state[0, wanted[is_token]]
+    mask = packed_attention_mask(segment_ids, position_ids, forks)
+    if decoder.config._attn_implementation == _NAME and embedded.device.type == "cpu":
+        is_token = segment_ids > 0
+        mask &= is_token[:, None, :, None]
+        embedded, position_ids, wanted = (part[is_token][None] for part in (embedded, position_ids, wanted))
+    hidden = decoder(inputs_embeds=embedded, position_ids=position_ids, attention_mask=mask, use_cache=False)
+    states: Tensor = hidden.last_hidden_state[wanted]
     return states
-
-
-def _attends_by_rows(decoder: nn.Module, device: torch.device) -> bool:
-    """On a GPU sdpa is fast; with gradient checkpointing, layers run again when attention is sdpa once more."""
-    takes_other = bool(getattr(decoder, "_supports_attention_backend", False))
-    return device.type == "cpu" and takes_other and not getattr(decoder, "is_activation_checkpointing", False)
-
-
-@contextmanager
-def _attention_by_rows(decoder: Any) -> Iterator[None]:
-    before = decoder.config._attn_implementation
-    decoder.config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        decoder.config._attn_implementation = before
 
 
 def rows_attention(
@@ -71,19 +58,20 @@ def rows_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor,
+    attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
     softcap: float | None = None,
-    **_: Any,
+    **more: Any,
 ) -> tuple[Tensor, None]:
     """Attention of N tokens that lie in B rows of T places, as transformers asks for it (`AttentionInterface`).
 
     Args:
-        module: the layer; it is not looked at.
+        module: the layer.
         query: (1, H, N, d).
         key, value: (1, K, N, d); K divides H.
         attention_mask: (B, 1, T, T) bool, True where attention is allowed. A place that does not see itself is padding.
+            Any other, such as one of the queries and keys themselves, is left to sdpa.
         scaling: of the scores; None: 1 / sqrt(d).
         dropout: share of the weights that are dropped.
         softcap: of the scores, as Gemma 2 has it.
@@ -91,6 +79,10 @@ def rows_attention(
     Returns:
         (1, N, H, d), and no weights.
     """
+    seen = (query.shape[0], query.shape[2], key.shape[2])
+    if attention_mask is None or seen == (attention_mask.shape[0], *attention_mask.shape[2:]):
+        options = more if softcap is None else {**more, "softcap": softcap}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **options)
     (_, n_heads, n_tokens, width), n_groups = query.shape, key.shape[1]
     n_rows, _, length, _ = attention_mask.shape
     places = attention_mask[:, 0].diagonal(dim1=1, dim2=2).reshape(-1).nonzero()[:, 0]  # (N,) in B * T
@@ -135,3 +127,4 @@ class _ToRows(torch.autograd.Function):
 
 
 AttentionInterface.register(_NAME, rows_attention)
+AttentionMaskInterface.register(_NAME, sdpa_mask)
