@@ -20,6 +20,7 @@ from tsrec.llm.causal_lm import OutputHead
 from tsrec.llm.causal_lm import embed as embed_as
 from tsrec.sid.space import SidSpace
 from tsrec.training.attention import attend_by_rows, packed_states
+from tsrec.training.norms import use_fast_norms
 from tsrec.training.packing import IGNORED
 
 _LORA_DROPOUT = 0.05  # on the adapters' input
@@ -54,6 +55,7 @@ class SidModel(nn.Module):
         self._shell = [language_model]  # kept out of the module tree: tied weights would be saved twice
         self.decoder = language_model.get_decoder()
         attend_by_rows(self.decoder)
+        use_fast_norms(self.decoder)
         self._head = OutputHead(language_model)
         head: Any = language_model.get_output_embeddings()
         tied = head.weight is embedding.weight

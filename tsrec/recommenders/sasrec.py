@@ -29,6 +29,7 @@ from tsrec.store import Artifact, base_role
 from tsrec.training.attention import attend_by_rows, packed_states
 from tsrec.training.losses import chunked_cross_entropy
 from tsrec.training.mixture import TaskMixture
+from tsrec.training.norms import use_fast_norms
 from tsrec.training.packing import IGNORED, Example
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class SasRec(nn.Module):
             )
         )
         attend_by_rows(self.decoder)
+        use_fast_norms(self.decoder)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
