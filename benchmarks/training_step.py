@@ -36,7 +36,7 @@ from tsrec.training.trainer import Recipe, train
 N_TEXT = 1000  # text tokens, which are no part of a step on histories
 PARTS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::linear", "mkldnn::"),
-    "attention": ("aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product", "softmax"),
+    "attention": ("aten::bmm", "aten::_scaled_dot_product", "softmax", "aten::index_select"),
     "optimizer, clipping": ("_fused_adamw", "Optimizer", "_foreach", "aten::linalg_vector_norm"),
 }
 
@@ -176,9 +176,9 @@ def main() -> None:
     taken = shares(step, batches[: len(batches) // 2])
     for part, share in taken.items():
         print(f"  {part:20s} {share:4.0%} {share * bare:.3f} s")
-    alone = products_alone(model, round(n_places), precision)
-    print(f"products of these shapes alone take {alone:.3f} s: those of the layers run at")
-    print(f"  {alone / (taken['matrix products'] * bare):.0%} of that rate")
+    alone = products_alone(model, round(n_tokens), precision)
+    rate = alone / (taken["matrix products"] * bare)
+    print(f"products of these shapes alone: {alone:.3f} s; those of the layers run at {rate:.0%} of that rate")
     n_short = arguments.steps // 4
     inside = seconds_in_training(shape, precision, arguments.steps) - seconds_in_training(shape, precision, n_short)
     inside /= arguments.steps - n_short

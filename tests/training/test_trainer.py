@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.forked import PROCESSES
-from tests.training.training_run import TinyModel, examples, mixture, recipe, run
+from tests.training.training_run import TinyModel, counted_reads, examples, mixture, recipe, run
 from tsrec.machine.devices import resolve_precision
 from tsrec.training import trainer
 from tsrec.training.mixture import TaskMixture
@@ -203,31 +202,17 @@ def test_what_is_used_of_trainers_internals_has_not_changed(tmp_path: Path, monk
     assert [state["should_training_stop"] for state in ended] == [False, True]
 
 
-READS = ("item", "tolist", "numpy", "cpu", "__float__", "__int__", "__bool__", "__index__")
-
-
 def test_no_step_reads_what_a_device_has_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many steps there are between two lines of the log, tensors are read as often: a read waits for a GPU."""
-    n_reads = 0
-
-    def counted(read: Callable[..., object]) -> Callable[..., object]:
-        def reading(*arguments: object, **options: object) -> object:
-            nonlocal n_reads
-            n_reads += 1
-            return read(*arguments, **options)
-
-        return reading
-
-    for name in READS:
-        monkeypatch.setattr(torch.Tensor, name, counted(getattr(torch.Tensor, name)))
-    reads = []
+    """However many steps there are between two lines of the log, tensors are read as often."""
+    reads = counted_reads(monkeypatch)
+    counts = []
     for n_steps in (8, 24):
-        n_reads = 0
+        reads.clear()
         few = TaskMixture({0: (examples(8 * n_steps, 1), 1.0)}, 1, seed=3)
         log = train(TinyModel(), few, [], recipe(evals_per_epoch=1), tmp_path / str(n_steps), TASKS, pad_id=0)
         assert set(log["step"]) == {n_steps}
-        reads.append(n_reads)
-    assert reads[0] == reads[1] > 0
+        counts.append(len(reads))
+    assert counts[0] == counts[1] > 0
 
 
 def test_bfloat16_trains_on_the_cpu_and_keeps_float32_weights(tmp_path: Path) -> None:
