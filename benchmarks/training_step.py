@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,7 @@ def products_alone(model: SidModel, n_tokens: int, precision: torch.dtype) -> fl
             inputs = torch.randn(n_tokens, weight.shape[1]).to(precision)
             gradient = torch.randn(n_tokens, weight.shape[0]).to(precision)
             for left, right in ((inputs, weight.T), (gradient, weight), (gradient.T, inputs)):
-                total += min(seconds(lambda left=left, right=right: left @ right) for _ in range(5))
+                total += min(seconds(partial(torch.matmul, left, right)) for _ in range(5))
     return total
 
 
@@ -171,7 +172,7 @@ def main() -> None:
     print(f"a batch: {n_tokens:.0f} tokens in {rows:.1f} rows of {n_places / rows:.0f}, {n_tokens / n_places:.0%} full")
     model, step = bare_steps(shape, precision)
     step(batches[0])
-    bare = statistics.mean(seconds(lambda batch=batch: step(batch)) for batch in batches)
+    bare = statistics.mean(seconds(partial(step, batch)) for batch in batches)
     print(f"a bare step: {bare:.3f} s, {n_tokens / bare:,.0f} tokens/s")
     taken = shares(step, batches[: len(batches) // 2])
     for part, share in taken.items():

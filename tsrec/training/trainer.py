@@ -268,7 +268,7 @@ class _PackingTrainer(Trainer):
     def _get_grad_norm(self, *arguments: Any, **options: Any) -> Tensor:
         """The norm before clipping; Trainer asks for it between the backward pass and the optimizer's step."""
         norm: Tensor = super()._get_grad_norm(*arguments, **options)
-        rate = max(self.lr_scheduler.get_last_lr()) if self.lr_scheduler else self.recipe.learning_rate
+        rate = float(max(self.lr_scheduler.get_last_lr())) if self.lr_scheduler else self.recipe.learning_rate
         self.unread.add(self.state.global_step + 1, rate, self.step_losses, norm)
         return norm
 
