@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from tests.training.training_run import counted_reads
 from tsrec.config import FinetuneConfig
 from tsrec.finetune import model as model_module
 from tsrec.finetune.model import SidModel
@@ -206,3 +207,12 @@ def test_export_is_a_plain_model_with_the_same_logits(
     reloaded = AutoTokenizer.from_pretrained(tmp_path)
     assert reloaded.convert_tokens_to_ids(SPACE.tokens()) == list(range(model.n_text, model.n_text + SPACE.n_tokens))
     assert not list(tmp_path.glob("*.bin"))
+
+
+def test_a_step_reads_no_tensor(tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _model(tiny_backbone)
+    _, batch = _batch(model.n_text)
+    reads = counted_reads(monkeypatch)
+    model(**batch)["loss"].backward()
+    assert reads == []
+    assert bool(model.sid_rows.grad.any()) and reads == ["__bool__"]

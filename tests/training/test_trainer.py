@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.forked import PROCESSES
-from tests.training.training_run import TinyModel, examples, mixture, recipe, run
+from tests.training.training_run import TinyModel, counted_reads, examples, mixture, recipe, run
 from tsrec.machine.devices import resolve_precision
 from tsrec.training import trainer
+from tsrec.training.mixture import TaskMixture
 from tsrec.training.packing import pack
 from tsrec.training.trainer import train
 
@@ -191,7 +192,7 @@ def test_own_rates_apply_to_the_named_parameter_only(tmp_path: Path) -> None:
 def test_what_is_used_of_trainers_internals_has_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainer asks for the norm of the gradient in every step; a checkpoint says whether training had ended."""
     norms: list[float] = []
-    monkeypatch.setattr(trainer, "check_gradient", lambda norm, *_: norms.append(norm))
+    monkeypatch.setattr(trainer.UnreadSteps, "add", lambda *arguments: norms.append(float(arguments[-1])))
     train(TinyModel(), mixture(16, 1), [], recipe(), tmp_path, TASKS, pad_id=0)
     assert len(norms) == 3 and min(norms) > 0
     ended = [
@@ -199,6 +200,19 @@ def test_what_is_used_of_trainers_internals_has_not_changed(tmp_path: Path, monk
         for step in (2, 3)
     ]
     assert [state["should_training_stop"] for state in ended] == [False, True]
+
+
+def test_no_step_reads_what_a_device_has_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many steps there are between two lines of the log, tensors are read as often."""
+    reads = counted_reads(monkeypatch)
+    counts = []
+    for n_steps in (8, 24):
+        reads.clear()
+        few = TaskMixture({0: (examples(8 * n_steps, 1), 1.0)}, 1, seed=3)
+        log = train(TinyModel(), few, [], recipe(evals_per_epoch=1), tmp_path / str(n_steps), TASKS, pad_id=0)
+        assert set(log["step"]) == {n_steps}
+        counts.append(len(reads))
+    assert counts[0] == counts[1] > 0
 
 
 def test_bfloat16_trains_on_the_cpu_and_keeps_float32_weights(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
@@ -35,6 +37,22 @@ class TinyModel(nn.Module):
         sums = torch.zeros(2).index_add(0, tasks[labelled], losses.detach())
         counts = torch.zeros(2).index_add(0, tasks[labelled], torch.ones_like(losses.detach()))
         return {"loss": losses.mean(), "task_loss": sums, "task_count": counts}
+
+
+def counted_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list that gets a name whenever Python reads a tensor's values: on a GPU, that waits for all that was asked."""
+    reads: list[str] = []
+
+    def counting(name: str, read: Callable[..., object]) -> Callable[..., object]:
+        def counted(*arguments: object, **options: object) -> object:
+            reads.append(name)
+            return read(*arguments, **options)
+
+        return counted
+
+    for name in ("item", "tolist", "numpy", "cpu", "__float__", "__int__", "__bool__", "__index__"):
+        monkeypatch.setattr(torch.Tensor, name, counting(name, getattr(torch.Tensor, name)))
+    return reads
 
 
 def examples(n: int, seed: int) -> list[Example]:

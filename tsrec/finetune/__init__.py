@@ -16,7 +16,7 @@ def _settings(config: Config) -> FinetuneSettings:
 
 STAGE = Stage(
     name="finetune",
-    version=3,
+    version=4,
     config=_settings,
     parents=_parents,
     run=on_call("tsrec.finetune.stage", "run"),

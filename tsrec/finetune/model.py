@@ -19,7 +19,9 @@ from tsrec.config import FinetuneConfig
 from tsrec.llm.causal_lm import OutputHead
 from tsrec.llm.causal_lm import embed as embed_as
 from tsrec.sid.space import SidSpace
-from tsrec.training.packing import IGNORED, packed_attention_mask
+from tsrec.training.attention import attend_by_rows, packed_states
+from tsrec.training.norms import use_fast_norms
+from tsrec.training.packing import IGNORED
 
 _LORA_DROPOUT = 0.05  # on the adapters' input
 _TEXT_LABELS_AT_ONCE = 512  # logits over a whole vocabulary: 512 x 150,000 float32 are 0.3 GB
@@ -52,6 +54,8 @@ class SidModel(nn.Module):
         embedding.padding_idx = None  # it may lie beyond the SID rows, and takes a text row's gradient away
         self._shell = [language_model]  # kept out of the module tree: tied weights would be saved twice
         self.decoder = language_model.get_decoder()
+        attend_by_rows(self.decoder)
+        use_fast_norms(self.decoder)
         self._head = OutputHead(language_model)
         head: Any = language_model.get_output_embeddings()
         tied = head.weight is embedding.weight
@@ -92,9 +96,9 @@ class SidModel(nn.Module):
     ) -> Tensor:
         """(N,) float32: the cross-entropy of every label, in order, row by row; arguments (B, T) as of `forward`."""
         embedded = self.dropout(self.embed(input_ids))  # (B, T, D)
-        hidden = self._hidden(embedded, position_ids, packed_attention_mask(segment_ids, position_ids, forks))
         labelled = labels != IGNORED
-        return self._losses(self.dropout(hidden[labelled]), labels[labelled])
+        hidden = packed_states(self.decoder, embedded, position_ids, segment_ids, labelled, forks)
+        return self._losses(self.dropout(hidden), labels[labelled])
 
     def level_logits(self, hidden: Tensor, level: int) -> Tensor:
         """Logits (..., codes of the level) of last hidden states (..., D)."""
@@ -115,8 +119,7 @@ class SidModel(nn.Module):
         training = self.training
         self.eval()
         positions, segments = torch.arange(len(input_ids))[None], torch.ones_like(input_ids)[None]
-        mask = packed_attention_mask(segments, positions)
-        hidden = self._hidden(self.embed(input_ids[None]), positions, mask)[0]  # (T, D)
+        hidden = packed_states(self.decoder, self.embed(input_ids[None]), positions, segments, segments > 0)  # (T, D)
         self.train(training)
         return torch.cat([self._head.logits(hidden), self._head.logits(hidden, self.sid_rows)], dim=1)
 
@@ -136,16 +139,6 @@ class SidModel(nn.Module):
         language_model.requires_grad_(True)
         language_model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-
-    def _hidden(self, embedded: Tensor, position_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Last hidden states (B, T, D)."""
-        hidden: Tensor = self.decoder(
-            inputs_embeds=embedded,
-            position_ids=position_ids,
-            attention_mask=attention_mask,
-            use_cache=False,
-        ).last_hidden_state
-        return hidden
 
     def _choose_trainable(self, config: FinetuneConfig) -> None:
         self.decoder.requires_grad_(config.method == "full")

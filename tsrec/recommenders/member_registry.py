@@ -25,7 +25,7 @@ MEMBERS: dict[str, MemberKind] = {
         _kind("text-similarity", 1, parents=("ingest", "embed")),
         _kind(
             "sasrec",
-            3,
+            4,
             config_type=SasRecConfig,
             section=lambda c: c.members.sasrec,
             parents=("ingest", "embed"),

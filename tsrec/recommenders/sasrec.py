@@ -26,9 +26,11 @@ from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, nearest_items
 from tsrec.sid.vectors import unit_rows
 from tsrec.store import Artifact, base_role
+from tsrec.training.attention import attend_by_rows, packed_states
 from tsrec.training.losses import chunked_cross_entropy
 from tsrec.training.mixture import TaskMixture
-from tsrec.training.packing import IGNORED, Example, packed_attention_mask
+from tsrec.training.norms import use_fast_norms
+from tsrec.training.packing import IGNORED, Example
 
 if TYPE_CHECKING:
     from tsrec.training.trainer import Recipe
@@ -59,16 +61,18 @@ class SasRec(nn.Module):
                 max_position_embeddings=config.window,
             )
         )
+        attend_by_rows(self.decoder)
+        use_fast_norms(self.decoder)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, labels: Tensor, tasks: Tensor
     ) -> dict[str, Tensor]:
         """Mean cross-entropy over labelled positions; arguments are (B, T), see `tsrec.training.packing`."""
-        hidden = self.hidden(input_ids, position_ids, segment_ids)
         labelled = labels != IGNORED
+        hidden = self.hidden(input_ids, position_ids, segment_ids, labelled)
         rows = self.decoder.get_input_embeddings().get_parameter("weight")
-        loss = chunked_cross_entropy(self.dropout(hidden[labelled]), rows, labels[labelled]).mean()
+        loss = chunked_cross_entropy(self.dropout(hidden), rows, labels[labelled]).mean()
         count = labelled.sum().float()[None]
         return {"loss": loss, "task_loss": loss.detach()[None] * count, "task_count": count}
 
@@ -77,14 +81,10 @@ class SasRec(nn.Module):
         """(n_items, D) the parameter's rows of items, without the padding's."""
         return self.decoder.get_input_embeddings().get_parameter("weight")[1:]
 
-    def hidden(self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor) -> Tensor:
-        """(B, T, D) last hidden states."""
-        return self.decoder(
-            inputs_embeds=self.dropout(self.decoder.get_input_embeddings()(input_ids)),
-            position_ids=position_ids,
-            attention_mask=packed_attention_mask(segment_ids, position_ids),
-            use_cache=False,
-        ).last_hidden_state
+    def hidden(self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, wanted: Tensor) -> Tensor:
+        """(N, D) last hidden states of the tokens that are `wanted`; arguments (B, T)."""
+        embedded = self.dropout(self.decoder.get_input_embeddings()(input_ids))
+        return packed_states(self.decoder, embedded, position_ids, segment_ids, wanted)
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,9 @@ class SasRecMember:
     def _last_hidden(self, pasts: list[np.ndarray]) -> np.ndarray:
         width = max(map(len, pasts))
         ids = torch.from_numpy(np.stack([np.pad(past.astype(np.int64) + 1, (0, width - len(past))) for past in pasts]))
-        hidden = self.model.hidden(ids, torch.arange(width).expand_as(ids), (ids > 0).long())  # (B, T, D)
-        return hidden[torch.arange(len(pasts)), torch.tensor([len(past) - 1 for past in pasts])].numpy()
+        positions = torch.arange(width).expand_as(ids)
+        last = positions == torch.tensor([[len(past) - 1] for past in pasts])
+        return self.model.hidden(ids, positions, (ids > 0).long(), last).numpy()
 
 
 def fit(inputs: FitInputs) -> None:

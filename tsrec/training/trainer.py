@@ -34,11 +34,12 @@ from transformers.utils import logging as transformers_logging
 from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.machine.progress import progress
 from tsrec.store import work_files
-from tsrec.training.divergence import check_gradient, check_losses, check_weights
+from tsrec.training.divergence import UnreadSteps, check_losses, check_weights
 from tsrec.training.mixture import TaskMixture
 from tsrec.training.packing import Example, Examples, pack
 
 logger = logging.getLogger(__name__)
+_UNREAD_STEPS = 50  # a diverging run ends at most as many steps later, or before anything is logged or saved
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _train(
             # Killed after its last step. Trainer would forget that it had stopped early, and train on.
             load_model(model, Path(state.best_model_checkpoint or newest) / "model.safetensors")
             return _training_log(state.log_history, task_names, train_examples.epochs)
-    meter = _Meter(len(task_names))
+    meter = _Meter(len(task_names), resolve_device(recipe.device))
     callbacks: list[TrainerCallback] = [_MarkComplete(), _ProgressBar(meter, recipe.shown)]
     patience = recipe.patience if len(valid_examples) else None
     if patience is not None:
@@ -128,7 +129,11 @@ def _train(
         meter=meter,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    trainer.add_callback(_CheckSteps(trainer.unread))
+    try:
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    finally:  # a model that is no number any more may fail elsewhere first
+        trainer.unread.check()
     return _training_log(trainer.state.log_history, task_names, train_examples.epochs)
 
 
@@ -160,6 +165,7 @@ def _arguments(
         greater_is_better=False,
         restore_callback_states_from_checkpoint=True,  # else early stopping loses count
         logging_steps=interval,
+        logging_nan_inf_filter=False,  # it reads the loss of every step
         seed=recipe.seed,
         bf16=resolve_precision(recipe.precision, device) is torch.bfloat16,
         use_cpu=device.type == "cpu",
@@ -185,32 +191,33 @@ class _Examples(torch.utils.data.Dataset[Example]):
 
 
 class _Meter:
-    """Sums of loss, labels, tokens and seconds, of training since it was last emptied."""
+    """Sums of loss, labels, tokens and seconds, of training since it was last emptied.
 
-    def __init__(self, n_tasks: int) -> None:
-        self.n_tasks = n_tasks
+    Sums stay on the device where they are added up, until somebody asks for them.
+    """
+
+    def __init__(self, n_tasks: int, device: torch.device) -> None:
+        self.n_tasks, self.device = n_tasks, device
         self.empty()
 
     def empty(self) -> None:
-        self.losses = torch.zeros(self.n_tasks, dtype=torch.float64)
-        self.counts = torch.zeros(self.n_tasks, dtype=torch.float64)
-        self.n_tokens, self.seconds = 0, 0.0
+        self.losses = torch.zeros(self.n_tasks, dtype=torch.float64, device=self.device)
+        self.counts = torch.zeros(self.n_tasks, dtype=torch.float64, device=self.device)
+        self.n_tokens, self.seconds = torch.zeros((), dtype=torch.int64, device=self.device), 0.0
 
-    def add(self, outputs: dict[str, Tensor], n_tokens: int) -> Tensor:
-        """Add a batch, and return its sums of losses (tasks,) float64, on the CPU."""
-        losses = outputs["task_loss"].detach().double().cpu()
-        self.losses += losses
-        self.counts += outputs["task_count"].detach().double().cpu()
-        self.n_tokens += n_tokens
-        return losses
+    def add(self, outputs: dict[str, Tensor], segment_ids: Tensor) -> None:
+        """Add a batch."""
+        self.losses += outputs["task_loss"].detach()
+        self.counts += outputs["task_count"].detach()
+        self.n_tokens += (segment_ids > 0).sum()
 
     def mean(self) -> float:
         return float(self.losses.sum() / self.counts.sum().clamp(min=1))
 
     def task_means(self, task_names: Sequence[str]) -> dict[str, float]:
         """Mean loss of every task that had a label."""
-        rows = zip(task_names, self.losses, self.counts, strict=True)
-        return {f"task_{name}": float(loss / count) for name, loss, count in rows if count}
+        rows = zip(task_names, self.losses.tolist(), self.counts.tolist(), strict=True)
+        return {f"task_{name}": loss / count for name, loss, count in rows if count}
 
 
 class _PackingTrainer(Trainer):
@@ -223,13 +230,14 @@ class _PackingTrainer(Trainer):
         self.task_names = task_names
         self.meter = meter
         self.model_accepts_loss_kwargs = False
+        self.unread = UnreadSteps(task_names, _step_words, recipe.advice)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         outputs = model(**inputs)
-        sums = self.meter.add(outputs, int((inputs["segment_ids"] > 0).sum()))
-        check_losses(sums, self.task_names, self._when(training=model.training), self.recipe.advice)
+        self.meter.add(outputs, inputs["segment_ids"])
+        self.step_losses = outputs["task_loss"].detach()
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def prediction_step(
@@ -240,9 +248,11 @@ class _PackingTrainer(Trainer):
 
     def evaluation_loop(self, *arguments: Any, **options: Any) -> EvalLoopOutput:
         """Loss as a mean over labelled tokens: Trainer's own mean over batches would weigh tokens unequally."""
-        training_meter, self.meter = self.meter, _Meter(len(self.task_names))
+        training_meter, self.meter = self.meter, _Meter(len(self.task_names), self.meter.device)
         try:
             output = super().evaluation_loop(*arguments, **options)
+            when = f"evaluation after step {self.state.global_step} of training, on valid"
+            check_losses(self.meter.losses.tolist(), self.task_names, when, self.recipe.advice)
             means = {"eval_loss": self.meter.mean(), **self.meter.task_means(self.task_names)}
         finally:
             self.meter = training_meter
@@ -250,22 +260,17 @@ class _PackingTrainer(Trainer):
 
     def log(self, logs: dict[str, float], *arguments: Any, **options: Any) -> None:
         if "loss" in logs:
-            speed = round(self.meter.n_tokens / max(self.meter.seconds, 1e-9), 1)
+            speed = round(int(self.meter.n_tokens) / max(self.meter.seconds, 1e-9), 1)
             logs = {**logs, "tokens_per_s": speed, **self.meter.task_means(self.task_names)}
             self.meter.empty()
         super().log(logs, *arguments, **options)
 
-    def _get_grad_norm(self, *arguments: Any, **options: Any) -> float:
+    def _get_grad_norm(self, *arguments: Any, **options: Any) -> Tensor:
         """The norm before clipping; Trainer asks for it between the backward pass and the optimizer's step."""
-        norm = float(super()._get_grad_norm(*arguments, **options))
-        check_gradient(norm, self._when(training=True), self.recipe.advice)
+        norm: Tensor = super()._get_grad_norm(*arguments, **options)
+        rate = float(max(self.lr_scheduler.get_last_lr())) if self.lr_scheduler else self.recipe.learning_rate
+        self.unread.add(self.state.global_step + 1, rate, self.step_losses, norm)
         return norm
-
-    def _when(self, *, training: bool) -> str:
-        if not training:
-            return f"evaluation after step {self.state.global_step} of training, on valid"
-        rate = max(self.lr_scheduler.get_last_lr()) if self.lr_scheduler else self.recipe.learning_rate
-        return f"training, step {self.state.global_step + 1} at learning rate {rate:.3g}"
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -280,6 +285,21 @@ class _PackingTrainer(Trainer):
                 decay = self.recipe.weight_decay if parameter.ndim > 1 else 0.0  # not on norms and biases
                 groups.setdefault((rate, decay), []).append(parameter)
         return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
+
+
+def _step_words(step: int, rate: float) -> str:
+    return f"training, step {step} at learning rate {rate:.3g}"
+
+
+class _CheckSteps(TrainerCallback):
+    """Read what steps gave, at the latest before it is logged or saved."""
+
+    def __init__(self, unread: UnreadSteps) -> None:
+        self.unread = unread
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if control.should_log or control.should_save or control.should_evaluate or len(self.unread) >= _UNREAD_STEPS:
+            self.unread.check()
 
 
 class _MarkComplete(TrainerCallback):
