@@ -53,7 +53,12 @@ class Pool:
 
     def only_rows(self, mask: np.ndarray) -> "Pool":
         """Only the entries of the histories where `mask` (B,) bool is true; rows keep their numbers."""
-        return self.take_entries(np.flatnonzero(mask[self.rows]))
+        return self if mask.all() else self.take_entries(np.flatnonzero(mask[self.rows]))
+
+    def only_members(self, kept: np.ndarray) -> "Pool":
+        """Only what the members where `kept` (M,) bool is true propose and say."""
+        pool = self.take_entries(np.flatnonzero((self.ranks[:, kept] > 0).any(axis=1)))
+        return replace(pool, ranks=pool.ranks[:, kept], features=pool.features[:, feature_columns(kept)])
 
     def take_entries(self, entries: np.ndarray) -> "Pool":
         """Only the entries with these indices, in this order."""
@@ -64,6 +69,11 @@ class Pool:
             ranks=self.ranks[entries],
             features=self.features[entries],
         )
+
+
+def feature_columns(kept: np.ndarray) -> np.ndarray:
+    """(5 M + 5,) bool: the features that are left of a pool where only the members `kept` (M,) bool are."""
+    return np.append(np.repeat(kept, len(MEMBER_FEATURES)), [True] * len(ITEM_FEATURES))
 
 
 def concatenate_pools(pools: Sequence[Pool]) -> Pool:

@@ -30,8 +30,7 @@ SETTINGS = {
     "deterministic": True,
     "force_col_wise": True,
     "verbose": -1,
-    # `fuse_stage.fit_at_once` fits several at once, and LightGBM has one number of threads for the whole process.
-    "num_threads": 1,
+    "num_threads": 1,  # more would wait for each other wherever other work keeps the cores busy
 }
 
 
