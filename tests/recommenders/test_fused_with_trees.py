@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def gates(fusion: Fusion) -> Gates:
     return _fitted(fusion)
 
 
-def _fitted(fusion: Fusion, **bounds: int) -> Gates:
+def _fitted(fusion: Fusion, **bounds: Any) -> Gates:
     left_out = {name: [name] for name in fusion.stored.sources}
     return fit_gates(fusion.stored, fusion.popularity, fusion.config, left_out, **bounds)
 
@@ -131,7 +132,7 @@ def test_bounds_that_hold_all_targets_change_nothing_and_smaller_ones_draw(fusio
 
 def test_the_second_fit_sees_all_though_the_first_sees_few(fusion: Fusion, gates: Gates) -> None:
     """No pool here has a hundred items: whatever the first fit says, the second sees them all."""
-    few = _fitted(fusion, first_fit_values=1)
+    few = _fitted(fusion, max_values=(1, 16_000_000))
     for own, other in zip((few.whole, *few.halves), (gates.whole, *gates.halves), strict=True):
         np.testing.assert_allclose(own.weights, other.weights, atol=1e-8)
 

@@ -25,7 +25,7 @@ from tsrec.recommenders.targets import Targets
 from tsrec.store import Artifact, ArtifactWriter
 from tsrec.store.shards import Shard, iter_tables, tables_of
 
-_ROW_GROUP = 32_768  # rows of a table that are written at once
+_ROW_GROUP = 1_024  # rows; a reader keeps one or two row groups in memory
 _BLOCK = 512  # targets whose lists are in memory at once
 
 
@@ -65,7 +65,7 @@ class BlockWriter:
         if self._blocks:
             table = pa.concat_tables(self._blocks).combine_chunks()
             self._writer = self._writer or self._out.table_writer(self._name, table.schema)
-            self._writer.write_table(table)
+            self._writer.write_table(table, _ROW_GROUP)
             self._blocks = []
 
 

@@ -5,7 +5,7 @@ and one for each member, or group of members, that does without it. Every pool i
 have taken their first 100 from it, so that memory does not grow with the number of users.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import StoredLists
 from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
 from tsrec.recommenders.pool import Pool, concatenate_pools
+from tsrec.recommenders.ranking import Ranked
 from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import SEED, Targets, sample_events
 
@@ -23,7 +24,7 @@ _Block = tuple[np.ndarray, Pool]
 
 MAX_TARGETS = 10_000
 """Targets that gates are fitted on, at most; they are drawn at random."""
-_FIRST_FIT_VALUES = 100_000_000  # of features in the pools that the first fit sees: 400 MB
+_MAX_VALUES = 30_000_000, 16_000_000  # float32: 120 and 64 MB
 _BLOCK = 512
 
 
@@ -50,12 +51,12 @@ def fit_gates(
     left_out: Mapping[str, Sequence[str]],
     *,
     max_targets: int = MAX_TARGETS,
-    first_fit_values: int = _FIRST_FIT_VALUES,
+    max_values: tuple[int, int] = _MAX_VALUES,
 ) -> Gates:
     """Fit all gates on targets of valid.
 
-    The first fit sees as many of them, drawn at random, as have pools of `first_fit_values` together; the second fit
-    and the trees see all. The number of trees is chosen for the whole gate. A gate without a member has as many, and a
+    The first fit sees as many of them, drawn at random, as fit into memory with their whole pools. The second fit and
+    the trees see more. The number of trees is chosen for the whole gate. A gate without a member has as many, and a
     gate of half the users half as many. Gates without a member start at the whole gate's first 100 of each history.
 
     Args:
@@ -64,52 +65,75 @@ def fit_gates(
         config: settings of the stage.
         left_out: name -> the members that a gate of `without` does without.
         max_targets: most targets of valid, drawn at random.
-        first_fit_values: most float32 values of features in memory during the first fit.
+        max_values: most values of features that are in memory for the first fit, and for the second.
     """
     drawn = sample_events(np.flatnonzero(stored.targets.is_in_split(Split.VALID)), max_targets, [SEED, 5])
-    targets, lists = stored.targets.take(drawn), stored.read(drawn)
+    targets = stored.targets.take(drawn)
     items, half, fold = targets.items, half_of_users(targets, 1), half_of_users(targets, 2)
-    start = new_gate(lists, config.rules.n_candidates)
-
-    def block_of(rows: np.ndarray) -> _Block:
-        pool = start.pool({name: own.take(rows) for name, own in lists.items()}, targets.pasts(rows), popularity)
-        return rows, with_target_in_pool(pool, items[rows])
-
-    def blocks() -> Iterator[_Block]:
-        """All targets in random order, and in blocks of one half of the users."""
-        order = np.random.default_rng([SEED, 6]).permutation(len(drawn))
-        for block in np.split(order, range(_BLOCK, len(order), _BLOCK)):
-            yield from (block_of(rows) for rows in (block[half[block]], block[~half[block]]) if len(rows))
-
-    stream = iter(progress(blocks(), desc="fitting the fusion", unit="block"))
-    first: list[_Block] = []
-    while sum(pool.features.size for _, pool in first) < first_fit_values and (found := next(stream, None)):
-        first.append(found)
     fitted_on = (np.ones(len(drawn), dtype=bool), half, ~half)
-    gates = []
-    for mask in fitted_on:
-        seen = [(rows, pool) for rows, pool in first if mask[rows[0]]]
-        gates.append(start.fitted([pool for _, pool in seen], [items[rows] for rows, _ in seen]))
-    tops: list[list[_Block]] = [[block_of(np.arange(0))] for _ in gates]  # of nobody, for a half may be empty
-    while found := first.pop() if first else next(stream, None):
-        rows, pool = found
-        for gate, mask, top in zip(gates, fitted_on, tops, strict=True):
-            if mask[rows[0]]:
-                top.append((rows, gate.top_pool(pool, items[rows])))
+    start = new_gate(lists := stored.read(drawn), config.rules.n_candidates)
+    blocks = _blocks(start, lists, targets, half, popularity)
+    gates, tops = _first_fits(
+        start, progress(blocks, desc="fitting fusions", unit="block"), items, fitted_on, max_values
+    )
+    del lists, blocks  # a hundred MB
 
     whole_rows, whole_pool = _together(tops[0])
     whole = _second_fit(gates[0], whole_pool, items[whole_rows], fold[whole_rows], config.own.trees)
     n_trees = whole.trees.n_trees if whole.trees else 0
-    halves = []
-    for gate, top in zip(gates[1:], tops[1:], strict=True):
-        rows, pool = _together(top)
-        halves.append(_second_fit(gate, pool, items[rows], None, n_trees // 2))
-    without = {}
-    for name, members in progress(left_out.items(), desc="fitting fusions without a member", unit="fusion"):
-        gate = whole.without_members(members)
+
+    def fit_half(number: int) -> Gate:
+        rows, pool = _together(tops[number])
+        return _second_fit(gates[number], pool, items[rows], None, n_trees // 2)
+
+    def fit_without(members: Sequence[str]) -> Gate:
         pool = with_target_in_pool(whole_pool.only_members(whole.keeps(members)), items[whole_rows])
-        without[name] = _second_fit(gate, pool, items[whole_rows], None, n_trees)
-    return Gates(whole, (halves[0], halves[1]), without)
+        return _second_fit(whole.without_members(members), pool, items[whole_rows], None, n_trees)
+
+    halves = (fit_half(1), fit_half(2))
+    ablated = progress(left_out.items(), desc="fitting fusions without a member", unit="fusion")
+    return Gates(whole, halves, {name: fit_without(members) for name, members in ablated})
+
+
+def _blocks(
+    gate: Gate, lists: Mapping[str, Ranked], targets: Targets, half: np.ndarray, popularity: np.ndarray
+) -> Iterator[_Block]:
+    """All targets in random order, in blocks of those inside, or outside, of `half` (T,) bool; first an empty one."""
+    order = np.random.default_rng([SEED, 6]).permutation(len(half))
+    for block in np.split(order, range(0, len(order), _BLOCK)):
+        for rows in (block[half[block]], block[~half[block]]):
+            if len(rows) or not len(block):
+                pool = gate.pool({n: own.take(rows) for n, own in lists.items()}, targets.pasts(rows), popularity)
+                yield rows, with_target_in_pool(pool, targets.items[rows])
+
+
+def _first_fits(
+    start: Gate,
+    blocks: Iterable[_Block],
+    items: np.ndarray,
+    fitted_on: Sequence[np.ndarray],
+    max_values: tuple[int, int],
+) -> tuple[list[Gate], list[list[_Block]]]:
+    """For each mask of `fitted_on` (T,) bool: a gate that is fitted once, and its first 100 of each history in blocks.
+
+    `items` (T,) are the targets' own; the other arguments are those of `fit_gates`.
+    """
+    stream, first = iter(blocks), []
+    while sum(pool.features.size for _, pool in first) < max_values[0] and (found := next(stream, None)):
+        first.append(found)
+    gates = []
+    for mask in fitted_on:
+        own = [number for number, (rows, _) in enumerate(first) if mask[rows].all()]
+        gates.append(start.fitted([first[number][1] for number in own], [items[first[number][0]] for number in own]))
+    tops: list[list[_Block]] = [[] for _ in gates]
+    while found := first.pop() if first else next(stream, None):
+        rows, pool = found
+        for gate, mask, top in zip(gates, fitted_on, tops, strict=True):
+            if mask[rows].all():
+                top.append((rows, gate.top_pool(pool, items[rows])))
+        if sum(pool.features.size for _, pool in tops[0]) > max_values[1]:
+            break
+    return gates, tops
 
 
 def _together(blocks: list[_Block]) -> _Block:

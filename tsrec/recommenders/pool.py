@@ -35,7 +35,7 @@ _LEAST_LOG_SHARE = -12.0
 class Pool:
     """The union of M members' lists of B histories: E entries, in order of row and item.
 
-    `rows` (E,) int64: the history of each entry; `items` (E,) int64; `ranks` (E, M) int32: the rank that each member
+    `rows` (E,) int64: the history of each entry; `items` (E,) int64; `ranks` (E, M) int16: the rank that each member
     gave the item, 0 where it does not list it; `features` (E, 5 M + 5) float32: `MEMBER_FEATURES` member by member,
     then `ITEM_FEATURES`; `n_events` (B,) int64: length of each history.
     """
@@ -57,8 +57,14 @@ class Pool:
 
     def only_members(self, kept: np.ndarray) -> "Pool":
         """Only what the members where `kept` (M,) bool is true propose and say."""
-        pool = self.take_entries(np.flatnonzero((self.ranks[:, kept] > 0).any(axis=1)))
-        return replace(pool, ranks=pool.ranks[:, kept], features=pool.features[:, feature_columns(kept)])
+        entries, columns = np.flatnonzero((self.ranks[:, kept] > 0).any(axis=1)), np.flatnonzero(feature_columns(kept))
+        return replace(
+            self,
+            rows=self.rows[entries],
+            items=self.items[entries],
+            ranks=self.ranks[entries][:, kept],
+            features=self.features[np.ix_(entries, columns)],
+        )
 
     def take_entries(self, entries: np.ndarray) -> "Pool":
         """Only the entries with these indices, in this order."""
@@ -128,7 +134,7 @@ def build_pool(
         scaled_scores.append(ranked.scores[rows, places].astype(np.float64) / temperatures[name])
     union, entry_of_pair = np.unique(np.concatenate(pairs), return_inverse=True)
     rows, items = union // n_items, union % n_items
-    member_ranks = np.zeros((len(union), len(lists)), dtype=np.int32)
+    member_ranks = np.zeros((len(union), len(lists)), dtype=np.int16)
     features = np.zeros((len(union), len(MEMBER_FEATURES) * len(lists) + len(ITEM_FEATURES)), dtype=np.float32)
     stop = 0
     for member in range(len(lists)):
