@@ -17,8 +17,7 @@ the fusion without each on test instead, as `evaluate` does: to be read once.
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,8 +30,9 @@ from tsrec.evaluate.scoring import score
 from tsrec.evaluate.summary import member_contributions, metrics_table
 from tsrec.recommenders import CANDIDATES, FUSE
 from tsrec.recommenders.catalogue import read_catalogue
-from tsrec.recommenders.fuse_stage import FusionFitter, ablation_method, fit_at_once
-from tsrec.recommenders.fusion_gate import Gate, with_target_in_pool
+from tsrec.recommenders.fuse_stage import Fusion, ablation_method
+from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
+from tsrec.recommenders.gate_fitting import fit_gates, half_of_users
 from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.ranking import Ranked, top_k_lists
 from tsrec.recommenders.stage_settings import FuseSettings
@@ -125,32 +125,35 @@ class Halving:
 
     @classmethod
     def split_users(
-        cls, fusion: FusionFitter, members: tuple[str, ...], valid: np.ndarray, split: int, most: int
+        cls, fusion: Fusion, lists: dict[str, Ranked], targets: Targets, split: int, most: int
     ) -> "Halving":
-        targets = fusion.targets
-        first = np.random.default_rng(split).random(targets.histories.n_users)[targets.users[valid]] < 0.5
-        rows = [valid[first][:most], valid[~first][:most]]
-        gate, inner = fusion.new_gate(members, valid), fusion.half_of_users(2)
-        pools = [fusion.pool(gate, half) for half in rows]
+        """Of the `lists` of the valid `targets`."""
+        first = np.random.default_rng(split).random(targets.histories.n_users)[targets.users] < 0.5
+        rows = [np.flatnonzero(first)[:most], np.flatnonzero(~first)[:most]]
+        gate, inner = new_gate(lists, fusion.config.rules.n_candidates), half_of_users(targets, 2)
+        pools = [
+            gate.pool({name: own.take(half) for name, own in lists.items()}, targets.pasts(half), fusion.popularity)
+            for half in rows
+        ]
         return cls(rows, pools, [targets.items[half] for half in rows], [inner[half] for half in rows], gate)
 
 
-def measure_on_test(fusion: FusionFitter, members: tuple[str, ...], config: Config) -> None:
+def measure_on_test(fusion: Fusion, config: Config) -> None:
     """The table of `evaluate` for these members: metrics, and how much the fusion is ahead of each, paired."""
-    targets, k = fusion.targets, max(config.evaluate.k)
-    is_valid = targets.is_in_split(Split.VALID)
-    rows = np.flatnonzero(~is_valid)
-    lists = {name: fusion.lists[name].items[rows, :k] for name in members}
-    whole = fusion.fit(members, is_valid)
-    fewer = fit_at_once([partial(fusion.fit_without, whole, [name], is_valid) for name in members])
-    for name, gate in zip([FUSED, *map(ablation_method, members)], [whole, *fewer], strict=True):
-        fused = fusion.new_lists()
-        fusion.rank(gate, ~is_valid, fused)
-        lists[name] = fused.ranked.items[rows, :k]
+    targets, k = fusion.stored.targets, max(config.evaluate.k)
+    rows, members = np.flatnonzero(targets.is_in_split(Split.TEST)), tuple(fusion.stored.sources)
+    fitted = fit_gates(fusion.stored, fusion.popularity, fusion.config, {name: [name] for name in members})
+    gates = {FUSED: fitted.whole, **{ablation_method(name): gate for name, gate in fitted.without.items()}}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in (*members, *gates)}
+    for block, lists in fusion.stored.blocks(rows):
+        fused, _ = fusion.rank(gates, lists, targets.take(block))
+        for name, ranked in (lists | fused).items():
+            found[name].append(ranked.items[:, :k])
+    test = targets.take(rows)
     metrics, differences = score(
-        lists,
-        targets.items[rows],
-        targets.users[rows],
+        {name: np.concatenate(blocks) for name, blocks in found.items()},
+        test.items,
+        test.users,
         {ALL: np.ones(len(rows), dtype=bool)},
         fusion.catalogue.n_items,
         config.evaluate,
@@ -183,14 +186,17 @@ def main() -> None:
     catalogue, histories = read_catalogue(fused["ingest"])
     settings = FUSE.config(config)
     assert isinstance(settings, FuseSettings)
-    fusion = FusionFitter.read(fused, select_targets(histories, config.recommend), catalogue, settings)
-    members = tuple(name for name in fusion.lists if name not in arguments.without)
-    targets: Targets = fusion.targets
+    fusion = Fusion.read(fused, select_targets(histories, config.recommend), catalogue, settings)
+    sources = {name: source for name, source in fusion.stored.sources.items() if name not in arguments.without}
+    fusion = replace(fusion, stored=replace(fusion.stored, sources=sources))
     if arguments.test:
-        measure_on_test(fusion, members, config)
+        measure_on_test(fusion, config)
         return
-    valid = np.flatnonzero(targets.is_in_split(Split.VALID))
-    halvings = [Halving.split_users(fusion, members, valid, split, arguments.most) for split in range(arguments.splits)]
+    members, valid = tuple(sources), np.flatnonzero(fusion.stored.targets.is_in_split(Split.VALID))
+    targets, valid_lists = fusion.stored.targets.take(valid), fusion.stored.read(valid)
+    halvings = [
+        Halving.split_users(fusion, valid_lists, targets, split, arguments.most) for split in range(arguments.splits)
+    ]
     sizes = " and ".join(str(len(right)) for right in halvings[0].right)
     print(f"{config.dataset}: {', '.join(members)}; {sizes} targets, halved in {arguments.splits} ways")
 
@@ -214,7 +220,7 @@ def main() -> None:
         compare(f"reciprocal rank, 1 / ({c} + rank)", by_rank)
 
     def prepared(halving: Halving, half: int) -> tuple[Tensor, Tensor, int]:
-        pool, lists = halving.pools[half], {name: fusion.lists[name].take(halving.rows[half]) for name in members}
+        pool, lists = halving.pools[half], {n: own.take(halving.rows[half]) for n, own in valid_lists.items()}
         values = values_of(pool, lists, halving.gate.temperatures)
         return values, torch.from_numpy(pool.rows), pool.n_rows
 
@@ -239,13 +245,14 @@ def main() -> None:
         def by_gate(
             halving: Halving, half: int, again: bool = again, trees: int = trees
         ) -> Callable[[int], np.ndarray]:
-            right = [halving.right[half]]
-            known = [with_target_in_pool(halving.pools[half], right[0])]
-            fitted = halving.gate.fitted(known, right)
+            right = halving.right[half]
+            known = with_target_in_pool(halving.pools[half], right)
+            fitted = halving.gate.fitted([known], [right])
+            top = fitted.top_pool(known, right)
             if again:
-                fitted = fitted.refitted_on_top(known, right)
+                fitted = fitted.fitted([top], [right])
             if trees:
-                fitted = fitted.with_trees(known, right, [halving.inner[half]], trees)
+                fitted = fitted.with_trees(top, right, halving.inner[half], trees)
             return lambda other: fitted.rank(halving.pools[other], 10)[0].items
 
         compare(name, by_gate)

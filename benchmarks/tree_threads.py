@@ -4,7 +4,7 @@
 
 Fits 20 trees, set as those of the fusion, on random rows (N, 20) with one thread and with all, alone and beside
 processes that never rest; prints seconds, and whether the trees are the same. It is why `tsrec.recommenders.trees`
-takes one thread, and the `fuse` stage fits several gates at once instead.
+takes one thread.
 """
 
 import argparse

@@ -3,9 +3,10 @@
 import json
 import random
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,12 @@ from tsrec import pipeline
 from tsrec.columns import Split
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
+from tsrec.recommenders.candidates import lists_from_table
 from tsrec.recommenders.catalogue import read_catalogue
-from tsrec.recommenders.fuse_stage import FusionFitter, fit_at_once, open_gate
+from tsrec.recommenders.fuse_stage import Fusion, open_gate
+from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
+from tsrec.recommenders.gate_fitting import Gates, fit_gates, half_of_users
+from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import select_targets
@@ -67,34 +72,97 @@ def test_whoever_opens_the_artifact_has_the_trees(artifacts: dict[str, Artifact]
 
 
 @pytest.fixture(scope="module")
-def fusion(artifacts: dict[str, Artifact], config: Config) -> FusionFitter:
+def fusion(artifacts: dict[str, Artifact], config: Config) -> Fusion:
     catalogue, histories = read_catalogue(artifacts["ingest"])
     settings = FuseSettings(own=config.fuse, rules=config.recommend)
-    return FusionFitter.read(artifacts, select_targets(histories, config.recommend), catalogue, settings)
+    return Fusion.read(artifacts, select_targets(histories, config.recommend), catalogue, settings)
 
 
-def test_gates_fitted_at_once_are_those_fitted_one_by_one(fusion: FusionFitter) -> None:
-    is_valid = fusion.targets.is_in_split(Split.VALID)
-    wanted = [tuple(fusion.lists), ("popular",)]
-    gates = fit_at_once([partial(fusion.fit, members, is_valid) for members in wanted])
-    for gate, members in zip(gates, wanted, strict=True):
-        alone = fusion.fit(members, is_valid)
-        assert gate.members == alone.members == members
-        assert gate.weights.tobytes() == alone.weights.tobytes()
-        trees = [one.trees and one.trees.to_json(members) for one in (gate, alone)]
-        assert trees[0] == trees[1]
+@pytest.fixture(scope="module")
+def gates(fusion: Fusion) -> Gates:
+    return _fitted(fusion)
 
 
-def test_a_gate_without_a_member_is_the_one_fitted_on_the_others_with_as_many_trees(fusion: FusionFitter) -> None:
-    is_valid = fusion.targets.is_in_split(Split.VALID)
-    gate = fusion.fit(tuple(fusion.lists), is_valid)
-    assert gate.trees is not None
-    for gone in fusion.lists:
-        others = tuple(name for name in fusion.lists if name != gone)
-        fitted, anew = fusion.fit_without(gate, [gone], is_valid), fusion.fit(others, is_valid)
-        assert fitted.members == anew.members == others
-        np.testing.assert_allclose(fitted.weights, anew.weights, atol=1e-8)
-        assert fitted.trees is not None and fitted.trees.n_trees == gate.trees.n_trees
+def _fitted(fusion: Fusion, **bounds: Any) -> Gates:
+    left_out = {name: [name] for name in fusion.stored.sources}
+    return fit_gates(fusion.stored, fusion.popularity, fusion.config, left_out, **bounds)
+
+
+def _pools(gate: Gate, fusion: Fusion, rows: np.ndarray) -> tuple[Pool, np.ndarray]:
+    """The pool of the targets `rows` that have their item in it, at once and whole; and these items."""
+    targets, lists = fusion.stored.targets.take(rows), fusion.stored.read(rows)
+    return with_target_in_pool(gate.pool(lists, targets.pasts(), fusion.popularity), targets.items), targets.items
+
+
+def test_gates_fitted_in_blocks_are_those_fitted_at_once(fusion: Fusion, gates: Gates) -> None:
+    targets = fusion.stored.targets
+    is_valid, half = targets.is_in_split(Split.VALID), half_of_users(targets, 1)
+    start = new_gate(fusion.stored.read(np.flatnonzero(is_valid)), fusion.config.rules.n_candidates)
+    masks = (is_valid, is_valid & half, is_valid & ~half)
+    for gate, mask in zip((gates.whole, *gates.halves), masks, strict=True):
+        pool, items = _pools(start, fusion, np.flatnonzero(mask))
+        first = start.fitted([pool], [items])
+        second = first.fitted([first.top_pool(pool, items)], [items])
+        np.testing.assert_allclose(gate.weights, second.weights, atol=1e-8)
+
+
+def test_a_gate_without_a_member_is_the_one_fitted_on_the_others_with_as_many_trees(
+    fusion: Fusion, gates: Gates
+) -> None:
+    """No pool here has a hundred items, so that the whole gate's first hundred are all."""
+    assert gates.whole.trees is not None
+    valid = np.flatnonzero(fusion.stored.targets.is_in_split(Split.VALID))
+    for gone, gate in gates.without.items():
+        others = tuple(name for name in fusion.stored.sources if name != gone)
+        pool, items = _pools(anew := gates.whole.without_members([gone]), fusion, valid)
+        assert gate.members == anew.members == others
+        np.testing.assert_allclose(gate.weights, anew.fitted([pool], [items]).weights, atol=1e-8)
+        assert gate.trees is not None and gate.trees.n_trees == gates.whole.trees.n_trees
+
+
+def test_bounds_that_hold_all_targets_change_nothing_and_smaller_ones_draw(fusion: Fusion, gates: Gates) -> None:
+    n_valid = int(fusion.stored.targets.is_in_split(Split.VALID).sum())
+    same, fewer = _fitted(fusion, max_targets=n_valid), _fitted(fusion, max_targets=n_valid // 2)
+    assert same.whole.to_json() == gates.whole.to_json()
+    assert same.whole.trees is not None and gates.whole.trees is not None
+    assert same.whole.trees.to_json(same.whole.members) == gates.whole.trees.to_json(gates.whole.members)
+    assert fewer.whole.to_json() == _fitted(fusion, max_targets=n_valid // 2).whole.to_json()
+    assert not np.allclose(fewer.whole.weights, gates.whole.weights, atol=1e-3)
+
+
+def test_the_second_fit_sees_all_though_the_first_sees_few(fusion: Fusion, gates: Gates) -> None:
+    """No pool here has a hundred items: whatever the first fit says, the second sees them all."""
+    few = _fitted(fusion, max_values=(1, 16_000_000))
+    for own, other in zip((few.whole, *few.halves), (gates.whole, *gates.halves), strict=True):
+        np.testing.assert_allclose(own.weights, other.weights, atol=1e-8)
+
+
+def test_lists_that_are_read_in_blocks_are_those_of_the_table(fusion: Fusion) -> None:
+    rows = np.flatnonzero(np.arange(len(fusion.stored.targets.events)) % 3 == 1)
+    together = {name: lists_from_table(artifact.table(table)) for name, (artifact, table) in _sources(fusion)}
+    found = list(fusion.stored.blocks(rows, size=7))
+    assert np.concatenate([block for block, _ in found]).tolist() == rows.tolist()
+    assert max(len(block) for block, _ in found) == 7
+    for block, lists in found:
+        for name, ranked in lists.items():
+            width = ranked.items.shape[1]
+            assert ranked.items.tolist() == together[name].items[block, :width].tolist()
+            assert ranked.scores.tolist() == together[name].scores[block, :width].tolist()
+
+
+def _sources(fusion: Fusion) -> Iterable[tuple[str, tuple[Artifact, str]]]:
+    return fusion.stored.sources.items()
+
+
+def test_what_some_members_propose_is_a_part_of_the_pool(fusion: Fusion, gates: Gates) -> None:
+    rows = np.arange(30)
+    lists, targets = fusion.stored.read(rows), fusion.stored.targets.take(rows)
+    whole = gates.whole.pool(lists, targets.pasts(), fusion.popularity)
+    for gone in gates.whole.members:
+        alone = gates.whole.without_members([gone]).pool(lists, targets.pasts(), fusion.popularity)
+        part = whole.only_members(gates.whole.keeps([gone]))
+        for name in ("rows", "items", "ranks", "features", "n_events"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(alone, name))
 
 
 def test_a_gate_that_weighs_other_features_is_refused(artifacts: dict[str, Artifact], tmp_path: Path) -> None:

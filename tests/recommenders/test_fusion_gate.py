@@ -161,7 +161,7 @@ def test_the_second_fit_is_about_the_first_hundred_of_what_the_first_says() -> N
     gate = new_gate(lists, length)
     pool = with_target_in_pool(gate.pool(lists, pasts, popularity), right)
     fitted = gate.fitted([pool], [right])
-    focused = fitted.refitted_on_top([pool], [right])
+    focused = fitted.fitted([fitted.top_pool(pool, right)], [right])
     said = pool.features.astype(np.float64) @ fitted.weights
 
     def loss(weights: np.ndarray) -> float:
@@ -180,11 +180,11 @@ def test_the_second_fit_is_about_the_first_hundred_of_what_the_first_says() -> N
         assert loss(focused.weights + random.normal(0, 0.1, len(focused.weights))) > best
 
 
-def test_a_pool_of_a_hundred_needs_no_second_fit() -> None:
+def test_of_a_pool_of_a_hundred_all_is_kept() -> None:
     lists, pasts, right, popularity = _simulated(300, seed=4)
     gate = _fitted(lists, pasts, right, popularity)
     pool = with_target_in_pool(gate.pool(lists, pasts, popularity), right)
-    np.testing.assert_allclose(gate.refitted_on_top([pool], [right]).weights, gate.weights, atol=1e-8)
+    assert gate.top_pool(pool, right).items.tolist() == pool.items.tolist()
 
 
 def test_without_targets_the_prior_stands_and_ranks_what_more_members_rank_high() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.recommenders.conftest import TextVectors, catalogue_of, fitted, histories_of, scores_of
 from tsrec.columns import Split
@@ -38,6 +39,23 @@ def test_the_order_of_two_items_is_learned(ring: Histories) -> None:
     assert scores.shape == (len(events), N_ITEMS)
     # Popularity and single transitions cannot tell the two directions apart: they hit half.
     assert (scores.argmax(1) == ring.items[events]).mean() > 0.95
+
+
+def test_it_is_learned_from_a_sample_of_the_items_too(ring: Histories, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sasrec, "_ALL_ITEMS_AT_MOST", N_ITEMS - 1)
+    monkeypatch.setattr(sasrec, "_SAMPLED_ITEMS", 24)
+    events = ring.target_events(Split.TEST)
+    scores = scores_of(fitted("sasrec", ring, N_ITEMS, CONFIG, PARENTS), ring, events, N_ITEMS)
+    assert (scores.argmax(1) == ring.items[events]).mean() > 0.95
+
+
+def test_items_are_drawn_as_often_as_expected() -> None:
+    torch.manual_seed(1)
+    sampling = sasrec.ItemSampling.by_popularity(np.array([0, 6, 2, 0]), 10_000)
+    tokens, log_expected = sampling.draw()
+    expected = [1250, 5000, 2500, 1250]  # half of them by 0, 6, 2, 0 events, half uniform
+    np.testing.assert_allclose(np.bincount(tokens, minlength=5), [0, *expected], rtol=0.1)
+    np.testing.assert_allclose(log_expected.exp(), np.array(expected)[tokens - 1], rtol=1e-5)
 
 
 def test_a_repeated_call_ends_with_the_same_bytes(ring: Histories, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tsrec import pipeline
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.recommenders import FUSE
 from tsrec.recommenders.catalogue import read_catalogue
-from tsrec.recommenders.fuse_stage import FusionFitter, open_gate
+from tsrec.recommenders.fuse_stage import Fusion, open_gate
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import select_targets
@@ -68,11 +68,11 @@ def test_of_an_older_model_too(config: Config, tmp_path: Path) -> None:
     catalogue, histories = read_catalogue(built["ingest"])
     rules = with_overrides(config, [FEW]).recommend
     targets = select_targets(histories, rules)
-    fusion = FusionFitter.read(built, targets, catalogue, FuseSettings(own=config.fuse, rules=rules))
-    gate = open_gate(fuse)
-    measured, _ = gate.rank(fusion.pool(gate, np.arange(len(targets.events))), 10)
+    fusion = Fusion.read(built, targets, catalogue, FuseSettings(own=config.fuse, rules=rules))
+    gate, lists = open_gate(fuse), fusion.stored.read(np.arange(len(targets.events)))
+    measured, _ = gate.rank(gate.pool(lists, targets.pasts(), fusion.popularity), 10)
     door = Recommender.from_artifact(Lineage(ArtifactStore(config.store)), fuse, as_measured=True)
-    found = door.recommend([catalogue.item_ids[past].tolist() for past in targets.pasts(slice(None))], k=10)
+    found = door.recommend([catalogue.item_ids[past].tolist() for past in targets.pasts()], k=10)
     np.testing.assert_allclose([[item.score for item in mine] for mine in found], measured.scores, atol=1e-3)
 
 

@@ -37,9 +37,9 @@ class Simulated:
 
     def fitted(self, most: int = 200) -> Gate:
         gate = new_gate(self.lists, depth=LENGTH)
-        pool = self.pool(gate)
-        gate = gate.fitted([with_target_in_pool(pool, self.right)], [self.right])
-        return gate.with_trees([pool], [self.right], [self.fold], most)
+        pool = with_target_in_pool(self.pool(gate), self.right)
+        gate = gate.fitted([pool], [self.right])
+        return gate.with_trees(gate.top_pool(pool, self.right), self.right, self.fold, most)
 
     def hit_rate(self, gate: Gate) -> float:
         return float((gate.rank(self.pool(gate), 1)[0].items[:, 0] == self.right).mean())
@@ -67,7 +67,6 @@ def test_there_are_none_without_targets_on_both_sides_or_in_the_pool() -> None:
     assert few.fitted().trees is None
     few.right[:] = N + 1
     assert few.fitted().trees is None
-    assert new_gate(few.lists, LENGTH).with_trees([], [], [], 100).trees is None
 
 
 def test_an_item_that_a_member_ranks_higher_is_never_scored_lower(gate: Gate) -> None:

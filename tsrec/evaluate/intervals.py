@@ -1,6 +1,7 @@
 """Percentile bootstrap over users (Efron 1979): targets of one user are not independent, so they are drawn together."""
 
 import numpy as np
+from scipy import sparse
 
 MIN_USERS = 10
 """With fewer users there is no interval and no p. A sign test's p is at least 2 / 2^users: .002 for ten users, which is
@@ -11,7 +12,7 @@ N_SAMPLES = 1000
 """Resamples of users behind an interval."""
 SEED = 1
 """Seed of the resamples. All methods share them, so that they are compared on the same ones."""
-_CHUNK = 50  # resamples at once: 50 x 1 million users of float64 are 0.4 GB
+_WEIGHTS_AT_ONCE = 4_000_000  # of users in resamples, float64: 32 MB
 
 
 def bootstrap_means(values: np.ndarray, users: np.ndarray) -> np.ndarray:
@@ -25,22 +26,33 @@ def bootstrap_means(values: np.ndarray, users: np.ndarray) -> np.ndarray:
     Returns:
         (N_SAMPLES, M) float64; NaN where there are fewer than `MIN_USERS` users, and so in `interval` and `p_value`.
     """
+    sums, counts = resampled_sums(values, users)
+    return sums / counts[:, None]
+
+
+def resampled_sums(values: np.ndarray | sparse.csr_matrix, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Column sums (N_SAMPLES, M) over resampled users, and how many targets these have (N_SAMPLES,).
+
+    Arguments are those of `bootstrap_means`, which divides one by the other. With too few users there are NaN targets.
+    """
     random = np.random.default_rng(SEED)
     _, user_number = np.unique(users, return_inverse=True)
     n_users = int(user_number.max()) + 1
     if n_users < MIN_USERS:
-        return np.full((N_SAMPLES, values.shape[1]), np.nan)
-    counts = np.bincount(user_number).astype(np.float64)
-    sums = np.zeros((n_users, values.shape[1]))
-    np.add.at(sums, user_number, values)
-    means = []
-    for start in range(0, N_SAMPLES, _CHUNK):
+        return np.zeros((N_SAMPLES, values.shape[1])), np.full(N_SAMPLES, np.nan)
+    place = (user_number, np.arange(len(users)))
+    user_sums = sparse.csr_matrix((np.ones(len(users)), place), shape=(n_users, len(users))) @ values
+    user_counts = np.bincount(user_number).astype(np.float64)
+    at_once = max(1, _WEIGHTS_AT_ONCE // n_users)
+    sums, counts = np.empty((N_SAMPLES, values.shape[1])), np.empty(N_SAMPLES)
+    for start in range(0, N_SAMPLES, at_once):
         # `weights` (resamples, users): how often each user is drawn. A mean is then a quotient of two products.
-        weights = np.empty((min(_CHUNK, N_SAMPLES - start), n_users))
+        samples = slice(start, min(start + at_once, N_SAMPLES))
+        weights = np.empty((samples.stop - start, n_users))
         for row in weights:
             row[:] = np.bincount(random.integers(0, n_users, n_users), minlength=n_users)
-        means.append(weights @ sums / (weights @ counts)[:, None])
-    return np.concatenate(means)
+        sums[samples], counts[samples] = weights @ user_sums, weights @ user_counts
+    return sums, counts
 
 
 def interval(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,19 +4,19 @@ import numpy as np
 
 from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.errors import ArtifactError, DataError
-from tsrec.evaluate.scoring import score
+from tsrec.evaluate.scoring import score_ranks, target_ranks
 from tsrec.evaluate.settings import EvaluateSettings
 from tsrec.evaluate.slices import target_slices
-from tsrec.recommenders.candidates import read_candidates, stored_lists
+from tsrec.recommenders.candidates import StoredLists, stored_lists
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import REFIT, ablation_method, llm_name
 from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.stage import Parents
-from tsrec.store import ArtifactWriter
+from tsrec.store import Artifact, ArtifactWriter
 
 
 def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None:
-    """Write `metrics` and `differences`.
+    """Write `metrics` and `differences`. Lists are read in blocks: memory holds a rank of every target and method.
 
     Raises:
         DataError: the split has no targets.
@@ -28,52 +28,67 @@ def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None
     rows = np.flatnonzero(targets.is_in_split(split))
     if not len(rows):
         raise DataError(f"no {split.value} targets: no user has an earlier event; see ingest.split")
-    k = max(config.own.k)
-    lists = {name: items[rows, :k] for name, items in _all_lists(parents, targets, split).items()}
+    ranked = targets.take(rows)
+    n_due = _n_due(ranked, catalogue.n_items, config)
+    found = {
+        name: _read_ranks(StoredLists(targets, {name: source}), rows, n_due, catalogue.n_items, config)
+        for name, source in _sources(parents, split).items()
+    }
     if split is Split.TEST and REFIT in stored_lists(parents["fuse"]):
-        lists[REFIT] = read_candidates(parents["fuse"], REFIT, targets.only_split(Split.TEST)).items[:, :k]
-    for name, items in lists.items():
-        _check_full(name, items, targets, rows, catalogue.n_items, config)
-    events = targets.events[rows]
-    metrics, differences = score(
-        lists,
-        histories.items[events],
-        targets.users[rows],
-        target_slices(histories, events, catalogue.n_items),
-        catalogue.n_items,
+        refit = StoredLists(ranked, {REFIT: (parents["fuse"], REFIT)})
+        found[REFIT] = _read_ranks(refit, np.arange(len(rows)), n_due, catalogue.n_items, config)
+    metrics, differences = score_ranks(
+        {name: ranks for name, (ranks, _) in found.items()},
+        {name: coverages for name, (_, coverages) in found.items()},
+        ranked.users,
+        target_slices(histories, ranked.events, catalogue.n_items),
         config.own,
         against=(config.own.baseline, FUSED),
     )
     out.write_table("metrics", metrics)
     out.write_table("differences", differences)
-    out.count(n_targets=len(rows), n_users=len(np.unique(targets.users[rows])))
+    out.count(n_targets=len(rows), n_users=len(np.unique(ranked.users)))
 
 
-def _all_lists(parents: Parents, targets: Targets, split: Split) -> dict[str, np.ndarray]:
-    """(T, K) items of every method: the fusion and its members; on test also the fusions that leave members out."""
-    lists = {FUSED: read_candidates(parents["fuse"], FUSED, targets).items}
-    lists |= {name: read_candidates(parents[r], LLM, targets).items for r in parents if (name := llm_name(r))}
-    members = stored_lists(parents["candidates"])
-    lists |= {name: read_candidates(parents["candidates"], name, targets).items for name in members}
-    if split is Split.TEST:
-        stored = stored_lists(parents["fuse"])
-        for name in [ablation_method(member) for member in (*lists, LLMS)]:
-            if name in stored:
-                lists[name] = read_candidates(parents["fuse"], name, targets).items
-    return lists
+def _sources(parents: Parents, split: Split) -> dict[str, tuple[Artifact, str]]:
+    """Where the lists of every method are: of the fusion, its members, and on test the fusions without some of them."""
+    members = {name: (parents[role], LLM) for role in parents if (name := llm_name(role))}
+    members |= {name: (parents["candidates"], name) for name in stored_lists(parents["candidates"])}
+    stored = stored_lists(parents["fuse"]) if split is Split.TEST else []
+    ablations = [name for member in (FUSED, *members, LLMS) if (name := ablation_method(member)) in stored]
+    return {FUSED: (parents["fuse"], FUSED), **members, **{name: (parents["fuse"], name) for name in ablations}}
 
 
-def _check_full(
-    name: str, items: np.ndarray, targets: Targets, rows: np.ndarray, n_items: int, config: EvaluateSettings
-) -> None:
-    """Raise ArtifactError unless every target has K items, or all that may be shown."""
-    available = np.full(len(rows), n_items)
+def _n_due(targets: Targets, n_items: int, config: EvaluateSettings) -> np.ndarray:
+    """(T,) how many items each target's list must have: K, or all that may be shown where those are fewer."""
+    n_due = np.full(len(targets.events), n_items)
     if config.rules.repeats == "forbidden":
-        available -= np.array([len(np.unique(past)) for past in targets.pasts(rows)])
-    short = (items >= 0).sum(axis=1) < np.minimum(max(config.own.k), available)
+        may_be_short = np.flatnonzero(targets.positions > n_items - max(config.own.k))
+        n_due[may_be_short] -= np.array([len(np.unique(past)) for past in targets.pasts(may_be_short)], dtype=np.int64)
+    return np.minimum(n_due, max(config.own.k))
+
+
+def _read_ranks(
+    stored: StoredLists, rows: np.ndarray, n_due: np.ndarray, n_items: int, config: EvaluateSettings
+) -> tuple[np.ndarray, list[float]]:
+    """One method's rank of each target's item (T,), 0 where its list lacks it, and its coverage at each cut-off.
+
+    Raises:
+        ArtifactError: a list has fewer than `n_due` (T,) items.
+    """
+    (name,), ranks, lengths = stored.sources, [], []
+    is_shown = np.zeros((len(config.own.k), n_items), dtype=bool)
+    for block, lists in stored.blocks(rows):
+        items = lists[name].items[:, : max(config.own.k)]
+        ranks.append(target_ranks(items, stored.targets.take(block).items))
+        lengths.append((items >= 0).sum(axis=1))
+        for k, shown in zip(config.own.k, is_shown, strict=True):
+            shown[items[:, :k][items[:, :k] >= 0]] = True
+    short = np.concatenate(lengths) < n_due
     if short.any():
-        event = targets.events[rows[np.argmax(short)]]
+        user = stored.targets.histories.user_ids[stored.targets.users[rows[np.argmax(short)]]]
         raise ArtifactError(
             f"{name} gave {int(short.sum())} of {len(rows)} targets fewer items than it could, the first of them user "
-            f"{targets.histories.user_ids[targets.histories.users()[event]]!r}; was it trained to finite weights?"
+            f"{user!r}; was it trained to finite weights?"
         )
+    return np.concatenate(ranks), is_shown.mean(axis=1).tolist()

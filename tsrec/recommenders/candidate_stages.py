@@ -3,7 +3,7 @@
 from tsrec.columns import LLM
 from tsrec.config import RecommendConfig
 from tsrec.llm.trained_llm import trained_in
-from tsrec.recommenders.candidates import candidates_table, target_shards
+from tsrec.recommenders.candidates import target_shards, write_candidates
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.member_registry import open_member
@@ -23,14 +23,14 @@ def run_candidates(rules: RecommendConfig, parents: Parents, out: ArtifactWriter
         if name != "ingest":
             member = open_member(artifact)
             shards = target_shards(member, name, catalogue, targets, rules, out.work)
-            out.write_table(name, candidates_table(shards, name))
+            write_candidates(out, shards, name)
 
 
 def run_decode(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write the LLM's candidates; a killed run goes on at the shard it was at."""
     targets, shards = _decode_targets(config, parents, out)
-    out.write_table(LLM, candidates_table(shards, LLM))
-    n_cut = int((targets.histories.positions()[targets.events] > config.own.max_history).sum())
+    write_candidates(out, shards, LLM)
+    n_cut = int((targets.positions > config.own.max_history).sum())
     out.count(n_targets=len(targets.events), n_histories_cut=n_cut)
 
 

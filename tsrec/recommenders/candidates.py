@@ -5,27 +5,137 @@ There is one table for each member. Its rows are the targets, in one order for a
 `scores` (list<float32>) are -inf where popularity filled the list up.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.config import RecommendConfig
 from tsrec.errors import ArtifactError
 from tsrec.recommenders.catalogue import Catalogue
 from tsrec.recommenders.member import Member
-from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, fill_with_popular
+from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, empty_lists, fill_with_popular
 from tsrec.recommenders.targets import Targets
-from tsrec.store import Artifact
-from tsrec.store.shards import Shard, tables_of
+from tsrec.store import Artifact, ArtifactWriter
+from tsrec.store.shards import Shard, iter_tables, tables_of
+
+_ROW_GROUP = 1_024  # rows; a reader keeps one or two row groups in memory
+_BLOCK = 512  # targets whose lists are in memory at once
 
 
 def candidates_table(shards: Sequence[Shard], name: str) -> pa.Table:
     """One member's candidates: all its `target_shards`, of which missing ones are made now."""
     return pa.concat_tables(tables_of(shards, f"ranking by {name}", "target"))
+
+
+def write_candidates(out: ArtifactWriter, shards: Sequence[Shard], name: str) -> None:
+    """Write one member's candidates as the table `name`; memory holds a few shards of them."""
+    with closing(BlockWriter(out, name)) as writer:
+        for table in iter_tables(shards, f"ranking by {name}", "target"):
+            writer.write(table)
+
+
+class BlockWriter:
+    """Writes a table in blocks; memory holds one row group. It is complete once it is closed (`contextlib.closing`)."""
+
+    def __init__(self, out: ArtifactWriter, name: str) -> None:
+        self._out, self._name = out, name
+        self._blocks: list[pa.Table] = []
+        self._writer: pq.ParquetWriter | None = None
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._flush()
+        if self._writer:
+            self._writer.close()
+
+    def write(self, block: pa.Table) -> None:
+        """Append rows; all blocks have the same columns."""
+        self._blocks.append(block.replace_schema_metadata(None))
+        if sum(map(len, self._blocks)) >= _ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._blocks:
+            table = pa.concat_tables(self._blocks).combine_chunks()
+            self._writer = self._writer or self._out.table_writer(self._name, table.schema)
+            self._writer.write_table(table, _ROW_GROUP)
+            self._blocks = []
+
+
+@dataclass(frozen=True)
+class StoredLists:
+    """Several members' lists of the same T targets, on disk.
+
+    `sources`: member -> the artifact, and the table of it that `lists_to_table` made of these targets.
+    """
+
+    targets: Targets
+    sources: Mapping[str, tuple[Artifact, str]]
+
+    def blocks(self, rows: np.ndarray, size: int = _BLOCK) -> Iterator[tuple[np.ndarray, dict[str, Ranked]]]:
+        """The lists of the targets `rows` (ascending), block by block: each block's rows, and member -> its lists.
+
+        Raises:
+            ArtifactError: a table is of other targets.
+        """
+        tables = {name: _RowReader(*source, len(self.targets.events)) for name, source in self.sources.items()}
+        n_read = 0
+        for start in range(0, len(rows), size):
+            block = rows[start : start + size]
+            positions = self.targets.take(np.arange(n_read, block[-1] + 1)).positions
+            lists = {name: lists_from_table(table.read(positions)) for name, table in tables.items()}
+            yield block, {name: ranked.take(block - n_read) for name, ranked in lists.items()}
+            n_read = int(block[-1]) + 1
+
+    def read(self, rows: np.ndarray) -> dict[str, Ranked]:
+        """Member -> its lists of the targets `rows` (ascending), in memory."""
+        blocks = [lists for _, lists in self.blocks(rows)]
+        return {name: concatenate_lists([lists.pop(name) for lists in blocks]) for name in self.sources}
+
+
+class _RowReader:
+    """Reads lists of a table from its first row on, and checks that they are of the targets that are asked for."""
+
+    def __init__(self, artifact: Artifact, name: str, n_targets: int) -> None:
+        self._artifact, self._name = artifact, name
+        parquet = pq.ParquetFile(artifact.file(f"{name}.parquet"), buffer_size=1 << 16)
+        if parquet.metadata.num_rows != n_targets:
+            raise self._other_targets()
+        self._batches = parquet.iter_batches(_BLOCK, columns=[C.POSITION, C.ITEMS, C.SCORES])
+        self._unread: list[pa.RecordBatch] = []
+
+    def read(self, positions: np.ndarray) -> pa.Table:
+        """The next rows, which are of targets at these `positions` (B,)."""
+        while sum(batch.num_rows for batch in self._unread) < len(positions):
+            self._unread.append(next(self._batches))
+        table = pa.Table.from_batches(self._unread)
+        self._unread = table.slice(len(positions)).to_batches()
+        if not np.array_equal(table[C.POSITION].to_numpy()[: len(positions)], positions):
+            raise self._other_targets()
+        return table.slice(0, len(positions))
+
+    def _other_targets(self) -> ArtifactError:
+        place = self._artifact.path
+        return ArtifactError(f"{place}: {self._name} ranks other targets than ingest has; run the pipeline again")
+
+
+def concatenate_lists(blocks: Sequence[Ranked]) -> Ranked:
+    """The lists of all `blocks`, one below the other."""
+    width = max((block.items.shape[1] for block in blocks), default=1)
+    ranked = empty_lists(sum(len(block.items) for block in blocks), width)
+    start = 0
+    for items, scores in blocks:
+        ranked.items[start : start + len(items), : items.shape[1]] = items
+        ranked.scores[start : start + len(items), : items.shape[1]] = scores
+        start += len(items)
+    return ranked
 
 
 def target_shards(
@@ -56,11 +166,7 @@ def read_candidates(artifact: Artifact, name: str, targets: Targets) -> Ranked:
     Raises:
         ArtifactError: the table is of other targets.
     """
-    table = artifact.table(name)
-    positions = targets.histories.positions()[targets.events]
-    if len(table) != len(positions) or not np.array_equal(table[C.POSITION].to_numpy(), positions):
-        raise ArtifactError(f"{artifact.path}: {name} ranks other targets than ingest has; run the pipeline again")
-    return lists_from_table(table)
+    return StoredLists(targets, {name: (artifact, name)}).read(np.arange(len(targets.events)))[name]
 
 
 def lists_from_table(table: pa.Table) -> Ranked:
@@ -110,20 +216,19 @@ def _rank_shard(
         allow = repeats_filter(batch_pasts, catalogue.n_items, rules)
         ranked = member.rank(batch_pasts, width, allow)
         lists.items[batch_rows], lists.scores[batch_rows] = fill_with_popular(ranked, popularity, allow)
-    return lists_to_table(lists, targets, rows)
+    return lists_to_table(lists, targets.take(rows))
 
 
-def lists_to_table(ranked: Ranked, targets: Targets, rows: np.ndarray | None = None) -> pa.Table:
-    """Lists as a table that `read_candidates` reads; they are of the targets `rows` (B,) (None: of all)."""
-    rows = np.arange(len(targets.events)) if rows is None else rows
-    histories, events = targets.histories, targets.events[rows]
+def lists_to_table(ranked: Ranked, targets: Targets) -> pa.Table:
+    """(T, K) lists of the T targets as a table that `read_candidates` reads."""
+    histories = targets.histories
     is_listed = ranked.items >= 0
     offsets = pa.array(np.concatenate([[0], np.cumsum(is_listed.sum(axis=1))]).astype(np.int32))
     return pa.table(
         {
-            C.SPLIT: pa.array(histories.splits[events]),
-            C.USER: pa.array(histories.user_ids[targets.users[rows]]),
-            C.POSITION: pa.array(histories.positions()[events].astype(np.int32)),
+            C.SPLIT: pa.array(histories.splits[targets.events]),
+            C.USER: pa.array(histories.user_ids[targets.users]),
+            C.POSITION: pa.array(targets.positions.astype(np.int32)),
             C.ITEMS: pa.ListArray.from_arrays(offsets, pa.array(ranked.items[is_listed])),
             C.SCORES: pa.ListArray.from_arrays(offsets, pa.array(ranked.scores[is_listed])),
         }

@@ -1,14 +1,13 @@
 """The fuse stage: fits a gate on all members' lists of valid, and ranks every target by it.
 
-On test every target is ranked by the gate fitted on all of valid, and by gates that leave out one member each. On valid
-each half of the users is ranked by a gate fitted on the other half, so that metrics on valid are not too good. Serving
-reads the gate by `open_gate` and ranks by `tsrec.recommenders.fused_member`.
+On test every target is ranked by the gate fitted on valid, and by gates that leave out one member each. On valid each
+half of the users is ranked by a gate fitted on the other half, so that metrics on valid are not too good. Lists are
+read, fused and written in blocks. Serving reads the gate by `open_gate` and ranks by `tsrec.recommenders.fused_member`.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
 
 import numpy as np
 import pyarrow as pa
@@ -17,14 +16,15 @@ from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError
 from tsrec.machine.progress import progress
-from tsrec.recommenders.candidates import lists_to_table, read_candidates, repeats_filter, stored_lists
+from tsrec.recommenders.candidates import BlockWriter, StoredLists, lists_to_table, repeats_filter, stored_lists
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue, read_catalogue_as_train
-from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
-from tsrec.recommenders.pool import ITEM_FEATURES, Pool
+from tsrec.recommenders.fusion_gate import Gate
+from tsrec.recommenders.gate_fitting import fit_gates, half_of_users
+from tsrec.recommenders.pool import ITEM_FEATURES
 from tsrec.recommenders.ranking import Ranked, empty_lists, fill_with_popular
 from tsrec.recommenders.refit import WITH_VALID
 from tsrec.recommenders.stage_settings import FuseSettings
-from tsrec.recommenders.targets import SEED, Targets, select_targets
+from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.recommenders.trees import Trees
 from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter
@@ -32,8 +32,7 @@ from tsrec.store import Artifact, ArtifactWriter
 REFIT = f"{FUSED} refit"
 _SHOWN = 10  # items of a list that `recommendations` holds
 _PROPOSER_RANK = 20  # a member that ranks an item lower is not named among its proposers
-_FITS_AT_ONCE = 4  # each holds its pools: about a GiB on Beauty
-_BLOCK = 512  # targets whose pools are in memory at once
+_NOT_PROPOSED = np.iinfo(np.int32).max
 
 
 def open_gate(fuse: Artifact) -> Gate:
@@ -68,194 +67,147 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     of test alone `fused without` each member and, where there are several, all LLMs; and `recommendations`.
     """
     catalogue, histories = read_catalogue(parents["ingest"])
-    fusion = FusionFitter.read(parents, select_targets(histories, config.rules), catalogue, config)
-    targets, members = fusion.targets, tuple(fusion.lists)
-    is_valid, half = targets.is_in_split(Split.VALID), fusion.half_of_users(1)
-    halves = (half, ~half)
-    fitted_on = [is_valid, *(is_valid & ~ranked_half for ranked_half in halves)]
-    gate, *half_gates = fit_at_once([partial(fusion.fit, members, mask) for mask in fitted_on])
-    ablations = _ablations(members, fusion.llms)
-    fitted = fit_at_once([partial(fusion.fit_without, gate, left_out, is_valid) for left_out in ablations.values()])
-    ablated = {ablation_method(name): ablated_gate for name, ablated_gate in zip(ablations, fitted, strict=True)}
-    out.write_json("gate", gate.to_json())
-    if gate.trees:
-        out.write_json("trees", gate.trees.to_json(members))
-    out.write_json("gates_without", {name: ablated_gate.to_json() for name, ablated_gate in ablated.items()})
-    fused = fusion.new_lists()
-    fusion.rank(gate, ~is_valid, fused)
-    for ranked_half, half_gate in zip(halves, half_gates, strict=True):
-        fusion.rank(half_gate, is_valid & ranked_half, fused)
-    out.write_table(FUSED, lists_to_table(fused.ranked, targets))
-    for name, ablated_gate in ablated.items():
-        lists = fusion.new_lists()
-        fusion.rank(ablated_gate, ~is_valid, lists)
-        out.write_table(name, lists_to_table(lists.ranked, targets))
+    fusion = Fusion.read(parents, select_targets(histories, config.rules), catalogue, config)
+    targets, members = fusion.stored.targets, tuple(fusion.stored.sources)
+    left_out = _ablations(members, [name for role in parents if (name := llm_name(role))])
+    gates = fit_gates(fusion.stored, fusion.popularity, config, left_out)
+    without = {ablation_method(name): gate for name, gate in gates.without.items()}
+    out.write_json("gate", gates.whole.to_json())
+    if gates.whole.trees:
+        out.write_json("trees", gates.whole.trees.to_json(members))
+    out.write_json("gates_without", {name: gate.to_json() for name, gate in without.items()})
+    is_valid, half = targets.is_in_split(Split.VALID), half_of_users(targets, 1)
+    ranked_by = (  # these targets by these gates
+        (is_valid & ~half, {FUSED: gates.halves[0]}),
+        (is_valid & half, {FUSED: gates.halves[1]}),
+        (~is_valid, {FUSED: gates.whole, **without}),
+    )
+    length, names = min(config.own.length, catalogue.n_items), (FUSED, *without)
+    with ExitStack() as stack:
+        tables = {n: stack.enter_context(closing(BlockWriter(out, n))) for n in (*names, "recommendations")}
+        for rows, lists in progress(fusion.stored.blocks(np.arange(len(targets.events))), desc="fusing", unit="block"):
+            block, fused = targets.take(rows), {name: empty_lists(len(rows), length) for name in names}
+            member_ranks = np.zeros((len(rows), length, len(members)), dtype=np.int32)
+            for mask, gates_by_name in ranked_by:
+                places = np.flatnonzero(mask[rows])
+                part = {name: own.take(places) for name, own in lists.items()}
+                found, member_ranks[places] = fusion.rank(gates_by_name, part, block.take(places))
+                for name, ranked in found.items():
+                    fused[name].items[places], fused[name].scores[places] = ranked
+            for name, ranked in fused.items():
+                tables[name].write(lists_to_table(ranked, block))
+            tables["recommendations"].write(_recommendations(fused[FUSED], member_ranks, members, block, catalogue))
     if "refit" in parents:
-        out.write_table(REFIT, _refit_lists(gate, fusion, parents))
-    out.write_table("recommendations", _recommendations(fused, members, targets, catalogue))
-    n_trees = gate.trees.n_trees if gate.trees else 0
-    out.count(n_valid_targets=int(is_valid.sum()), n_weights=len(gate.weights), n_trees=n_trees)
+        _write_refit(gates.whole, fusion, parents, out)
+    n_trees = gates.whole.trees.n_trees if gates.whole.trees else 0
+    out.count(n_valid_targets=int(is_valid.sum()), n_weights=len(gates.whole.weights), n_trees=n_trees)
 
 
 @dataclass(frozen=True)
-class _FusedLists:
-    """Fused lists (T, K) of all targets, and (T, K, M) int16: the rank that each member gave each item, 0 for none."""
+class Fusion:
+    """Fuses the `stored` lists of members; `popularity` (N, 2) is that of every item."""
 
-    ranked: Ranked
-    member_ranks: np.ndarray
-
-
-@dataclass(frozen=True)
-class FusionFitter:
-    """Fits gates on members' lists, and ranks targets by them.
-
-    `lists` maps each member to its (T, K) lists of all targets; `llms` are the members that are LLMs.
-    """
-
-    targets: Targets
-    lists: dict[str, Ranked]
-    llms: tuple[str, ...]
+    stored: StoredLists
     catalogue: Catalogue
+    popularity: np.ndarray
     config: FuseSettings
 
     @classmethod
-    def read(cls, parents: Parents, targets: Targets, catalogue: Catalogue, config: FuseSettings) -> "FusionFitter":
-        """Read the lists of every member from the artifacts, those of LLMs first."""
-        llms = {role: name for role in parents if (name := llm_name(role))}
-        lists = {name: read_candidates(parents[role], LLM, targets) for role, name in llms.items()}
-        for name in stored_lists(parents["candidates"]):
-            lists[name] = read_candidates(parents["candidates"], name, targets)
-        return cls(targets, lists, tuple(llms.values()), catalogue, config)
+    def read(cls, parents: Parents, targets: Targets, catalogue: Catalogue, config: FuseSettings) -> "Fusion":
+        """The lists of every member from the artifacts, those of LLMs first.
 
-    def new_lists(self) -> _FusedLists:
-        """Empty lists of all targets, which `rank` fills."""
-        n_targets, length = len(self.targets.events), min(self.config.own.length, self.catalogue.n_items)
-        return _FusedLists(
-            empty_lists(n_targets, length), np.zeros((n_targets, length, len(self.lists)), dtype=np.int16)
-        )
-
-    def fit(self, members: tuple[str, ...], mask: np.ndarray) -> Gate:
-        """A gate over `members`, fitted on the targets where `mask` (T,) bool is true."""
-        rows = np.flatnonzero(mask)
-        return self._fit(self.new_gate(members, rows), rows, self.config.own.trees, self.half_of_users(2))
-
-    def fit_without(self, gate: Gate, left_out: Sequence[str], mask: np.ndarray) -> Gate:
-        """A fitted gate, fitted again without the members `left_out`, with as many trees as it has.
-
-        It is fitted on the targets where `mask` (T,) bool is true.
+        Recent popularity counts only where the split is by time. Elsewhere the newest train events need not come just
+        before the targets.
         """
-        n_trees = gate.trees.n_trees if gate.trees else 0
-        return self._fit(gate.without_members(left_out), np.flatnonzero(mask), n_trees, None)
+        sources = {name: (parents[role], LLM) for role in parents if (name := llm_name(role))}
+        sources |= {name: (parents["candidates"], name) for name in stored_lists(parents["candidates"])}
+        popularity = catalogue.popularity(recent=targets.histories.is_split_by_time())
+        return cls(StoredLists(targets, sources), catalogue, popularity, config)
 
-    def _fit(self, gate: Gate, rows: np.ndarray, max_trees: int, half: np.ndarray | None) -> Gate:
-        blocks = _blocks(rows)
-        items = [self.targets.items[block] for block in blocks]
-        pools = [with_target_in_pool(self.pool(gate, block), own) for block, own in zip(blocks, items, strict=True)]
-        gate = gate.fitted(pools, items).refitted_on_top(pools, items)
-        if not max_trees:
-            return gate
-        return gate.with_trees(pools, items, None if half is None else [half[block] for block in blocks], max_trees)
+    def rank(
+        self, gates: Mapping[str, Gate], lists: Mapping[str, Ranked], targets: Targets
+    ) -> tuple[dict[str, Ranked], np.ndarray]:
+        """Fuse the lists of B targets by several gates.
 
-    def half_of_users(self, seed: int) -> np.ndarray:
-        """(T,) bool: which targets belong to one half of the users, drawn at random."""
-        in_half = np.random.default_rng([SEED, seed]).random(self.targets.histories.n_users) < 0.5
-        return in_half[self.targets.users]
+        Args:
+            gates: by name; the first is of all members, others of some of them, so that they share its pool.
+            lists: member -> its (B, K) lists.
+            targets: the B targets.
 
-    def new_gate(self, members: tuple[str, ...], rows: np.ndarray) -> Gate:
-        """A gate over `members` that is not fitted yet; temperatures are measured on the targets `rows`."""
-        return new_gate({name: self.lists[name].take(rows) for name in members}, self.config.rules.n_candidates)
-
-    def rank(self, gate: Gate, mask: np.ndarray, into: _FusedLists) -> None:
-        """Fuse the lists of the targets where `mask` (T,) bool is true, and write them into `into`."""
-        popularity, length = self.catalogue.by_popularity(), into.ranked.items.shape[1]
-        columns = [list(self.lists).index(name) for name in gate.members]
-        for block in progress(_blocks(np.flatnonzero(mask)), desc="fusing", unit="block"):
-            ranked, member_ranks = gate.rank(self.pool(gate, block), length)
-            allow = repeats_filter(self.targets.pasts(block), self.catalogue.n_items, self.config.rules)
-            into.ranked.items[block], into.ranked.scores[block] = fill_with_popular(ranked, popularity, allow)
-            into.member_ranks[block[:, None, None], np.arange(length)[:, None], columns] = member_ranks
-
-    def pool(self, gate: Gate, rows: np.ndarray) -> Pool:
-        """The pool of the gate's members for the targets `rows`."""
-        lists = {name: self.lists[name].take(rows) for name in gate.members}
-        return gate.pool(lists, self.targets.pasts(rows), self.popularity)
-
-    @cached_property
-    def popularity(self) -> np.ndarray:
-        """(N, 2) popularity of every item; recent popularity counts only where the split is by time.
-
-        Elsewhere the newest train events need not come just before the targets.
+        Returns:
+            name -> fused lists, filled with popular items; and (B, length, M) int32: the rank that each member gave
+            each item of the first gate's lists, 0 where it did not propose it.
         """
-        return self.catalogue.popularity(recent=self.targets.histories.is_split_by_time())
+        whole, length = next(iter(gates.values())), min(self.config.own.length, self.catalogue.n_items)
+        pasts, by_popularity = targets.pasts(), self.catalogue.by_popularity()
+        pool = whole.pool(lists, pasts, self.popularity)
+        allow = repeats_filter(pasts, self.catalogue.n_items, self.config.rules)
+        fused, all_ranks = {}, []
+        for name, gate in gates.items():
+            is_kept = np.isin(whole.members, gate.members)
+            ranked, member_ranks = gate.rank(pool if is_kept.all() else pool.only_members(is_kept), length)
+            fused[name] = fill_with_popular(ranked, by_popularity, allow)
+            all_ranks.append(member_ranks)
+        return fused, all_ranks[0]
 
 
-def fit_at_once(fits: Sequence[Callable[[], Gate]]) -> list[Gate]:
-    """Call all of `fits`, up to four at once in threads of their own; their gates in order."""
-    import torch
-
-    with ThreadPoolExecutor(min(_FITS_AT_ONCE, torch.get_num_threads())) as executor:
-        fitted = executor.map(lambda fit: fit(), fits)
-        return list(progress(fitted, desc="fitting fusions", total=len(fits), unit="fusion"))
-
-
-def _ablations(members: tuple[str, ...], llms: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+def _ablations(members: Sequence[str], llms: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Name -> the members that an ablated gate leaves out: each one, and all LLMs where there are several.
 
     An ablation that would leave no member is skipped.
     """
     left_out: dict[str, tuple[str, ...]] = {name: (name,) for name in members}
     if len(llms) > 1:
-        left_out[LLMS] = llms
+        left_out[LLMS] = tuple(llms)
     return {name: names for name, names in left_out.items() if len(names) < len(members)}
 
 
-def _refit_lists(gate: Gate, fusion: FusionFitter, parents: Parents) -> pa.Table:
+def _write_refit(gate: Gate, fusion: Fusion, parents: Parents, out: ArtifactWriter) -> None:
     """Lists of test by the same gate, over members that were fitted on train and valid; LLMs stay as they are."""
     catalogue, _ = read_catalogue_as_train(parents["ingest"], WITH_VALID)
-    test, rows = fusion.targets.only_split(Split.TEST), np.flatnonzero(fusion.targets.is_in_split(Split.TEST))
-    names = stored_lists(parents["refit"])
-    lists = {
-        name: read_candidates(parents["refit"], name, test) if name in names else ranked.take(rows)
-        for name, ranked in fusion.lists.items()
-    }
-    refitted = replace(fusion, targets=test, lists=lists, catalogue=catalogue)
-    fused = refitted.new_lists()
-    refitted.rank(gate, np.ones(len(rows), dtype=bool), fused)
-    return lists_to_table(fused.ranked, test)
+    all_targets = fusion.stored.targets
+    test_rows = np.flatnonzero(all_targets.is_in_split(Split.TEST))
+    test = all_targets.take(test_rows)
+    refitted = StoredLists(test, {name: (parents["refit"], name) for name in stored_lists(parents["refit"])})
+    by_time = test.histories.is_split_by_time()
+    fusion = replace(fusion, catalogue=catalogue, popularity=catalogue.popularity(recent=by_time))
+    blocks = zip(fusion.stored.blocks(test_rows), refitted.blocks(np.arange(len(test_rows))), strict=True)
+    with closing(BlockWriter(out, REFIT)) as table:
+        for (_, lists), (rows, refitted_lists) in blocks:
+            fused, _ = fusion.rank({REFIT: gate}, lists | refitted_lists, test.take(rows))
+            table.write(lists_to_table(fused[REFIT], test.take(rows)))
 
 
-def proposers(member_ranks: np.ndarray, members: Sequence[str]) -> list[str]:
-    """The members that rank an item among their first 20, best rank first; at least the one that ranks it best.
+def proposers(member_ranks: np.ndarray, members: Sequence[str]) -> pa.ListArray:
+    """Of each item the members that rank it among their first 20, best rank first; at least the one that ranks it best.
 
     Args:
-        member_ranks: (M,) the rank that each member gave the item, 0 where it did not propose it.
+        member_ranks: (E, M) the rank that each member gave each item, 0 where it did not propose it.
         members: (M,) their names.
     """
-    listed = np.flatnonzero(member_ranks)
-    order = listed[np.argsort(member_ranks[listed], kind="stable")]
-    return [members[m] for place, m in enumerate(order) if place == 0 or member_ranks[m] <= _PROPOSER_RANK]
+    ranks = np.where(member_ranks > 0, member_ranks, _NOT_PROPOSED)
+    order = np.argsort(ranks, axis=1, kind="stable")
+    ranks = np.take_along_axis(ranks, order, axis=1)
+    is_named = ranks <= _PROPOSER_RANK
+    is_named[:, 0] = ranks[:, 0] < _NOT_PROPOSED
+    offsets = np.concatenate([[0], np.cumsum(is_named.sum(axis=1))]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, pa.array(members, pa.string()).take(pa.array(order[is_named])))
 
 
-def _recommendations(lists: _FusedLists, members: tuple[str, ...], targets: Targets, catalogue: Catalogue) -> pa.Table:
+def _recommendations(
+    fused: Ranked, member_ranks: np.ndarray, members: Sequence[str], targets: Targets, catalogue: Catalogue
+) -> pa.Table:
     """The first 10 items of every fused list: one row an item, with ids, score and proposers."""
-    histories = targets.histories
-    shown = lists.ranked.items[:, :_SHOWN] >= 0
-    rows, places = np.nonzero(shown)
-    scores = lists.ranked.scores[rows, places]
+    rows, places = np.nonzero(fused.items[:, :_SHOWN] >= 0)
+    scores = fused.scores[rows, places]
     return pa.table(
         {
-            C.SPLIT: pa.array(histories.splits[targets.events][rows]),
-            C.USER: pa.array(histories.user_ids[targets.users[rows]]),
-            C.POSITION: pa.array(histories.positions()[targets.events][rows].astype(np.int32)),
+            C.SPLIT: pa.array(targets.histories.splits[targets.events][rows]),
+            C.USER: pa.array(targets.histories.user_ids[targets.users[rows]]),
+            C.POSITION: pa.array(targets.positions[rows].astype(np.int32)),
             C.RANK: pa.array((places + 1).astype(np.int32)),
-            C.ITEM: pa.array(catalogue.item_ids[lists.ranked.items[rows, places]]),
+            C.ITEM: pa.array(catalogue.item_ids[fused.items[rows, places]]),
             C.SCORE: pa.array(scores, mask=~np.isfinite(scores)),  # null: popularity filled the list
-            C.PROPOSED_BY: pa.array(
-                [proposers(lists.member_ranks[r, p], members) for r, p in zip(rows, places, strict=True)]
-            ),
+            C.PROPOSED_BY: proposers(member_ranks[rows, places], members),
         }
     )
-
-
-def _blocks(rows: np.ndarray) -> list[np.ndarray]:
-    return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]

@@ -8,6 +8,7 @@ handful of targets cannot lead them far.
 Most of that likelihood is about hundreds of items that nobody will see, and members that propose only such items make
 the first ten worse. So the weights are fitted a second time, on the first 100 items of the first fit, like the stages
 of a cascade (Viola and Jones 2001). Boosted trees may then rerank those 100 (`tsrec.recommenders.trees`).
+`tsrec.recommenders.gate_fitting` does all that.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from tsrec.recommenders.pool import (
     MEMBER_FEATURES,
     Pool,
     build_pool,
-    concatenate_pools,
+    feature_columns,
     score_temperature,
 )
 from tsrec.recommenders.ranking import Ranked, ranks_in_rows, top_k_lists
@@ -31,7 +32,9 @@ from tsrec.recommenders.trees import Trees, fit_trees
 _N_RERANKED = 100  # items of a pool, by the first fit, that the second fit and the trees see
 _GRADIENT = 1e-5  # nats per unit of weight and root of a target; below it one more Newton step ends the fit
 _MAX_STEPS = 200
+_ROUNDING = 1e-10  # of the loss, as a share: near the optimum it hides what a step gains
 _RIDGE = 1.0  # weight of the squared distance from the prior, in targets' worth of nats
+_ENTRIES_AT_ONCE = 16_384  # scored in float64
 _ROWS_PER_CHUNK = 16  # some thousand entries: 2 MB in float64
 _PRIOR = {"listed": 0.3, "share": 1.0, "log_share": 0.5, "reciprocal_rank": 1.0, "log_rank": 0.5}
 
@@ -68,14 +71,12 @@ class Gate:
             And (B, k, M) int32: the rank that each member gave the item, 0 where it did not propose it.
         """
         pool = pool.only_rows(pool.n_events > 0)
-        scores = self._scores(pool)
+        scores = self._scores(pool) if self.trees else log_softmax(self._scores(pool), pool.rows)
+        top = _top_entries(pool, scores, max(k, _N_RERANKED))
+        pool, scores = pool.take_entries(top), scores[top]
         if self.trees:
-            top = _top_entries(pool, scores, max(k, _N_RERANKED))
-            pool = pool.take_entries(top)
-            scores = _rerank_top(pool, scores[top], self.trees)
-        else:
-            scores = log_softmax(scores, pool.rows)
-        order = _ranking_order(pool, scores)
+            scores = _rerank_top(pool, scores, self.trees)
+        order = _ranking_order(pool.rows, pool.items, scores)
         rows, ranks = pool.rows[order], pool.ranks[order]
         fused = top_k_lists(rows, pool.items[order], scores[order], pool.n_rows, k)
         place = ranks_in_rows(rows)
@@ -92,66 +93,65 @@ class Gate:
                 `with_target_in_pool`).
             targets: of each block, the target of every history.
         """
-        from scipy.optimize import minimize  # needed to fit, not to recommend
-
         prior = prior_weights(len(self.members))
-        chunks = [chunk for pool, items in zip(pools, targets, strict=True) for chunk in _chunks(pool, items)]
-        loss = _Loss(chunks, prior)
-        if not chunks:
+        loss = _Loss([chunk for pair in zip(pools, targets, strict=True) for chunk in _chunks(*pair)], prior)
+        if not loss.chunks:
             return replace(self, weights=prior)
-        # In float64 and to the optimum. Stopped short of it, the weights would depend on the order of sums, and so on
-        # the number of threads. The last step is a plain Newton step: rounding hides how much it gains.
-        n_rows = sum(len(chunk.target_entries) for chunk in chunks)
-        options = {"gtol": _GRADIENT * np.sqrt(n_rows), "maxiter": _MAX_STEPS}
-        fit = minimize(
-            loss.value_and_gradient, self.weights, jac=True, hess=loss.hessian, method="trust-exact", options=options
-        )
-        return replace(self, weights=fit.x - np.linalg.solve(fit.hess, fit.jac))
+        # Newton's method, in float64 and to the optimum. Stopped short of it, the weights would depend on the order of
+        # sums, and so on the number of threads.
+        tolerance = _GRADIENT * np.sqrt(sum(len(chunk.target_entries) for chunk in loss.chunks))
+        weights = self.weights
+        value, gradient, hessian = loss.at(weights)
+        for _ in range(_MAX_STEPS):
+            if np.linalg.norm(gradient) < tolerance:
+                break
+            step = np.linalg.solve(hessian, gradient)
+            while (found := loss.at(weights - step))[0] > value * (1 + _ROUNDING):
+                step /= 2
+            weights = weights - step
+            value, gradient, hessian = found
+        return replace(self, weights=weights - np.linalg.solve(hessian, gradient))
 
-    def refitted_on_top(self, pools: Sequence[Pool], targets: Sequence[np.ndarray]) -> "Gate":
-        """The gate with weights fitted again, on the 100 items of each history that its weights score best.
+    def top_pool(self, pool: Pool, targets: np.ndarray) -> Pool:
+        """The 100 entries of each history that the weights score best, of histories with their target among them.
 
-        Call it on a fitted gate. Arguments are those of `fitted`; the result is the same where no history has more than
-        100 entries.
+        Args:
+            pool: of this gate's members.
+            targets: (B,) the target of every history.
         """
-        return self.fitted(self._top_pools(pools, targets), targets)
+        return with_target_in_pool(pool.take_entries(_top_entries(pool, self._scores(pool), _N_RERANKED)), targets)
 
-    def with_trees(
-        self, pools: Sequence[Pool], targets: Sequence[np.ndarray], folds: Sequence[np.ndarray] | None, max_trees: int
-    ) -> "Gate":
+    def with_trees(self, pool: Pool, targets: np.ndarray, fold: np.ndarray | None, max_trees: int) -> "Gate":
         """The gate with trees, or without where no number of trees helps. Call it on a fitted gate.
 
         Args:
-            pools: of this gate's members, in blocks.
-            targets: of each block, the target of every history.
-            folds: of each block, (B,) bool: the half of the users that each history belongs to. The number of trees is
-                chosen by cross-validation over these halves; None: it is `max_trees`.
+            pool: a `top_pool`.
+            targets: (B,) the target of every history.
+            fold: (B,) bool: the half of the users that each history belongs to. The number of trees is chosen by
+                cross-validation over these halves; None: it is `max_trees`.
             max_trees: the most trees.
         """
-        if not pools:
-            return self
-        pool = concatenate_pools(self._top_pools(pools, targets))
         init_scores = log_softmax(self._scores(pool), pool.rows)
-        is_target = pool.items == np.concatenate(targets)[pool.rows]
-        fold = None if folds is None else np.concatenate(folds)
-        return replace(self, trees=fit_trees(pool, init_scores, is_target, fold, max_trees))
+        trees = fit_trees(pool, init_scores, pool.items == targets[pool.rows], fold, max_trees)
+        return replace(self, trees=trees)
+
+    def keeps(self, left_out: Container[str]) -> np.ndarray:
+        """(M,) bool: which members stay where those in `left_out` go."""
+        return np.array([name not in left_out for name in self.members])
 
     def without_members(self, left_out: Container[str]) -> "Gate":
         """The gate of the other members, with the weights that they have here and no trees; to be fitted again."""
-        kept = [name not in left_out for name in self.members]
-        columns = np.append(np.repeat(kept, len(MEMBER_FEATURES)), [True] * len(ITEM_FEATURES))
         members = tuple(name for name in self.members if name not in left_out)
         temperatures = {name: self.temperatures[name] for name in members}
-        return Gate(members, temperatures, self.weights[columns], self.depth)
-
-    def _top_pools(self, pools: Sequence[Pool], targets: Sequence[np.ndarray]) -> list[Pool]:
-        """The best 100 entries of each history that has its target among them."""
-        tops = (pool.take_entries(_top_entries(pool, self._scores(pool), _N_RERANKED)) for pool in pools)
-        return [with_target_in_pool(top, items) for top, items in zip(tops, targets, strict=True)]
+        return Gate(members, temperatures, self.weights[feature_columns(self.keeps(left_out))], self.depth)
 
     def _scores(self, pool: Pool) -> np.ndarray:
         """(E,) float64: the weighted sum of each entry's features."""
-        return pool.features.astype(np.float64) @ self.weights
+        scores = np.empty(len(pool.rows))
+        for start in range(0, len(scores), _ENTRIES_AT_ONCE):
+            part = slice(start, start + _ENTRIES_AT_ONCE)
+            scores[part] = pool.features[part].astype(np.float64) @ self.weights
+        return scores
 
     def to_json(self) -> dict[str, Any]:
         """The weights by name, as `from_json` reads them; trees are saved by `Trees.to_json`."""
@@ -210,10 +210,6 @@ class _Chunk:
     row_starts: np.ndarray
     target_entries: np.ndarray
 
-    def log_probabilities(self, features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """(E,) float64: the log-probability of every entry within its history."""
-        return log_softmax(features @ weights, self.rows)
-
 
 def _chunks(pool: Pool, targets: np.ndarray) -> Iterator[_Chunk]:
     """A pool in chunks of a few histories; every history with entries has its target, of `targets` (B,), among them."""
@@ -238,33 +234,28 @@ class _Loss:
     chunks: list[_Chunk]
     prior: np.ndarray
 
-    def value_and_gradient(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
-        """The loss, and its gradient (W,), at `weights` (W,)."""
+    def at(self, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """At `weights` (W,) the loss, its gradient (W,), and its Hessian (W, W).
+
+        The Hessian is the covariance of the features within each history, summed over histories.
+        """
         distance = weights - self.prior
         value, gradient = _RIDGE * float(distance @ distance), 2 * _RIDGE * distance
+        hessian = 2 * _RIDGE * np.eye(len(weights))
         for chunk in self.chunks:
             features = chunk.features.astype(np.float64)
-            log_probabilities = chunk.log_probabilities(features, weights)
+            log_probabilities = log_softmax(features @ weights, chunk.rows)
             value -= float(log_probabilities[chunk.target_entries].sum())
-            residuals = np.exp(log_probabilities)  # (E,) probability, minus 1 for the target
-            residuals[chunk.target_entries] -= 1
-            gradient = gradient + residuals @ features
-        return value, gradient
-
-    def hessian(self, weights: np.ndarray) -> np.ndarray:
-        """(W, W) at `weights` (W,): covariances of the features within each history, summed over histories."""
-        total = 2 * _RIDGE * np.eye(len(weights))
-        for chunk in self.chunks:
-            features = chunk.features.astype(np.float64)
-            weighted = features * np.exp(chunk.log_probabilities(features, weights))[:, None]
-            means = np.add.reduceat(weighted, chunk.row_starts)
-            total += features.T @ weighted - means.T @ means
-        return total
+            weighted = features * np.exp(log_probabilities)[:, None]
+            means = np.add.reduceat(weighted, chunk.row_starts)  # (R, W) of each history's features
+            gradient = gradient + (means - features[chunk.target_entries]).sum(axis=0)
+            hessian += features.T @ weighted - means.T @ means
+        return value, gradient, hessian
 
 
-def _ranking_order(pool: Pool, scores: np.ndarray) -> np.ndarray:
+def _ranking_order(rows: np.ndarray, items: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """(E,) entries in order of row, the best of the `scores` (E,) first; ties go to the lower item number."""
-    return np.lexsort((pool.items, -scores, pool.rows))
+    return np.lexsort((items, -scores, rows))
 
 
 def _rerank_top(pool: Pool, scores: np.ndarray, trees: Trees) -> np.ndarray:
@@ -286,5 +277,13 @@ def _rerank_top(pool: Pool, scores: np.ndarray, trees: Trees) -> np.ndarray:
 
 def _top_entries(pool: Pool, scores: np.ndarray, n: int) -> np.ndarray:
     """The entries of the `n` best scores of each row, in order of row and item."""
-    order = _ranking_order(pool, scores)
+    place = ranks_in_rows(pool.rows)
+    width = int(place.max(initial=0)) + 1
+    if width <= n:
+        return np.arange(len(scores))
+    by_row = np.full((pool.n_rows, width), -np.inf)
+    by_row[pool.rows, place] = scores
+    nth_best = np.partition(by_row, width - n, axis=1)[:, width - n]
+    likely = np.flatnonzero(scores >= nth_best[pool.rows])  # more than `n` of a row only where scores tie
+    order = likely[_ranking_order(pool.rows[likely], pool.items[likely], scores[likely])]
     return np.sort(order[ranks_in_rows(pool.rows[order]) < n])

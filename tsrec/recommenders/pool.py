@@ -35,7 +35,7 @@ _LEAST_LOG_SHARE = -12.0
 class Pool:
     """The union of M members' lists of B histories: E entries, in order of row and item.
 
-    `rows` (E,) int64: the history of each entry; `items` (E,) int64; `ranks` (E, M) int32: the rank that each member
+    `rows` (E,) int64: the history of each entry; `items` (E,) int64; `ranks` (E, M) int16: the rank that each member
     gave the item, 0 where it does not list it; `features` (E, 5 M + 5) float32: `MEMBER_FEATURES` member by member,
     then `ITEM_FEATURES`; `n_events` (B,) int64: length of each history.
     """
@@ -53,7 +53,18 @@ class Pool:
 
     def only_rows(self, mask: np.ndarray) -> "Pool":
         """Only the entries of the histories where `mask` (B,) bool is true; rows keep their numbers."""
-        return self.take_entries(np.flatnonzero(mask[self.rows]))
+        return self if mask.all() else self.take_entries(np.flatnonzero(mask[self.rows]))
+
+    def only_members(self, kept: np.ndarray) -> "Pool":
+        """Only what the members where `kept` (M,) bool is true propose and say."""
+        entries, columns = np.flatnonzero((self.ranks[:, kept] > 0).any(axis=1)), np.flatnonzero(feature_columns(kept))
+        return replace(
+            self,
+            rows=self.rows[entries],
+            items=self.items[entries],
+            ranks=self.ranks[entries][:, kept],
+            features=self.features[np.ix_(entries, columns)],
+        )
 
     def take_entries(self, entries: np.ndarray) -> "Pool":
         """Only the entries with these indices, in this order."""
@@ -64,6 +75,11 @@ class Pool:
             ranks=self.ranks[entries],
             features=self.features[entries],
         )
+
+
+def feature_columns(kept: np.ndarray) -> np.ndarray:
+    """(5 M + 5,) bool: the features that are left of a pool where only the members `kept` (M,) bool are."""
+    return np.append(np.repeat(kept, len(MEMBER_FEATURES)), [True] * len(ITEM_FEATURES))
 
 
 def concatenate_pools(pools: Sequence[Pool]) -> Pool:
@@ -118,7 +134,7 @@ def build_pool(
         scaled_scores.append(ranked.scores[rows, places].astype(np.float64) / temperatures[name])
     union, entry_of_pair = np.unique(np.concatenate(pairs), return_inverse=True)
     rows, items = union // n_items, union % n_items
-    member_ranks = np.zeros((len(union), len(lists)), dtype=np.int32)
+    member_ranks = np.zeros((len(union), len(lists)), dtype=np.int16)
     features = np.zeros((len(union), len(MEMBER_FEATURES) * len(lists) + len(ITEM_FEATURES)), dtype=np.float32)
     stop = 0
     for member in range(len(lists)):

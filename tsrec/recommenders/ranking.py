@@ -97,7 +97,14 @@ def top_k_lists(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, n_rows:
 
 def ranks_in_rows(rows: np.ndarray) -> np.ndarray:
     """(E,) int64: the place of each entry within its row, from 0; `rows` (E,) ascend."""
-    return np.arange(len(rows)) - np.searchsorted(rows, rows)
+    starts, lengths = runs(rows)
+    return np.arange(len(rows)) - np.repeat(starts, lengths)
+
+
+def runs(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(R,) int64 and (R,) int64: where each run of equal numbers begins, and its length; `rows` (E,) are at least 0."""
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    return starts, np.diff(np.append(starts, len(rows)))
 
 
 def nearest_items(index: "faiss.Index", queries: np.ndarray, k: int, allow: Filter) -> Ranked:

@@ -167,17 +167,18 @@ class Recommender:
             member_ranks = np.isfinite(ranked.scores)[..., None].astype(np.int32)
         names = self.member.gate.members if isinstance(self.member, FusedMember) else (self.name,)
         ranked = fill_with_popular(ranked, self._by_popularity, allow)
+        proposed_by = iter(proposers(member_ranks.reshape(-1, len(names)), names).to_pylist())
         return [
             [
                 Recommendation(
                     str(self.catalogue.item_ids[item]),
                     float(score) if np.isfinite(score) else None,
-                    tuple(proposers(ranks, names)) if np.isfinite(score) else (),
+                    tuple(item_proposers) if np.isfinite(score) else (),
                 )
-                for item, score, ranks in zip(items, scores, all_ranks, strict=True)
+                for item, score, item_proposers in zip(items, scores, proposed_by, strict=False)
                 if item >= 0
             ]
-            for items, scores, all_ranks in zip(*ranked, member_ranks, strict=True)
+            for items, scores in zip(*ranked, strict=True)
         ]
 
 

@@ -1,11 +1,13 @@
 """SASRec (arXiv 1808.09781) as a small causal transformer: one token per item, through the same packing and Trainer.
 
-Trained with cross-entropy over all items, which is stronger than the original's one sampled negative. What SA-Init is
-to SID tokens, a start at the texts is to its item vectors: most items have too few events to find their place alone.
+Trained with cross-entropy over all items, which is stronger than the original's one sampled negative; over a sample of
+some thousand in a large catalogue. What SA-Init is to SID tokens, a start at the texts is to its item vectors: most
+items have too few events to find their place alone.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +29,7 @@ from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, nearest_item
 from tsrec.sid.vectors import unit_rows
 from tsrec.store import Artifact, base_role
 from tsrec.training.attention import attend_by_rows, packed_states
-from tsrec.training.losses import chunked_cross_entropy
+from tsrec.training.losses import chunked_cross_entropy, sampled_cross_entropy
 from tsrec.training.mixture import TaskMixture
 from tsrec.training.norms import use_fast_norms
 from tsrec.training.packing import IGNORED, Example
@@ -41,8 +43,34 @@ _NEIGHBOURS = 5  # known items whose mean a new one starts at
 _START_DEVIATION = 0.05  # of item vectors, which start at the texts; chosen on valid, random rows have 0.02
 _LAYERS, _HEADS = 2, 2  # as deep as the original
 _WEIGHT_DECAY = 0.1  # of AdamW, as of fine-tuning
+_ALL_ITEMS_AT_MOST = 50_000  # a larger catalogue is sampled, so that a step's logits do not grow with it
+_SAMPLED_ITEMS = 4_096  # a step
 # Shares of the epochs and the learning rate for a warm start: at the full rate it would unlearn what it knows.
 _WARM_START_EPOCHS, _WARM_START_RATE = 0.2, 0.3
+
+
+@dataclass(frozen=True)
+class ItemSampling:
+    """Draws the items that the loss of a step compares with: `shares` (N,) float64 sum to 1, `n_drawn` of them."""
+
+    shares: Tensor
+    n_drawn: int
+
+    @classmethod
+    def by_popularity(cls, train_counts: np.ndarray, n_drawn: int) -> "ItemSampling":
+        """Half of the draws by train events (N,), half uniform, so that every item is drawn now and then."""
+        by_count = train_counts / max(train_counts.sum(), 1)
+        return cls(torch.from_numpy((by_count + 1 / len(train_counts)) / (by_count.sum() + 1)), n_drawn)
+
+    @cached_property
+    def _cumulative(self) -> Tensor:
+        return self.shares.cumsum(dim=0)
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """(S,) int64 tokens of drawn items, and (S,) float32: the logarithm of how often each is expected."""
+        places = torch.rand(self.n_drawn, dtype=torch.float64)
+        items = torch.searchsorted(self._cumulative, places).clamp(max=len(self.shares) - 1)
+        return items + 1, (self.n_drawn * self.shares[items]).log().float()
 
 
 class SasRec(nn.Module):
@@ -64,15 +92,23 @@ class SasRec(nn.Module):
         attend_by_rows(self.decoder)
         use_fast_norms(self.decoder)
         self.dropout = nn.Dropout(config.dropout)
+        self.sampling: ItemSampling | None = None
 
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, labels: Tensor, tasks: Tensor
     ) -> dict[str, Tensor]:
-        """Mean cross-entropy over labelled positions; arguments are (B, T), see `tsrec.training.packing`."""
+        """Mean cross-entropy over labelled positions; arguments are (B, T), see `tsrec.training.packing`.
+
+        It is among all items, or, where there is `sampling`, among the label and items drawn for this step.
+        """
         labelled = labels != IGNORED
         hidden = self.hidden(input_ids, position_ids, segment_ids, labelled)
         rows = self.decoder.get_input_embeddings().get_parameter("weight")
-        loss = chunked_cross_entropy(self.dropout(hidden), rows, labels[labelled]).mean()
+        states, own_labels = self.dropout(hidden), labels[labelled]
+        if self.sampling:
+            loss = sampled_cross_entropy(states, rows, own_labels, *self.sampling.draw()).mean()
+        else:
+            loss = chunked_cross_entropy(states, rows, own_labels).mean()
         count = labelled.sum().float()[None]
         return {"loss": loss, "task_loss": loss.detach()[None] * count, "task_count": count}
 
@@ -135,6 +171,8 @@ def fit(inputs: FitInputs) -> None:
         texts = inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING)
         with torch.no_grad():
             model.item_vectors.copy_(torch.from_numpy(principal_components(texts, config.hidden, config.seed)))
+    if inputs.catalogue.n_items > _ALL_ITEMS_AT_MOST:
+        model.sampling = ItemSampling.by_popularity(inputs.catalogue.train_counts, _SAMPLED_ITEMS)
     examples = _examples(inputs.histories, config.window)
     order = TaskMixture({0: (examples, 1.0)}, config.epochs, config.seed)
     train(model, order, [], _recipe(config), inputs.work / "sasrec", ["next_item"], pad_id=0)

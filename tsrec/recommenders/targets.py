@@ -31,7 +31,16 @@ class Targets:
     @property
     def users(self) -> np.ndarray:
         """(T,) user index of each target."""
-        return self.histories.users()[self.events]
+        return np.searchsorted(self.histories.offsets, self.events, side="right") - 1
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(T,) int64: the number of earlier events of each target's user."""
+        return self.events - self.histories.offsets[self.users]
+
+    def take(self, rows: np.ndarray) -> "Targets":
+        """The targets `rows`, in this order."""
+        return replace(self, events=self.events[rows])
 
     def is_in_split(self, split: Split) -> np.ndarray:
         """(T,) bool: which targets belong to `split`."""
@@ -39,9 +48,9 @@ class Targets:
 
     def only_split(self, split: Split) -> "Targets":
         """The targets of `split` alone, in the same order."""
-        return replace(self, events=self.events[self.is_in_split(split)])
+        return self.take(np.flatnonzero(self.is_in_split(split)))
 
-    def pasts(self, rows: slice | np.ndarray) -> list[np.ndarray]:
+    def pasts(self, rows: slice | np.ndarray = slice(None)) -> list[np.ndarray]:
         """For each target in `rows`: the item numbers of its user's earlier events, all of them, oldest first."""
         return [self.histories.history_of(int(event)) for event in self.events[rows]]
 

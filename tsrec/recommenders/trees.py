@@ -5,10 +5,13 @@ from the gate's log-probabilities, so that the trees learn only what the gate le
 never falls because a member ranks it higher. The number of trees is chosen by cross-validation over users. It can be 0.
 """
 
+import ctypes
+import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,20 +23,19 @@ from tsrec.recommenders.softmax import log_softmax
 if TYPE_CHECKING:
     from lightgbm import Booster
 
-_TREES_PER_STEP = 25  # the number of trees is chosen in steps of so many
-_PATIENCE = 4  # steps without a better likelihood, after which no more are tried
+_TREES_PER_STEP = 15  # the number of trees is chosen in steps of so many
+_PATIENCE = 3  # steps without a better likelihood, after which no more are tried
 _CONTEXT_FEATURES = ("history_length", "members")
 SETTINGS = {
     "objective": "binary",
-    "learning_rate": 0.05,
+    "learning_rate": 0.1,
     "num_leaves": 7,
     "min_data_in_leaf": 200,
     "lambda_l2": 5.0,
     "deterministic": True,
     "force_col_wise": True,
     "verbose": -1,
-    # `fuse_stage.fit_at_once` fits several at once, and LightGBM has one number of threads for the whole process.
-    "num_threads": 1,
+    "num_threads": 1,  # more would wait for each other wherever other work keeps the cores busy
 }
 
 
@@ -78,7 +80,7 @@ def tree_features(pool: Pool) -> np.ndarray:
     """(E, 5 M + 7) float32: the gate's features, log(1 + length of the history), and how many members list the item."""
     columns = {"history_length": np.log1p(pool.n_events)[pool.rows], "members": (pool.ranks > 0).sum(axis=1)}
     context = np.stack([columns[name] for name in _CONTEXT_FEATURES], axis=1)
-    return np.concatenate([pool.features, context], axis=1).astype(np.float32)
+    return np.concatenate([pool.features, context.astype(np.float32)], axis=1)
 
 
 def fit_trees(
@@ -165,9 +167,14 @@ def _predict(booster: "Booster", features: np.ndarray, first: int, n_trees: int)
 def _lightgbm() -> Any:
     """LightGBM, imported when it is first needed. Where nobody has imported it yet, it is without its estimators: they
     need scikit-learn, which takes ten times as long to import as all else of it. Nobody here uses them; others who
-    import LightGBM later get them."""
-    import torch  # noqa: F401  # brings the OpenMP runtime that LightGBM asks the system for
+    import LightGBM later get them.
 
+    It asks the system for the OpenMP runtime. torch brings one, and importing torch for it would take 180 MB.
+    """
+    torch = importlib.util.find_spec("torch")
+    assert torch and torch.origin
+    for runtime in sorted(Path(torch.origin).parent.glob("lib/libgomp*.so*")):
+        ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)
     alone = sys.modules.keys().isdisjoint(("lightgbm", "sklearn"))
     try:
         if alone:

@@ -4,7 +4,7 @@ A shard is a table in the stage's work folder, checked by its seal before it is 
 may make shards beforehand, in any order: that saves time and changes nothing else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +29,12 @@ class Shard:
 
 def tables_of(shards: Sequence[Shard], desc: str, unit: str) -> list[pa.Table]:
     """All tables, those that are missing made now, behind a progress bar."""
-    tables = []
+    return list(iter_tables(shards, desc, unit))
+
+
+def iter_tables(shards: Sequence[Shard], desc: str, unit: str) -> Iterator[pa.Table]:
+    """The same one by one, for tables that do not fit in memory together."""
     with progress(desc=desc, total=sum(shard.n for shard in shards), unit=unit) as bar:
         for shard in shards:
-            tables.append(shard.table())
+            yield shard.table()
             bar.update(shard.n)
-    return tables

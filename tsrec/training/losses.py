@@ -1,5 +1,7 @@
 """Cross-entropy over many rows without keeping the logits of them all."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,7 +19,38 @@ def chunked_cross_entropy(hidden: Tensor, rows: Tensor, labels: Tensor) -> Tenso
     def losses_of(part: Tensor, part_labels: Tensor) -> Tensor:
         return functional.cross_entropy(functional.linear(part, rows).float(), part_labels, reduction="none")
 
-    at_once = max(1, _LOGITS_AT_ONCE // len(rows))
+    return _in_chunks(losses_of, hidden, labels, len(rows))
+
+
+def sampled_cross_entropy(
+    hidden: Tensor, rows: Tensor, labels: Tensor, sampled: Tensor, log_expected: Tensor
+) -> Tensor:
+    """(N,) float32 cross-entropy as above, estimated from S sampled rows (Bengio and Senécal 2008).
+
+    Each sampled row's logit is lowered by `log_expected`, so that the sum over the sample is in expectation the sum
+    over all rows (the "log-Q correction"). A sampled row that is the label of a state does not count for it.
+
+    Args:
+        hidden: (N, D) states.
+        rows: (V, D) all rows.
+        labels: (N,) int64, the right row of each state.
+        sampled: (S,) int64 rows, drawn once for all states; a row may stand there several times.
+        log_expected: (S,) logarithm of how often each of these is expected in such a sample.
+    """
+    sampled_rows = rows[sampled]
+
+    def losses_of(part: Tensor, part_labels: Tensor) -> Tensor:
+        logits = functional.linear(part, sampled_rows).float() - log_expected
+        logits = logits.masked_fill(sampled == part_labels[:, None], -torch.inf)
+        own = (part * rows[part_labels]).sum(dim=1, keepdim=True).float()
+        return torch.cat([own, logits], dim=1).logsumexp(dim=1) - own[:, 0]
+
+    return _in_chunks(losses_of, hidden, labels, len(sampled))
+
+
+def _in_chunks(losses_of: Callable[[Tensor, Tensor], Tensor], hidden: Tensor, labels: Tensor, n_logits: int) -> Tensor:
+    """(N,) losses of all states, each of which takes `n_logits`."""
+    at_once = max(1, _LOGITS_AT_ONCE // n_logits)
     if len(labels) <= at_once:
         return losses_of(hidden, labels)
     parts = zip(hidden.split(at_once), labels.split(at_once), strict=True)

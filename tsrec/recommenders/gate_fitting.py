@@ -1,0 +1,149 @@
+"""Fits the gates of the fuse stage, from members' lists that are read block by block.
+
+There are three kinds: the whole one, fitted on all targets; one for each half of the users, fitted on the other half;
+and one for each member, or group of members, that does without it. Every pool is built once and left when the gates
+have taken their first 100 from it, so that memory does not grow with the number of users.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsrec.columns import Split
+from tsrec.machine.progress import progress
+from tsrec.recommenders.candidates import StoredLists
+from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
+from tsrec.recommenders.pool import Pool, concatenate_pools
+from tsrec.recommenders.ranking import Ranked
+from tsrec.recommenders.stage_settings import FuseSettings
+from tsrec.recommenders.targets import SEED, Targets, sample_events
+
+_Block = tuple[np.ndarray, Pool]
+"""Rows of the targets that gates are fitted on, and the pool of those that have their item in it."""
+
+MAX_TARGETS = 10_000
+"""Targets that gates are fitted on, at most; they are drawn at random."""
+_MAX_VALUES = 30_000_000, 16_000_000  # float32: 120 and 64 MB
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Gates:
+    """`whole` is fitted on all targets; `halves`: the gate that ranks the users outside, and inside `half_of_users`;
+    `without`: name -> the gate that does without some members."""
+
+    whole: Gate
+    halves: tuple[Gate, Gate]
+    without: dict[str, Gate]
+
+
+def half_of_users(targets: Targets, seed: int) -> np.ndarray:
+    """(T,) bool: which targets belong to one half of the users, drawn at random."""
+    in_half = np.random.default_rng([SEED, seed]).random(targets.histories.n_users) < 0.5
+    return in_half[targets.users]
+
+
+def fit_gates(
+    stored: StoredLists,
+    popularity: np.ndarray,
+    config: FuseSettings,
+    left_out: Mapping[str, Sequence[str]],
+    *,
+    max_targets: int = MAX_TARGETS,
+    max_values: tuple[int, int] = _MAX_VALUES,
+) -> Gates:
+    """Fit all gates on targets of valid.
+
+    The first fit sees as many of them, drawn at random, as fit into memory with their whole pools. The second fit and
+    the trees see more. The number of trees is chosen for the whole gate. A gate without a member has as many, and a
+    gate of half the users half as many. Gates without a member start at the whole gate's first 100 of each history.
+
+    Args:
+        stored: the lists of all members.
+        popularity: (N, 2), `POPULARITY_FEATURES` of every item.
+        config: settings of the stage.
+        left_out: name -> the members that a gate of `without` does without.
+        max_targets: most targets of valid, drawn at random.
+        max_values: most values of features that are in memory for the first fit, and for the second.
+    """
+    drawn = sample_events(np.flatnonzero(stored.targets.is_in_split(Split.VALID)), max_targets, [SEED, 5])
+    targets = stored.targets.take(drawn)
+    items, half, fold = targets.items, half_of_users(targets, 1), half_of_users(targets, 2)
+    fitted_on = (np.ones(len(drawn), dtype=bool), half, ~half)
+    start = new_gate(lists := stored.read(drawn), config.rules.n_candidates)
+    blocks = _blocks(start, lists, targets, half, popularity)
+    gates, tops = _first_fits(
+        start, progress(blocks, desc="fitting fusions", unit="block"), items, fitted_on, max_values
+    )
+    del lists, blocks  # a hundred MB
+
+    whole_rows, whole_pool = _together(tops[0])
+    whole = _second_fit(gates[0], whole_pool, items[whole_rows], fold[whole_rows], config.own.trees)
+    n_trees = whole.trees.n_trees if whole.trees else 0
+
+    def fit_half(number: int) -> Gate:
+        rows, pool = _together(tops[number])
+        return _second_fit(gates[number], pool, items[rows], None, n_trees // 2)
+
+    def fit_without(members: Sequence[str]) -> Gate:
+        pool = with_target_in_pool(whole_pool.only_members(whole.keeps(members)), items[whole_rows])
+        return _second_fit(whole.without_members(members), pool, items[whole_rows], None, n_trees)
+
+    halves = (fit_half(1), fit_half(2))
+    ablated = progress(left_out.items(), desc="fitting fusions without a member", unit="fusion")
+    return Gates(whole, halves, {name: fit_without(members) for name, members in ablated})
+
+
+def _blocks(
+    gate: Gate, lists: Mapping[str, Ranked], targets: Targets, half: np.ndarray, popularity: np.ndarray
+) -> Iterator[_Block]:
+    """All targets in random order, in blocks of those inside, or outside, of `half` (T,) bool; first an empty one."""
+    order = np.random.default_rng([SEED, 6]).permutation(len(half))
+    for block in np.split(order, range(0, len(order), _BLOCK)):
+        for rows in (block[half[block]], block[~half[block]]):
+            if len(rows) or not len(block):
+                pool = gate.pool({n: own.take(rows) for n, own in lists.items()}, targets.pasts(rows), popularity)
+                yield rows, with_target_in_pool(pool, targets.items[rows])
+
+
+def _first_fits(
+    start: Gate,
+    blocks: Iterable[_Block],
+    items: np.ndarray,
+    fitted_on: Sequence[np.ndarray],
+    max_values: tuple[int, int],
+) -> tuple[list[Gate], list[list[_Block]]]:
+    """For each mask of `fitted_on` (T,) bool: a gate that is fitted once, and its first 100 of each history in blocks.
+
+    `items` (T,) are the targets' own; the other arguments are those of `fit_gates`.
+    """
+    stream, first = iter(blocks), []
+    while sum(pool.features.size for _, pool in first) < max_values[0] and (found := next(stream, None)):
+        first.append(found)
+    gates = []
+    for mask in fitted_on:
+        own = [number for number, (rows, _) in enumerate(first) if mask[rows].all()]
+        gates.append(start.fitted([first[number][1] for number in own], [items[first[number][0]] for number in own]))
+    tops: list[list[_Block]] = [[] for _ in gates]
+    while found := first.pop() if first else next(stream, None):
+        rows, pool = found
+        for gate, mask, top in zip(gates, fitted_on, tops, strict=True):
+            if mask[rows].all():
+                top.append((rows, gate.top_pool(pool, items[rows])))
+        if sum(pool.features.size for _, pool in tops[0]) > max_values[1]:
+            break
+    return gates, tops
+
+
+def _together(blocks: list[_Block]) -> _Block:
+    """All blocks as one; empties the list, so that memory holds them once."""
+    rows, pool = np.concatenate([rows for rows, _ in blocks]), concatenate_pools([pool for _, pool in blocks])
+    blocks.clear()
+    return rows, pool
+
+
+def _second_fit(gate: Gate, top: Pool, targets: np.ndarray, fold: np.ndarray | None, max_trees: int) -> Gate:
+    """The gate fitted again on its first 100, and its trees; arguments are those of `Gate.with_trees`."""
+    gate = gate.fitted([top], [targets])
+    return gate.with_trees(top, targets, fold, max_trees) if max_trees else gate
