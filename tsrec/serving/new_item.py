@@ -22,7 +22,8 @@ from tsrec.serving.live_model import LiveModel
 from tsrec.sid.space import format_token
 from tsrec.sid.vectors import unit_rows
 from tsrec.sids.free_sids import assign_free
-from tsrec.sids.quantizer_registry import FrozenQuantizer, open_quantizer
+from tsrec.sids.quantization import FrozenQuantizer
+from tsrec.sids.quantizer_registry import open_quantizer
 
 _NEAREST = 10
 _FIRST = 10  # places of a user's list by text
@@ -70,9 +71,9 @@ class NewItems:
         quantizer, config = self._quantizer
         n_beside = self._n_dimensions - len(vector)  # co-occurrence, of which a new item has none
         vectors = np.pad(vector, (0, n_beside))[None]
-        latents, codes, _ = quantizer.quantize(vectors)
+        codes, _ = quantizer.quantize(vectors)
         if config.unique:
-            codes, _ = assign_free(latents, quantizer.codebooks, self._taken)
+            codes, _ = assign_free(quantizer.transform.encode(vectors), quantizer.codebooks, self._taken)
         return [format_token(level, int(code)) for level, code in enumerate(codes[0])]
 
     def _users(self, unit: np.ndarray) -> list[dict[str, Any]]:
