@@ -10,6 +10,10 @@ the catalogue are what is measured, not its quality.
 
 Instead, gives so many invented vectors of 384 dimensions unique SIDs, with `--codes` on the three levels; prints
 seconds, processor seconds and the peak, which holds the vectors, and how these grow: 1 is in proportion to the items.
+
+    python -m benchmarks.large_catalogue --texts 20000 200000 --encoder static-minilm-l6-v2
+
+Instead, runs the embed stage on so many invented descriptions of 100 words.
 """
 
 import argparse
@@ -17,13 +21,18 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from tsrec import embed
+from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SasRecConfig, SidsConfig
+from tsrec.embed import EmbedSettings
 from tsrec.histories import Histories
 from tsrec.recommenders.catalogue import Catalogue
 from tsrec.recommenders.member import FitInputs, Member
@@ -35,6 +44,7 @@ from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 from tsrec.sids.collisions import count_colliding, unique_codes
 from tsrec.sids.health import check_health, codebook_health
 from tsrec.sids.quantizer_registry import QUANTIZERS, fit_quantizer
+from tsrec.store import ArtifactWriter
 
 LLM = "tsrec"
 
@@ -94,6 +104,38 @@ def llm(catalogue: Catalogue) -> Member:
     )
 
 
+class Texts:
+    """Stands for the `ingest` artifact: descriptions of 100 words, of 20,000 the first being the most frequent."""
+
+    def __init__(self, n_items: int) -> None:
+        random = np.random.default_rng(4)
+        letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+        words = ["".join(random.choice(letters, random.integers(3, 9))) for _ in range(20_000)]
+        chosen = ((20_000 * random.random((100, n_items)) ** 4).astype(np.int16)).T
+        self.texts = [" ".join([words[word] for word in row]) for row in chosen.tolist()]
+
+    def frame(self, table: str, columns: list[str]) -> pd.DataFrame:
+        return pd.DataFrame({C.ITEM: [f"i{item}" for item in range(len(self.texts))], C.TEXT: self.texts})
+
+
+def measure_texts(n_items: int, arguments: argparse.Namespace, results: "multiprocessing.SimpleQueue[Any]") -> None:
+    parents: Any = {"ingest": Texts(n_items)}
+    texts_only = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    config = EmbedSettings(encoder=arguments.encoder, device="cpu")
+    began, processor = time.monotonic(), time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        out = ArtifactWriter(Path(folder))
+        embed.STAGE.run(config, parents, out)
+    seconds, processor = time.monotonic() - began, time.process_time() - processor
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"{n_items:9,d} texts: {seconds:7.1f} s, {processor:7.1f} processor s, peak {peak:.2f} GiB, "
+        f"{texts_only:.2f} before the stage began; {out.counts}",
+        flush=True,
+    )
+    results.put((processor, peak))
+
+
 def mixture(n_items: int) -> np.ndarray:
     """(N, 384) float32 of length 1: departments of unequal size, each of 50 categories, and items around these."""
     random = np.random.default_rng(5)
@@ -131,19 +173,19 @@ def measure_sids(n_items: int, arguments: argparse.Namespace, results: "multipro
     results.put((processor, peak))
 
 
-def compare_sids(arguments: argparse.Namespace) -> None:
+def growth(measure: Callable[..., None], sizes: list[int], arguments: argparse.Namespace) -> None:
     context = multiprocessing.get_context("spawn")
     figures = []
-    for n_items in arguments.sids:
+    for n_items in sizes:
         results = context.SimpleQueue()
-        process = context.Process(target=measure_sids, args=(n_items, arguments, results))
+        process = context.Process(target=measure, args=(n_items, arguments, results))
         process.start()
         process.join()
         if process.exitcode:
             raise SystemExit(f"{n_items} items: failed with {process.exitcode}")
         figures.append(results.get())
     if len(figures) > 1:
-        slopes = np.diff(np.log(figures), axis=0) / np.diff(np.log(arguments.sids))[:, None]
+        slopes = np.diff(np.log(figures), axis=0) / np.diff(np.log(sizes))[:, None]
         for what, slope in zip(("processor time", "peak"), slopes.T, strict=True):
             print(f"log-log slope of {what}: {', '.join(f'{value:.2f}' for value in slope)}")
 
@@ -185,12 +227,15 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--longest", type=int, default=10_000, help="events of the longest history")
     parser.add_argument("--members", nargs="+", default=[*MEMBERS, LLM])
-    parser.add_argument("--sids", nargs="+", type=int, metavar="ITEMS")
+    parser.add_argument("--sids", nargs="+", type=int, default=[], metavar="ITEMS")
+    parser.add_argument("--texts", nargs="+", type=int, default=[], metavar="ITEMS")
+    parser.add_argument("--encoder", default="auto")
     parser.add_argument("--quantizer", default="residual-kmeans", choices=list(QUANTIZERS))
     parser.add_argument("--codes", nargs="+", type=int, default=[256, 256, 256], metavar="CODES")
     arguments = parser.parse_args()
-    if arguments.sids:
-        compare_sids(arguments)
+    if arguments.sids or arguments.texts:
+        growth(measure_sids, arguments.sids, arguments)
+        growth(measure_texts, arguments.texts, arguments)
         return
     context = multiprocessing.get_context("spawn")
     for name in arguments.members:

@@ -13,8 +13,7 @@ from sentence_transformers import SentenceTransformer
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig, SidsConfig
 from tsrec.data.cleaning import clean_items
-from tsrec.embed import EmbedSettings
-from tsrec.embed.encoder import encode, load_encoder
+from tsrec.embed.encoder import encode, encoder_of
 from tsrec.errors import DataError
 from tsrec.recommenders.text_similarity import LAST, TextSimilarity
 from tsrec.serving.catalogue_views import CatalogueViews
@@ -101,8 +100,7 @@ class NewItems:
     @cached_property
     def _encoder(self) -> SentenceTransformer:
         assert self._views.embed is not None
-        settings = EmbedSettings.model_validate(self._views.embed.manifest.key.config)
-        return load_encoder(settings.encoder, settings.device)
+        return encoder_of(self._views.embed)
 
     @cached_property
     def _quantizer(self) -> tuple[FrozenQuantizer, SidsConfig]:
