@@ -11,7 +11,7 @@ from tests.keys import key_of
 from tsrec.config import SidsConfig
 from tsrec.sids.balanced import balanced_kmeans
 from tsrec.sids.kmeans import residual_kmeans
-from tsrec.sids.quantization import Quantization, reconstruction_errors
+from tsrec.sids.quantization import Quantization
 from tsrec.sids.quantizer_registry import open_quantizer, save_quantizer
 from tsrec.store import ArtifactStore
 
@@ -36,9 +36,7 @@ def test_no_code_is_much_fuller_than_another(crowded: np.ndarray) -> None:
     for level in range(2):
         assert _largest(balanced, level) < 1.5 * len(crowded) / 16 < _largest(plain, level)
     # What that costs is bounded: codes still lie where their items are.
-    left = [
-        reconstruction_errors(crowded, made.codes, made.codebooks, made.transform).sum() for made in (plain, balanced)
-    ]
+    left = [made.reconstruction_errors(crowded, made.codes, 8).sum() for made in (plain, balanced)]
     assert left[1] < 2 * left[0]
 
 
@@ -58,7 +56,7 @@ def test_items_take_what_is_nearest_and_cheap(crowded: np.ndarray) -> None:
 def test_new_items_pay_the_same_prices(tmp_path: Path, crowded: np.ndarray) -> None:
     made = balanced_kmeans(crowded[::2], CONFIG)
     artifact = ArtifactStore(tmp_path).build(key_of("sids"), lambda out: save_quantizer(made, out))
-    codes = open_quantizer(artifact, CONFIG).quantize(crowded[1::2])[1]
+    codes = open_quantizer(artifact, CONFIG).quantize(crowded[1::2])[0]
     assert np.bincount(codes[:, 0], minlength=16).max() < 1.7 * len(codes) / 16
 
 

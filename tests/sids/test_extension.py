@@ -134,7 +134,7 @@ def _check_vectors_are_those_of_the_base(
         assert refreshed.counts["n_without_cooccurrence"] == N_NEW + base.counts["n_without_cooccurrence"]
         vectors = {made: np.hstack([vectors[made], factors[made]]) for made in vectors}
     frozen = open_quantizer(base, config)
-    before, now = (frozen.quantize(vectors[made])[1] for made in ("base", "refreshed"))
+    before, now = (frozen.quantize(vectors[made])[0] for made in ("base", "refreshed"))
     np.testing.assert_array_equal(now[np.argsort(order)][:N_OLD], before)
     assert refreshed.counts["quantization_error_known"] == pytest.approx(base.counts["reconstruction_error"], rel=1e-3)
 

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from tests.keys import key_of
 from tsrec.config import SidsConfig
 from tsrec.errors import ConfigError, TrainingError
+from tsrec.sids import quantization, quantizer_registry
+from tsrec.sids.collisions import unique_codes
 from tsrec.sids.health import codebook_health
 from tsrec.sids.opq import opq
-from tsrec.sids.quantization import Quantization, reconstruction_errors
-from tsrec.sids.quantizer_registry import QUANTIZERS, open_quantizer, save_quantizer
+from tsrec.sids.quantization import Quantization
+from tsrec.sids.quantizer_registry import QUANTIZERS, fit_quantizer, open_quantizer, save_quantizer
 from tsrec.sids.rq_vae import Recipe, rq_vae
 from tsrec.store import ArtifactStore
 
@@ -43,7 +45,7 @@ def _fit(vectors: np.ndarray, config: SidsConfig) -> Quantization:
 
 
 def _unexplained(vectors: np.ndarray, made: Quantization) -> float:
-    left = reconstruction_errors(vectors, made.codes, made.codebooks, made.transform).sum()
+    left = made.reconstruction_errors(vectors, made.codes, vectors.shape[1]).sum()
     return float(left / np.square(vectors - vectors.mean(axis=0)).sum())
 
 
@@ -81,16 +83,46 @@ def test_what_was_saved_assigns_as_what_was_fitted(tmp_path: Path, vectors: np.n
     made = _fit(vectors, config)
     artifact = ArtifactStore(tmp_path).build(key_of("sids"), lambda out: save_quantizer(made, out))
     frozen = open_quantizer(artifact, config)
-    latents, codes, errors = frozen.quantize(vectors)
+    codes, errors = frozen.quantize(vectors)
     np.testing.assert_array_equal(codes, made.codes)
     np.testing.assert_allclose(errors.mean(axis=0), made.errors, rtol=1e-4)
-    np.testing.assert_allclose(
-        frozen.reconstruction_errors(vectors, codes),
-        reconstruction_errors(vectors, codes, made.codebooks, made.transform),
-        atol=1e-5,
-    )
+    summed = sum(book[codes[:, level]] for level, book in enumerate(made.codebooks))
+    left = np.square(vectors - made.transform.decode(summed))
+    np.testing.assert_allclose(frozen.reconstruction_errors(vectors, codes, 13), left.sum(axis=1), rtol=1e-3)
+    np.testing.assert_allclose(frozen.reconstruction_errors(vectors, codes, 5), left[:, :5].sum(axis=1), rtol=1e-3)
     before_last = made.codebooks[0][codes[:, 0]] + made.codebooks[1][codes[:, 1]]
-    np.testing.assert_allclose(made.residuals, latents - before_last, atol=1e-4)
+    residuals = frozen.last_residuals(vectors, codes)
+    np.testing.assert_allclose(residuals, made.transform.encode(vectors) - before_last, atol=1e-4)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_part_by_part_gives_what_all_at_once_gives(
+    monkeypatch: pytest.MonkeyPatch, vectors: np.ndarray, quantizer: str
+) -> None:
+    made = _fit(vectors, _config(quantizer))
+    whole = (*made.quantize(vectors), made.reconstruction_errors(vectors, made.codes, 13), *unique_codes(made, vectors))
+    monkeypatch.setattr(quantization, "ROWS_AT_ONCE", 64)
+    parts = (*made.quantize(vectors), made.reconstruction_errors(vectors, made.codes, 13), *unique_codes(made, vectors))
+    for all_at_once, part_by_part in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(part_by_part, all_at_once, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("quantizer", sorted(set(QUANTIZERS) - {"rq-vae"}))
+def test_a_large_catalogue_is_assigned_by_what_a_sample_taught(
+    monkeypatch: pytest.MonkeyPatch, vectors: np.ndarray, quantizer: str
+) -> None:
+    config = _config(quantizer)
+    of_all = QUANTIZERS[quantizer].fit(vectors, config)
+    monkeypatch.setattr(quantizer_registry, "_FITTED_PER_CODE", 1)
+    monkeypatch.setattr(quantizer_registry, "_MAX_FITTED", len(vectors))
+    same = fit_quantizer(vectors, config)  # as many as may be: all of them
+    np.testing.assert_array_equal(same.codes, of_all.codes)
+    monkeypatch.setattr(quantizer_registry, "_MAX_FITTED", 100)
+    sampled, again = fit_quantizer(vectors, config), fit_quantizer(vectors, config)
+    np.testing.assert_array_equal(sampled.codes, again.codes)
+    assert sampled.codes.shape == of_all.codes.shape and sampled.sizes == of_all.sizes
+    assert _unexplained(vectors, of_all) < _unexplained(vectors, sampled) < 0.3
+    assert sampled.errors[-1] == pytest.approx(sampled.quantize(vectors)[1][:, -1].mean(), rel=1e-4)
 
 
 def test_levels_of_opq_know_nothing_of_one_another(vectors: np.ndarray) -> None:

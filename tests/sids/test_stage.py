@@ -112,7 +112,7 @@ def test_the_advice_of_an_error_works(tmp_path: Path) -> None:
     vectors = np.random.default_rng(1).normal(size=(40, 8)).astype(np.float32)
     parents = _parents(tmp_path, vectors)
     settings: dict[str, Any] = {"codes_per_level": (4, 4)}
-    with pytest.raises(CodebookError, match="share the prefix") as error:
+    with pytest.raises(CodebookError, match="40 items, but 16 SIDs") as error:
         _run(tmp_path, parents, SidsConfig(**settings))
     advised = int(re.search(r"the last of sids\.codes_per_level to (\d+)", str(error.value))[1])  # type: ignore[index]
     _run(tmp_path / "raised", parents, SidsConfig(**{**settings, "codes_per_level": (4, advised)}))

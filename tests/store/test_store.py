@@ -42,12 +42,15 @@ def test_the_manifest_says_what_there_is_and_what_it_was_made_from(store: Artifa
     assert manifest["libraries"]["pyarrow"] and manifest["host"] and manifest["seconds"] >= 0
 
 
-def test_matrix_reads_a_list_column(store: ArtifactStore) -> None:
+def test_matrix_reads_a_list_column_part_by_part(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def make(out: ArtifactWriter) -> None:
         out.write_table("t", pa.table({"codes": pa.array([[1, 2], [3, 4], [5, 6]], pa.list_(pa.int16()))}))
 
-    matrix = store.build(key_of(), make).matrix("t", "codes")
-    assert matrix.dtype == np.int16 and matrix.tolist() == [[1, 2], [3, 4], [5, 6]]
+    built = store.build(key_of(), make)
+    for at_once in (100, 2, 1):
+        monkeypatch.setattr("tsrec.store.artifact._ROWS_AT_ONCE", at_once)
+        matrix = built.matrix("t", "codes")
+        assert matrix.dtype == np.int16 and matrix.tolist() == [[1, 2], [3, 4], [5, 6]]
 
 
 def test_asking_for_what_is_not_there_names_what_is(store: ArtifactStore, make: Maker) -> None:

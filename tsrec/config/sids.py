@@ -4,18 +4,38 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tsrec.config.base import LOCAL_FILE, MODEL, NOT_IMPORTED, AddedLater, ImportingSection, Section, runtime
+from tsrec.config.base import (
+    LOCAL_FILE,
+    MODEL,
+    NOT_IMPORTED,
+    AddedLater,
+    ImportingSection,
+    ResolvesTo,
+    Section,
+    runtime,
+)
 
 QuantizerName = Literal["residual-kmeans", "balanced-kmeans", "rq-vae", "opq"]
+
+
+AUTO_ENCODER, MINILM, STATIC_ENCODER = "auto", "all-minilm-l6-v2", "static-minilm-l6-v2"
+MINILM_OF_ANY_SIZE = f"{MINILM}, whatever the size"
+STATIC_ITEMS = 200_000
+"""In a catalogue of more items, `auto` is the static encoder."""
+# MiniLM was the default, and `auto` goes by its name, so that what it made is found again. Whether a catalogue is large
+# follows from `ingest`, which is fingerprinted, too. MiniLM for a catalogue of any size is then something else.
+_FINGERPRINTED = {AUTO_ENCODER: MINILM, MINILM: MINILM_OF_ANY_SIZE}
 
 
 class EmbedConfig(Section):
     """The text encoder."""
 
-    encoder: Annotated[str, MODEL] = Field(
-        "all-minilm-l6-v2",
+    encoder: Annotated[str, MODEL, ResolvesTo(lambda _, name: _FINGERPRINTED.get(name, name))] = Field(
+        AUTO_ENCODER,
         min_length=1,
-        description="`all-minilm-l6-v2` from its PyPI wheel, or any sentence-transformers model name or folder.",
+        description=f"`{MINILM}` from its PyPI wheel; `{STATIC_ENCODER}`: distilled from it, a hundred times as fast, "
+        "a little worse; or any sentence-transformers model name or folder. auto: the first, and above "
+        f"{STATIC_ITEMS:,} items the second.",
     )
 
 

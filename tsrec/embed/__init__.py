@@ -7,7 +7,7 @@ from tsrec.stage import Stage, on_call
 STAGE = Stage(
     name="embed",
     version=1,
-    config=lambda config: EmbedSettings(**dict(config.embed), device=config.device),
+    config=lambda config: EmbedSettings(**dict(config.embed), device=config.device, precision=config.precision),
     parents=lambda _: ("ingest",),
     run=on_call("tsrec.embed.stage", "run"),
     raw_inputs=raw_inputs,

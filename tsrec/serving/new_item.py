@@ -13,8 +13,7 @@ from sentence_transformers import SentenceTransformer
 from tsrec.columns import Columns as C
 from tsrec.config import IngestConfig, SidsConfig
 from tsrec.data.cleaning import clean_items
-from tsrec.embed import EmbedSettings
-from tsrec.embed.encoder import encode, load_encoder
+from tsrec.embed.encoder import encode, encoder_of
 from tsrec.errors import DataError
 from tsrec.recommenders.text_similarity import LAST, TextSimilarity
 from tsrec.serving.catalogue_views import CatalogueViews
@@ -23,7 +22,8 @@ from tsrec.serving.problems import RefusedError
 from tsrec.sid.space import format_token
 from tsrec.sid.vectors import unit_rows
 from tsrec.sids.free_sids import assign_free
-from tsrec.sids.quantizer_registry import FrozenQuantizer, open_quantizer
+from tsrec.sids.quantization import FrozenQuantizer
+from tsrec.sids.quantizer_registry import open_quantizer
 
 _NEAREST = 10
 _FIRST = 10  # places of a user's list by text
@@ -74,9 +74,9 @@ class NewItems:
         quantizer, config = self._quantizer
         n_beside = self._n_dimensions - len(vector)  # co-occurrence, of which a new item has none
         vectors = np.pad(vector, (0, n_beside))[None]
-        latents, codes, _ = quantizer.quantize(vectors)
+        codes, _ = quantizer.quantize(vectors)
         if config.unique:
-            codes, _ = assign_free(latents, quantizer.codebooks, self._taken)
+            codes, _ = assign_free(quantizer.transform.encode(vectors), quantizer.codebooks, self._taken)
         return [format_token(level, int(code)) for level, code in enumerate(codes[0])]
 
     def _users(self, unit: np.ndarray) -> list[dict[str, Any]]:
@@ -104,8 +104,7 @@ class NewItems:
     @cached_property
     def _encoder(self) -> SentenceTransformer:
         assert self._views.embed is not None
-        settings = EmbedSettings.model_validate(self._views.embed.manifest.key.config)
-        return load_encoder(settings.encoder, settings.device)
+        return encoder_of(self._views.embed)
 
     @cached_property
     def _quantizer(self) -> tuple[FrozenQuantizer, SidsConfig]:

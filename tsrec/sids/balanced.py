@@ -15,9 +15,8 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
 from tsrec.config import SidsConfig
-from tsrec.machine.progress import progress
-from tsrec.sids.kmeans import n_codes_of_level, partition_means
-from tsrec.sids.quantization import Quantization, quantize, zero_rounding_errors
+from tsrec.sids.kmeans import fit_levels, partition_means
+from tsrec.sids.quantization import Quantization, Transform, zero_rounding_errors
 
 _SHAPE = "n_dimensions"
 _ITEMS_PER_CODE = 256  # items that centroids and prices are fitted on, at most; all items are assigned by them
@@ -27,7 +26,7 @@ _TEMPERATURE = 0.05  # of the transport's soft assignment, as a share of the mea
 
 
 @dataclass(frozen=True)
-class PricePadding:
+class PricePadding(Transform):
     """Pads vectors of `n_dimensions` with `n_prices` zeros, one for the price of each level."""
 
     n_dimensions: int
@@ -49,26 +48,22 @@ class PricePadding:
 def balanced_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
     """Quantize (N, D) float32 vectors level by level; deterministic in the seed."""
     transform = PricePadding(vectors.shape[1], len(config.codes_per_level))
-    latents = residuals = transform.encode(vectors)
-    codebooks: list[np.ndarray] = []
-    codes = np.empty((len(vectors), 0), dtype=np.int64)
-    errors: list[float] = []
-    for level in progress(range(transform.n_prices), desc="quantizing", unit="level"):
-        n_codes = n_codes_of_level(level, codes, config)
-        book = np.zeros((n_codes, latents.shape[1]), dtype=np.float32)
+    latents = transform.encode(vectors)
+
+    def codebook(level: int, residuals: np.ndarray, n_codes: int) -> np.ndarray:
+        book = np.zeros((n_codes, residuals.shape[1]), dtype=np.float32)
         centroids, prices = _fit_centroids_and_prices(transform.decode(residuals), n_codes, config.seed + level)
         book[:, : transform.n_dimensions] = centroids
         book[:, transform.n_dimensions + level] = np.sqrt(prices)
-        nearest, error = quantize(residuals, [book], transform.n_prices)
-        last, residuals = residuals, residuals - book[nearest[:, 0]]
-        codebooks.append(book)
-        codes = np.hstack([codes, nearest])
-        errors.append(float(error.mean(dtype=np.float64)))
-    return Quantization(codes, codebooks, last, zero_rounding_errors(errors, latents), transform)
+        return book
+
+    codes, codebooks, errors = fit_levels(latents, config, codebook, transform.n_prices)
+    means = zero_rounding_errors([float(level.mean(dtype=np.float64)) for level in errors], latents)
+    return Quantization(codes=codes, codebooks=codebooks, errors=means, transform=transform)
 
 
 def load(path: Path) -> PricePadding:
-    """Read what `Priced.save` wrote."""
+    """Read what `PricePadding.save` wrote."""
     return PricePadding(*map(int, load_file(path)[_SHAPE]))
 
 

@@ -1,62 +1,100 @@
 """Unique SIDs: items that collide move to the next nearest free code of the last level."""
 
+import logging
+import math
+from collections.abc import Callable
+
 import numpy as np
 
 from tsrec.errors import CodebookError
+from tsrec.sids.free_sids import assign_free
+from tsrec.sids.quantization import Quantization, row_groups, row_slices
+
+logger = logging.getLogger(__name__)
 
 
 def count_colliding(codes: np.ndarray) -> int:
     """Number of items whose SID (a row of the (N, L) codes) another item has too."""
-    _, inverse, sizes = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
-    return int((sizes[inverse.ravel()] > 1).sum())
+    sizes = np.bincount(row_groups(codes))
+    return int(sizes[sizes > 1].sum())
 
 
-def make_unique(codes: np.ndarray, residuals: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, int]:
-    """Give every item a SID of its own, moving as few as possible and keeping all but the last code.
+def unique_codes(quantization: Quantization, vectors: np.ndarray) -> tuple[np.ndarray, int]:
+    """Give every vector a SID of its own; where its prefix is full, the nearest free one under another prefix.
+
+    Args:
+        quantization: of the vectors.
+        vectors: (N, D) float32.
+
+    Returns:
+        new (N, L) codes, and how many items moved.
+
+    Raises:
+        CodebookError: there are fewer SIDs than items.
+    """
+    sizes, n_items = quantization.sizes, len(vectors)
+    if n_items > math.prod(sizes):
+        raise CodebookError(
+            f"{n_items} items, but {math.prod(sizes)} SIDs; raise the last of sids.codes_per_level to "
+            f"{-(-n_items // math.prod(sizes[:-1]))}, or set sids.unique=false to let items share SIDs"
+        )
+
+    def residuals_of(rows: slice | np.ndarray) -> np.ndarray:
+        return quantization.last_residuals(vectors[rows], quantization.codes[rows])
+
+    codes, n_moved, without = make_unique(quantization.codes, residuals_of, quantization.codebooks[-1])
+    if len(without):
+        logger.warning(
+            "%d of %d items find all %d codes of the last level taken under their prefix, and go under another; with "
+            "more codes in sids.codes_per_level they would stay",
+            *(len(without), n_items, sizes[-1]),
+        )
+        latents = quantization.transform.encode(vectors[without])
+        taken = np.delete(codes, without, axis=0)
+        codes[without], _ = assign_free(latents, quantization.codebooks, taken)
+    return codes, n_moved
+
+
+def make_unique(
+    codes: np.ndarray, residuals_of: Callable[[slice | np.ndarray], np.ndarray], centroids: np.ndarray
+) -> tuple[np.ndarray, int, np.ndarray]:
+    """Give items a SID of their own, moving as few as possible and keeping all but the last code.
 
     Of the items that share a SID, the nearest to the last level's centroid keeps it; the others take, nearest first,
     the next nearest code that is free under their prefix.
 
     Args:
         codes: (N, L) int.
-        residuals: (N, D) what the last level quantizes.
+        residuals_of: (M, D) what the last level quantizes of some items, asked for a part of them at a time.
         centroids: (n_codes, D) of the last level.
 
     Returns:
-        new (N, L) codes, and how many items moved.
-
-    Raises:
-        CodebookError: more items share a prefix than the last level has codes.
+        new (N, L) codes; how many items moved; and the items whose prefix has fewer codes than items, and none left
+        for them, with the codes that they had.
     """
-    unique = codes.copy()
-    _, prefixes = np.unique(codes[:, :-1], axis=0, return_inverse=True)
-    n_moved = 0
-    for members in _groups(prefixes.ravel()):
-        if len(members) > len(centroids):
-            raise CodebookError(
-                f"{len(members)} items share the prefix {codes[members[0], :-1].tolist()}, but the last level has "
-                f"{len(centroids)} codes; raise the last of sids.codes_per_level to {len(members)}, or set "
-                "sids.unique=false to let them share"
-            )
-        # Item by item: all at once would hold M x n_codes x D numbers.
-        distances = np.stack([((residuals[item] - centroids) ** 2).sum(axis=1) for item in members])  # (M, n_codes)
-        last_codes = codes[members, -1]
-        order = np.lexsort((members, distances[np.arange(len(members)), last_codes]))
-        taken = np.zeros(len(centroids), dtype=bool)
-        waiting = []
-        for index in order:
-            if taken[last_codes[index]]:
-                waiting.append(index)
-            else:
-                taken[last_codes[index]] = True
-        for index in waiting:
-            code = int(np.argmin(np.where(taken, np.inf, distances[index])))
+    prefixes, last_codes = row_groups(codes[:, :-1]), codes[:, -1]
+    sizes = np.bincount(prefixes)
+    distances = np.concatenate(
+        [np.square(residuals_of(rows) - centroids[last_codes[rows]]).sum(axis=1) for rows in row_slices(len(codes))]
+    )
+    order = np.lexsort((distances, last_codes, prefixes))
+    repeats = (prefixes[order][1:] == prefixes[order][:-1]) & (last_codes[order][1:] == last_codes[order][:-1])
+    moving = np.sort(order[1:][repeats])
+    moving = moving[np.lexsort((distances[moving], prefixes[moving]))]
+    stops, prefix = np.cumsum(sizes), -1
+    unique, without = codes.copy(), []
+    for some in row_slices(len(moving)):
+        for item, residual in zip(moving[some], residuals_of(moving[some]), strict=True):
+            if prefixes[item] != prefix:
+                prefix = prefixes[item]
+                taken = np.zeros(len(centroids), dtype=bool)
+                taken[last_codes[order[stops[prefix] - sizes[prefix] : stops[prefix]]]] = True
+            if taken.all():
+                without.append(item)
+                continue
+            away = np.square(residual - centroids).sum(axis=1)
+            away[taken] = np.inf
+            code = away.argmin()
             taken[code] = True
-            unique[members[index], -1] = code
-        n_moved += len(waiting)
-    return unique, n_moved
-
-
-def _groups(labels: np.ndarray) -> list[np.ndarray]:
-    order = np.argsort(labels, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+            unique[item, -1] = code
+    return unique, len(moving), np.array(without, dtype=np.int64)

@@ -14,6 +14,7 @@ from sklearn.utils.extmath import randomized_svd
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SidsConfig
+from tsrec.sids.quantization import row_slices
 
 _WINDOW = 5  # two train events of a user co-occur if they are at most so many events apart
 _N_FACTORS = 64  # numbers per item that co-occurrence is reduced to
@@ -41,7 +42,10 @@ def cooccurrence_factors(
     if not spread:
         logger.warning("sids.cooccurrence: nothing of train is bought together; SIDs are those of the texts alone")
         return np.zeros_like(factors, dtype=np.float32)
-    text_spread = float(np.sqrt(np.square(embeddings - embeddings.mean(axis=0)).sum(axis=1).mean()))
+    centre, squares = embeddings.mean(axis=0), np.empty(len(embeddings), dtype=embeddings.dtype)
+    for rows in row_slices(len(embeddings)):
+        squares[rows] = np.square(embeddings[rows] - centre).sum(axis=1)
+    text_spread = float(np.sqrt(squares.mean()))
     return (factors * (config.cooccurrence * text_spread / spread)).astype(np.float32)
 
 

@@ -12,7 +12,7 @@ from tsrec.sids.collisions import count_colliding
 from tsrec.sids.free_sids import assign_free
 from tsrec.sids.health import codebook_health, describe_collapse
 from tsrec.sids.quantizer_registry import copy_quantizer, open_quantizer
-from tsrec.sids.sid_tables import FACTORS, Assignment, text_error, write_factors, write_sids
+from tsrec.sids.sid_tables import FACTORS, Assignment, mean_error, write_factors, write_sids
 from tsrec.store import Artifact, ArtifactWriter
 
 logger = logging.getLogger(__name__)
@@ -49,19 +49,19 @@ def extend_sids(
         factors = np.where(has_factors[:, None], base_factors[np.where(has_factors, base_rows, 0)], np.float32(0))
         write_factors(item_ids, factors, out)
         vectors = np.hstack([embeddings, factors])
-    latents, nearest, errors = quantizer.quantize(vectors)
-    sizes = tuple(map(len, quantizer.codebooks))
-    health = codebook_health(nearest, sizes, errors.mean(axis=0, dtype=np.float64).tolist())
+    nearest, errors = quantizer.quantize(vectors)
+    health = codebook_health(nearest, quantizer.sizes, errors.mean(axis=0, dtype=np.float64).tolist())
     collapse = describe_collapse(health, len(item_ids), config)
     if collapse:
         logger.warning("%s; a rebuild is due", collapse)
     codes, n_moved = nearest.copy(), 0
     codes[~is_new] = known_codes[base_rows[~is_new]]
     if config.unique and is_new.any():
-        codes[is_new], n_moved = assign_free(latents[is_new], quantizer.codebooks, known_codes)
+        latents = quantizer.transform.encode(vectors[is_new])
+        codes[is_new], n_moved = assign_free(latents, quantizer.codebooks, known_codes)
     if is_gone.any():
         write_sids("gone_sids", known_ids[is_gone].tolist(), known_codes[is_gone], out)
-    errors_by_dimension = quantizer.reconstruction_errors(vectors, nearest)
+    text_errors = quantizer.reconstruction_errors(vectors, nearest, embeddings.shape[1])
     out.count(
         n_collisions=count_colliding(nearest),
         n_moved=n_moved,
@@ -70,11 +70,11 @@ def extend_sids(
         n_items_new=int(is_new.sum()),
         n_items_gone=int(is_gone.sum()),
         n_items_placed=int(base.counts.get("n_items_placed", 0)) + int(is_new.sum()),  # since the codebooks were made
-        quantization_error_known=text_error(errors_by_dimension[~is_new], embeddings),
-        quantization_error_new=text_error(errors_by_dimension[is_new], embeddings),
+        quantization_error_known=mean_error(text_errors[~is_new]),
+        quantization_error_new=mean_error(text_errors[is_new]),
     )
     copy_quantizer(base, out)
-    return codes, sizes, health
+    return codes, quantizer.sizes, health
 
 
 def frozen_sid_space(base: Artifact, item_ids: list[str], codes: np.ndarray, sizes: tuple[int, ...]) -> tuple[int, ...]:

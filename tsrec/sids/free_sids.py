@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tsrec.errors import CodebookError
-from tsrec.sids.quantization import Codebooks, quantize
+from tsrec.sids.quantization import Codebooks, FrozenQuantizer
 
 
 def assign_free(vectors: np.ndarray, codebooks: Codebooks, taken: np.ndarray) -> tuple[np.ndarray, int]:
@@ -35,7 +35,7 @@ def assign_free(vectors: np.ndarray, codebooks: Codebooks, taken: np.ndarray) ->
             f"{len(vectors)} new items, but only {n_free} of {np.prod(sizes):,} SIDs are free: the space is full and a "
             "rebuild is due; give `tsrec run`, with larger sids.codes_per_level"
         )
-    nearest, errors = quantize(vectors, codebooks)
+    nearest, errors = FrozenQuantizer(codebooks=codebooks).quantize(vectors)
     taken_by_prefix: dict[tuple[int, ...], np.ndarray] = {}  # prefix -> which codes of the last level are taken
     for *prefix, code in taken.tolist():
         taken_by_prefix.setdefault(tuple(prefix), np.zeros(sizes[-1], dtype=bool))[code] = True

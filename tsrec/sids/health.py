@@ -6,6 +6,7 @@ import pandas as pd
 from tsrec.columns import Columns as C
 from tsrec.config import SidsConfig
 from tsrec.errors import CodebookError
+from tsrec.sids.quantization import row_groups
 
 _FEW_CODES = 8
 
@@ -20,11 +21,12 @@ def codebook_health(codes: np.ndarray, sizes: tuple[int, ...], errors: list[floa
         sizes: codes that each level has.
         errors: (L,) quantization errors, or none.
     """
-    rows = []
+    rows, prefixes = [], np.zeros(len(codes), dtype=np.int64)
     for level, size in enumerate(sizes):
         shares = np.bincount(codes[:, level], minlength=size) / len(codes)
         used = shares[shares > 0]
-        _, inverse, counts = np.unique(codes[:, : level + 1], axis=0, return_inverse=True, return_counts=True)
+        prefixes = row_groups(np.column_stack([prefixes, codes[:, level]]))
+        counts = np.bincount(prefixes)
         rows.append(
             {
                 C.LEVEL: level,
@@ -33,7 +35,7 @@ def codebook_health(codes: np.ndarray, sizes: tuple[int, ...], errors: list[floa
                 "utilization": len(used) / size,
                 "perplexity": float(np.exp(-(used * np.log(used)).sum())),
                 "largest_cluster": float(shares.max()),
-                "collision_rate": float((counts[inverse.ravel()] > 1).mean()),
+                "collision_rate": float((counts[prefixes] > 1).mean()),
                 "quantization_error": errors[level] if errors else float("nan"),
             }
         )

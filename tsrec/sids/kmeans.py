@@ -1,13 +1,13 @@
 """k-means on every level: of the residuals that earlier levels leave, or of each level's own dimensions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import faiss
 import numpy as np
 
 from tsrec.config import SidsConfig
 from tsrec.machine.progress import progress
-from tsrec.sids.quantization import Quantization, largest_group, zero_rounding_errors
+from tsrec.sids.quantization import Quantization, largest_group, quantize, zero_rounding_errors
 
 _ITERATIONS = 50  # of each level: twice as many as faiss's own
 _MIN_ITEMS_PER_CODE = 4  # so that items of a small catalogue share codes
@@ -20,25 +20,48 @@ def residual_kmeans(vectors: np.ndarray, config: SidsConfig) -> Quantization:
 
 def kmeans_levels(vectors: np.ndarray, config: SidsConfig, columns: Sequence[slice]) -> Quantization:
     """Quantize (N, D) float32 vectors level by level, each by k-means of its `columns` of the residuals."""
-    residuals = np.ascontiguousarray(vectors, dtype=np.float32).copy()
-    codes = np.empty((len(vectors), 0), dtype=np.int64)
-    codebooks: list[np.ndarray] = []
-    errors: list[float] = []
-    last = residuals
-    for level in progress(range(len(config.codes_per_level)), desc="quantizing", unit="level"):
-        n_codes = n_codes_of_level(level, codes, config)
-        level_vectors = np.ascontiguousarray(residuals[:, columns[level]])
+
+    def codebook(level: int, residuals: np.ndarray, n_codes: int) -> np.ndarray:
+        own = columns[level]
         # Where every level has dimensions of its own, none is a residual of another.
-        untouched = level == 0 or columns[level] != columns[level - 1]
-        nearest, centroids = kmeans(level_vectors, n_codes, config.seed + level, from_items=untouched)
+        untouched = level == 0 or own != columns[level - 1]
         book = np.zeros((n_codes, residuals.shape[1]), dtype=np.float32)
-        book[:, columns[level]] = centroids
-        last = residuals
-        residuals = residuals - book[nearest]
-        codes = np.column_stack([codes, nearest])
+        level_vectors = np.ascontiguousarray(residuals[:, own])
+        book[:, own] = kmeans(level_vectors, n_codes, config.seed + level, from_items=untouched)
+        return book
+
+    codes, codebooks, errors = fit_levels(np.ascontiguousarray(vectors, dtype=np.float32), config, codebook)
+    means = [float(level.mean()) for level in errors]
+    return Quantization(codes=codes, codebooks=codebooks, errors=zero_rounding_errors(means, vectors))
+
+
+def fit_levels(
+    latents: np.ndarray,
+    config: SidsConfig,
+    codebook: Callable[[int, np.ndarray, int], np.ndarray],
+    n_prices: int = 0,
+) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """Learn one codebook after the other, each of what the ones before it leave.
+
+    Args:
+        latents: (N, Z) float32.
+        config: settings of the stage.
+        codebook: gives one (n_codes, Z), from its level, the (N, Z) residuals there, and its number of codes.
+        n_prices: number of last coordinates that hold prices of codes.
+
+    Returns:
+        (N, L) int64 codes; L codebooks; and for each level (N,) squared residuals behind it.
+    """
+    residuals, codes = latents, np.empty((len(latents), 0), dtype=np.int64)
+    codebooks, errors = [], []
+    for level in progress(range(len(config.codes_per_level)), desc="quantizing", unit="level"):
+        book = codebook(level, residuals, n_codes_of_level(level, codes, config))
+        nearest, error = quantize(residuals, [book], n_prices)
+        residuals = residuals - book[nearest[:, 0]]
+        codes = np.hstack([codes, nearest])
         codebooks.append(book)
-        errors.append(float((residuals**2).sum(axis=1).mean()))
-    return Quantization(codes, codebooks, last, zero_rounding_errors(errors, np.asarray(vectors)))
+        errors.append(error[:, 0])
+    return codes, codebooks, errors
 
 
 def n_codes_of_level(level: int, codes: np.ndarray, config: SidsConfig) -> int:
@@ -58,8 +81,8 @@ def max_codes_per_level(n_items: int) -> int:
     return max(2, n_items // _MIN_ITEMS_PER_CODE)
 
 
-def kmeans(vectors: np.ndarray, n_codes: int, seed: int, *, from_items: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) the nearest centroid of every vector, and the (n_codes, D) centroids.
+def kmeans(vectors: np.ndarray, n_codes: int, seed: int, *, from_items: bool) -> np.ndarray:
+    """(n_codes, D) float32 centroids of (N, D) vectors.
 
     `from_items`: start at single vectors, as faiss does, else at the means of a random partition.
     """
@@ -72,7 +95,7 @@ def kmeans(vectors: np.ndarray, n_codes: int, seed: int, *, from_items: bool) ->
         max_points_per_centroid=10_000,
     )
     clustering.train(vectors, init_centroids=None if from_items else partition_means(vectors, n_codes, seed))
-    return clustering.index.search(vectors, 1)[1][:, 0], np.asarray(clustering.centroids).copy()
+    return np.asarray(clustering.centroids).copy()
 
 
 def partition_means(residuals: np.ndarray, n_codes: int, seed: int) -> np.ndarray:

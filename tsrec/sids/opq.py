@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from tsrec.config import SidsConfig
 from tsrec.errors import ConfigError
 from tsrec.sids.kmeans import kmeans_levels, max_codes_per_level
-from tsrec.sids.quantization import Quantization
+from tsrec.sids.quantization import Quantization, Transform
 
 _ROTATION = "rotation"
 _ROUNDS = 20  # of codes and rotation in turn; faiss' own 50 leave no smaller an error on the sets of the benchmark
@@ -21,12 +21,11 @@ _LARGEST_BITS = 8  # of the codes that the rotation is found with; the levels' o
 
 
 @dataclass(frozen=True)
-class Rotation:
+class Rotation(Transform):
     """`matrix` (Z, Z) float32, orthonormal; vectors of fewer dimensions than Z are filled with zeros."""
 
     matrix: np.ndarray
     n_dimensions: int
-    n_prices: int = 0
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
         """(N, D) -> (N, Z)."""

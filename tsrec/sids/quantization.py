@@ -3,12 +3,14 @@
 Each level takes the centroid nearest to what the levels before have left. Independent levels fit in, too: their
 centroids are zero outside their own dimensions. So one kind of quantizer is assigned, measured and moved. A new one is
 a function that gives a `Quantization`, and one that reads its transform; both stand in `quantizer_registry.py`.
+
+Whatever is done to all items is done to `ROWS_AT_ONCE` of them at a time: a second matrix of all items would not fit
+beside the first one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import faiss
 import numpy as np
@@ -16,71 +18,89 @@ import numpy as np
 Codebooks = Sequence[np.ndarray]
 """L arrays (n_codes, Z) float32."""
 
+ROWS_AT_ONCE = 65_536
 _ROUNDING = 1e-9  # share of the mean squared length that rounding may leave where a centroid equals its vector
 
 
-class Transform(Protocol):
+class Transform:
     """Between vectors (N, D) and the space of the codebooks (N, Z), both float32; frozen once it is fitted.
 
-    The last `n_prices` of the Z coordinates are 0 for every vector: in centroids they hold the price of a code (see
-    `balanced`). They do not count in errors.
+    This one changes nothing. The last `n_prices` of the Z coordinates are 0 for every vector: in centroids they hold
+    the price of a code (see `balanced`). They do not count in errors.
     """
-
-    @property
-    def n_prices(self) -> int:
-        """Number of coordinates that hold prices."""
-        ...
-
-    def encode(self, vectors: np.ndarray) -> np.ndarray:
-        """(N, D) -> (N, Z)."""
-        ...
-
-    def decode(self, latents: np.ndarray) -> np.ndarray:
-        """(N, Z) -> (N, D), as near to what was encoded as it can be."""
-        ...
-
-    def save(self, path: Path) -> None:
-        """Write a safetensors file for `load`, unless there is nothing to write."""
-        ...
-
-
-class Identity:
-    """Codebooks divide the space of the vectors themselves."""
 
     n_prices: int = 0
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
-        """The same vectors."""
+        """(N, D) -> (N, Z)."""
         return vectors
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
-        """The same vectors."""
+        """(N, Z) -> (N, D), as near to what was encoded as it can be."""
         return latents
 
     def save(self, path: Path) -> None:
-        """There is nothing to write."""
+        """Write a safetensors file for `load`, unless there is nothing to write."""
 
 
-@dataclass(frozen=True)
-class Quantization:
-    """What a quantizer makes of N vectors on L levels.
+@dataclass(frozen=True, kw_only=True)
+class FrozenQuantizer:
+    """L `codebooks` (n_codes, Z) float32 in the space of a `transform`. It assigns codes, and learns nothing."""
 
-    `codes` (N, L) int64; `codebooks` L arrays (n_codes, Z) float32; `residuals` (N, Z) float32: what the last level
-    had to quantize, its own centroid not yet subtracted; `errors` (L,) mean squared length of what remains after
-    each level, in the codebooks' space; `counts` for the manifest.
-    """
-
-    codes: np.ndarray
     codebooks: Codebooks
-    residuals: np.ndarray
-    errors: list[float]
-    transform: Transform = field(default_factory=Identity)
-    counts: Mapping[str, int | float] = field(default_factory=dict)
+    transform: Transform = field(default_factory=Transform)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """How many codes each level has."""
-        return tuple(len(book) for book in self.codebooks)
+        return tuple(map(len, self.codebooks))
+
+    def quantize(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N, L) int64 codes of (N, D) float32 vectors, and (N, L) squared residuals in the codebooks' space."""
+        codes = np.empty((len(vectors), len(self.codebooks)), dtype=np.int64)
+        errors = np.empty(codes.shape, dtype=np.float32)
+        for rows in row_slices(len(vectors)):
+            latents = self.transform.encode(vectors[rows])
+            codes[rows], errors[rows] = quantize(latents, self.codebooks, self.transform.n_prices)
+        return codes, errors
+
+    def last_residuals(self, vectors: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """(N, Z): what the last level has to quantize of (N, D) vectors with (N, L) codes."""
+        residuals = self.transform.encode(vectors)
+        for level, book in enumerate(self.codebooks[:-1]):
+            residuals = residuals - book[codes[:, level]]
+        return residuals
+
+    def reconstruction_errors(self, vectors: np.ndarray, codes: np.ndarray, n_dimensions: int) -> np.ndarray:
+        """(N,) float32: squared length of what codes leave of the first `n_dimensions` of vectors.
+
+        Unlike errors in the codebooks' space, these can be compared between quantizers.
+
+        Args:
+            vectors: (N, D) float32.
+            codes: (N, L) int.
+            n_dimensions: those of the texts; behind them stands what is bought together.
+        """
+        errors = np.empty(len(vectors), dtype=np.float32)
+        for rows in row_slices(len(vectors)):
+            total = np.zeros((len(codes[rows]), self.codebooks[0].shape[1]), dtype=np.float32)
+            for level, book in enumerate(self.codebooks):
+                total += book[codes[rows, level]]
+            errors[rows] = np.square(vectors[rows] - self.transform.decode(total))[:, :n_dimensions].sum(axis=1)
+        return errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization(FrozenQuantizer):
+    """A quantizer, and what it makes of the N vectors that it was fitted on.
+
+    `codes` (N, L) int64; `errors` (L,) mean squared length of what remains after each level, in the codebooks' space;
+    `counts` for the manifest.
+    """
+
+    codes: np.ndarray
+    errors: list[float]
+    counts: Mapping[str, int | float] = field(default_factory=dict)
 
 
 def quantize(latents: np.ndarray, codebooks: Codebooks, n_prices: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -106,31 +126,25 @@ def quantize(latents: np.ndarray, codebooks: Codebooks, n_prices: int = 0) -> tu
     return np.stack(codes, axis=1).astype(np.int64), np.stack(errors, axis=1)
 
 
-def sum_of_centroids(codes: np.ndarray, codebooks: Codebooks) -> np.ndarray:
-    """(N, Z) float32: the sum of the centroids of (N, L) codes, over as many levels as there are `codebooks`."""
-    total = np.zeros((len(codes), codebooks[0].shape[1]), dtype=np.float32)
-    for level, book in enumerate(codebooks):
-        total += book[codes[:, level]]
-    return total
-
-
-def reconstruction_errors(
-    vectors: np.ndarray, codes: np.ndarray, codebooks: Codebooks, transform: Transform
-) -> np.ndarray:
-    """(N, D) float32: squared error of every dimension of vectors that are reconstructed from their codes.
-
-    Unlike errors in the codebooks' space, these can be compared between quantizers.
-    """
-    decoded = transform.decode(sum_of_centroids(codes, codebooks))
-    return np.square(vectors - decoded)
+def row_slices(n_rows: int) -> Iterator[slice]:
+    """All of `n_rows` rows, `ROWS_AT_ONCE` at a time."""
+    return (slice(start, start + ROWS_AT_ONCE) for start in range(0, n_rows, ROWS_AT_ONCE))
 
 
 def zero_rounding_errors(errors: Sequence[float], latents: np.ndarray) -> list[float]:
     """Mean squared residuals (L,) with rounding errors as 0; `latents` (N, Z) give the scale."""
-    threshold = _ROUNDING * float(np.square(latents, dtype=np.float64).sum(axis=1).mean())
+    threshold = _ROUNDING * float(np.square(latents).sum(axis=1).mean(dtype=np.float64))
     return [error if error > threshold else 0.0 for error in errors]
+
+
+def row_groups(codes: np.ndarray) -> np.ndarray:
+    """(N,) int64: which rows of (N, L) codes are equal; groups are numbered from 0 in the order of their codes."""
+    groups = np.zeros(len(codes), dtype=np.int64)
+    for column in codes.T:
+        groups = np.unique(groups * (int(column.max(initial=0)) + 1) + column, return_inverse=True)[1]
+    return groups
 
 
 def largest_group(prefixes: np.ndarray) -> int:
     """Size of the largest group of equal rows of (N, L) codes."""
-    return int(np.unique(prefixes, axis=0, return_counts=True)[1].max())
+    return int(np.bincount(row_groups(prefixes)).max())

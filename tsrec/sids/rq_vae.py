@@ -21,10 +21,10 @@ from tsrec.machine.progress import progress
 from tsrec.sids.kmeans import kmeans, residual_kmeans
 from tsrec.sids.quantization import (
     Codebooks,
+    FrozenQuantizer,
     Quantization,
+    Transform,
     largest_group,
-    quantize,
-    sum_of_centroids,
     zero_rounding_errors,
 )
 
@@ -97,11 +97,10 @@ class Autoencoder(nn.Module):
 
 
 @dataclass(frozen=True)
-class AutoencoderTransform:
+class AutoencoderTransform(Transform):
     """A trained autoencoder as what codebooks need."""
 
     model: Autoencoder
-    n_prices: int = 0
 
     @torch.inference_mode()
     def encode(self, vectors: np.ndarray) -> np.ndarray:
@@ -142,20 +141,19 @@ def rq_vae(vectors: np.ndarray, config: SidsConfig, recipe: Recipe = RECIPE) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model, books, n_restarted = _train(torch.tensor(vectors, dtype=torch.float32), config, recipe)
-    transform = AutoencoderTransform(model)
-    latents = transform.encode(vectors)
-    codes, errors = quantize(latents, books)
+    quantizer = FrozenQuantizer(codebooks=books, transform=AutoencoderTransform(model))
+    codes, errors = quantizer.quantize(vectors)
     if not np.isfinite(errors).all():  # the last step may cause that, after a finite loss
         raise _diverged("what its codes leave of some items is no number after the last step")
-    residuals = latents - sum_of_centroids(codes, books[:-1]) if len(books) > 1 else latents
     needed = largest_group(codes[:, :-1]) if config.unique else 0
     n_codes = min(needed, config.codes_per_level[-1])
     if n_codes > len(books[-1]):
         seed = config.seed + len(books)
-        books[-1] = kmeans(residuals, n_codes, seed, from_items=False)[1]
-        codes, errors = quantize(latents, books)
-    means = zero_rounding_errors(errors.mean(axis=0, dtype=np.float64).tolist(), latents)
-    return Quantization(codes, books, residuals, means, transform, {"n_codes_restarted": n_restarted})
+        books[-1] = kmeans(quantizer.last_residuals(vectors, codes), n_codes, seed, from_items=False)
+        codes, errors = quantizer.quantize(vectors)
+    means = zero_rounding_errors(errors.mean(axis=0, dtype=np.float64).tolist(), quantizer.transform.encode(vectors))
+    counts = {"n_codes_restarted": n_restarted}
+    return Quantization(codes=codes, codebooks=books, errors=means, transform=quantizer.transform, counts=counts)
 
 
 def _train(vectors: Tensor, config: SidsConfig, recipe: Recipe) -> tuple[Autoencoder, list[np.ndarray], int]:

@@ -9,14 +9,13 @@ from tsrec.columns import Columns as C
 from tsrec.config import SidsConfig
 from tsrec.errors import DataError
 from tsrec.sid.space import SidSpace
-from tsrec.sids.collisions import count_colliding, make_unique
+from tsrec.sids.collisions import count_colliding, unique_codes
 from tsrec.sids.cooccurrence import cooccurrence_factors
 from tsrec.sids.extension import extend_sids, frozen_sid_space
 from tsrec.sids.health import check_health, codebook_health, describe_collapse
 from tsrec.sids.imported import read_sids
-from tsrec.sids.quantization import reconstruction_errors
-from tsrec.sids.quantizer_registry import QUANTIZERS, save_quantizer
-from tsrec.sids.sid_tables import Assignment, text_error, write_factors, write_sids
+from tsrec.sids.quantizer_registry import fit_quantizer, save_quantizer
+from tsrec.sids.sid_tables import Assignment, mean_error, write_factors, write_sids
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role
 
@@ -30,7 +29,7 @@ def run(config: SidsConfig, parents: Parents, out: ArtifactWriter) -> None:
     In a refresh the items of the base keep their SIDs, even if their texts have changed (see `extension`).
 
     Raises:
-        CodebookError: a codebook collapsed, a prefix has more items than codes, or imported SIDs do not fit.
+        CodebookError: a codebook collapsed, there are fewer SIDs than items, or imported SIDs do not fit.
         DataError: fewer than two items, items that nothing tells apart, or an unreadable file of SIDs.
         TrainingError: a quantizer that is trained diverged.
     """
@@ -70,25 +69,26 @@ def _import(path: Path, item_ids: list[str], config: SidsConfig, out: ArtifactWr
 
 def _quantize(item_ids: list[str], parents: Parents, config: SidsConfig, out: ArtifactWriter) -> Assignment:
     embeddings = parents["embed"].matrix("item_embeddings", C.EMBEDDING)
-    if (embeddings == embeddings[0]).all():
+    if (embeddings.min(axis=0) == embeddings.max(axis=0)).all():
         raise DataError(
             f"all {len(item_ids)} items have the same embedding, so no semantic ID can tell them apart; are their "
             "texts alike? Look at ingest.text_fields"
         )
-    vectors = embeddings
+    vectors, n_dimensions = embeddings, embeddings.shape[1]
     if config.cooccurrence:
         events = parents["ingest"].frame("interactions", [C.USER, C.ITEM, C.POSITION, C.SPLIT])
         factors = cooccurrence_factors(embeddings, events, item_ids, config)
         write_factors(item_ids, factors, out)
         vectors = np.hstack([embeddings, factors])
-    quantization = QUANTIZERS[config.quantizer].fit(vectors, config)
+    del embeddings  # of a large catalogue, one copy is enough
+    quantization = fit_quantizer(vectors, config)
     codes, n_moved = quantization.codes, 0
     health = codebook_health(codes, quantization.sizes, quantization.errors)
     check_health(health, len(codes), config)
-    errors = reconstruction_errors(vectors, codes, quantization.codebooks, quantization.transform)
-    out.count(n_collisions=count_colliding(codes), reconstruction_error=text_error(errors, embeddings))
+    errors = quantization.reconstruction_errors(vectors, codes, n_dimensions)
+    out.count(n_collisions=count_colliding(codes), reconstruction_error=mean_error(errors))
     if config.unique:
-        codes, n_moved = make_unique(codes, quantization.residuals, quantization.codebooks[-1])
+        codes, n_moved = unique_codes(quantization, vectors)
     out.count(n_moved=n_moved, imported=0, **quantization.counts)
     save_quantizer(quantization, out)
     return codes, quantization.sizes, health

@@ -17,6 +17,8 @@ from tsrec.store.manifest import MANIFEST_NAME, SHARED, Count, FileEntry, Manife
 from tsrec.store.work_files import write_parquet
 
 WORK_NAME = "work"
+_ROWS_AT_ONCE = 16_384
+_BUFFER_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,19 @@ class Artifact:
         return self.table(name, columns).to_pandas()
 
     def matrix(self, name: str, column: str) -> np.ndarray:
-        """A column of a stored table, of equally long lists; see `matrix_of`."""
-        return matrix_of(self.table(name, [column]), column)
+        """A column of a stored table, of equally long lists, as `matrix_of` gives it; read part by part into its place.
+
+        Read at once, it would take four times the memory of the matrix.
+        """
+        parquet = pq.ParquetFile(self.file(f"{name}.parquet"), buffer_size=_BUFFER_BYTES)
+        matrix, start = np.empty((0, 0)), 0
+        for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=[column]):
+            part = matrix_of(pa.Table.from_batches([batch]), column)
+            if not start:
+                matrix = np.empty((parquet.metadata.num_rows, part.shape[1]), dtype=part.dtype)
+            matrix[start : start + len(part)] = part
+            start += len(part)
+        return matrix
 
     def json(self, name: str) -> Any:
         """The content of `<name>.json`."""
