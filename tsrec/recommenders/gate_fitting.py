@@ -118,7 +118,8 @@ def _first_fits(
 
     `items` (T,) are the targets' own; the other arguments are those of `fit_gates`.
     """
-    stream, first = iter(blocks), []
+    stream = iter(blocks)
+    first: list[_Block] = []
     while sum(pool.features.size for _, pool in first) < max_values[0] and (found := next(stream, None)):
         first.append(found)
     gates = []
