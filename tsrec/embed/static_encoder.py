@@ -59,7 +59,7 @@ def static_encoder(folder: Path, vectors: np.ndarray) -> "SentenceTransformer":
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
     embedding = StaticEmbedding(_tokenizer(folder), embedding_weights=np.array(vectors, dtype=np.float32))
-    return SentenceTransformer(modules=[embedding], device="cpu")
+    return SentenceTransformer(modules=[embedding], device="cpu", trust_remote_code=False)
 
 
 def _tokenizer(folder: Path) -> "Tokenizer":

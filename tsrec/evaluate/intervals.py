@@ -1,7 +1,11 @@
 """Percentile bootstrap over users (Efron 1979): targets of one user are not independent, so they are drawn together."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 MIN_USERS = 10
 """With fewer users there is no interval and no p. A sign test's p is at least 2 / 2^users: .002 for ten users, which is
@@ -30,11 +34,13 @@ def bootstrap_means(values: np.ndarray, users: np.ndarray) -> np.ndarray:
     return sums / counts[:, None]
 
 
-def resampled_sums(values: np.ndarray | sparse.csr_matrix, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def resampled_sums(values: "np.ndarray | sparse.csr_matrix", users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Column sums (N_SAMPLES, M) over resampled users, and how many targets these have (N_SAMPLES,).
 
     Arguments are those of `bootstrap_means`, which divides one by the other. With too few users there are NaN targets.
     """
+    from scipy import sparse
+
     random = np.random.default_rng(SEED)
     _, user_number = np.unique(users, return_inverse=True)
     n_users = int(user_number.max()) + 1

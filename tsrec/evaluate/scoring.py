@@ -1,17 +1,19 @@
 """The tables of metrics and of paired differences: every method's lists against the same targets, slice by slice."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from tsrec.columns import ALL
 from tsrec.columns import Columns as C
 from tsrec.config import EvaluateConfig
 from tsrec.evaluate.intervals import interval, p_value, resampled_sums
 from tsrec.evaluate.metrics import coverage, metrics_per_target
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 METRICS = ("hr", "ndcg", "mrr")
 
@@ -114,8 +116,10 @@ def _values(ranks: np.ndarray, cut_offs: tuple[int, ...]) -> np.ndarray:
     return np.stack([metrics_per_target(ranks, k)[metric] for k in cut_offs for metric in METRICS], axis=1)
 
 
-def _hits(ranks: Sequence[np.ndarray], k: int) -> sparse.csr_matrix:
+def _hits(ranks: Sequence[np.ndarray], k: int) -> "sparse.csr_matrix":
     """(T, methods * k) of 0 and 1: which targets each method ranks first, second, and so on."""
+    from scipy import sparse
+
     blocks = []
     for own in ranks:
         hit = np.flatnonzero((own > 0) & (own <= k))

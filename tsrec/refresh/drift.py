@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.special import rel_entr
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
@@ -101,6 +100,8 @@ def popularity_shift(before: pd.Series, after: pd.Series) -> float:
 
 
 def _divergence(shares: np.ndarray, counts: np.ndarray) -> float:
+    from scipy.special import rel_entr
+
     other = counts / counts.sum()
     middle = (shares + other) / 2
     return float((rel_entr(shares, middle) + rel_entr(other, middle)).sum() / (2 * np.log(2)))

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import faiss
 import numpy as np
 
 Codebooks = Sequence[np.ndarray]
@@ -114,6 +113,8 @@ def quantize(latents: np.ndarray, codebooks: Codebooks, n_prices: int = 0) -> tu
     Returns:
         (N, L) int64 codes, and (N, L) float32: the squared length of the residual after each level.
     """
+    import faiss  # refreshes read the health of codebooks, and quantize nothing
+
     residuals = np.ascontiguousarray(latents, dtype=np.float32)
     codes, errors = [], []
     for book in codebooks:
