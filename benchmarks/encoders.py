@@ -2,12 +2,12 @@
 
     python -m benchmarks.encoders configs/demo.yaml configs/industrial.yaml configs/beauty.yaml --data ../shared/data
 
-`--data` names the folder that holds a folder per data set. Builds what the store lacks, and prints for each encoder:
+`--data` is a folder with one folder per data set. Builds what the store lacks, and prints for each encoder:
 
-- texts per second of processor time, loading and distilling included, where they were encoded now;
-- NDCG@10 of `text-similarity` on valid, and its difference from the first encoder with an interval over users;
-- of the SIDs that residual k-means makes of the texts alone: items that share one before collisions are settled, the
-  perplexity of every level, and the share of the embeddings' variance that SIDs leave unexplained.
+- texts per second of processor time, loading and distilling included, if they were encoded in this call;
+- NDCG@10 of `text-similarity` on valid, and its difference from the first encoder, with an interval over users;
+- for SIDs by residual k-means from the texts alone: the items that share a SID before collisions are settled, the
+  perplexity of every level, and the share of the embeddings' variance that SIDs do not explain.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def compare(configs: list[Config]) -> None:
-    """The lines of one data set; the first encoder is what the others are compared with."""
+    """The lines of one data set; the other encoders are compared with the first."""
     lists, cells = {}, {}
     for config in configs:
         name = config.embed.encoder

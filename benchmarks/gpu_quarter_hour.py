@@ -1,14 +1,14 @@
-"""What a quarter of an hour on a GPU tells, the most important things first; what was measured is kept.
+"""Tests and measures a GPU in a quarter of an hour, the most important things first. Keeps all results.
 
     python -m benchmarks.gpu_quarter_hour --out gpu --minutes 12 --set ingest.path=FOLDER
 
 1. The tests of training, RL and decoding, on the GPU.
 2. Tokens per second of a training step with all 30 layers, and lists per second of 20 beams.
 3. `configs/ablations/whole-llm.yaml`: all 30 layers of the LLM, with SA-Init and TS-Align, with SA-Init alone, with
-   neither. One seed follows the other. What the time cuts short is kept, and goes on at the next call.
+   neither; one seed after the other. What the time limit stops continues at the next call.
 
-Every step writes its output to a file of its own in `--out`, and `summary.md` says how each ended. Build the parts that
-need no GPU (keywords, embeddings, SIDs) before, and name their store by `--set store=FOLDER`.
+Every step writes its output to its own file in `--out`. `summary.md` says how each step ended. First build on a
+processor what needs no GPU (keywords, embeddings, SIDs), and name that store by `--set store=FOLDER`.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def commands(out: Path, overrides: list[str], seeds: list[int], device: str) -> 
 
 
 def run_step(arguments: list[str], log: Path, seconds: float) -> str:
-    """Run one step for at most `seconds`, its output in `log`, and say how it ended."""
+    """Run one step for at most `seconds`, write its output to `log`, and return how it ended."""
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, *arguments], stdout=file, stderr=subprocess.STDOUT, start_new_session=True

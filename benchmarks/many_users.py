@@ -2,8 +2,8 @@
 
     python -m benchmarks.many_users --users 5000 50000 200000
 
-Invents a catalogue, histories of 3 to 12 events, and a list of 200 items of every member for every target of valid and
-test, of which some members know more than others. Prints processor seconds, and the peak of resident memory in MB.
+Generates a catalogue, histories of 3 to 12 events, and each member's list of 200 items for each target of valid and
+test. Some members' lists hold more targets than others'. Prints processor seconds, and peak resident memory in MB.
 """
 
 import argparse

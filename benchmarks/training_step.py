@@ -3,11 +3,12 @@
     python -m benchmarks.training_step --shape demo
     python -m benchmarks.training_step --shape industrial --threads 1
 
-On random tokens and a random Llama of SmolLM2-135M's shape (hidden 576, 9 heads, 3 for keys and values). Lengths of the
-examples are drawn as the two data sets have them. All figures are of processor time, so other work disturbs them
-little. Prints the time of a bare step (forward, backward, clipping, AdamW), and which operators it goes to. Then how
-fast the layers' matrix products run, compared with products of these shapes alone. Last, the time of a step in `train`,
-from two runs of different length, so that what is done once does not count.
+Uses random tokens and a random Llama of SmolLM2-135M's shape (hidden 576, 9 heads, 3 for keys and values). Examples are
+as long as in the two data sets. All figures are processor time, which other work disturbs little. Prints:
+
+- the time of a bare step (forward, backward, clipping, AdamW), and the share of each kind of operator
+- how fast the layers' matrix products run, beside products of the same shapes done alone
+- the time of a step in `train`, from two runs of different length, so that start-up work does not count
 """
 
 import argparse

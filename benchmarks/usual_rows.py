@@ -1,12 +1,12 @@
-"""Next-item targets a second: packed histories in tsrec's `train`, against the rows that are usual for LLMs.
+"""Next-item targets per second: packed histories in tsrec's `train`, against the usual one row per target.
 
     python -m benchmarks.usual_rows --shape industrial
 
 The usual way, as MiniOneRec (arXiv 2510.24431) and others describe it: each target has a row of its own, with an
-instruction, the last ten items, and the answer; rows are padded to the longest of a batch; logits span the whole
-vocabulary; every weight is trained, by transformers' own Trainer. Both train the same backbone, random weights of
-SmolLM2-135M's shape, on the same random histories. They take turns in one process. Each turn is timed twice, with few
-and with more steps, so that what is done once does not count. Prints medians, of processor time.
+instruction, the last ten items, and the answer. Rows are padded to the longest of a batch. Logits span the whole
+vocabulary. transformers' own Trainer trains every weight. Both ways train the same backbone (random weights of
+SmolLM2-135M's shape) on the same random histories, in turns in one process. Each turn is timed twice, with few and with
+more steps, so that start-up work does not count. Prints medians of processor time.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Invented catalogues and logs of any size, with something in them that a good recommender finds.
+"""Generated catalogues and logs of any size, with patterns that a good recommender finds.
 
     python -m tsrec.data.synthetic FOLDER --items 1000000 --users 1000000 --events 20000000
 
-writes `items.parquet` and `interactions.parquet`, which `ingest.source=tables` reads as they are. Items lie in
-categories, and their popularity follows Zipf's law. Each user likes three categories. In a category every other item is
-a refill for the one before it, and is bought right after it half of the time. Titles say all this. Memory grows with
-items and users, not with events.
+writes `items.parquet` and `interactions.parquet`, which `ingest.source=tables` reads without further settings. Items
+have categories, and their popularity follows Zipf's law. Each user likes three categories. In a category every other
+item is a refill for the one before it: after that item, half of the users' next events are its refill. Titles name the
+category and the refills. Memory grows with items and users, not with events.
 """
 
 import argparse
@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 from tsrec.columns import Columns as C
 from tsrec.errors import ConfigError
 
-_FOLLOWS, _LIKES = 0.5, 0.8  # of events: after an item that has a refill; of the others, in a category the user likes
+_FOLLOWS, _LIKES = 0.5, 0.8  # share of events: the refill, after an item that has one; of the others, a liked category
 _TASTES = 3  # categories that a user likes
-_ACTIVITY = 0.7  # standard deviation of the logarithm of how active users are
+_ACTIVITY = 0.7  # standard deviation of the logarithm of users' activity
 _START_MS, _YEAR_MS = 1_704_067_200_000, 365 * 86_400_000  # from 2024-01-01
 _ROWS = 100_000  # of a batch
-_BRANDS, _SHARED_BY = 7, 3  # so many brands serve so many neighbouring categories
+_BRANDS, _SHARED_BY = 7, 3  # seven brands for every three neighbouring categories
 _PLACE_NAMES = "garden kitchen office school travel bath bedroom workshop bicycle boat camping toddler"
 _THING_NAMES = "lamp table bag brush bottle chair clock blanket basket mirror ladder shelf knife radio glove tent"
 _STYLE_NAMES = "oak steel cotton glass copper bamboo linen marble leather cork"
@@ -33,7 +33,7 @@ _SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
 
 
 def generate(folder: Path, n_items: int, n_users: int, n_events: int, seed: int = 1) -> None:
-    """Write a catalogue and a log of exactly these sizes: every user has an event. Same arguments, same bytes.
+    """Write a catalogue and a log of exactly these sizes. Every user has an event. Same arguments, same bytes.
 
     Raises:
         ConfigError: a size is not positive, or there are fewer events than users.
@@ -76,13 +76,13 @@ def _event_rows(
     n_events: int,
     random: np.random.Generator,
 ) -> Iterator[dict[str, object]]:
-    """Batches of the log in order of time. `weight` and `category` (N,) are of the items, which come by category."""
+    """Batches of the log in order of time. `weight` and `category` are (N,); items are sorted by category."""
     n_items = len(weight)
-    up_to = np.append(0, np.cumsum(weight))  # of all items before one
-    first = np.searchsorted(category, np.arange(category[-1] + 2))  # item of each category
+    up_to = np.append(0, np.cumsum(weight))  # sum of the weights of all items before each
+    first = np.searchsorted(category, np.arange(category[-1] + 2))  # first item of each category
     is_leader = ((np.arange(n_items) - first[category]) % 2 == 0) & (np.append(category[1:], -1) == category)
     follower = np.append(np.where(is_leader, np.arange(1, n_items + 1), -1), -1)
-    latest = np.full(n_users, n_items, dtype=np.int32)  # of each user; nothing follows what is no item
+    latest = np.full(n_users, n_items, dtype=np.int32)  # newest item of each user; `n_items` stands for none
     tastes = category[_drawn(up_to, random.random((n_users, _TASTES)), 0, n_items)].astype(np.int32)
     activity = np.append(0, np.cumsum(random.lognormal(sigma=_ACTIVITY, size=n_users)))
     user_ids = _ids("A", random.permutation(n_users))
@@ -96,7 +96,7 @@ def _event_rows(
         low, high = np.where(any_item, 0, first[liked]), np.where(any_item, n_items, first[liked + 1])
         item = _drawn(up_to, random.random(len(event)), low, high)
         follows = random.random(len(event)) < _FOLLOWS
-        for rows in _by_occurrence(user):  # a user's events of one batch come one after the other
+        for rows in _by_occurrence(user):  # events of one user in one batch are handled one after the other
             after = follower[latest[user[rows]]]
             item[rows] = np.where(follows[rows] & (after >= 0), after, item[rows])
             latest[user[rows]] = item[rows]
@@ -105,19 +105,19 @@ def _event_rows(
 
 
 def _n_joined(n: np.ndarray, n_users: int, n_events: int) -> np.ndarray:
-    """How many users the first `n` events have: half of all come as fast as they can, the others evenly."""
+    """How many users the first `n` events have. Half of the users join with the first events, the others evenly."""
     half = (n_users + 1) // 2
     return np.minimum(n, half + (n_users - half) * n // n_events)
 
 
 def _drawn(up_to: np.ndarray, uniform: np.ndarray, low: np.ndarray | int, high: np.ndarray | int) -> np.ndarray:
-    """Places drawn by weight from `low` to before `high`; `up_to` (N + 1,) are the sums of weights before each."""
+    """Items drawn by weight from `low` to before `high`; `up_to` (N + 1,) is the sum of weights before each item."""
     found = np.searchsorted(up_to, up_to[low] + uniform * (up_to[high] - up_to[low]), side="right") - 1
     return np.minimum(found, high - 1)  # where a sum was rounded up
 
 
 def _by_occurrence(values: np.ndarray) -> list[np.ndarray]:
-    """The places of all values that stand there for the first time, for the second time, and so on."""
+    """Indices into `values` by occurrence: first those of first occurrences, then of second ones, and so on."""
     order = np.argsort(values, kind="stable")
     new = np.append(True, values[order][1:] != values[order][:-1])
     occurrence = np.arange(len(values)) - np.maximum.accumulate(np.where(new, np.arange(len(values)), 0))

@@ -1,8 +1,8 @@
 """A static encoder, distilled from a sentence encoder: a text's vector is the mean of its tokens' vectors.
 
-It is made as Model2Vec (github.com/MinishLab/model2vec) makes one: every token of the vocabulary goes through the
-sentence encoder by itself, what comes out is reduced to its principal components, and frequent tokens weigh less (SIF,
-Arora et al., ICLR 2017). Here the texts of the catalogue say how frequent a token is. Knows texts and vectors only.
+The steps are those of Model2Vec (github.com/MinishLab/model2vec). The sentence encoder reads every token of its
+vocabulary alone. The resulting vectors are reduced to their principal components. Frequent tokens get less weight (SIF,
+Arora et al., ICLR 2017); the catalogue's texts say how frequent a token is. Knows texts and vectors only.
 """
 
 from pathlib import Path
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _DIMENSIONS = 256
-_FREQUENT = 1e-3  # share of all tokens at which a token counts half; chosen on valid
+_FREQUENT = 1e-3  # a token with this share of all tokens gets half the weight; chosen on valid
 _COUNTED_TEXTS = 20_000
 _TOKENS_AT_ONCE = 1024
 
 
 def distill(encoder: "SentenceTransformer", folder: Path, texts: list[str]) -> np.ndarray:
-    """(V, D) float32: what each of the V tokens of a sentence encoder adds to the vector of a text.
+    """A weighted vector for each of the V tokens of a sentence encoder, (V, D) float32.
 
-    D is 256, or as many as the texts have different tokens.
+    D is 256, or less where the encoder's vectors are shorter or the texts have fewer different tokens.
 
     Args:
-        encoder: one whose sequences open with its tokenizer's `cls_token` and close with its `sep_token`.
-        folder: where its `tokenizer.json` lies.
-        texts: those of the catalogue; 20,000 of them, drawn at random, are counted.
+        encoder: its sequences must open with its tokenizer's `cls_token` and close with its `sep_token`.
+        folder: the one with its `tokenizer.json`.
+        texts: those of the catalogue. Tokens are counted in at most 20,000 of them, drawn at random.
     """
     import torch
     from sklearn.decomposition import PCA
@@ -54,7 +54,7 @@ def distill(encoder: "SentenceTransformer", folder: Path, texts: list[str]) -> n
 
 
 def static_encoder(folder: Path, vectors: np.ndarray) -> "SentenceTransformer":
-    """The encoder of (V, D) `vectors` that `distill` gave for the tokenizer in `folder`; it reads texts to the end."""
+    """An encoder from the `vectors` (V, D) of `distill` and the tokenizer in `folder`. It does not cut long texts."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 

@@ -1,8 +1,10 @@
 """Fits the gates of the fuse stage, from members' lists that are read block by block.
 
-There are three kinds: the whole one, fitted on all targets; one for each half of the users, fitted on the other half;
-and one for each member, or group of members, that does without it. Every pool is built once and left when the gates
-have taken their first 100 from it, so that memory does not grow with the number of users.
+There are three kinds of gates. The whole gate is fitted on all targets. Two gates are each fitted on half of the users,
+and rank the other half. One gate for each member, or group of members, is fitted without it.
+
+A pool holds the proposed items of a block of targets. It is built once. The gates take their first 100 items from it,
+and then it is freed. So memory does not grow with the number of users.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,18 +22,21 @@ from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import SEED, Targets, sample_events
 
 _Block = tuple[np.ndarray, Pool]
-"""Rows of the targets that gates are fitted on, and the pool of those that have their item in it."""
+"""Rows of targets, and the pool of their proposed items. Targets whose own item nobody proposed are not in the pool."""
 
 MAX_TARGETS = 10_000
-"""Targets that gates are fitted on, at most; they are drawn at random."""
-_MAX_VALUES = 30_000_000, 16_000_000  # float32: 120 and 64 MB
+"""Most targets that gates are fitted on; they are drawn at random."""
+_MAX_VALUES = 30_000_000, 16_000_000  # feature values of the first and second fit; in float32 120 and 64 MB
 _BLOCK = 512
 
 
 @dataclass(frozen=True)
 class Gates:
-    """`whole` is fitted on all targets; `halves`: the gate that ranks the users outside, and inside `half_of_users`;
-    `without`: name -> the gate that does without some members."""
+    """The fitted gates.
+
+    `whole` is fitted on all targets. The first of `halves` is fitted on the users in `half_of_users` and ranks the
+    others; the second is the reverse. `without`: name -> the gate that lacks some members.
+    """
 
     whole: Gate
     halves: tuple[Gate, Gate]
@@ -55,17 +60,18 @@ def fit_gates(
 ) -> Gates:
     """Fit all gates on targets of valid.
 
-    The first fit sees as many of them, drawn at random, as fit into memory with their whole pools. The second fit and
-    the trees see more. The number of trees is chosen for the whole gate. A gate without a member has as many, and a
-    gate of half the users half as many. Gates without a member start at the whole gate's first 100 of each history.
+    The first fit uses whole pools, of as many random targets as `max_values` allows. The second fit and the trees use
+    only the first 100 items of each target, so they see more targets. The number of trees is chosen for the whole gate.
+    Gates without a member have the same number, gates of half the users half of it. Gates without a member are fitted
+    on the whole gate's first 100 items.
 
     Args:
         stored: the lists of all members.
-        popularity: (N, 2), `POPULARITY_FEATURES` of every item.
+        popularity: (N, 2) floats, `POPULARITY_FEATURES` of every item.
         config: settings of the stage.
-        left_out: name -> the members that a gate of `without` does without.
+        left_out: name -> the members that this gate of `without` lacks.
         max_targets: most targets of valid, drawn at random.
-        max_values: most values of features that are in memory for the first fit, and for the second.
+        max_values: most feature values in memory, for the first fit and for the second.
     """
     drawn = sample_events(np.flatnonzero(stored.targets.is_in_split(Split.VALID)), max_targets, [SEED, 5])
     targets = stored.targets.take(drawn)
@@ -98,7 +104,7 @@ def fit_gates(
 def _blocks(
     gate: Gate, lists: Mapping[str, Ranked], targets: Targets, half: np.ndarray, popularity: np.ndarray
 ) -> Iterator[_Block]:
-    """All targets in random order, in blocks of those inside, or outside, of `half` (T,) bool; first an empty one."""
+    """Blocks of all targets in random order, each inside or outside of `half` (T,) bool. The first block is empty."""
     order = np.random.default_rng([SEED, 6]).permutation(len(half))
     for block in np.split(order, range(0, len(order), _BLOCK)):
         for rows in (block[half[block]], block[~half[block]]):
@@ -114,9 +120,9 @@ def _first_fits(
     fitted_on: Sequence[np.ndarray],
     max_values: tuple[int, int],
 ) -> tuple[list[Gate], list[list[_Block]]]:
-    """For each mask of `fitted_on` (T,) bool: a gate that is fitted once, and its first 100 of each history in blocks.
+    """For each mask of `fitted_on`, (T,) bool: a gate fitted once, and blocks of its first 100 items for each target.
 
-    `items` (T,) are the targets' own; the other arguments are those of `fit_gates`.
+    `items` (T,) are the items of the targets. `max_values` is that of `fit_gates`.
     """
     stream = iter(blocks)
     first: list[_Block] = []
@@ -138,13 +144,13 @@ def _first_fits(
 
 
 def _together(blocks: list[_Block]) -> _Block:
-    """All blocks as one; empties the list, so that memory holds them once."""
+    """All blocks joined into one. Empties the list, so that memory does not hold them twice."""
     rows, pool = np.concatenate([rows for rows, _ in blocks]), concatenate_pools([pool for _, pool in blocks])
     blocks.clear()
     return rows, pool
 
 
 def _second_fit(gate: Gate, top: Pool, targets: np.ndarray, fold: np.ndarray | None, max_trees: int) -> Gate:
-    """The gate fitted again on its first 100, and its trees; arguments are those of `Gate.with_trees`."""
+    """The gate fitted again on its first 100 items, with its trees; arguments as in `Gate.with_trees`."""
     gate = gate.fitted([top], [targets])
     return gate.with_trees(top, targets, fold, max_trees) if max_trees else gate

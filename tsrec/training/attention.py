@@ -1,8 +1,8 @@
-"""Hidden states of packed rows, on a processor without their padding, and with attention as plain batched products.
+"""Hidden states of packed rows, computed faster on a processor: without padding, and with attention written out.
 
-torch's `scaled_dot_product_attention` is slow on a processor where rows are short and have a dense mask, above all in
-its backward pass: two matrix products and a softmax take a third of its time (`benchmarks/training_step.py`). Layers
-get all tokens of a batch as one sequence. Attention alone sees them in rows, whose mask says where they lie.
+torch's `scaled_dot_product_attention` is slow on a processor for short rows with a dense mask, above all backwards.
+Two matrix products and a softmax take a third of its time (`benchmarks/training_step.py`). All other layers get the
+tokens of a batch as one sequence without padding. Only attention puts them back into rows.
 """
 
 from typing import Any
@@ -19,9 +19,10 @@ _NAME = "packed_rows"
 
 
 def attend_by_rows(decoder: Any) -> None:
-    """Have a decoder of transformers, loaded with sdpa, take the fast way in `packed_states`; else it attends by sdpa.
+    """Let `packed_states` use `rows_attention` in a decoder of transformers that was loaded with sdpa.
 
-    A family that does not let its attention be chosen stays as it is.
+    Outside `packed_states` the decoder still attends by sdpa. Decoders whose attention cannot be replaced stay as they
+    are.
     """
     if getattr(decoder, "_supports_attention_backend", False):
         decoder.config._attn_implementation = _NAME
@@ -35,13 +36,13 @@ def packed_states(
     wanted: Tensor,
     forks: Tensor | None = None,
 ) -> Tensor:
-    """(N, D) last hidden states of the N tokens that are wanted, row by row.
+    """Last hidden states (N, D) of the N tokens marked in `wanted`, row by row.
 
     Args:
-        decoder: of transformers, after `attend_by_rows`. On a GPU, where sdpa is fast, it gets rows with their padding.
+        decoder: of transformers, after `attend_by_rows`. On a GPU, where sdpa is fast, it gets whole rows with padding.
         embedded: (B, T, D) input embeddings.
-        position_ids, segment_ids, forks: (B, T), as of `pack`.
-        wanted: (B, T) bool; no padding is.
+        position_ids, segment_ids, forks: (B, T), from `pack`.
+        wanted: (B, T) bool; never true for padding.
     """
     mask = packed_attention_mask(segment_ids, position_ids, forks)
     if decoder.config._attn_implementation == _NAME and embedded.device.type == "cpu":
@@ -64,20 +65,20 @@ def rows_attention(
     softcap: float | None = None,
     **more: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of N tokens that lie in B rows of T places, as transformers asks for it (`AttentionInterface`).
+    """Attention of N tokens in B rows of T places. The signature is that of transformers' `AttentionInterface`.
 
     Args:
         module: the layer.
         query: (1, H, N, d).
         key, value: (1, K, N, d); K divides H.
         attention_mask: (B, 1, T, T) bool, True where attention is allowed. A place that does not see itself is padding.
-            Any other, such as one of the queries and keys themselves, is left to sdpa.
-        scaling: of the scores; None: 1 / sqrt(d).
-        dropout: share of the weights that are dropped.
-        softcap: of the scores, as Gemma 2 has it.
+            If the mask has the shape of the queries and keys instead, or is None, sdpa computes the attention.
+        scaling: factor of the scores; None: 1 / sqrt(d).
+        dropout: share of the attention weights that is set to zero.
+        softcap: bound of the scores by tanh, as in Gemma 2; None: no bound.
 
     Returns:
-        (1, N, H, d), and no weights.
+        Attended values (1, N, H, d), and None for the weights.
     """
     seen = (query.shape[0], query.shape[2], key.shape[2])
     if attention_mask is None or seen == (attention_mask.shape[0], *attention_mask.shape[2:]):
@@ -86,10 +87,10 @@ def rows_attention(
     (_, n_heads, n_tokens, width), n_groups = query.shape, key.shape[1]
     n_rows, _, length, _ = attention_mask.shape
     places = attention_mask[:, 0].diagonal(dim1=1, dim2=2).reshape(-1).nonzero()[:, 0]  # (N,) in B * T
-    tokens = places.new_zeros(n_rows * length)  # padding has the first token's values, which nothing sees
+    tokens = places.new_zeros(n_rows * length)  # padding gets the first token's values, which no token sees
     tokens[places] = torch.arange(n_tokens, device=places.device)
     bias = (~attention_mask).to(value.dtype).transpose(1, 2) * torch.finfo(value.dtype).min  # (B, T, 1, T)
-    # A group's heads share its keys: one product of all their queries, place by place, with them.
+    # Heads of a group share keys, so one product takes the queries of all of them.
     with torch.autocast(query.device.type, enabled=False):
         queries, keys, values = (
             _ToRows.apply(_by_group(part.to(value.dtype), n_groups), tokens, places).view(n_groups * n_rows, -1, width)
@@ -98,7 +99,7 @@ def rows_attention(
         scores = torch.bmm(queries * (width**-0.5 if scaling is None else scaling), keys.transpose(1, 2))
         if softcap is not None:
             scores = softcap * torch.tanh(scores / softcap)
-        # In place behind autograd's back: what is added is constant, and no gradient needs the scores without it.
+        # Added in place, unseen by autograd: the bias is constant, and no gradient needs the scores from before.
         by_head = scores.detach().view(n_groups, n_rows, length, n_heads // n_groups, length)
         by_head += bias
         weights = nn.functional.dropout(torch.softmax(scores, dim=-1), dropout)
@@ -108,12 +109,12 @@ def rows_attention(
 
 
 def _by_group(states: Tensor, n_groups: int) -> Tensor:
-    """(K, N, H / K * d) of (1, H, N, d)."""
+    """(1, H, N, d) -> (K, N, H / K * d): the heads of each group side by side."""
     return states[0].transpose(0, 1).reshape(states.shape[2], n_groups, -1).transpose(0, 1)
 
 
 class _ToRows(torch.autograd.Function):
-    """(K, B * T, C) of (K, N, C): what lies at each place. No gradient comes from padding, so none is added up."""
+    """(K, N, C) -> (K, B * T, C): the tokens in their places. Padding has no gradient, so none is summed backwards."""
 
     @staticmethod
     def forward(context: Any, states: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
