@@ -1,4 +1,4 @@
-"""What all flows share: what they log, who makes their shards, and that nothing of them holds secrets of addresses."""
+"""The decorator of all flows: logging, the task runner, and errors without passwords of addresses."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What both stages that train the LLM share: the Trainer's recipe, and the export, compared with what was trained."""
+"""For both stages that train the LLM: the Trainer's recipe, and the export with its check against the trained model."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Texts in order that begin alike: where they stand. Knows nothing of what the texts are."""
+"""Finds the range of sorted texts that begin with a prefix. Knows nothing of what the texts are."""
 
 from bisect import bisect_left
 from collections.abc import Callable
