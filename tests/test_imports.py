@@ -71,6 +71,23 @@ def test_trees_are_opened_without_scikit_learn_and_others_get_the_whole_library(
     assert _imported(code, ("sklearn",)) == "sklearn"
 
 
+def test_another_thread_may_import_scikit_learn_while_trees_are_opened() -> None:
+    code = (
+        "import sys, threading\n"
+        "from tsrec.recommenders.trees import _lightgbm\n"
+        "def meanwhile(event, details):\n"
+        "    if event == 'import' and details[0] == 'lightgbm.basic':\n"  # before LightGBM asks for scikit-learn
+        "        thread = threading.Thread(target=lambda: found.append(__import__('sklearn')))\n"
+        "        thread.start()\n"
+        "        thread.join()\n"
+        "found = []\n"
+        "sys.addaudithook(meanwhile)\n"
+        "assert _lightgbm().Booster\n"
+        "assert found and sys.modules['sklearn'] is found[0]"
+    )
+    assert _imported(code, ("sklearn",)) == "sklearn"
+
+
 def test_what_descriptions_name_is_there_and_stands_in_their_room() -> None:
     named = [(stage.config.__module__, call) for stage in STAGES for call in (stage.run, stage.shards) if call]
     named += [(stage.config.__module__, stage.raw_inputs) for stage in STAGES]

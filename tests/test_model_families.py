@@ -16,8 +16,8 @@ from tsrec.decode.beam import BeamSearch
 from tsrec.decode.trie import Trie
 from tsrec.decode.writer import ExportedModel
 from tsrec.errors import TrainingError
+from tsrec.finetune.export import check_export
 from tsrec.finetune.model import SidModel
-from tsrec.finetune.recipe_and_export import check_export
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import add_sid_tokens
 from tsrec.training.packing import IGNORED, Example, pack

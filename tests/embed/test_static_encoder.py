@@ -20,7 +20,8 @@ from tsrec.embed import STAGE, encoder, stage
 from tsrec.embed.encoder import encode, encoder_of, load_encoder
 from tsrec.embed.settings import EmbedSettings
 from tsrec.embed.static_encoder import distill, static_encoder
-from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
+from tsrec.errors import ArtifactError
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter
 
 WORDS = ["steel", "wood", "screw", "glue", "nail", "saw", "drill", "tape", "paint", "brush", "lamp", "bulb"]
 TEXTS = [*(" ".join(WORDS[place : place + 4]) for place in range(9)), "steel steel steel", "steel lamp bulb"]
@@ -111,6 +112,14 @@ def test_an_artifact_brings_its_static_encoder_along_and_a_refresh_goes_on_with_
     now = refreshed.matrix("item_embeddings", C.EMBEDDING)
     np.testing.assert_array_equal(now[:-1], vectors)
     np.testing.assert_allclose(now[-1:], encode(encoder_of(made), [["glue lamp"]]), atol=1e-6)
+
+
+def test_an_encoder_from_a_folder_is_not_replaced_by_the_default_one(tiny: SentenceTransformer, tmp_path: Path) -> None:
+    config = canonical(EmbedSettings(encoder=str(tmp_path), device="cpu"))
+    key = ArtifactKey.from_inputs("shop", "embed", 1, config, {})
+    made = ArtifactStore(tmp_path / "store").build(key, partial(_write_items, pa.table({C.ITEM: ["i0"]})))
+    with pytest.raises(ArtifactError, match="read from a local folder"):
+        encoder_of(made)
 
 
 @pytest.mark.parametrize(("limit", "name"), [(len(TEXTS), "all-minilm-l6-v2"), (len(TEXTS) - 1, "static-minilm-l6-v2")])

@@ -16,6 +16,7 @@ from tsrec import pipeline
 from tsrec.columns import Split
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
+from tsrec.recommenders import fusion_gate
 from tsrec.recommenders.candidates import lists_from_table
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import Fusion, open_gate
@@ -118,6 +119,21 @@ def test_a_gate_without_a_member_is_the_one_fitted_on_the_others_with_as_many_tr
         assert gate.members == anew.members == others
         np.testing.assert_allclose(gate.weights, anew.fitted([pool], [items]).weights, atol=1e-8)
         assert gate.trees is not None and gate.trees.n_trees == gates.whole.trees.n_trees
+
+
+def test_a_gate_without_a_member_chooses_its_first_items_without_it(
+    fusion: Fusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusion_gate, "_N_RERANKED", 4)
+    valid = np.flatnonzero(fusion.stored.targets.is_in_split(Split.VALID))
+    start = new_gate(fusion.stored.read(valid), fusion.config.rules.n_candidates)
+    pool, items = _pools(start, fusion, valid)
+    whole = start.fitted([pool], [items])
+    for gone, gate in _fitted(fusion).without.items():
+        first = whole.without_members([gone])
+        pool, items = _pools(first, fusion, valid)
+        expected = first.fitted([first.top_pool(pool, items)], [items])
+        np.testing.assert_allclose(gate.weights, expected.weights, atol=1e-8)
 
 
 def test_bounds_that_hold_all_targets_change_nothing_and_smaller_ones_draw(fusion: Fusion, gates: Gates) -> None:

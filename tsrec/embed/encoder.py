@@ -15,7 +15,7 @@ from tsrec.config import EmbedConfig
 from tsrec.config.sids import AUTO_ENCODER, MINILM, MINILM_OF_ANY_SIZE, STATIC_ENCODER
 from tsrec.embed.settings import EmbedSettings
 from tsrec.embed.static_encoder import static_encoder
-from tsrec.errors import ConfigError, MissingDependencyError
+from tsrec.errors import ArtifactError, ConfigError, MissingDependencyError
 from tsrec.llm.pretrained import cached_commit, commit_of, files_of, local_folder, why_not_loaded
 from tsrec.machine.devices import resolve_device
 from tsrec.store import Artifact
@@ -57,10 +57,19 @@ def load_encoder(name: str, device: str = "auto") -> "SentenceTransformer":
 
 
 def encoder_of(embed: Artifact) -> "SentenceTransformer":
-    """The encoder that an `embed` artifact was made with."""
+    """The encoder that an `embed` artifact was made with.
+
+    Raises:
+        ArtifactError: it was read from a local folder: artifacts know what lay there, and not where that was.
+    """
     if embed.has(TOKEN_VECTORS):
         return static_encoder(wheel_folder(MINILM), embed.matrix(TOKEN_VECTORS, C.EMBEDDING))
     settings = EmbedSettings.model_validate(embed.manifest.key.config)
+    if "encoder" not in settings.model_fields_set:
+        raise ArtifactError(
+            f"{embed.path}: its encoder was read from a local folder, which is not kept, so that no further text can "
+            "be encoded; make a model with an encoder of the hub (OWNER/NAME)"
+        )
     return load_encoder(settings.encoder, settings.device)
 
 

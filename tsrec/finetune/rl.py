@@ -16,9 +16,10 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import FinetuneConfig, RlSettings
 from tsrec.errors import DataError, TrainingError
+from tsrec.finetune.export import write_trained
 from tsrec.finetune.grpo import MEASURES, Policy, TargetPrompts
 from tsrec.finetune.model import SidModel
-from tsrec.finetune.recipe_and_export import recipe_of, write_trained
+from tsrec.finetune.recipe import recipe_of
 from tsrec.histories import build_histories
 from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.sid.space import SidSpace

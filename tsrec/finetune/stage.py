@@ -8,9 +8,10 @@ from tsrec.columns import Columns as C
 from tsrec.config import ContinuedFinetune, FinetuneConfig, FinetuneSettings
 from tsrec.errors import ConfigError
 from tsrec.finetune.examples import build_examples
+from tsrec.finetune.export import write_trained
 from tsrec.finetune.incremental import base_sid_rows, first_used_tokens
 from tsrec.finetune.model import SidModel
-from tsrec.finetune.recipe_and_export import recipe_of, write_trained
+from tsrec.finetune.recipe import recipe_of
 from tsrec.finetune.tasks import TASK_NAMES
 from tsrec.llm.causal_lm import max_tokens
 from tsrec.machine.devices import resolve_device

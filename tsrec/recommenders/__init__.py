@@ -68,7 +68,7 @@ def _fuse_parents(config: Config) -> tuple[str, ...]:
 
 FUSE = Stage(
     name="fuse",
-    version=7,
+    version=8,
     config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
     parents=_fuse_parents,
     run=on_call("tsrec.recommenders.fuse_stage", "run"),

@@ -119,7 +119,17 @@ class Gate:
             pool: of this gate's members.
             targets: (B,) the target of every history.
         """
-        return with_target_in_pool(pool.take_entries(_top_entries(pool, self._scores(pool), _N_RERANKED)), targets)
+        return with_target_in_pool(pool.take_entries(self.top_entries(pool)), targets)
+
+    def top_entries(self, pool: Pool, left_out: Container[str] = ()) -> np.ndarray:
+        """The 100 entries of each history that the weights score best, as if members in `left_out` were not there.
+
+        Where the others propose fewer than 100, entries that nobody else proposes are among them.
+        """
+        kept = self.keeps(left_out)
+        gate = replace(self, weights=np.where(feature_columns(kept), self.weights, 0.0))
+        scores = np.where((pool.ranks[:, kept] > 0).any(axis=1), gate._scores(pool), -np.inf)
+        return _top_entries(pool, scores, _N_RERANKED)
 
     def with_trees(self, pool: Pool, targets: np.ndarray, fold: np.ndarray | None, max_trees: int) -> "Gate":
         """The gate with trees, or without where no number of trees helps. Call it on a fitted gate.

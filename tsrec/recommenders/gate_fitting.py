@@ -3,7 +3,7 @@
 There are three kinds of gates. The whole gate is fitted on all targets. Two gates are each fitted on half of the users,
 and rank the other half. One gate for each member, or group of members, is fitted without it.
 
-A pool holds the proposed items of a block of targets. It is built once. The gates take their first 100 items from it,
+A pool holds the proposed items of a block of targets. It is built once. All gates take their first 100 items from it,
 and then it is freed. So memory does not grow with the number of users.
 """
 
@@ -62,8 +62,9 @@ def fit_gates(
 
     The first fit uses whole pools, of as many random targets as `max_values` allows. The second fit and the trees use
     only the first 100 items of each target, so they see more targets. The number of trees is chosen for the whole gate.
-    Gates without a member have the same number, gates of half the users half of it. Gates without a member are fitted
-    on the whole gate's first 100 items.
+    Gates without a member have the same number, gates of half the users half of it. A gate without a member has no
+    first fit of its own. It chooses its first 100 items by the weights of the other members in the whole gate, so that
+    the member left out has no part in the choice.
 
     Args:
         stored: the lists of all members.
@@ -79,22 +80,22 @@ def fit_gates(
     fitted_on = (np.ones(len(drawn), dtype=bool), half, ~half)
     start = new_gate(lists := stored.read(drawn), config.rules.n_candidates)
     blocks = _blocks(start, lists, targets, half, popularity)
-    gates, tops = _first_fits(
-        start, progress(blocks, desc="fitting fusions", unit="block"), items, fitted_on, max_values
-    )
-    del lists, blocks  # a hundred MB
+    shown = progress(blocks, desc="fitting fusions", unit="block")
+    gates, tops = _first_fits(start, shown, items, fitted_on, tuple(left_out.values()), max_values)
+    del lists, blocks, shown  # a hundred MB
 
-    whole_rows, whole_pool = _together(tops[0])
-    whole = _second_fit(gates[0], whole_pool, items[whole_rows], fold[whole_rows], config.own.trees)
+    rows, pool = _together(tops[0])
+    whole = _second_fit(gates[0], gates[0].top_pool(pool, items[rows]), items[rows], fold[rows], config.own.trees)
     n_trees = whole.trees.n_trees if whole.trees else 0
 
     def fit_half(number: int) -> Gate:
-        rows, pool = _together(tops[number])
-        return _second_fit(gates[number], pool, items[rows], None, n_trees // 2)
+        half_rows, top = _together(tops[number])
+        return _second_fit(gates[number], top, items[half_rows], None, n_trees // 2)
 
     def fit_without(members: Sequence[str]) -> Gate:
-        pool = with_target_in_pool(whole_pool.only_members(whole.keeps(members)), items[whole_rows])
-        return _second_fit(whole.without_members(members), pool, items[whole_rows], None, n_trees)
+        first = gates[0].without_members(members)
+        top = first.top_pool(pool.only_members(whole.keeps(members)), items[rows])
+        return _second_fit(first, top, items[rows], None, n_trees)
 
     halves = (fit_half(1), fit_half(2))
     ablated = progress(left_out.items(), desc="fitting fusions without a member", unit="fusion")
@@ -118,11 +119,13 @@ def _first_fits(
     blocks: Iterable[_Block],
     items: np.ndarray,
     fitted_on: Sequence[np.ndarray],
+    left_out: Sequence[Sequence[str]],
     max_values: tuple[int, int],
 ) -> tuple[list[Gate], list[list[_Block]]]:
     """For each mask of `fitted_on`, (T,) bool: a gate fitted once, and blocks of its first 100 items for each target.
 
-    `items` (T,) are the items of the targets. `max_values` is that of `fit_gates`.
+    Beside those of the first gate stand the first 100 items without each of `left_out`. `items` (T,) are the items of
+    the targets. `max_values` is that of `fit_gates`.
     """
     stream = iter(blocks)
     first: list[_Block] = []
@@ -133,12 +136,16 @@ def _first_fits(
         own = [number for number, (rows, _) in enumerate(first) if mask[rows].all()]
         gates.append(start.fitted([first[number][1] for number in own], [items[first[number][0]] for number in own]))
     tops: list[list[_Block]] = [[] for _ in gates]
+    n_values = 0
     while found := first.pop() if first else next(stream, None):
         rows, pool = found
-        for gate, mask, top in zip(gates, fitted_on, tops, strict=True):
+        for number, (gate, mask, top) in enumerate(zip(gates, fitted_on, tops, strict=True)):
             if mask[rows].all():
-                top.append((rows, gate.top_pool(pool, items[rows])))
-        if sum(pool.features.size for _, pool in tops[0]) > max_values[1]:
+                kept = [gate.top_entries(pool, gone) for gone in ((), *(left_out if not number else ()))]
+                part = pool.take_entries(np.unique(np.concatenate(kept)))
+                top.append((rows, with_target_in_pool(part, items[rows])))
+        n_values += gates[0].top_pool(pool, items[rows]).features.size
+        if n_values > max_values[1]:
             break
     return gates, tops
 

@@ -8,9 +8,11 @@ never falls because a member ranks it higher. The number of trees is chosen by c
 import ctypes
 import importlib.util
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,10 +177,9 @@ def _lightgbm() -> Any:
     assert torch and torch.origin
     for runtime in sorted(Path(torch.origin).parent.glob("lib/libgomp*.so*")):
         ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)
-    alone = sys.modules.keys().isdisjoint(("lightgbm", "sklearn"))
+    alone, no_estimators = "lightgbm" not in sys.modules, _NoScikitLearn(threading.get_ident())
+    sys.meta_path.insert(0, no_estimators)
     try:
-        if alone:
-            sys.modules["sklearn"] = None  # type: ignore[assignment]  # an import of it fails
         import lightgbm
     except OSError as error:
         raise ConfigError(
@@ -186,7 +187,20 @@ def _lightgbm() -> Any:
             "or fuse without trees: fuse.trees=0"
         ) from error
     finally:
+        sys.meta_path.remove(no_estimators)
         if alone:
-            for name in [name for name in sys.modules if name.partition(".")[0] in ("lightgbm", "sklearn")]:
+            for name in [name for name in sys.modules if name.partition(".")[0] == "lightgbm"]:
                 del sys.modules[name]
     return lightgbm
+
+
+@dataclass(frozen=True)
+class _NoScikitLearn(MetaPathFinder):
+    """Lets no import of scikit-learn by one `thread` succeed; other threads may import it meanwhile."""
+
+    thread: int
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        """Leave every other module to the finders behind."""
+        if fullname == "sklearn" and threading.get_ident() == self.thread:
+            raise ModuleNotFoundError("LightGBM is imported without its estimators", name=fullname)

@@ -1,8 +1,7 @@
-"""For both stages that train the LLM: the Trainer's recipe, and the export with its check against the trained model."""
+"""The export of a trained `SidModel`, read back and compared: what decoding reads must be what training made."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -16,37 +15,8 @@ from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import first_sid_id
 from tsrec.store import ArtifactWriter
-from tsrec.training.trainer import Recipe
 
 _TOLERANCE = 1e-3  # of the largest logit; float32 on a CPU, LoRA merged
-
-
-def recipe_of(config: FinetuneSettings, section: str, **more: Any) -> Recipe:
-    """The Trainer's recipe for a `SidModel`, from the settings.
-
-    Args:
-        config: how to train.
-        section: the section of the configuration that sets the rates, for messages.
-        more: fields of the recipe that are no settings.
-    """
-    rates = f"{section}.learning_rate ({config.learning_rate:g})"
-    if section == "finetune":
-        rates += f" and finetune.sid_learning_rate ({config.sid_learning_rate or config.learning_rate:g})"
-    return Recipe(
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        warmup_steps=config.warmup_steps,
-        weight_decay=config.weight_decay,
-        max_grad_norm=1.0,
-        evals_per_epoch=config.evals_per_epoch,
-        patience=config.patience,
-        precision=config.precision,
-        device=config.device,
-        seed=config.seed,
-        own_rates={"sid_rows": config.sid_learning_rate} if config.sid_learning_rate else {},
-        advice=f"lower {rates}, raise finetune.warmup_steps ({config.warmup_steps}), or set precision to float32",
-        **more,
-    )
 
 
 def write_trained(
