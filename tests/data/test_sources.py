@@ -165,7 +165,7 @@ def _hub_parquet() -> dict[str, str | bytes]:
     }
 
 
-def test_amazon_2023_asparquet(ingest: Ingest) -> None:
+def test_amazon_2023_as_parquet(ingest: Ingest) -> None:
     artifact = ingest(_hub_parquet(), source="amazon")
     assert artifact.frame("items")["text"].tolist() == ["Kid's glue; Bond; Toys > Craft; Sticks & holds", "Wire"]
     assert artifact.counts["n_values_from_lists_or_objects"] == 4
