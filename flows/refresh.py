@@ -5,7 +5,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.train import run_stage
-from flows.tsrec_flow import tsrec_flow
+from flows.tsrec_flow import this_flow_run, tsrec_flow
 from tasks.stages import judge
 from tsrec import refresh as refreshing
 from tsrec.config import Config
@@ -24,6 +24,6 @@ def refresh(config: Config = Config()) -> State[str]:  # noqa: B008  (frozen, an
     Raises:
         TsrecError: a stage cannot go on, or the settings are others than the champion's.
     """
-    outcome = refreshing.run(config, build_stage=run_stage, judge=judge)
+    outcome = refreshing.run(config, build_stage=run_stage, judge=judge, flow_run=this_flow_run())
     get_run_logger().info("%s", outcome.message)
     return Completed(message=outcome.message, data=outcome.message)

@@ -6,7 +6,7 @@ from typing import Annotated
 from prefect import get_run_logger
 from pydantic import Field
 
-from flows.tsrec_flow import tsrec_flow
+from flows.tsrec_flow import this_flow_run, tsrec_flow
 from tasks.publishing import publish_beside_champion, show_in_ui
 from tasks.stages import STAGE_TASKS
 from tsrec import pipeline
@@ -36,7 +36,7 @@ def train(
         TsrecError: a stage cannot go on; its message says what to do.
     """
     logger = get_run_logger()
-    artifacts = pipeline.run(config, force_from=force_from, build_stage=run_stage)
+    artifacts = pipeline.run(config, force_from=force_from, build_stage=run_stage, flow_run=this_flow_run())
     show_in_ui(publish_beside_champion, ArtifactStore(config.store), config.dataset, artifacts)
     for line in data_quality_lines(artifacts["ingest"]):
         logger.info("raw data: %s", line)

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow
+from prefect.runtime import flow_run
+from prefect.utilities.urls import url_for
 
 from flows import run_logging
 from tasks.dask_shards import task_runner_by_environment
-from tasks.masking import masked_errors
+from tasks.masking import masked, masked_errors
+from tsrec.store import FlowRun
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,3 +46,10 @@ def tsrec_flow(name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R
         )
 
     return decorate
+
+
+def this_flow_run() -> FlowRun:
+    """The flow run at work, for the records of the store. Its page is left out where the address holds a password."""
+    run_id = str(flow_run.id)
+    url = url_for("flow-run", obj_id=run_id)
+    return FlowRun(id=run_id, url=url if url and url == masked(url) else None)

@@ -1,1 +1,1 @@
-"""Prefect tasks: one thin module per stage around one function of tsrec."""
+"""Prefect tasks: a thin one per stage around one function of tsrec, and what they show in the UI."""

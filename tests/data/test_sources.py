@@ -13,6 +13,7 @@ from tsrec import errors
 from tsrec.columns import Split
 from tsrec.config import IngestConfig
 from tsrec.data.sources import SOURCES
+from tsrec.errors import DataError
 from tsrec.histories import build_histories
 from tsrec.store import Artifact
 
@@ -165,7 +166,7 @@ def _hub_parquet() -> dict[str, str | bytes]:
     }
 
 
-def test_amazon_2023_asparquet(ingest: Ingest) -> None:
+def test_amazon_2023_as_parquet(ingest: Ingest) -> None:
     artifact = ingest(_hub_parquet(), source="amazon")
     assert artifact.frame("items")["text"].tolist() == ["Kid's glue; Bond; Toys > Craft; Sticks & holds", "Wire"]
     assert artifact.counts["n_values_from_lists_or_objects"] == 4
@@ -246,6 +247,13 @@ def test_movielens_as_published(ingest: Ingest, size: str) -> None:
     texts = artifact.frame("items")["text"].tolist()
     assert texts == ["Les Misérables (1995); Action, Western", "Wire (1996)"]
     assert artifact.frame("interactions")["item_id"].tolist() == ["1", "2", "1", "2"]
+
+
+def test_names_of_columns_are_not_asked_for_where_they_are_refused(ingest: Ingest) -> None:
+    for source, is_hinted in (("tables", True), ("movielens", False)):
+        with pytest.raises(DataError, match="found none; set") as error:
+            ingest({"interactions.csv": EVENTS}, source=source)
+        assert ("map ingest.item_columns" in str(error.value)) is is_hinted
 
 
 def test_movielens_that_is_none(ingest: Ingest) -> None:

@@ -11,13 +11,16 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ParameterTypeError
+from prefect.settings import PREFECT_UI_URL, temporary_settings
 
 from flows.run_logging import drop_deliberate_traceback
 from flows.train import train
+from flows.tsrec_flow import this_flow_run, tsrec_flow
 from tests.flows.prefect_api import wait_for
 from tsrec.config import Config, with_overrides
 from tsrec.errors import DataError
-from tsrec.store import Artifact
+from tsrec.store import Artifact, ArtifactStore, FlowRun
+from tsrec.store.runs import recorded_runs
 
 
 @pytest.mark.parametrize(("error", "kept"), [(DataError("row 3"), False), (KeyError("a bug"), True)])
@@ -38,12 +41,34 @@ def test_a_refused_address_is_in_no_log_and_no_message(address: str, caplog: pyt
     assert "validation failed" in caplog.text and "***" in caplog.text and "tok-123" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("ui", "url"),
+    [
+        ("https://prefect.example", "https://prefect.example/runs/flow-run/{id}"),
+        ("https://me:tok-123@prefect.example", None),
+    ],
+)
+@pytest.mark.usefixtures("prefect_server")
+def test_a_flow_run_is_known_by_its_page_unless_the_address_holds_a_password(ui: str, url: str | None) -> None:
+    @tsrec_flow("named", run_name="named")
+    def named() -> FlowRun:
+        return this_flow_run()
+
+    with temporary_settings({PREFECT_UI_URL: ui}):
+        found = named()
+    assert found.url == (url and url.format(id=found.id))
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_the_flow_builds_what_is_missing_and_finds_the_rest(config: Config, artifacts: dict[str, Artifact]) -> None:
     found = train(config)
     assert found == artifacts
     assert _task_states(len(found)) == {"Cached": len(found)}
     assert _beside_champion() == []  # it is the champion
+    with get_client(sync_client=True) as client:
+        newest = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
+    recorded = recorded_runs(ArtifactStore(config.store), config.dataset)[0][-1].flow_run
+    assert recorded is not None and recorded.id == str(newest.id)
     other = train(with_overrides(config, ["fuse.trees=5"]))
     assert _task_states(len(found)) == {"Cached": len(found) - 3, "Completed": 3}
     assert other["report"].file("report.html").exists()

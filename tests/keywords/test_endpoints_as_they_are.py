@@ -244,6 +244,27 @@ def test_what_no_other_item_will_cure_stops_the_stage(
     assert KEY[:6] not in str(error.value) and KEY[-6:] not in str(error.value)
 
 
+@pytest.mark.parametrize("reply", [Reply(204, body=""), Reply(202, body="<p>Later</p>"), Reply(201, body={"id": 1})])
+def test_other_successes_without_an_answer_cost_one_item(server: ChatServer, items: pd.DataFrame, reply: Reply) -> None:
+    server.always = lambda item: reply if item == "i3" else None
+    drawn = draw(server, items, max_retries=0)
+    assert [source == "openai:tiny" for source in drawn.sources] == [True, True, True, False, True, True]
+
+
+def test_a_failure_of_a_proxy_is_not_taken_for_a_wrong_address(server: ChatServer, items: pd.DataFrame) -> None:
+    server.script["i0"] = [Reply(520, body="<p>Unknown error</p>")]
+    drawn = draw(server, items, max_retries=0, concurrency=1)
+    assert [source == "openai:tiny" for source in drawn.sources] == [False, True, True, True, True, True]
+
+
+@pytest.mark.parametrize("status", [200, 429])
+def test_money_is_not_waited_for(server: ChatServer, items: pd.DataFrame, status: int) -> None:
+    server.always = lambda _: Reply(status, body={"error": {"code": 429, "type": "insufficient_quota"}})
+    with pytest.raises(TeacherError, match="insufficient_quota"):
+        draw(server, items[:1], max_retries=1)
+    assert len(server.requests) == 1
+
+
 def test_a_page_in_the_midst_of_a_run_costs_one_item(server: ChatServer, items: pd.DataFrame) -> None:
     server.always = lambda item: Reply(body="<p>Sorry</p>") if item == "i3" else None
     drawn = draw(server, items, max_retries=1)

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from tests.serving.live_app import open_app
 from tsrec.recommenders.explain import Explainer
 from tsrec.recommenders.model_lookup import find_model
-from tsrec.store import Artifact, ArtifactStore, Lineage
+from tsrec.store import Artifact, ArtifactStore, FlowRun, Lineage, record_run
 
 N_ITEMS = 48
 
@@ -148,6 +148,15 @@ def test_the_model(client: TestClient, models: tuple[str, str]) -> None:
     assert [(move["kind"], move["to"]) for move in model["moves"]] == [("promote", models[0])]
     assert model["drift"]["n_new_events"] == 0 and model["rebuild"] == []
     assert "NDCG" in model["headline"]
+    assert model["flow_run"] is None
+
+
+def test_the_model_names_the_newest_flow_run_that_used_it(copied: Path, fuse: Artifact) -> None:
+    store, newest = ArtifactStore(copied), FlowRun(id="f2", url="https://prefect.example/runs/flow-run/f2")
+    for profile, flow_run in (("a", FlowRun(id="f1")), ("b", newest), ("c", None)):
+        record_run(store, profile, [fuse.manifest.key], flow_run)
+    with open_app(copied) as client:
+        assert _get(client, "/model")["flow_run"] == newest.model_dump()
 
 
 def test_the_report_of_the_model_comes_as_a_page_without_rights(client: TestClient) -> None:

@@ -21,7 +21,7 @@ from tests.serving.conftest import FEWER
 from tests.serving.live_app import at_an_address
 from tsrec import pipeline
 from tsrec.config import Config, with_overrides
-from tsrec.store import ArtifactStore
+from tsrec.store import ArtifactStore, FlowRun, record_run
 from tsrec.store.champions import promote
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
@@ -391,6 +391,14 @@ def test_the_model_shows_its_figures_and_its_moves(page: Any, url: str, models: 
     with page.expect_popup() as popup:
         page.get_by_role("link", name="Report of its run").click()
     popup.value.get_by_role("heading", level=1, name="shop").wait_for()
+
+
+def test_the_model_links_to_the_flow_run_that_made_it(browser: Any, copied: Path, models: tuple[str, str]) -> None:
+    store, run_url = ArtifactStore(copied), "http://127.0.0.1:4200/runs/flow-run/f1"
+    record_run(store, "shop", [store.open(models[0]).manifest.key], FlowRun(id="f1", url=run_url))
+    with at_an_address(copied) as url, _page(browser) as page:
+        _go(page, url, "#model")
+        assert page.get_by_role("link", name="Prefect run").get_attribute("href") == run_url
 
 
 def test_a_new_champion_is_noticed(browser: Any, copied: Path, models: tuple[str, str]) -> None:

@@ -29,6 +29,7 @@ _SPLIT_WORDS = {
     "test": Split.TEST,
 }
 _SHOWN_NAMES = 10
+_FROM_LOG = "; where the interactions carry the titles, map ingest.item_columns onto them"
 _NOT_PLAIN = {
     "_delta_log": "a Delta table, whose old files lie beside the new ones; write its present state as plain Parquet",
     "_temporary": "Spark has not finished writing here, or was stopped; wait for it, or write again",
@@ -81,7 +82,8 @@ def _find(
         if not found and may_lack:
             return ()
         if not found:
-            raise DataError(_no_match_message(folder, role, patterns))
+            takes_columns = role == "items" and not config.source.startswith("movielens")
+            raise DataError(_no_match_message(folder, role, patterns) + _FROM_LOG * takes_columns)
     else:
         problem = "a file, not a folder" if folder.is_file() else "no such folder"
         problem = "an archive; unpack it" if folder.is_file() and is_archive(folder) else problem
@@ -145,8 +147,7 @@ def _no_match_message(folder: Path, role: Role, patterns: Sequence[tuple[str, ..
     holds = ", ".join(there[:_SHOWN_NAMES]) + (" ..." if len(there) > _SHOWN_NAMES else "")
     there_is = f"set ingest.{role}_file (there is {holds or 'nothing'})"
     archives = [f"; {name} is an archive: unpack it" for name in there if is_archive(Path(name))]
-    hint = "; where the interactions carry the titles, map ingest.item_columns onto them" * (role == "items")
-    return f"{folder}: expected one file {wanted}, found none; {there_is}{''.join(archives[:1])}{hint}"
+    return f"{folder}: expected one file {wanted}, found none; {there_is}{''.join(archives[:1])}"
 
 
 def _is_unpacked_beside(path: Path, found: list[Path]) -> bool:

@@ -175,10 +175,13 @@ class ChatEndpoint:
 
 
 async def _give_errors_their_status(response: Any) -> None:
-    """The client then waits for an overload inside a 200, or for a proxy that sends a page, as for any other."""
-    if response.status_code == 200:
-        await response.aread()
-        response.status_code = status_of(response.text)
+    """The client then waits for an overload inside a 200, or for a proxy that sends a page, as for any other. It does
+    not wait for money."""
+    await response.aread()
+    if response.is_success and (status := status_of(response.text)) != 200:
+        response.status_code = status
+    if response.is_error and EndpointError(response.status_code, response.text).is_out_of_money:
+        response.headers["x-should-retry"] = "false"
 
 
 def _without_lengths(schema: Any) -> Any:

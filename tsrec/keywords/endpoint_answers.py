@@ -19,8 +19,8 @@ _TAG = r"(?:<{0}(?:think|thinking|thought|reasoning)>|\[{0}THINK\])"
 _THOUGHTS_BEFORE = regex.compile(rf"(?is).*{_TAG.format('/')}")  # some leave the opening tag out
 _THOUGHTS = regex.compile(rf"(?is){_TAG.format('')}.*")  # and some are cut off while thinking
 _LAST_COMMA = regex.compile(r",(?=\s*[}\]])")
-NO_ANSWER = 520
-"""The status of a 200 whose body is no JSON, such as the page of a proxy."""
+NO_ANSWER = 590
+"""The status of a 200 whose body is no JSON, such as the page of a proxy. No server sends it itself."""
 # An error inside a 200 often has words where a status would stand.
 _STATUS_OF_WORDS = (
     (401, "api[ _]?key|unauthorized|authentication"),

@@ -15,7 +15,7 @@ from tsrec.machine.threads import one_blas_thread
 from tsrec.pipeline.force_from import finish_forced_run, mark_for_rebuild
 from tsrec.pipeline.planning import PlannedStage, check
 from tsrec.pipeline.promotion import promote_first
-from tsrec.store import Artifact, ArtifactStore, ArtifactWriter, cached_sha256, canonical_json, record_run
+from tsrec.store import Artifact, ArtifactStore, ArtifactWriter, FlowRun, cached_sha256, canonical_json, record_run
 from tsrec.store.host_environment import warn_about_other_environments
 
 logger = logging.getLogger(__name__)
@@ -35,10 +35,11 @@ def build_all(
     stages: Mapping[str, PlannedStage],
     store: ArtifactStore,
     build_stage: BuildStage = build_here,
+    flow_run: FlowRun | None = None,
 ) -> dict[str, Artifact]:
     """Record a run, build every planned artifact that does not exist yet, and return all of them by planned name."""
     artifacts: dict[str, Artifact] = {}
-    record_planned_run(config, stages, store)
+    record_planned_run(config, stages, store, flow_run)
     for name, planned in stages.items():
         logger.info("%s: %s", name, planned.key.path)
         parents = {parent: artifacts[parent] for parent in planned.parents.values()}
@@ -51,6 +52,7 @@ def run(
     store: ArtifactStore | None = None,
     force_from: str | None = None,
     build_stage: BuildStage = build_here,
+    flow_run: FlowRun | None = None,
 ) -> dict[str, Artifact]:
     """Build every artifact of a run that does not exist yet, and return all of them by planned name.
 
@@ -61,12 +63,13 @@ def run(
         store: default: the configuration's.
         force_from: a stage that is run again, with what follows, though its artifacts exist.
         build_stage: finds or builds one stage; the flow has a task for each.
+        flow_run: the flow run that this is part of, for the record.
     """
     stages = check(config)  # before the store is opened: it may lie where it must not
     store = store or ArtifactStore(config.store)
     if force_from:
         stages = mark_for_rebuild(stages, force_from, store)
-    artifacts = build_all(config, stages, store, build_stage)
+    artifacts = build_all(config, stages, store, build_stage, flow_run)
     warn_about_other_environments(artifacts.values())
     if force_from:
         finish_forced_run(stages, force_from, store)
@@ -74,13 +77,15 @@ def run(
     return artifacts
 
 
-def record_planned_run(config: Config, planned: Mapping[str, PlannedStage], store: ArtifactStore) -> None:
+def record_planned_run(
+    config: Config, planned: Mapping[str, PlannedStage], store: ArtifactStore, flow_run: FlowRun | None = None
+) -> None:
     """Write down which artifacts a run that starts now uses, so that garbage collection keeps them.
 
     A run without a profile counts as one of its own, named by its settings: data may change, they may not.
     """
     settings = hashlib.sha256(canonical_json(canonical(config)).encode()).hexdigest()[:8]
-    record_run(store, config.profile or f"settings-{settings}", [stage.key for stage in planned.values()])
+    record_run(store, config.profile or f"settings-{settings}", [stage.key for stage in planned.values()], flow_run)
 
 
 def build(

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from tsrec.refresh.comparison import compare
 from tsrec.refresh.drift import measure_drift, rebuild_reasons
 from tsrec.refresh.promotion_rule import decide_promotion
 from tsrec.refresh.settling import wait_until_settled
-from tsrec.store import Artifact, ArtifactStore, Lineage, base_role, locks
+from tsrec.store import Artifact, ArtifactStore, FlowRun, Lineage, base_role, locks
 from tsrec.store.champions import best_of, champion_of, moves_of, promote
 from tsrec.store.disk_errors import explain_disk_errors
 from tsrec.store.gc import collect_garbage
@@ -64,6 +65,7 @@ class RefreshOutcome:
         return ": ".join(part for part in (self.status, self.model, self.why) if part) + due
 
 
+_BuildAll = Callable[[Config, Mapping[str, PlannedStage], ArtifactStore], dict[str, Artifact]]
 JudgeRefresh = Callable[[ArtifactStore, RefreshPlan, Mapping[str, Artifact]], RefreshOutcome]
 
 
@@ -72,6 +74,7 @@ def run(
     store: ArtifactStore | None = None,
     build_stage: BuildStage = pipeline.build_here,
     judge: JudgeRefresh | None = None,
+    flow_run: FlowRun | None = None,
 ) -> RefreshOutcome:
     """Refresh the champion of the configuration's data set; a data set has one refresh at a time.
 
@@ -80,6 +83,7 @@ def run(
         store: default: the configuration's.
         build_stage: finds or builds one stage; the flow has a task for each.
         judge: `judge_refresh`, or what shows its outcome too.
+        flow_run: the flow run that this is part of, for the record.
 
     Raises:
         ConfigError: the settings are not those that the champion was made with.
@@ -87,16 +91,17 @@ def run(
     """
     permissions.check_roots(config)  # before the store is opened: it may lie where it must not
     store, judge = store or ArtifactStore(config.store), judge or judge_refresh
+    build_all = partial(pipeline.build_all, build_stage=build_stage, flow_run=flow_run)
     with contextlib.ExitStack() as held:
         with explain_disk_errors(store.root):
             held.enter_context(locks.hold(store.root / config.dataset / "refresh"))  # who has to wait says for whom
-        outcome = _refresh(config, store, build_stage, judge)
+        outcome = _refresh(config, store, build_all, judge)
         if config.refresh.gc_keep and outcome.status != "nothing new":
             collect_garbage(store, config.refresh.gc_keep)
         return outcome
 
 
-def _refresh(config: Config, store: ArtifactStore, build_stage: BuildStage, judge: JudgeRefresh) -> RefreshOutcome:
+def _refresh(config: Config, store: ArtifactStore, build_all: _BuildAll, judge: JudgeRefresh) -> RefreshOutcome:
     plan = plan_refresh(config, store)
     if not plan.stages:
         return _nothing_new(plan, "the raw files are those of the champion")
@@ -104,7 +109,7 @@ def _refresh(config: Config, store: ArtifactStore, build_stage: BuildStage, judg
         return _nothing_new(plan, "other raw files, and the same items and interactions as the champion")
     may_start = config.refresh.rebuild == "start" and plan.champion is not None
     try:
-        outcome = judge(store, plan, pipeline.build_all(plan.config, plan.stages, store, build_stage))
+        outcome = judge(store, plan, build_all(plan.config, plan.stages, store))
     except CodebookError as error:
         if not may_start:
             raise
@@ -124,7 +129,7 @@ def _refresh(config: Config, store: ArtifactStore, build_stage: BuildStage, judg
     # Champion and rebuild are compared on what neither has learned from.
     ingest = {name: made for name, made in bases_of(Lineage(store), champion).items() if name == INGEST}
     rebuild = RefreshPlan(config, champion, pipeline.check(config, ingest))
-    return judge(store, rebuild, pipeline.build_all(config, rebuild.stages, store, build_stage))
+    return judge(store, rebuild, build_all(config, rebuild.stages, store))
 
 
 def _rejected_rebuild(store: ArtifactStore, champion: Artifact) -> str | None:

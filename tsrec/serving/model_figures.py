@@ -15,6 +15,7 @@ from tsrec.serving.catalogue_views import plain
 from tsrec.serving.live_model import LiveModel
 from tsrec.store import Artifact, base_role
 from tsrec.store.champions import moves_of
+from tsrec.store.runs import recorded_runs
 
 
 class ModelFigures:
@@ -39,6 +40,7 @@ class ModelFigures:
             "moves": [move.model_dump(exclude={"dataset", "mark"}) for move in moves],
             "settings": live.settings,
             "report": self._report is not None,
+            "flow_run": self._flow_run,
         }
 
     def report(self) -> str | None:
@@ -51,6 +53,14 @@ class ModelFigures:
     @property
     def _report(self) -> Artifact | None:
         return self.live.lineage_now().newest_of("report", "fuse", self.live.fingerprint)
+
+    @cached_property
+    def _flow_run(self) -> dict[str, Any] | None:
+        """The newest flow run that the store knows to have used the model."""
+        live = self.live
+        runs, _ = recorded_runs(live.lineage_now().store, live.dataset)
+        mine = [run.flow_run for run in runs if run.flow_run and live.fuse.manifest.key.path in run.artifacts]
+        return mine[-1].model_dump() if mine else None
 
     @cached_property
     def _measured(self) -> dict[str, Any]:

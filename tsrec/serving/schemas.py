@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from tsrec.columns import FUSED
+from tsrec.store import FlowRun
 
 MAX_K = 1_000
 """Items in one list."""
@@ -255,6 +256,7 @@ class Model(BaseModel):
     rebuild: list[str] = Field(description="Why a rebuild is due; empty: it is not.")
     settings: dict[str, Any] = Field(description="Of the fusion.")
     report: bool = Field(description="Whether `GET /report` has the report of its run.")
+    flow_run: FlowRun | None = Field(description="The Prefect run that made it, as far as the store knows.")
 
 
 class State(BaseModel):

@@ -5,7 +5,7 @@ from tsrec.store.fingerprint import canonical_json, file_sha256, fingerprint
 from tsrec.store.hash_cache import cached_sha256
 from tsrec.store.lineage import Lineage
 from tsrec.store.manifest import SHARED, ArtifactKey, Manifest, base_role, is_base
-from tsrec.store.runs import record_run
+from tsrec.store.runs import FlowRun, record_run
 from tsrec.store.store import ArtifactStore
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ArtifactKey",
     "ArtifactStore",
     "ArtifactWriter",
+    "FlowRun",
     "Lineage",
     "Manifest",
     "base_role",

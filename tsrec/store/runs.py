@@ -22,6 +22,15 @@ _FOLDER = ".runs"
 ArtifactPath = Annotated[str, StringConstraints(pattern=ARTIFACT_PATH_PATTERN)]
 
 
+class FlowRun(BaseModel):
+    """The flow run that a run was part of: its id, and its page in the UI where one is known."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    url: Annotated[str, StringConstraints(pattern=r"^https?://")] | None = None
+
+
 class Run(BaseModel):
     """One run: paths, relative to the store, of the artifacts that it uses, in order; it is finished with the last."""
 
@@ -31,6 +40,7 @@ class Run(BaseModel):
     profile: str
     artifacts: Annotated[tuple[ArtifactPath, ...], Field(min_length=1)]
     started: str
+    flow_run: FlowRun | None = None
 
     @property
     def goal(self) -> str:
@@ -44,21 +54,22 @@ class Run(BaseModel):
         return f"{_FOLDER}/{self.dataset}/{name}-{self.goal.rsplit('/', 1)[-1]}.json"
 
 
-def record_run(store: ArtifactStore, profile: str, keys: list[ArtifactKey]) -> None:
+def record_run(store: ArtifactStore, profile: str, keys: list[ArtifactKey], flow_run: FlowRun | None = None) -> None:
     """Write down that a run of `profile` that starts now uses the artifacts of `keys`; the last one is its goal."""
     run = Run(
         dataset=keys[-1].dataset,
         profile=profile,
         artifacts=tuple(key.path for key in keys),
         started=datetime.now(UTC).isoformat(timespec="microseconds"),
+        flow_run=flow_run,
     )
     write_note(store, run.path, run.model_dump_json(indent=1))
 
 
-def recorded_runs(store: ArtifactStore) -> tuple[list[Run], set[str]]:
+def recorded_runs(store: ArtifactStore, dataset: str = "*") -> tuple[list[Run], set[str]]:
     """All recorded runs, oldest first, and the data sets of which a record cannot be read."""
     runs, unreadable = [], set()
-    for path, content in read_notes(store, f"{_FOLDER}/*/*.json").items():
+    for path, content in read_notes(store, f"{_FOLDER}/{dataset}/*.json").items():
         try:
             run = Run.model_validate_json(content)
             if run.path != path:

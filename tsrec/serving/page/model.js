@@ -31,6 +31,8 @@ function about(model) {
   ];
   const links = [];
   if (model.report) links.push(make("a", { href: "report", target: "_blank", rel: "noopener", on: { click: download } }, "Report of its run"));
+  if (model.flow_run?.url) links.push(make("a", { href: model.flow_run.url, target: "_blank", rel: "noopener" }, "Prefect run"));
+  else if (model.flow_run) facts.push(["Prefect run", make("span", { className: "code" }, model.flow_run.id)]);
   return make(
     "div",
     { className: "panel" },
