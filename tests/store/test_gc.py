@@ -176,3 +176,13 @@ def test_what_another_machine_builds_in_a_network_folder_is_left_alone(store: Ar
 def _touch(path: Path, minutes_ago: float) -> None:
     moment = time.time() - 60 * minutes_ago
     os.utime(path, (moment, moment))
+
+
+def test_a_record_that_cannot_be_read_keeps_its_data_set(
+    store: ArtifactStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    _run(store, "shop", "111")
+    _run(store, "shop", "222")
+    next((store.root / ".runs" / "shop").glob("*r1.json")).write_bytes(b"")
+    assert find_garbage(store, keep=1).artifacts == []
+    assert "r1.json: not a readable record of a run; run that profile again" in caplog.text
