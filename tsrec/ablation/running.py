@@ -90,7 +90,9 @@ class _Artifacts:
             return
         logger.info("%s: %s", purpose, stage.name)
         try:
-            self.found[place] = self._build_stage(stage, self._stores[run.config.store], whole, purpose)
+            self.found[place] = self._build_stage(
+                stage, self._stores[run.config.store], whole, f"{stage.stage.name} ({purpose})"
+            )
         except Exception as error:  # whatever it is, it must not take the other runs down; a kill is none
             if not isinstance(error, TsrecError):
                 logger.exception("%s: %s", purpose, stage.name)
