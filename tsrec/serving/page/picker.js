@@ -22,12 +22,15 @@ export function picker(holder, label, placeholder, choose) {
   holder.append(input, list);
   const next = onlyTheLatest();
   let found = [];
+  let foundFor = null; // the words that they were found for
+  let takesFirst = false; // Enter came before its answer
   let active = -1;
 
   const close = () => {
     next();
     list.hidden = true;
     active = -1;
+    takesFirst = false;
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");
   };
@@ -50,16 +53,20 @@ export function picker(holder, label, placeholder, choose) {
   };
   const say = (text) => {
     found = [];
+    takesFirst = false;
     list.replaceChildren(make("li", { className: "none", attributes: { role: "option", "aria-disabled": "true" } }, text));
     open();
   };
   const search = async () => {
     const signal = next();
+    const query = input.value;
     try {
-      const answer = await ask(`items?${new URLSearchParams({ query: input.value, limit: SHOWN })}`, { signal });
+      const answer = await ask(`items?${new URLSearchParams({ query, limit: SHOWN })}`, { signal });
       if (document.activeElement !== input) return;
       if (!answer.items.length) return say("No title has these words.");
       found = answer.items;
+      foundFor = query;
+      if (takesFirst) return take(found[0]);
       list.replaceChildren(
         ...found.map((item, place) =>
           make(
@@ -85,7 +92,10 @@ export function picker(holder, label, placeholder, choose) {
   };
   const searchSoon = debounced(search, TYPING);
 
-  input.addEventListener("input", searchSoon);
+  input.addEventListener("input", () => {
+    takesFirst = false;
+    searchSoon();
+  });
   input.addEventListener("focus", () => input.value || searchSoon());
   input.addEventListener("click", () => list.hidden && searchSoon());
   input.addEventListener("blur", close);
@@ -100,7 +110,10 @@ export function picker(holder, label, placeholder, choose) {
       if (found.length) point((active + step + found.length) % found.length);
     } else if (event.key === "Enter") {
       event.preventDefault();
-      if (!list.hidden && found[active]) take(found[active]);
+      if (foundFor !== input.value && input.value.trim()) {
+        takesFirst = true;
+        search();
+      } else if (!list.hidden && found[active]) take(found[active]);
     }
   });
   return input;
