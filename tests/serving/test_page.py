@@ -205,6 +205,8 @@ def test_filters_are_constraints_that_keep_the_list_full(page: Any, url: str) ->
         field.fill(words)
         field.press("Enter")  # before its answer can be there
         _wait(lambda n=n_chosen: page.evaluate("location.hash").count("allow=") == n)
+        page.wait_for_timeout(400)
+        assert page.locator(".found:not([hidden])").count() == 0, "nothing covers the page once an item is chosen"
     _wait(lambda: sorted(_titles(page)) == [f"steel hammer model {letter} heavy duty" for letter in "bc"])
     assert page.url.count("allow=") == 2
 

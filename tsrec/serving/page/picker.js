@@ -24,13 +24,14 @@ export function picker(holder, label, placeholder, choose) {
   let found = [];
   let foundFor = null; // the words that they were found for
   let takesFirst = false; // Enter came before its answer
+  let wanted = false; // a search that is due soon
   let active = -1;
 
   const close = () => {
     next();
     list.hidden = true;
     active = -1;
-    takesFirst = false;
+    takesFirst = wanted = false;
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");
   };
@@ -90,7 +91,11 @@ export function picker(holder, label, placeholder, choose) {
       say(error.message);
     }
   };
-  const searchSoon = debounced(search, TYPING);
+  const searchIfWanted = debounced(() => wanted && search(), TYPING);
+  const searchSoon = () => {
+    wanted = true;
+    searchIfWanted();
+  };
 
   input.addEventListener("input", () => {
     takesFirst = false;
