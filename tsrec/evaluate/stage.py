@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from tsrec.columns import FUSED, LLM, LLMS, Split
+from tsrec.columns import FUSED, LLMS, Split
 from tsrec.errors import ArtifactError, DataError
 from tsrec.evaluate.scoring import score_ranks, target_ranks
 from tsrec.evaluate.settings import EvaluateSettings
 from tsrec.evaluate.slices import target_slices
 from tsrec.recommenders.candidates import StoredLists, stored_lists
 from tsrec.recommenders.catalogue import read_catalogue
-from tsrec.recommenders.fuse_stage import REFIT, ablation_method, llm_name
+from tsrec.recommenders.fuse_stage import REFIT, ablation_method, member_sources
 from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter
@@ -52,8 +52,7 @@ def run(config: EvaluateSettings, parents: Parents, out: ArtifactWriter) -> None
 
 def _sources(parents: Parents, split: Split) -> dict[str, tuple[Artifact, str]]:
     """Where the lists of every method are: of the fusion, its members, and on test the fusions without some of them."""
-    members = {name: (parents[role], LLM) for role in parents if (name := llm_name(role))}
-    members |= {name: (parents["candidates"], name) for name in stored_lists(parents["candidates"])}
+    members = member_sources(parents)
     stored = stored_lists(parents["fuse"]) if split is Split.TEST else []
     ablations = [name for member in (FUSED, *members, LLMS) if (name := ablation_method(member)) in stored]
     return {FUSED: (parents["fuse"], FUSED), **members, **{name: (parents["fuse"], name) for name in ablations}}

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tsrec.config import FinetuneConfig
@@ -20,6 +19,7 @@ from tsrec.llm.causal_lm import OutputHead
 from tsrec.llm.causal_lm import embed as embed_as
 from tsrec.sid.space import SidSpace
 from tsrec.training.attention import attend_by_rows, packed_states
+from tsrec.training.losses import losses_in_chunks
 from tsrec.training.norms import use_fast_norms
 from tsrec.training.packing import IGNORED
 
@@ -183,7 +183,4 @@ class SidModel(nn.Module):
         def losses_of(part: Tensor, part_labels: Tensor) -> Tensor:
             return functional.cross_entropy(self._head.logits(part).float(), part_labels, reduction="none")
 
-        if len(labels) <= _TEXT_LABELS_AT_ONCE:
-            return losses_of(hidden, labels)
-        parts = zip(hidden.split(_TEXT_LABELS_AT_ONCE), labels.split(_TEXT_LABELS_AT_ONCE), strict=True)
-        return torch.cat([checkpoint(losses_of, part, part_labels, use_reentrant=False) for part, part_labels in parts])
+        return losses_in_chunks(losses_of, hidden, labels, _TEXT_LABELS_AT_ONCE)

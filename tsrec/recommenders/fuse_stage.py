@@ -60,6 +60,12 @@ def llm_name(role: str) -> str | None:
     return f"{LLM}-{variant}" if variant else LLM
 
 
+def member_sources(parents: Parents) -> dict[str, tuple[Artifact, str]]:
+    """The artifact and the table of every member's lists, those of LLMs first; as `StoredLists` takes them."""
+    sources = {name: (parents[role], LLM) for role in parents if (name := llm_name(role))}
+    return sources | {name: (parents["candidates"], name) for name in stored_lists(parents["candidates"])}
+
+
 def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Fit the gates, rank all targets, and write what follows.
 
@@ -119,10 +125,8 @@ class Fusion:
         Recent popularity counts only where the split is by time. Elsewhere the newest train events need not come just
         before the targets.
         """
-        sources = {name: (parents[role], LLM) for role in parents if (name := llm_name(role))}
-        sources |= {name: (parents["candidates"], name) for name in stored_lists(parents["candidates"])}
         popularity = catalogue.popularity(recent=targets.histories.is_split_by_time())
-        return cls(StoredLists(targets, sources), catalogue, popularity, config)
+        return cls(StoredLists(targets, member_sources(parents)), catalogue, popularity, config)
 
     def rank(
         self, gates: Mapping[str, Gate], lists: Mapping[str, Ranked], targets: Targets

@@ -19,7 +19,7 @@ def chunked_cross_entropy(hidden: Tensor, rows: Tensor, labels: Tensor) -> Tenso
     def losses_of(part: Tensor, part_labels: Tensor) -> Tensor:
         return functional.cross_entropy(functional.linear(part, rows).float(), part_labels, reduction="none")
 
-    return _in_chunks(losses_of, hidden, labels, len(rows))
+    return losses_in_chunks(losses_of, hidden, labels, max(1, _LOGITS_AT_ONCE // len(rows)))
 
 
 def sampled_cross_entropy(
@@ -45,12 +45,16 @@ def sampled_cross_entropy(
         own = (part * rows[part_labels]).sum(dim=1, keepdim=True).float()
         return torch.cat([own, logits], dim=1).logsumexp(dim=1) - own[:, 0]
 
-    return _in_chunks(losses_of, hidden, labels, len(sampled))
+    return losses_in_chunks(losses_of, hidden, labels, max(1, _LOGITS_AT_ONCE // len(sampled)))
 
 
-def _in_chunks(losses_of: Callable[[Tensor, Tensor], Tensor], hidden: Tensor, labels: Tensor, n_logits: int) -> Tensor:
-    """(N,) losses of all states, each of which takes `n_logits`."""
-    at_once = max(1, _LOGITS_AT_ONCE // n_logits)
+def losses_in_chunks(
+    losses_of: Callable[[Tensor, Tensor], Tensor], hidden: Tensor, labels: Tensor, at_once: int
+) -> Tensor:
+    """(N,) losses of `hidden` states (N, D) and their `labels` (N,), by `losses_of` parts of `at_once` of them.
+
+    Where there are several parts, each part's logits are computed again for the backward pass, instead of kept.
+    """
     if len(labels) <= at_once:
         return losses_of(hidden, labels)
     parts = zip(hidden.split(at_once), labels.split(at_once), strict=True)
