@@ -1,5 +1,6 @@
 """What a fingerprint covers: every setting that is in force, and no other."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from pydantic import BaseModel
 
 from tsrec import embed, finetune, recommenders
-from tsrec.config import Config, FinetuneConfig, SidsConfig, canonical
+from tsrec.config import Config, FinetuneConfig, SasRecConfig, SidsConfig, canonical
 from tsrec.config.base import ResolvesTo
 from tsrec.machine import devices
 
@@ -146,6 +147,12 @@ def test_a_model_folder_is_not_known_by_its_place(tmp_path: Path) -> None:
     assert len(marks) == 1
     named = Config.model_validate({"backbone": {"model": "org/name"}})
     assert canonical(named.backbone)["model"] == "org/name"
+
+
+@pytest.mark.parametrize(("given", "written"), [(15, "15"), (15.0, "15"), ("0.05", "0.05")])
+def test_whole_epochs_of_sasrec_are_fingerprinted_as_whole_numbers(given: object, written: str) -> None:
+    config = SasRecConfig.model_validate({"epochs": given})
+    assert json.dumps(canonical(config)["epochs"]) == written
 
 
 def test_what_came_later_changes_no_fingerprint_where_it_means_what_was_done_before() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer
 
 from tsrec.config.base import EACH_ONCE, AddedLater, Section, runtime
 
@@ -40,13 +40,20 @@ class RecommendConfig(Section):
         )
 
 
+def _whole_as_int(value: float) -> int | float:
+    """Whole numbers of epochs as they were written when parts of one did not exist: fingerprints stay the same."""
+    return int(value) if value.is_integer() else value
+
+
 class SasRecConfig(Section):
     """SASRec, trained with cross-entropy over all items."""
 
     hidden: int = Field(128, ge=8, description="Width.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout on embeddings and on the last hidden state.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW, cosine decay to 0.")
-    epochs: int = Field(15, ge=1, description="Passes over the histories.")
+    epochs: Annotated[float, PlainSerializer(_whole_as_int, when_used="json")] = Field(
+        15, gt=0, description="Passes over the histories; a large log may do with part of one."
+    )
     batch_size: int = Field(128, ge=1, description="Histories per step.")
     window: int = Field(50, ge=2, description="Longest history, in items.")
     seed: int = Field(1, ge=0, description="Seed of weights, data order and dropout.")

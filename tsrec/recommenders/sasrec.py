@@ -181,8 +181,8 @@ def fit(inputs: FitInputs) -> None:
 
 def _warm_start_config(config: SasRecConfig) -> SasRecConfig:
     """The settings for a training that continues from a base."""
-    epochs, rate = max(1, round(config.epochs * _WARM_START_EPOCHS)), config.learning_rate * _WARM_START_RATE
-    return config.model_copy(update={"epochs": epochs, "learning_rate": rate})
+    epochs = min(config.epochs, max(1, round(config.epochs * _WARM_START_EPOCHS)))
+    return config.model_copy(update={"epochs": epochs, "learning_rate": config.learning_rate * _WARM_START_RATE})
 
 
 def _load_base_weights(model: SasRec, base: Artifact, inputs: FitInputs) -> None:
