@@ -8,6 +8,7 @@ and then it is freed. So memory does not grow with the number of users.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ MAX_TARGETS = 10_000
 """Most targets that gates are fitted on; they are drawn at random."""
 _MAX_VALUES = 30_000_000, 16_000_000  # feature values of the first and second fit; in float32 120 and 64 MB
 _BLOCK = 512
+_FITS_AT_ONCE = 2  # each has features of its own, at most 64 MB, and LightGBM's copy of them
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,14 @@ def fit_gates(
         top = first.top_pool(pool.only_members(whole.keeps(members)), items[rows])
         return _second_fit(first, top, items[rows], None, n_trees)
 
-    halves = (fit_half(1), fit_half(2))
-    ablated = progress(left_out.items(), desc="fitting fusions without a member", unit="fusion")
-    return Gates(whole, halves, {name: fit_without(members) for name, members in ablated})
+    with ThreadPoolExecutor(_FITS_AT_ONCE) as threads:  # trees are fitted in one thread each, outside of Python's lock
+        halves = threads.map(fit_half, (1, 2))
+        fitted = threads.map(fit_without, left_out.values())
+        ablated = zip(left_out, fitted, strict=True)
+        shown = progress(ablated, total=len(left_out), desc="fitting fusions without a member", unit="fusion")
+        without = dict(shown)
+    first_half, second_half = halves
+    return Gates(whole, (first_half, second_half), without)
 
 
 def _blocks(
