@@ -26,7 +26,7 @@ from tsrec import pipeline, sids
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import Config, load_config
-from tsrec.histories import build_histories
+from tsrec.histories import read_histories
 from tsrec.store import Artifact, ArtifactStore
 
 QUANTIZERS = ("residual-kmeans", "balanced-kmeans", "rq-vae", "opq")
@@ -92,7 +92,7 @@ def measure(config: Config) -> list[str]:
 def shared_first_codes(artifacts: dict[str, Artifact]) -> float:
     """How many times more often than by chance a target of valid and the item before it have the same first code."""
     item_ids = artifacts["ingest"].frame("items", [C.ITEM])[C.ITEM]
-    histories = build_histories(artifacts["ingest"].frame("interactions"), item_ids)
+    histories = read_histories(artifacts["ingest"].file("interactions.parquet"), item_ids)
     first = artifacts["sids"].matrix("item_sids", C.CODES)[:, 0]
     targets = histories.target_events(Split.VALID)
     now, before = histories.items[targets], histories.items[targets - 1]

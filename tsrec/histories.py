@@ -1,18 +1,22 @@
 """Interactions as arrays: one run of item indices per user, in order of time.
 
 The border between the `interactions` table and everything that learns from it or scores on it. Knows nothing of
-SIDs, models or files. What counts as a target, and what as its history, is defined here: see `target_events` and
+SIDs or models. What counts as a target, and what as its history, is defined here: see `target_events` and
 `history_of`. Code that lays out many targets at once (`finetune/sequences.py`, `recommenders/sasrec.py`) asks
 `target_events`, and slices `items` itself by the rule of `history_of`.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from tsrec.columns import Columns, Split
-from tsrec.errors import DataError
+from tsrec.errors import ArtifactError, DataError
+
+_ROWS = 65_536  # of the table at once
 
 
 @dataclass(frozen=True)
@@ -100,3 +104,43 @@ def build_histories(interactions: pd.DataFrame, item_ids: pd.Series) -> Historie
         splits=ordered[Columns.SPLIT].to_numpy(dtype=object),
         times=ordered[Columns.TIMESTAMP].to_numpy(dtype=np.int64),
     )
+
+
+def read_histories(interactions: Path, item_ids: pd.Series) -> Histories:
+    """What `build_histories` makes of the table in this Parquet file, read in blocks: some 20 bytes of memory an event.
+
+    Args:
+        interactions: the file, in order of users and positions, as ingest writes it.
+        item_ids: the items table's ids, in its row order.
+
+    Raises:
+        ArtifactError: the interactions are not in order, or name an item that `item_ids` lacks.
+    """
+    index, user_ids = pd.Index(item_ids), list[str]()
+    starts, items, splits, times = [], [np.empty(0, np.int32)], [np.empty(0, object)], [np.empty(0, np.int64)]
+    n_events, last = 0, ("", -1)  # the user and the position of the event before the block
+    columns = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP, Columns.POSITION, Columns.SPLIT]
+    for batch in pq.ParquetFile(interactions).iter_batches(_ROWS, columns=columns):
+        users = np.append(last[0], batch[Columns.USER].to_numpy(zero_copy_only=False))
+        positions = np.append(last[1], batch[Columns.POSITION].to_numpy())
+        is_new = users[1:] != users[:-1]
+        if (users[1:] < users[:-1]).any() or (~is_new & (positions[1:] <= positions[:-1])).any():
+            raise ArtifactError(f"{interactions}: interactions are not in order of users; run ingest again")
+        first = np.flatnonzero(is_new)
+        user_ids += users[1:][first].tolist()
+        starts.append(n_events + first)
+        items.append(index.get_indexer(batch[Columns.ITEM].to_numpy(zero_copy_only=False)).astype(np.int32))
+        names = batch[Columns.SPLIT].dictionary_encode()  # so that equal names are one string in memory
+        splits.append(np.array(names.dictionary.to_pylist(), dtype=object)[names.indices.to_numpy()])
+        times.append(batch[Columns.TIMESTAMP].to_numpy().astype(np.int64))
+        n_events, last = n_events + batch.num_rows, (users[-1], positions[-1])
+    found = Histories(
+        np.array(user_ids, dtype=object),
+        np.concatenate([*starts, [n_events]]).astype(np.int64),
+        np.concatenate(items),
+        np.concatenate(splits),
+        np.concatenate(times),
+    )
+    if (found.items < 0).any():
+        raise ArtifactError(f"{interactions}: interactions name items that the items table lacks; run ingest again")
+    return found

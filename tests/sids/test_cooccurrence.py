@@ -11,10 +11,15 @@ from hypothesis import strategies as st
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SidsConfig
+from tsrec.histories import Histories, build_histories
 from tsrec.sids.cooccurrence import cooccurrence_factors, cooccurrences
 from tsrec.sids.kmeans import residual_kmeans
 
 IDS = [f"i{number}" for number in range(40)]
+
+
+def _histories(events: pd.DataFrame) -> Histories:
+    return build_histories(events.assign(**{C.TIMESTAMP: 0}), pd.Series(IDS))
 
 
 def _events(histories: list[list[int]], splits: list[list[Split]] | None = None) -> pd.DataFrame:
@@ -52,7 +57,7 @@ def test_pairs_of_train_within_the_window_are_counted(
             if second - first <= window and a != b:
                 expected[[a, b], [b, a]] += 1
     shuffled = _events(histories, splits).sample(frac=1, random_state=1)
-    np.testing.assert_array_equal(cooccurrences(shuffled, IDS[:5], window).toarray(), expected)
+    np.testing.assert_array_equal(cooccurrences(_histories(shuffled), 5, window).toarray(), expected)
 
 
 def test_only_train_is_read() -> None:
@@ -60,8 +65,8 @@ def test_only_train_is_read() -> None:
     others = [_events([[0, 30, 11, 39]] * 20).assign(**{C.SPLIT: split.value}) for split in Split if split != "train"]
     later = pd.concat([train, *(rows.assign(**{C.POSITION: rows[C.POSITION] + 50}) for rows in others)])
     config = SidsConfig(cooccurrence=1)
-    expected = cooccurrence_factors(_texts(), train, IDS, config)
-    np.testing.assert_array_equal(cooccurrence_factors(_texts(), later, IDS, config), expected)
+    expected = cooccurrence_factors(_texts(), _histories(train), config)
+    np.testing.assert_array_equal(cooccurrence_factors(_texts(), _histories(later), config), expected)
 
 
 def test_items_that_are_bought_together_come_together() -> None:
@@ -73,7 +78,7 @@ def test_items_that_are_bought_together_come_together() -> None:
         same = bought[:, None] == bought[None]
         return float((codes[:, None] == codes[None])[same].mean())
 
-    beside = np.hstack([texts, cooccurrence_factors(texts, _of_groups(), IDS, config)])
+    beside = np.hstack([texts, cooccurrence_factors(texts, _histories(_of_groups()), config)])
     assert share_of_the_same_group(texts) < 0.6
     assert share_of_the_same_group(beside) == 1
 
@@ -81,7 +86,7 @@ def test_items_that_are_bought_together_come_together() -> None:
 @pytest.mark.parametrize("weight", [0.5, 2.0])
 def test_the_weight_is_how_far_items_spread_against_their_texts(weight: float) -> None:
     texts = _texts() * 7 + 3
-    factors = cooccurrence_factors(texts, _of_groups(), IDS, SidsConfig(cooccurrence=weight))
+    factors = cooccurrence_factors(texts, _histories(_of_groups()), SidsConfig(cooccurrence=weight))
     assert factors.dtype == np.float32
     assert not factors[30:].any()  # nobody bought them: the mean of the others
     np.testing.assert_allclose(factors[:30].mean(axis=0), 0, atol=1e-5)
@@ -94,7 +99,7 @@ def test_where_nothing_occurs_together_texts_decide_and_it_is_said(
     histories: list[list[int]], caplog: pytest.LogCaptureFixture
 ) -> None:
     config = SidsConfig(cooccurrence=1, codes_per_level=(3, 8))
-    factors = cooccurrence_factors(_texts(), _events(histories), IDS, config)
+    factors = cooccurrence_factors(_texts(), _histories(_events(histories)), config)
     assert factors.shape == (len(IDS), 40) and factors.dtype == np.float32 and not factors.any()
     assert "nothing of train is bought together" in caplog.text
     of_texts, beside = (residual_kmeans(vectors, config) for vectors in (_texts(), np.hstack([_texts(), factors])))

@@ -14,7 +14,7 @@ from tsrec.finetune.incremental import select_training_rows
 from tsrec.finetune.sequences import HistoryExamples
 from tsrec.finetune.tasks import HISTORY_TASK, TASK_NAMES, TASKS, TaskData, TaskExamples
 from tsrec.finetune.texts import MAX_TEXT_TOKENS, Texts, cut_texts, meanings_of
-from tsrec.histories import Histories, build_histories
+from tsrec.histories import Histories, read_histories
 from tsrec.sid.space import SidSpace, format_sid
 from tsrec.sid.tokens import HistoryTokens
 from tsrec.stage import Parents
@@ -67,9 +67,8 @@ def build_examples(
     Raises:
         DataError: there is nothing to train on.
     """
-    histories = build_histories(
-        parents["ingest"].frame("interactions"), parents["ingest"].frame("items", [C.ITEM])[C.ITEM]
-    )
+    ingest = parents["ingest"]
+    histories = read_histories(ingest.file("interactions.parquet"), ingest.frame("items", [C.ITEM])[C.ITEM])
     codes = parents["sids"].matrix("item_sids", C.CODES)
     tokens = HistoryTokens.from_tokenizer(tokenizer, space, first_sid, codes)
     data = _task_data(parents, histories, codes, tokenizer, max_text_tokens) if config.tasks.with_text() else None

@@ -20,7 +20,7 @@ from tsrec.finetune.export import write_trained
 from tsrec.finetune.grpo import MEASURES, Policy, TargetPrompts
 from tsrec.finetune.model import SidModel
 from tsrec.finetune.recipe import recipe_of
-from tsrec.histories import build_histories
+from tsrec.histories import read_histories
 from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, first_sid_id
@@ -70,9 +70,8 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
 
 
 def _targets(config: FinetuneConfig, parents: Parents, tokens: HistoryTokens) -> TargetPrompts:
-    histories = build_histories(
-        parents["ingest"].frame("interactions"), parents["ingest"].frame("items", [C.ITEM])[C.ITEM]
-    )
+    ingest = parents["ingest"]
+    histories = read_histories(ingest.file("interactions.parquet"), ingest.frame("items", [C.ITEM])[C.ITEM])
     events = histories.target_events(Split.TRAIN)
     if not len(events):
         raise DataError("rl: nothing to learn from: no user has two train events; set rl.epochs=0")

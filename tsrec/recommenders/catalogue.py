@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
-from tsrec.errors import ArtifactError
-from tsrec.histories import Histories
+from tsrec.histories import Histories, read_histories
 from tsrec.store import Artifact
 
 _ROWS = 65_536
@@ -70,44 +69,8 @@ class Catalogue:
 def read_catalogue(ingest: Artifact) -> tuple[Catalogue, Histories]:
     """The catalogue and all histories of an `ingest` artifact."""
     item_ids = ingest.frame("items", [C.ITEM])[C.ITEM]
-    histories = _read_histories(ingest, pd.Index(item_ids))
+    histories = read_histories(ingest.file("interactions.parquet"), item_ids)
     return Catalogue.from_events(item_ids.to_numpy(dtype=object), *histories.train_events()), histories
-
-
-def _read_histories(ingest: Artifact, item_index: pd.Index) -> Histories:
-    """What `build_histories` makes of all interactions, read in blocks: memory holds some 20 bytes an event.
-
-    Raises:
-        ArtifactError: the interactions are not in order, or name an item that the catalogue lacks.
-    """
-    user_ids: list[str] = []
-    starts, items, splits, times = [], [np.empty(0, np.int32)], [np.empty(0, object)], [np.empty(0, np.int64)]
-    n_events, last = 0, ("", -1)  # the user and the position of the event before the block
-    columns = [C.USER, C.ITEM, C.TIMESTAMP, C.POSITION, C.SPLIT]
-    for batch in pq.ParquetFile(ingest.file("interactions.parquet")).iter_batches(_ROWS, columns=columns):
-        users = np.append(last[0], batch[C.USER].to_numpy(zero_copy_only=False))
-        positions = np.append(last[1], batch[C.POSITION].to_numpy())
-        is_new = users[1:] != users[:-1]
-        if (users[1:] < users[:-1]).any() or (~is_new & (positions[1:] <= positions[:-1])).any():
-            raise ArtifactError(f"{ingest.path}: interactions are not in order of users; run ingest again")
-        first = np.flatnonzero(is_new)
-        user_ids += users[1:][first].tolist()
-        starts.append(n_events + first)
-        items.append(item_index.get_indexer(batch[C.ITEM].to_numpy(zero_copy_only=False)).astype(np.int32))
-        names = batch[C.SPLIT].dictionary_encode()  # so that equal names are one string in memory
-        splits.append(np.array(names.dictionary.to_pylist(), dtype=object)[names.indices.to_numpy()])
-        times.append(batch[C.TIMESTAMP].to_numpy().astype(np.int64))
-        n_events, last = n_events + batch.num_rows, (users[-1], positions[-1])
-    found = Histories(
-        np.array(user_ids, dtype=object),
-        np.concatenate([*starts, [n_events]]).astype(np.int64),
-        np.concatenate(items),
-        np.concatenate(splits),
-        np.concatenate(times),
-    )
-    if (found.items < 0).any():
-        raise ArtifactError(f"{ingest.path}: interactions name items that the items table lacks; run ingest again")
-    return found
 
 
 def read_catalogue_as_train(ingest: Artifact, train_splits: Sequence[Split]) -> tuple[Catalogue, Histories]:

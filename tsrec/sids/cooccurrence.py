@@ -7,24 +7,22 @@ lie near one another in users' histories. Only `train` events are read.
 import logging
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
-from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SidsConfig
+from tsrec.histories import Histories
 from tsrec.sids.quantization import row_slices
 
 _WINDOW = 5  # two train events of a user co-occur if they are at most so many events apart
 _N_FACTORS = 64  # numbers per item that co-occurrence is reduced to
+_FLOAT64_AT_MOST = 200_000  # items; of more, half the memory counts for more than the last digits
 
 logger = logging.getLogger(__name__)
 
 
-def cooccurrence_factors(
-    embeddings: np.ndarray, interactions: pd.DataFrame, item_ids: list[str], config: SidsConfig
-) -> np.ndarray:
+def cooccurrence_factors(embeddings: np.ndarray, histories: Histories, config: SidsConfig) -> np.ndarray:
     """(N, F) float32 co-occurrence factors, to be appended to (N, D) `embeddings`.
 
     The factors are centred. Their root mean square length is `config.cooccurrence` times that of the embeddings, over
@@ -32,11 +30,13 @@ def cooccurrence_factors(
     events, or one that came after the quantizer was made, depends on its text alone. Where no items co-occur, all
     factors are 0, and a warning is logged.
     """
-    counts = cooccurrences(interactions, item_ids, _WINDOW)
+    n_items = len(embeddings)
+    counts = cooccurrences(histories, n_items, _WINDOW)
     known = counts.getnnz(axis=1) > 0
-    factors = np.zeros((len(item_ids), min(_N_FACTORS, len(item_ids))))
+    factors = np.zeros((n_items, min(_N_FACTORS, n_items)))
     if known.any():
         factors = ppmi_factors(counts, _N_FACTORS, config.seed)
+        del counts  # gigabytes, of many items
         factors = np.where(known[:, None], factors - factors[known].mean(axis=0), 0)
     spread = float(np.sqrt(np.square(factors[known]).sum(axis=1).mean())) if known.any() else 0.0
     if not spread:
@@ -49,32 +49,40 @@ def cooccurrence_factors(
     return (factors * (config.cooccurrence * text_spread / spread)).astype(np.float32)
 
 
-def cooccurrences(interactions: pd.DataFrame, item_ids: list[str], window: int) -> sparse.csr_matrix:
-    """(N, N) symmetric: how often two different items lie at most `window` train events of a user apart."""
-    train = interactions[interactions[C.SPLIT] == Split.TRAIN.value].sort_values([C.USER, C.POSITION], kind="stable")
-    users = train[C.USER].to_numpy(dtype=object)
-    items = pd.Index(item_ids).get_indexer(train[C.ITEM])
-    total = sparse.csr_matrix((len(item_ids), len(item_ids)))
+def cooccurrences(histories: Histories, n_items: int, window: int) -> sparse.csr_matrix:
+    """(N, N) symmetric float32: how often two different items lie at most `window` train events of a user apart."""
+    is_train = histories.splits == Split.TRAIN.value
+    users, items = histories.users()[is_train].astype(np.int32), histories.items[is_train]
+    total = sparse.csr_matrix((n_items, n_items), dtype=np.float32)
     for distance in range(1, min(window, len(items) - 1) + 1):
         earlier, later = items[:-distance], items[distance:]
         pairs = (users[:-distance] == users[distance:]) & (earlier != later)
-        ones = np.ones(int(pairs.sum()))
+        ones = np.ones(int(pairs.sum()), dtype=np.float32)
         total = total + sparse.csr_matrix((ones, (earlier[pairs], later[pairs])), shape=total.shape)
     return sparse.csr_matrix(total + total.T)
 
 
 def ppmi_factors(cooccurrence: sparse.csr_matrix, n_factors: int, seed: int) -> np.ndarray:
-    """(N, F) float64: left singular vectors times the square roots of the singular values; F is at most N.
+    """(N, F) left singular vectors times the square roots of the singular values, float64, of many items float32.
+
+    F is at most N.
 
     Args:
         cooccurrence: (N, N) symmetric counts, some of them not 0.
         n_factors: the number of columns F, lowered to N.
         seed: of the randomized SVD.
     """
-    counts = cooccurrence.tocoo()
-    item_counts = np.asarray(cooccurrence.sum(axis=1)).ravel()
-    information = np.log(counts.data * item_counts.sum() / (item_counts[counts.row] * item_counts[counts.col]))
-    ppmi = sparse.csr_matrix((np.maximum(information, 0), (counts.row, counts.col)), shape=cooccurrence.shape)
-    left, values, _ = randomized_svd(ppmi, n_components=min(n_factors, cooccurrence.shape[0]), random_state=seed)
+    n_items = cooccurrence.shape[0]
+    precision = np.float64 if n_items <= _FLOAT64_AT_MOST else np.float32
+    item_counts = np.asarray(cooccurrence.sum(axis=1, dtype=np.float64)).ravel()
+    total, information = item_counts.sum(), np.empty(cooccurrence.nnz, dtype=precision)
+    for rows in row_slices(n_items):
+        starts = cooccurrence.indptr[rows.start : rows.stop + 1]
+        entries = slice(starts[0], starts[-1])
+        expected = np.repeat(item_counts[rows], np.diff(starts)) * item_counts[cooccurrence.indices[entries]]
+        information[entries] = np.log(cooccurrence.data[entries].astype(np.float64) * total / expected)
+    np.maximum(information, 0, out=information)
+    ppmi = sparse.csr_matrix((information, cooccurrence.indices, cooccurrence.indptr), shape=cooccurrence.shape)
+    left, values, _ = randomized_svd(ppmi, n_components=min(n_factors, n_items), random_state=seed)
     factors: np.ndarray = left * np.sqrt(values)
     return factors

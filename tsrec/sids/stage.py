@@ -4,10 +4,12 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import SidsConfig
 from tsrec.errors import DataError
+from tsrec.histories import read_histories
 from tsrec.sid.space import SidSpace
 from tsrec.sids.collisions import count_colliding, unique_codes
 from tsrec.sids.cooccurrence import cooccurrence_factors
@@ -76,8 +78,9 @@ def _quantize(item_ids: list[str], parents: Parents, config: SidsConfig, out: Ar
         )
     vectors, n_dimensions = embeddings, embeddings.shape[1]
     if config.cooccurrence:
-        events = parents["ingest"].frame("interactions", [C.USER, C.ITEM, C.POSITION, C.SPLIT])
-        factors = cooccurrence_factors(embeddings, events, item_ids, config)
+        histories = read_histories(parents["ingest"].file("interactions.parquet"), pd.Series(item_ids))
+        factors = cooccurrence_factors(embeddings, histories, config)
+        del histories
         write_factors(item_ids, factors, out)
         vectors = np.hstack([embeddings, factors])
     del embeddings  # of a large catalogue, one copy is enough
