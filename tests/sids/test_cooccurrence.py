@@ -12,6 +12,7 @@ from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SidsConfig
 from tsrec.histories import Histories, build_histories
+from tsrec.sids import cooccurrence
 from tsrec.sids.cooccurrence import cooccurrence_factors, cooccurrences
 from tsrec.sids.kmeans import residual_kmeans
 
@@ -104,3 +105,15 @@ def test_where_nothing_occurs_together_texts_decide_and_it_is_said(
     assert "nothing of train is bought together" in caplog.text
     of_texts, beside = (residual_kmeans(vectors, config) for vectors in (_texts(), np.hstack([_texts(), factors])))
     np.testing.assert_array_equal(beside.codes, of_texts.codes)
+
+
+def test_in_float32_as_of_many_items_the_factors_are_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = SidsConfig(cooccurrence=1)
+    expected = cooccurrence_factors(_texts(), _histories(_of_groups()), config)
+    monkeypatch.setattr(cooccurrence, "_FLOAT64_AT_MOST", len(IDS) - 1)
+    factors = cooccurrence_factors(_texts(), _histories(_of_groups()), config)
+    assert (factors != expected).any()  # it was computed otherwise
+    # Factors with equal singular values may turn; how alike items are may not.
+    np.testing.assert_allclose(
+        factors @ factors.T, expected @ expected.T, atol=1e-3 * np.abs(expected @ expected.T).max()
+    )
