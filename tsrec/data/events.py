@@ -138,6 +138,7 @@ class EventReader:
             self._columns["user"].append(part.indices.to_numpy())
             self._user_ids = part.dictionary
         self._users.clear()
+        pa.default_memory_pool().release_unused()  # else Arrow keeps what raw rows took
 
     def _in_common_unit(self, field: str, times: GrowingTimes) -> tuple[np.ndarray, Clock, dict[str, int | str]]:
         try:
