@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tsrec.recommenders.item_search import nearest_items, open_index, write_graph
+from tsrec.recommenders.item_search import nearest_items, open_index, vectors_of, write_graph
 from tsrec.recommenders.ranking import Filter
 
 N, D, K = 3_000, 24, 100
@@ -61,3 +61,9 @@ def test_the_same_vectors_give_the_same_bytes(vectors: np.ndarray, graph: Path, 
     write_graph(vectors, tmp_path, exact_at_most=0)
     (first,), (again,) = graph.iterdir(), tmp_path.iterdir()
     assert first.read_bytes() == again.read_bytes()
+
+
+def test_an_index_gives_its_vectors_back(vectors: np.ndarray, graph: Path) -> None:
+    for folder in (graph, Path("nowhere")):
+        index = open_index(vectors, folder)
+        assert np.array_equal(vectors_of(index), vectors)

@@ -59,6 +59,13 @@ def open_index(vectors: np.ndarray, folder: Path) -> faiss.Index:
     return index
 
 
+def vectors_of(index: faiss.Index) -> np.ndarray:
+    """(N, D) float32: the vectors that an index holds, not copied, so that they are there as long as it is."""
+    flat: Any = faiss.downcast_index(index.storage) if isinstance(index, faiss.IndexHNSW) else index
+    vectors: np.ndarray = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d)
+    return vectors.reshape(flat.ntotal, flat.d)
+
+
 def nearest_items(index: faiss.Index, queries: np.ndarray, k: int, allow: Filter) -> Ranked:
     """The `k` items with the largest inner product that `index` finds; `queries` is (B, D) float32."""
     n_neighbours = min(k + allow.max_blocked(), allow.n_items)

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from tsrec.columns import Columns as C
 from tsrec.config import Section
-from tsrec.recommenders.item_search import nearest_items, open_index, write_graph
+from tsrec.recommenders.item_search import nearest_items, open_index, vectors_of, write_graph
 from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, empty_lists
 from tsrec.recommenders.recency import last_events
@@ -53,5 +53,5 @@ def fit(inputs: FitInputs) -> None:
 
 def load(folder: Path, _: Section) -> TextSimilarity:
     """Open what `fit` saved."""
-    vectors = load_file(folder / _FILE)["vectors"]
-    return TextSimilarity(vectors, open_index(vectors, folder))
+    index = open_index(load_file(folder / _FILE)["vectors"], folder)
+    return TextSimilarity(vectors_of(index), index)
