@@ -100,7 +100,7 @@ def fused_lists(ingest: Artifact, fuse: Artifact, config: Config) -> tuple[np.nd
     targets = select_targets(histories, config.recommend)
     rows = np.flatnonzero(targets.is_in_split(Split.TEST))
     return (
-        read_candidates(fuse, FUSED, targets).items[rows],
+        read_candidates(fuse, FUSED, targets, rows).items,
         (targets.items[rows], targets.users[rows]),
         len(catalogue.item_ids),
     )

@@ -64,12 +64,23 @@ def test_a_newest_first_export_in_days(ingest: Ingest) -> None:
     assert artifact.counts["n_ties"] == 2
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=25))
-def test_duplicates_equal_a_plain_search(rows: list[tuple[int, int, int]]) -> None:
+@given(ROWS, st.integers(1, 10))
+def test_blocks_of_any_size_give_the_same_order(rows: list[tuple[int, int]], block: int) -> None:
+    whole, _ = sort_by_user_and_time(_events(rows), NAMES)
+    by_blocks, _ = sort_by_user_and_time(_events(rows), NAMES, block)
+    for column in ("user", "item", "timestamp"):
+        assert getattr(by_blocks, column).tolist() == getattr(whole, column).tolist()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=25),
+    st.integers(1, 30),
+)
+def test_duplicates_equal_a_plain_search(rows: list[tuple[int, int, int]], block: int) -> None:
     rows = sorted(rows, key=lambda row: (row[0], row[2]))
     users, items, times = (np.array([row[side] for row in rows]) for side in (0, 1, 2))
     nothing = np.zeros(len(rows))
-    found = find_duplicates(Events(users, items, times, nothing, nothing))
+    found = find_duplicates(Events(users, items, times, nothing, nothing), block)
     assert found.tolist() == [row in rows[:index] for index, row in enumerate(rows)]
 
 
@@ -113,11 +124,14 @@ def test_a_second_column_orders_events_of_one_time(ingest: Ingest, frames: tuple
         assert data_quality_lines(artifact) == []
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=20))
-def test_order_within_a_time_equals_a_plain_sort(rows: list[tuple[int, int, int]]) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=20),
+    st.integers(1, 20),
+)
+def test_order_within_a_time_equals_a_plain_sort(rows: list[tuple[int, int, int]], block: int) -> None:
     orders = np.array([order for _, _, order in rows])
     events = replace(_events([row[:2] for row in rows]), order=orders)
-    ordered, _ = sort_by_user_and_time(events, np.array(["a", "b"], dtype=object))
+    ordered, _ = sort_by_user_and_time(events, np.array(["a", "b"], dtype=object), block)
     keys = [rows[item] for item in ordered.item]
     assert keys == sorted(rows)
     assert find_ties(ordered).tolist() == [False, *(one == other for one, other in pairwise(keys))]

@@ -3,9 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.data.conftest import HEADER, Ingest, with_log
 from tsrec.data.data_quality import data_quality_lines
+from tsrec.data.events import SPLITS, Events
+from tsrec.data.refresh_leakage import without_leaked_targets
 from tsrec.errors import DataError
 from tsrec.store import Artifact
 
@@ -91,3 +95,26 @@ def test_where_no_target_is_left_a_rebuild_is_asked_for(ingest: Ingest) -> None:
     before = ingest(_files(_events(1000, 5000)), split="time")
     with pytest.raises(DataError, match=r"no valid targets are left .* has not learned from: late .* `tsrec run`"):
         ingest(_files(_events(2000, 0), _events(1000, 5000)), split="time", base=before)
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 1), st.integers(0, 2), st.sampled_from(SPLITS)), max_size=25
+)
+
+
+@given(ROWS, ROWS, st.integers(1, 9))
+def test_parts_of_any_size_find_what_a_plain_search_finds(
+    now: list[tuple[int, int, int, str]], before: list[tuple[int, int, int, str]], size: int
+) -> None:
+    """User 3 of now is another one than user 3 of before; the last rows have a target of each split that stays one."""
+    now = sorted(now) + [(4, 0, time, split) for time, split in enumerate(("train", "train", "valid", "test"))]
+    user, item, time = (np.array([row[column] for row in now], dtype=np.int32) for column in range(3))
+    split = np.array([SPLITS.index(row[3]) for row in now], dtype=np.int8)
+    users, items = pd.Index(["u0", "u1", "u2", "new", "own"]), pd.Index(["a", "b"])
+    rows = [(f"u{user}", "ab"[item], time, split) for user, item, time, split in sorted(before)]
+    parts = [pd.DataFrame(rows[start : start + size], columns=[*EVENT, "split"]) for start in range(0, len(rows), size)]
+    kept = without_leaked_targets(Events(user, item, time), split, users, items, parts)
+    for number, (one, other, moment, name) in enumerate(now):
+        uses = [RANK[use] for *event, use in rows if event == [users[one], items[other], moment]]
+        leaked = name in ("valid", "test") and bool(uses) and max(uses) < RANK[name]
+        assert SPLITS[kept[number]] == ("history" if leaked else name)

@@ -115,7 +115,11 @@ def test_items_are_explained_from_artifacts(artifacts: dict[str, Artifact], conf
     about = explainer.describe("i1")
     assert about["title"] == "glue stick model a heavy duty"
     assert [token[:3] for token in about["tokens"]] == ["<a_", "<b_", "<c_"]
-    assert explainer.history_of("u0")
+    events = artifacts["ingest"].frame("interactions").sort_values("position")
+    for user in events["user_id"].unique()[:5]:
+        assert explainer.history_of(user) == events.loc[events["user_id"] == user, "item_id"].tolist()
+    with pytest.raises(DataError, match="no user 'nobody' has any interaction"):
+        explainer.history_of("nobody")
 
 
 def test_what_was_never_built_is_said(artifacts: dict[str, Artifact], config: Config) -> None:

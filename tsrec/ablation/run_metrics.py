@@ -71,7 +71,7 @@ def measure(run: AblationRun, artifacts: Mapping[str, Artifact]) -> RunMetrics:
     kept = [number for number, (metric, _) in enumerate(columns) if metric in SHOWN]
 
     def values_of(stage: str, method: str) -> np.ndarray:
-        lists = read_candidates(artifacts[stage], method, targets).items[rows, : max(cut_offs)]
+        lists = read_candidates(artifacts[stage], method, targets, rows, max(cut_offs)).items
         return target_values(lists, targets.items[rows], cut_offs)[:, kept]
 
     llmless = ablation_method(LLMS if run.config.members.llms else LLM)

@@ -46,14 +46,15 @@ def filter_events(events: Events, clock: Clock, config: IngestConfig) -> tuple[E
 
 def k_core(events: Events, min_user_events: int, min_item_events: int) -> Events:
     """Drop users and items with too few events until none is left that has too few."""
-    while len(events):
-        users = np.bincount(events.user) >= min_user_events
-        items = np.bincount(events.item) >= min_item_events
-        keep = users[events.user] & items[events.item]
-        if keep.all():
-            break
-        events = events.take(keep)
-    return events
+    n_of_user, n_of_item = np.bincount(events.user), np.bincount(events.item)
+    keep = np.ones(len(events), dtype=bool)
+    while True:
+        drop = keep & ((n_of_user < min_user_events)[events.user] | (n_of_item < min_item_events)[events.item])
+        if not drop.any():
+            return events.take(keep)
+        keep &= ~drop
+        n_of_user -= np.bincount(events.user[drop], minlength=len(n_of_user))
+        n_of_item -= np.bincount(events.item[drop], minlength=len(n_of_item))
 
 
 def renumber(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,8 @@ Late rows, and rows that are gone, move the cuts between train, valid and test. 
 trained on, or its gate fitted on, would then be held out. As targets they would flatter it, and what goes on from it.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -19,7 +21,7 @@ _EVENT = ["user", "item", "timestamp"]
 
 
 def without_leaked_targets(
-    events: Events, split: np.ndarray, user_ids: pd.Index, item_ids: pd.Index, earlier: pd.DataFrame
+    events: Events, split: np.ndarray, user_ids: pd.Index, item_ids: pd.Index, earlier: Iterable[pd.DataFrame]
 ) -> np.ndarray:
     """(E,) int8: `split`, with history in place of valid and test where an event was used earlier than that before.
 
@@ -31,26 +33,33 @@ def without_leaked_targets(
         split: (E,) int8 of them.
         user_ids: (U,) ids by the events' user codes.
         item_ids: (N,) ids by the events' item codes.
-        earlier: the `interactions` that the earlier model was made from.
+        earlier: the `interactions` that the earlier model was made from, in parts; each of few users, so that it meets
+            few events.
 
     Raises:
         DataError: valid or test has no target left.
     """
     rank = split_rank(split)
     held_out = np.flatnonzero(rank >= split_rank(np.array(_VALID)))
-    current = pd.DataFrame({name: getattr(events, name)[held_out] for name in _EVENT}).assign(row=held_out)
-    previous = pd.DataFrame(
-        {
-            "user": user_ids.get_indexer(earlier[C.USER]).astype(np.int32),
-            "item": item_ids.get_indexer(earlier[C.ITEM]).astype(np.int32),
-            "timestamp": earlier[C.TIMESTAMP].to_numpy(),
-            "previous_rank": split_rank(pd.Index(SPLITS).get_indexer(earlier[C.SPLIT])),
-        }
-    )
-    # An event may stand there several times (ingest.duplicates=keep): the latest use counts.
-    latest = current.merge(previous, on=_EVENT).groupby("row")["previous_rank"].max()
-    rows = latest.index.to_numpy(dtype=np.int64)
-    leaked = rows[latest.to_numpy() < rank[rows]]
+    latest = np.full(len(held_out), -1, dtype=np.int8)  # the latest use before; -1: none
+    for part in earlier:
+        previous = pd.DataFrame(
+            {
+                "user": user_ids.get_indexer(part[C.USER]).astype(np.int32),
+                "item": item_ids.get_indexer(part[C.ITEM]).astype(np.int32),
+                "timestamp": part[C.TIMESTAMP].to_numpy(),
+                "previous_rank": split_rank(pd.Index(SPLITS).get_indexer(part[C.SPLIT])),
+            }
+        )
+        previous = previous[previous["user"] >= 0]
+        ends = [previous["user"].min(), previous["user"].max() + 1] if len(previous) else [0, 0]
+        first, stop = np.searchsorted(events.user[held_out], ends)
+        rows = held_out[first:stop]
+        current = pd.DataFrame({name: getattr(events, name)[rows] for name in _EVENT}).assign(place=range(first, stop))
+        # An event may stand there several times (ingest.duplicates=keep): the latest use counts.
+        found = current.merge(previous, on=_EVENT).groupby("place")["previous_rank"].max()
+        latest[found.index] = np.maximum(latest[found.index], found.to_numpy())
+    leaked = held_out[(latest >= 0) & (latest < rank[held_out])]
     kept = split.copy()
     kept[leaked] = _HISTORY
     if len(leaked) and (missing := without_targets(events, kept)):

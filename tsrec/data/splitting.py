@@ -29,7 +29,7 @@ def by_time(events: Events) -> tuple[np.ndarray, dict[str, int]]:
     something. Where there are fewer than three moments, all train.
     """
     times = np.sort(events.timestamp)
-    changes = np.flatnonzero(np.diff(times)) + 1  # places in `times` where a later moment begins
+    changes = np.flatnonzero(times[1:] != times[:-1]) + 1  # places in `times` where a later moment begins
     split = np.full(len(events), _TRAIN, dtype=np.int8)
     if len(changes) > 1:
         second = _nearest(changes[1:], len(times) * 9 // 10)
@@ -49,7 +49,9 @@ def as_given(events: Events) -> tuple[np.ndarray, dict[str, int]]:
     rank = split_rank(events.split)
     # users stand in order of their codes, so the latest split so far of a user never falls below the last user's
     base = events.user.astype(np.int64) * len(SPLITS)
-    latest = np.maximum.accumulate(base + rank) - base
+    latest = base + rank
+    np.maximum.accumulate(latest, out=latest)
+    latest -= base
     backward = (events.split != _HISTORY) & (rank < latest)
     split = np.where(backward, np.int8(_HISTORY), events.split)
     return split, {"n_splits_set_to_history": int(backward.sum())}

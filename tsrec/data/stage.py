@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tsrec import permissions
 from tsrec.columns import Columns as C
@@ -247,7 +248,9 @@ def _split(
         quality.add(n_backward, len(events), what, hint=hint + "; ingest.split splits anew")
     if base is not None:
         check_targets(events, split, config.split)
-        earlier = base.frame("interactions", [C.USER, C.ITEM, C.TIMESTAMP, C.SPLIT])
+        parquet = pq.ParquetFile(base.file("interactions.parquet"))
+        parts = parquet.iter_batches(_ROWS, columns=[C.USER, C.ITEM, C.TIMESTAMP, C.SPLIT])
+        earlier = (part.to_pandas() for part in parts)
         kept = without_leaked_targets(events, split, user_ids, item_ids, earlier)
         n_held_out = int(np.isin(split, [SPLITS.index("valid"), SPLITS.index("test")]).sum())
         what = "events of valid and test are known to the model that is refreshed; they are kept as history, no targets"

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tsrec.data.growing_array import GrowingArray
 from tsrec.errors import ConfigError, DataError
 
 UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # name -> decimal digits below a second
@@ -23,6 +24,7 @@ ORDER = "order"  # the unit of numbers that are no clock times
 _CLOCK = (631_152_000, 4_102_444_800)  # the years 1990 and 2100 in seconds since 1970
 # digits -> how people write dates
 _CALENDAR = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_DIGITS = "^[0-9]{1,18}$"  # a number that 64 bits hold
 _NUMBER = r"^\s*(?P<whole>[+-]?\d*)(?:\.(?P<part>\d*))?\s*$"
 _MOVING = ("now", "today")  # pandas reads them as dates
 _UTC = re.compile(r"(?<=\d)\s*(?:UTC|GMT|Z)\s*$", re.IGNORECASE)  # behind a date or an offset of zero
@@ -42,14 +44,25 @@ class RawTimes:
         """The given rows (indices or a mask)."""
         return type(self)(self.whole[rows], _packed(self.nanos[rows]), _packed(self.is_date[rows]))
 
-    @classmethod
-    def concatenate(cls, parts: list[Self]) -> Self:
-        """All parts, one after the other; the list is emptied, so that they are not held twice."""
-        nanos = _packed(np.concatenate([part.nanos for part in parts]))
-        is_date = _packed(np.concatenate([part.is_date for part in parts]))
-        wholes = [part.whole for part in parts]
-        parts.clear()
-        return cls(np.concatenate(wholes), nanos, is_date)
+
+class GrowingTimes:
+    """Raw times that are appended part by part."""
+
+    def __init__(self) -> None:
+        self._whole = GrowingArray(np.int64)
+        self._nanos: list[np.ndarray] = []
+        self._is_date: list[np.ndarray] = []
+
+    def append(self, times: RawTimes) -> None:
+        """Take in a part."""
+        self._whole.append(times.whole)
+        self._nanos.append(times.nanos)
+        self._is_date.append(times.is_date)
+
+    def times(self) -> RawTimes:
+        """All times so far, one after the other."""
+        nanos, is_date = _packed(np.concatenate(self._nanos)), _packed(np.concatenate(self._is_date))
+        return RawTimes(self._whole.values(), nanos, is_date)
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ def parse_times(values: pd.Series) -> tuple[RawTimes, np.ndarray]:
     """
     if pd.api.types.is_datetime64_any_dtype(values):
         return _dates(values)
-    as_float = pd.to_numeric(values, errors="coerce")
+    as_float = _as_numbers(values)
     if as_float.dtype == np.int64:
         whole = as_float.to_numpy()
         return RawTimes(whole, np.zeros(len(whole), np.int32), np.zeros(len(whole), bool)), np.zeros(len(whole), bool)
@@ -179,6 +192,15 @@ def parse_time_limit(text: str, field: str, clock: Clock) -> int:
     return ceil(Decimal(microseconds) * Decimal(10) ** (UNITS[clock.unit] - 6))
 
 
+def _as_numbers(values: pd.Series) -> pd.Series:
+    """Numbers and texts of numbers as such, whole ones exactly; NaN for anything else."""
+    if isinstance(values.dtype, pd.StringDtype):
+        texts = pa.array(values, pa.string())
+        if pc.all(pc.match_substring_regex(texts, _DIGITS), skip_nulls=False).as_py():
+            return pd.Series(texts.cast(pa.int64()).to_numpy())  # pandas would make a Python string of each first
+    return pd.to_numeric(values, errors="coerce")
+
+
 def _decimals(texts: pd.Series, floats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whole parts and billionths of numbers as they are written; floats do not hold nanoseconds since 1970."""
     parts = pc.extract_regex(pa.array(texts, pa.string()), pattern=_NUMBER)
@@ -230,9 +252,9 @@ def _calendar_seconds(numbers: np.ndarray) -> np.ndarray | None:
     for digits in (8, 10, 12, 14):
         first = 1990 * 10 ** (digits - 4)
         if len(numbers) and numbers.min() >= first and numbers.max() < 2100 * 10 ** (digits - 4):
-            distinct, place = np.unique(numbers, return_inverse=True)
+            distinct = np.unique(numbers)
             dates = pd.to_datetime(pd.Series(distinct.astype(str)), errors="coerce", format=_CALENDAR[digits])
-            return None if dates.isna().any() else _dates(dates)[0].whole[place]
+            return None if dates.isna().any() else _dates(dates)[0].whole[np.searchsorted(distinct, numbers)]
     return None
 
 

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tsrec.data.compressed_files import is_packed, no_rows
 from tsrec.data.files import is_separated
@@ -41,9 +43,12 @@ class TruncatedTimeDetector:
         if not isinstance(times.dtype, pd.StringDtype) or not len(times):
             return False  # Parquet and JSON do not lose their ends unnoticed
         are_numbers = "-" not in str(times.iloc[0])[1:]
-        lengths = (times.str.split(".", n=1).str[0] if are_numbers else times).str.len()
-        others = min(self._shortest, int(lengths.iloc[:-1].min())) if len(lengths) > 1 else self._shortest
-        last = int(lengths.iloc[-1])
+        texts = pa.array(times, pa.string())
+        if are_numbers:  # without their fractions; pandas would make a Python list of each
+            texts = pc.list_element(pc.split_pattern(texts, ".", max_splits=1), 0)
+        lengths = pc.utf8_length(texts)
+        others = min(self._shortest, pc.min(lengths[:-1]).as_py()) if len(lengths) > 1 else self._shortest
+        last = lengths[-1].as_py()
         enough = self._n_rows + len(times) > 2
         self._n_rows += len(times)
         self._shortest = min(others, last)

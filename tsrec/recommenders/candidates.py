@@ -160,13 +160,24 @@ def target_shards(
     return shards
 
 
-def read_candidates(artifact: Artifact, name: str, targets: Targets) -> Ranked:
+def read_candidates(
+    artifact: Artifact, name: str, targets: Targets, rows: np.ndarray | None = None, k: int | None = None
+) -> Ranked:
     """Read the (T, K) lists of the table `name`, which `lists_to_table` made.
+
+    Args:
+        artifact: whose table it is.
+        name: of the table.
+        targets: those that the table has lists of.
+        rows: (R,) ascending, the targets whose lists are wanted; all without it.
+        k: items of each list that are wanted; all without it. Memory holds no others.
 
     Raises:
         ArtifactError: the table is of other targets.
     """
-    return StoredLists(targets, {name: (artifact, name)}).read(np.arange(len(targets.events)))[name]
+    rows = np.arange(len(targets.events)) if rows is None else rows
+    blocks = StoredLists(targets, {name: (artifact, name)}).blocks(rows)
+    return concatenate_lists([Ranked(*(part[:, :k].copy() for part in lists[name])) for _, lists in blocks])
 
 
 def lists_from_table(table: pa.Table) -> Ranked:

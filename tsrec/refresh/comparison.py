@@ -77,7 +77,7 @@ def _compare(
     k = max(settings.own.k)
     recommender = Recommender.from_artifact(lineage, champion, as_measured=True)
     lists = {
-        CHALLENGER: read_candidates(artifacts["fuse"], FUSED, all_targets).items[rows, :k],
+        CHALLENGER: read_candidates(artifacts["fuse"], FUSED, all_targets, rows, k).items,
         CHAMPION: _champion_lists(CHAMPION, recommender, targets, catalogue, k, out),
     }
     if best is not None:
@@ -99,7 +99,7 @@ def _compare(
         "share_new_items": float((~was_known).mean()),
     }
     if is_new.any():
-        after = read_candidates(artifacts["decode"], LLM, all_targets).items[rows[is_new], :k]
+        after = read_candidates(artifacts["decode"], LLM, all_targets, rows[is_new], k).items
         decode = lineage.parent(champion, "decode")
         trained = lineage.parent(decode, trained_in(decode.manifest.key.parents))
         before = _llm_lists(trained, artifacts["sids"], targets, np.flatnonzero(is_new), catalogue, settings, k)

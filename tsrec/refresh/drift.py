@@ -5,9 +5,11 @@ ever; what they were not made for adds up until somebody starts anew.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
@@ -15,6 +17,8 @@ from tsrec.config import DriftConfig
 from tsrec.store import Artifact
 
 _CHANCE_SEED = 1
+_ROWS = 65_536  # of interactions, read at once
+_SPLITS = pd.Index([split.value for split in Split])
 _EVENT = [C.USER, C.ITEM, C.TIMESTAMP]
 
 
@@ -34,16 +38,17 @@ def measure_drift(before: Mapping[str, Artifact], after: Mapping[str, Artifact])
         `popularity_shift`: Jensen-Shannon divergence, in bits, of the newest window's item shares from those of the
             champion's train events, less what a window of that size drawn from those very events would show.
     """
-    old_items, items = (set(made["ingest"].frame("items", [C.ITEM])[C.ITEM]) for made in (before, after))
-    old_events, events = (made["ingest"].frame("interactions", [*_EVENT, C.SPLIT]) for made in (before, after))
-    old_users, users = (set(table[C.USER].unique()) for table in (old_events, events))
-    train = old_events.loc[old_events[C.SPLIT] == Split.TRAIN.value, C.ITEM]
-    newest = events.loc[events[C.SPLIT] == Split.TEST.value, C.ITEM]
-    sids, new_items = after["sids"], items - old_items
+    old_items, items = (pd.Index(made["ingest"].frame("items", [C.ITEM])[C.ITEM]) for made in (before, after))
+    known = old_items.union(items)
+    old_events, events = (_read_events(made["ingest"], known) for made in (before, after))
+    train = old_events.items[old_events.splits == _SPLITS.get_loc(Split.TRAIN.value)]
+    newest = events.items[events.splits == _SPLITS.get_loc(Split.TEST.value)]
+    new_items = items.difference(old_items)
+    sids = after["sids"]
     drift = {
         "new_items": len(new_items) / len(items),
-        "new_users": len(users - old_users) / len(users),
-        "new_item_events": float(newest.isin(new_items).mean()) if len(newest) else 0.0,
+        "new_users": len(events.users - old_events.users) / len(events.users),
+        "new_item_events": float(np.isin(newest, known.get_indexer(new_items)).mean()) if len(newest) else 0.0,
         **_event_changes(old_events, events),
         "n_held_out_events_known": float(after["ingest"].counts.get("n_held_out_events_known_to_base", 0)),
         "placed_items": float(sids.counts.get("n_items_placed", 0)) / len(items),
@@ -53,16 +58,40 @@ def measure_drift(before: Mapping[str, Artifact], after: Mapping[str, Artifact])
     for row in sids.frame("codebook_health").itertuples(index=False):
         drift[f"perplexity_level_{row.level + 1}"] = float(row.perplexity)
     if len(newest) and len(train):
-        drift["popularity_shift"] = popularity_shift(train, newest)
+        drift["popularity_shift"] = popularity_shift(pd.Series(train), pd.Series(newest))
     return drift
 
 
-def _event_changes(before: pd.DataFrame, now: pd.DataFrame) -> dict[str, float]:
-    # Hashes: ten million events as tuples would not fit.
-    old, new = (pd.util.hash_pandas_object(table[_EVENT], index=False).to_numpy() for table in (before, now))
-    is_new = ~np.isin(new, old)
-    is_late = is_new & (now[C.TIMESTAMP] < before[C.TIMESTAMP].max()).to_numpy()
-    is_gone = ~np.isin(old, new)
+@dataclass(frozen=True)
+class _Events:
+    """The ids of all users; and (E,) arrays: a hash of each event (ten million of them as tuples would not fit), its
+    item's number int32, its time int64 and its split int8, an index into `_SPLITS`."""
+
+    users: set[str]
+    hashes: np.ndarray
+    items: np.ndarray
+    times: np.ndarray
+    splits: np.ndarray
+
+
+def _read_events(ingest: Artifact, item_ids: pd.Index) -> _Events:
+    """The interactions, read part by part; `item_ids` are the ids of the items' numbers."""
+    parts, users = [], set[str]()
+    parquet = pq.ParquetFile(ingest.file("interactions.parquet"))
+    for batch in parquet.iter_batches(_ROWS, columns=[*_EVENT, C.SPLIT]):
+        rows = batch.to_pandas()
+        hashes = pd.util.hash_pandas_object(rows[_EVENT], index=False).to_numpy()
+        items = item_ids.get_indexer(rows[C.ITEM]).astype(np.int32)
+        splits = _SPLITS.get_indexer(rows[C.SPLIT]).astype(np.int8)
+        parts.append((hashes, items, rows[C.TIMESTAMP].to_numpy(), splits))
+        users.update(rows[C.USER].unique())
+    return _Events(users, *map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _event_changes(before: _Events, now: _Events) -> dict[str, float]:
+    is_new = ~np.isin(now.hashes, before.hashes)
+    is_late = is_new & (now.times < before.times.max())
+    is_gone = ~np.isin(before.hashes, now.hashes)
     counts = {"n_new_events": is_new, "n_late_events": is_late, "n_gone_events": is_gone}
     return {name: float(flags.sum()) for name, flags in counts.items()}
 
