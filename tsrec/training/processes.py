@@ -89,6 +89,8 @@ def _start(rank: int, n: int) -> "tuple[subprocess.Popen[bytes], Connection]":
     """A process that waits for its job, and the channel to it."""
     ours, theirs = multiprocessing.Pipe()
     environment = {
+        # torch warns, in every run, that no weight was without a gradient: which batches use all of them is not known.
+        "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
         "PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path),
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
