@@ -161,7 +161,7 @@ _BOUND = 1e-5  # what sums in another order may change; docs/scale.md tells it
     [
         # Batches of nine, unequally shared, and a last one of a single example, which leaves a process without any.
         ("llama-untied", {"batch_size": 9, "epochs": 109 / 90, "train_text_rows": True}),
-        ("llama-tied", {"method": "lora", "gradient_checkpointing": True}),
+        ("llama-tied", {"gradient_checkpointing": True}),
     ],
 )
 def test_two_processes_train_as_one_does(
