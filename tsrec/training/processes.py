@@ -33,6 +33,8 @@ from tsrec.machine.threads import one_blas_thread
 
 T = TypeVar("T")
 
+_GRACE_S = 2.0
+
 
 def run_in_processes(function: Callable[..., T], arguments: Sequence[Any], n: int, device: str) -> T:
     """Call `function(*arguments)` in `n` processes at once, and return what it returns in the first.
@@ -112,33 +114,44 @@ def _start(rank: int, n: int) -> "tuple[subprocess.Popen[bytes], Connection]":
 
 
 def _watch(started: "Sequence[tuple[subprocess.Popen[bytes], Connection]]") -> Any:
-    """Take what the processes tell until all are done; the first one's result, or the error that came first."""
+    """Take what the processes tell until all are done: the first one's result, or the error that others follow from.
+
+    One that is lost makes the others fail, and a busy machine may show that first. So a failure has to wait a moment.
+    """
     n = len(started)
     waiting = {channel: rank for rank, (_, channel) in enumerate(started)}
-    first_result = None
-    while waiting:
-        failures: list[tuple[float, Exception]] = []
-        for channel in wait(list(waiting)):
+    results: dict[int, Any] = {}
+    failures: list[tuple[int, float, Exception]] = []  # which counts first, when, what
+    while waiting and (ready := wait(list(waiting), _GRACE_S if failures else None)):
+        for channel in ready:
             assert isinstance(channel, Connection)
             rank = waiting[channel]
             try:
                 kind, *told = channel.recv()
-            except (EOFError, OSError):  # a process that was killed: others lose touch with it, and fail later
-                failures.append((0.0, _death(rank, n, started[rank][0].wait())))
-                continue
+            except (EOFError, OSError):
+                kind, told = "death", [started[rank][0].wait()]
             if kind == "log":
                 logging.getLogger(told[0].name).handle(told[0])
-            elif kind == "progress":
+                continue
+            if kind == "progress":
                 tell_observer(*told)
-            elif kind == "error":
-                moment, error, text = told
-                failures.append((moment, error or RuntimeError(f"training, rank {rank} of {n} processes:\n{text}")))
+                continue
+            del waiting[channel]
+            if kind == "result":
+                results[rank] = told[0]
+            elif kind == "death":
+                # NCCL aborts a process that has lost another; nothing else that kills one follows from an error.
+                order = 2 if told[0] == -signal.SIGABRT else 0
+                failures.append((order, time.monotonic(), _death(rank, n, told[0])))
             else:
-                del waiting[channel]
-                first_result = told[0] if rank == 0 else first_result
-        if failures:
-            raise min(failures, key=lambda failure: failure[0])[1]
-    return first_result
+                moment, error, text = told
+                bug = RuntimeError(f"training, rank {rank} of {n} processes:\n{text}")
+                failures.append((1 if error is None else 0, moment, error or bug))
+        if any(order == 0 for order, *_ in failures):
+            break
+    if failures:
+        raise min(failures, key=lambda failure: failure[:2])[2]
+    return results[0]
 
 
 def _death(rank: int, n: int, status: int) -> TrainingError:
