@@ -5,24 +5,32 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
 
 from tsrec.errors import TrainingError
 from tsrec.machine.progress import progress
+from tsrec.training.shares import of_all_processes
 
 logger = logging.getLogger("tsrec.rank_jobs")
 
 
-def sum_ranks(base: int) -> tuple[int, int, int]:
-    """The sum of all ranks' numbers, the number of threads, and the process id."""
+def share(labels_by_rank: list[list[int]]) -> tuple[dict[str, Any], int, int, int]:
+    """What this rank's share of a batch becomes, its tokens, the number of threads, and the process id.
+
+    A rank has labels of several tasks, each with a loss of its rank, and ten tokens.
+    """
     logger.info("rank %s", os.environ["RANK"])
     for _ in progress(range(3), desc="counting"):
         pass
-    total = torch.tensor(base + distributed.get_rank())
-    distributed.all_reduce(total)
-    return int(total), torch.get_num_threads(), os.getpid()
+    rank = distributed.get_rank()
+    counts = torch.tensor(labels_by_rank[rank], dtype=torch.float32)
+    outputs = {"loss": torch.tensor(float(rank)), "task_loss": rank * counts, "task_count": counts}
+    together, n_tokens = of_all_processes(outputs, torch.tensor(10), 2)
+    told = {name: values.tolist() for name, values in together.items()}
+    return told, int(n_tokens), torch.get_num_threads(), os.getpid()
 
 
 def fail(rank: int, how: str) -> None:

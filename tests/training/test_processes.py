@@ -16,6 +16,7 @@ from transformers import TrainingArguments
 
 from tests.finetune.stage_run import config
 from tests.finetune.stage_run import run as run_stage
+from tests.machine.test_parent_process import _lives
 from tests.model_families import FAMILIES, save_model
 from tests.training import rank_jobs
 from tests.training.training_run import examples, mixture, recipe, run_as_rank
@@ -71,8 +72,9 @@ def test_the_first_process_answers_and_tells_what_it_does(caplog: pytest.LogCapt
     steps: list[tuple[str, float, float | None]] = []
     caplog.set_level(logging.INFO, "tsrec")
     with observed_by(lambda *step: steps.append(step)):
-        total, n_threads, pid = run_in_processes(rank_jobs.sum_ranks, (10,), 2, "cpu")
-    assert total == 10 + 11
+        together, n_tokens, n_threads, pid = run_in_processes(rank_jobs.share, ([[1, 0], [1, 2]],), 2, "cpu")
+    assert together == {"loss": 0.0, "task_loss": [1.0, 2.0], "task_count": [2.0, 2.0]}
+    assert n_tokens == 20
     assert n_threads == max(1, torch.get_num_threads() // 2)
     assert pid != os.getpid()
     assert [record.message for record in caplog.records if record.name == "tsrec.rank_jobs"] == ["rank 0"]
@@ -112,8 +114,8 @@ def test_processes_end_when_who_started_them_was_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", _PARENT, str(tmp_path)], cwd=ROOT) as parent:
         _wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
         parent.kill()
-    pids = [path.name for path in tmp_path.iterdir()]
-    _wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    pids = [int(path.name) for path in tmp_path.iterdir()]
+    _wait_until(lambda: not any(map(_lives, pids)))
 
 
 def _wait_until(holds: Callable[[], bool]) -> None:
