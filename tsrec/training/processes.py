@@ -58,7 +58,7 @@ def run_in_processes(function: Callable[..., T], arguments: Sequence[Any], n: in
     backend = "nccl" if resolve_device(device).type == "cuda" else "gloo"
     with tempfile.TemporaryDirectory(prefix="tsrec-") as folder:
         level = logging.getLogger("tsrec").getEffectiveLevel()
-        job = (backend, Path(folder).resolve() / "rendezvous", level, function, arguments)
+        job = (backend, str(Path(folder) / "rendezvous"), level, function, arguments)
         started: list[tuple[subprocess.Popen[bytes], Connection]] = []
         try:
             started.extend(_start(rank, n) for rank in range(n))
@@ -185,7 +185,8 @@ def _work(parent: int, channel: Connection) -> None:
             logging.getLogger("tsrec").setLevel(level)
         if backend == "nccl":
             torch.cuda.set_device(rank)
-        distributed.init_process_group(backend, init_method=rendezvous.as_uri(), rank=rank, world_size=n)
+        store = distributed.FileStore(rendezvous, n)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=n)
         with observed_by(lambda *step: channel.send(("progress", *step))), quiet_libraries(), one_blas_thread():
             result = function(*arguments)
         channel.send(("result", None if rank else result))
