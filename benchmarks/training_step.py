@@ -2,13 +2,17 @@
 
     python -m benchmarks.training_step --shape demo
     python -m benchmarks.training_step --shape industrial --threads 1
+    python -m benchmarks.training_step --shape industrial --threads 2 --processes 1 2
 
 Uses random tokens and a random Llama of SmolLM2-135M's shape (hidden 576, 9 heads, 3 for keys and values). Examples are
-as long as in the two data sets. All figures are processor time, which other work disturbs little. Prints:
+as long as in the two data sets. Figures are processor time, which other work disturbs little. Prints:
 
 - the time of a bare step (forward, backward, clipping, AdamW), and the share of each kind of operator
 - how fast the layers' matrix products run, beside products of the same shapes done alone
 - the time of a step in `train`, from two runs of different length, so that start-up work does not count
+
+With `--processes` it prints the last alone, for each number of them, which share the threads: by the clock, and the
+first process's processor time.
 """
 
 import argparse
@@ -33,6 +37,7 @@ from tsrec.machine.devices import resolve_precision
 from tsrec.sid.space import SidSpace
 from tsrec.training.mixture import TaskMixture
 from tsrec.training.packing import Example, pack
+from tsrec.training.processes import run_in_processes
 from tsrec.training.trainer import Recipe, train
 
 N_TEXT = 1000  # text tokens, which are no part of a step on histories
@@ -146,6 +151,17 @@ def products_alone(model: SidModel, n_tokens: int, precision: torch.dtype) -> fl
     return total
 
 
+def seconds_of_step(shape: str, precision: torch.dtype, n_steps: int) -> tuple[float, float]:
+    """By the clock, and of this process's processor time."""
+    taken = []
+    for n in (n_steps // 4, n_steps):
+        began = time.perf_counter()
+        processor = seconds_in_training(SHAPES[shape], precision, n)
+        taken.append((time.perf_counter() - began, processor))
+    clock, processor = ((long - short) / (n_steps - n_steps // 4) for short, long in zip(*taken, strict=True))
+    return clock, processor
+
+
 def seconds_in_training(shape: Shape, precision: torch.dtype, n_steps: int, n_text: int = N_TEXT) -> float:
     examples = random_examples(shape, n_steps * shape.batch_size, n_text)
     recipe = Recipe(shape.batch_size, 1e-4, 1, 0.1, 1.0, 1, None, str(precision).removeprefix("torch."), "cpu", 1)
@@ -160,9 +176,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--processes", type=int, nargs="+", default=[])
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     shape, precision = SHAPES[arguments.shape], resolve_precision(arguments.precision, torch.device("cpu"))
+    for n in arguments.processes:
+        from benchmarks.training_step import seconds_of_step as importable  # not that of `__main__`
+
+        job = (arguments.shape, precision, arguments.steps)
+        clock, processor = seconds_of_step(*job) if n == 1 else run_in_processes(importable, job, n, "cpu")
+        print(f"a step in train(), {n} processes on {arguments.threads} threads: {clock:.3f} s, {processor:.3f} s")
+    if arguments.processes:
+        return
     examples = random_examples(shape, arguments.steps * shape.batch_size)
     starts = range(0, len(examples), shape.batch_size)
     batches = [pack(examples[start : start + shape.batch_size], 0) for start in starts]

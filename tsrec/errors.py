@@ -34,7 +34,7 @@ class CodebookError(TsrecError):
 
 
 class TrainingError(TsrecError):
-    """Training diverged, or what was trained is not what was exported; nothing of it is kept."""
+    """Training diverged, lost a process, or exported another model than it had trained; no artifact is made."""
 
 
 class LostRunsError(TsrecError):

@@ -32,6 +32,7 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str)
         ("finetune.learning_rate=inf", "finetune.learning_rate: Input should be a finite number"),
         ("finetune.method=magic", "finetune.method: Input should be 'full', 'lora'"),
         ("finetune={window_items: 4, window_overlap: 4}", r"finetune: window_overlap \(4\) must be less than"),
+        ("finetune={processes: 4, batch_size: 3}", r"finetune: processes \(4\) must be at most batch_size \(3\)"),
         ("evaluate.k=[3, 0]", r"evaluate.k.1: Input should be greater than or equal to 1"),
         ("sids.codes_per_level=[1, 4]", "sids: codes_per_level holds 1; each level needs 2 to 32767 codes"),
         ("dataset=../elsewhere", "dataset: String should match pattern"),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,9 @@ from prefect.client.schemas.objects import State
 
 from tasks.publishing import artifact_key, publish_codebook_health
 from tasks.stage_task import stage_task
+from tests.finetune.stage_run import config, parents
 from tests.keys import key_of
+from tsrec import finetune
 from tsrec.config import Config, KeywordsConfig
 from tsrec.errors import DataError
 from tsrec.pipeline import PlannedStage
@@ -38,12 +41,14 @@ def _write_health(config: KeywordsConfig, parents: Mapping[str, Artifact], out: 
     out.count(n_moved=2)
 
 
-def _state(task: Any, planned: PlannedStage, store: ArtifactStore) -> State[Any]:
+def _state(
+    task: Any, planned: PlannedStage, store: ArtifactStore, made: Mapping[str, Artifact] = MappingProxyType({})
+) -> State[Any]:
     states = []
 
     @flow
     def one_stage() -> None:
-        states.append(task(planned, store, {}, return_state=True))
+        states.append(task(planned, store, dict(made), return_state=True))
 
     one_stage()
     return states[0]
@@ -93,6 +98,20 @@ def test_the_codebook_shows_as_a_table_in_every_run(store: ArtifactStore) -> Non
     assert len(tables) == 2
     assert tables[0]["description"] == "Codebook health by level. n_moved 2"
     assert json.loads(tables[0]["data"])[1] == {"level": 1, "perplexity": None}
+
+
+@pytest.mark.slow
+def test_fine_tuning_in_two_processes_is_a_task_as_any_other(store: ArtifactStore, tiny_backbone: Path) -> None:
+    before = parents(store, tiny_backbone)
+    settings = config(method="lora", processes=2)
+    planned = PlannedStage("finetune", finetune.STAGE, settings, key_of("finetune"), {name: name for name in before})
+    state = _state(stage_task("finetune"), planned, store, before)
+    assert state.name == "Completed"
+    assert set(state.result().frame("training_log")["split"]) == {"train", "valid"}
+    wanted = {"artifacts": {"key": {"any_": ["progress-tiny-finetune"]}}}
+    with get_client(sync_client=True) as client:
+        shown = client.request("POST", "/artifacts/filter", json=wanted).json()
+    assert ("training", 100) in {(bar["description"], bar["data"]) for bar in shown}
 
 
 def test_artifact_keys_hold_dashes_only() -> None:

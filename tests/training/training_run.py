@@ -107,6 +107,13 @@ def _die_at(count: int, moment: str) -> None:
     setattr(owner, name, dying)
 
 
+def run_as_rank(work: Path, weights: Path, death: tuple[int, int, str] | None = None) -> None:
+    """The same in one of several processes; `death` names its rank first."""
+    rank = int(os.environ["RANK"])
+    own_death = death[1:] if death is not None and death[0] == rank else None
+    run(work, weights if rank == 0 else weights.with_name(f"rank-{rank}.safetensors"), own_death)
+
+
 def run(work: Path, weights: Path, death: tuple[int, str] | None = None) -> None:
     """Train a tiny model, write its final weights to `weights` and its log beside them.
 

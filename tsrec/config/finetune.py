@@ -107,6 +107,13 @@ class FinetuneConfig(Section):
     gradient_checkpointing: bool = runtime(
         False, description="Trade time for memory; rl, which computes without dropout, has none."
     )
+    processes: int = runtime(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share every batch: as many as there are GPUs, one each. On a processor they share "
+        "its threads. rl trains in one.",
+    )
     seed: int = Field(1, ge=0, description="Seed of random SID rows (sa_init), data order and dropout.")
 
     def without_regularization(self, **changes: Any) -> Self:
@@ -127,6 +134,14 @@ class FinetuneConfig(Section):
             raise ValueError(
                 f"distill.share = {self.distill.share:g} changes histories, and tasks.history = 0 trains on none; "
                 "raise tasks.history, or set distill.share to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _processes_have_examples(self) -> "FinetuneConfig":
+        if self.processes > self.batch_size:
+            raise ValueError(
+                f"processes ({self.processes}) must be at most batch_size ({self.batch_size}): they share its examples"
             )
         return self
 

@@ -26,9 +26,6 @@ class DriftConfig(Section):
     max_placed_items: float = runtime(
         0.3, gt=0, le=1, description="Share of the catalogue that has come since the codebooks were made."
     )
-    max_error_ratio: float = runtime(
-        2.0, ge=1, description="How much worse the codebooks fit new items than known ones: ratio of squared errors."
-    )
     max_popularity_shift: float = runtime(
         0.3,
         gt=0,

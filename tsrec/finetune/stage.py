@@ -19,6 +19,8 @@ from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import add_sid_tokens, closing_token
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter, base_role
+from tsrec.store.manifest import Count
+from tsrec.training.processes import is_first_process, run_in_processes
 from tsrec.training.trainer import train
 
 _PROMPT_TOKENS = 64  # of each prompt that the export is compared on
@@ -29,8 +31,23 @@ def run(settings: FinetuneSettings | ContinuedFinetune, parents: Parents, out: A
 
     Raises:
         DataError: there is nothing to train on.
-        ConfigError: a sequence is longer than the backbone sees.
-        TrainingError: training diverged, or the export is not what was trained.
+        ConfigError: a sequence is longer than the backbone sees, or GPUs are too few for the processes.
+        TrainingError: training diverged or lost a process, or the export is not what was trained.
+    """
+    config = settings.whole if isinstance(settings, ContinuedFinetune) else settings
+    if config.processes == 1:
+        _train_here(settings, parents, out)
+    else:
+        out.count(**run_in_processes(_train_here, (settings, parents, out), config.processes, config.device))
+
+
+def _train_here(
+    settings: FinetuneSettings | ContinuedFinetune, parents: Parents, out: ArtifactWriter
+) -> dict[str, Count]:
+    """Do the stage's work in this process; of several that train together, the first one writes.
+
+    Returns:
+        what was counted.
     """
     continued = settings if isinstance(settings, ContinuedFinetune) else None
     config = continued.shortened() if continued else settings
@@ -60,9 +77,12 @@ def run(settings: FinetuneSettings | ContinuedFinetune, parents: Parents, out: A
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else closing_token(tokenizer)
     model.to(resolve_device(config.device))
     log = train(model, examples.train, examples.valid, recipe_of(config, "finetune"), out.work, TASK_NAMES, pad_id)
+    if not is_first_process():
+        return {}
     model.to("cpu")
     prompts = [torch.from_numpy(example.input_ids[:_PROMPT_TOKENS]) for example in examples.sample()]
     write_trained(model, tokenizer, log, prompts, config, out)
+    return out.counts
 
 
 def _check_length(model: PreTrainedConfig, longest: int, config: FinetuneConfig) -> None:

@@ -51,6 +51,26 @@ def check_device(device: str) -> None:
         resolve_device(device)
 
 
+def check_processes(n: int, device: str) -> None:
+    """Refuse `n` processes that train on a device together: each needs a GPU of its own, or none.
+
+    Raises:
+        ConfigError: the machine has fewer GPUs; or the device is one of them alone.
+    """
+    if n == 1 or device_type(device) != "cuda":
+        return
+    if ":" in device:
+        raise ConfigError(f"device {device!r} is one GPU, and finetune.processes = {n} take one each; set device=cuda")
+    resolve_device(device)
+    import torch
+
+    if n > (n_gpus := torch.cuda.device_count()):
+        raise ConfigError(
+            f"finetune.processes = {n} take one GPU each, and torch sees {n_gpus} on this machine; set "
+            f"finetune.processes={n_gpus}, or device=cpu"
+        )
+
+
 def resolve_precision(precision: str, device: "torch.device") -> "torch.dtype":
     """`auto` is bfloat16 where the processor multiplies it natively (AVX512-BF16, AMX, recent GPUs), else float32."""
     import torch

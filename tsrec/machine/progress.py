@@ -25,10 +25,15 @@ def observed_by(observer: Observer) -> Iterator[None]:
         _observer.reset(token)
 
 
+def tell_observer(step: str, done: float, total: float | None) -> None:
+    """Tell who observes this, if anybody does, how far a step is: one of another process has its bar there."""
+    if observer := _observer.get():
+        observer(step, done, total)
+
+
 class _Bar(tqdm):
     def display(self, *arguments: Any, **options: Any) -> Any:
-        if observer := _observer.get():
-            observer(self.desc.removesuffix(": "), self.n, self.total)
+        tell_observer(self.desc.removesuffix(": "), self.n, self.total)
         return super().display(*arguments, **options)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tsrec import backbone, data, embed, evaluate, finetune, keywords, permissions, recommenders, report, sa_init, sids
 from tsrec.config import Config, Section, canonical, with_overrides
-from tsrec.machine.devices import check_device
+from tsrec.machine.devices import check_device, check_processes
 from tsrec.stage import Stage
 from tsrec.store import SHARED, Artifact, ArtifactKey, ArtifactStore, base_role, cached_sha256
 
@@ -92,12 +92,13 @@ def check(config: Config, bases: Bases | None = None, goal: Stage = report.STAGE
     """Plan a run, and check what can be known of this machine before anything is built.
 
     Raises:
-        DataError, ConfigError: as `plan`; or this machine lacks a device.
+        DataError, ConfigError: as `plan`; or this machine lacks a device, or one for each process.
     """
     planned = plan(config, bases, goal)
     for stage in planned.values():
         if device := getattr(stage.config, "device", None):
             check_device(device)
+            check_processes(getattr(stage.config, "processes", 1), device)
     return planned
 
 

@@ -19,6 +19,7 @@ from tsrec.store import Artifact
 _CHANCE_SEED = 1
 _ROWS = 65_536  # of interactions, read at once
 _SPLITS = pd.Index([split.value for split in Split])
+_MAX_ERROR_RATIO = 2.0  # of squared errors, which has no unit: twice is bad on any data
 _EVENT = [C.USER, C.ITEM, C.TIMESTAMP]
 
 
@@ -105,10 +106,9 @@ def rebuild_reasons(drift: Mapping[str, float], bounds: DriftConfig) -> list[str
             f"(refresh.drift.max_placed_items={bounds.max_placed_items:g})"
         )
     known, new = drift.get("quantization_error_known", 0.0), drift.get("quantization_error_new", 0.0)
-    if known > 0 and new > bounds.max_error_ratio * known:
+    if known > 0 and new > _MAX_ERROR_RATIO * known:
         reasons.append(
-            f"the codebooks fit new items {new / known:.1f} times worse than known ones "
-            f"(refresh.drift.max_error_ratio={bounds.max_error_ratio:g})"
+            f"the codebooks fit new items {new / known:.1f} times worse than known ones (bound: {_MAX_ERROR_RATIO:g})"
         )
     if drift.get("popularity_shift", 0.0) > bounds.max_popularity_shift:
         reasons.append(

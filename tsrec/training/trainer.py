@@ -4,6 +4,9 @@ Knows nothing of SIDs: it is handed a model that takes a packed batch and return
 `task_count`. Checkpoints (which hold optimizer state in torch's own format) live in the stage's work folder alone and
 are gone when the stage is done.
 
+Several processes (`processes`) train one model together, each on its share of every batch (`shares`). What is logged
+and what decides are sums over all of them.
+
 Two things of Trainer are not documented: `_get_grad_norm`, called before each step of the optimizer, and the state of
 `TrainerControl` in a checkpoint. Both were checked with transformers 5.23.0. A test fails when they change.
 """
@@ -36,7 +39,9 @@ from tsrec.machine.progress import progress
 from tsrec.store import work_files
 from tsrec.training.divergence import UnreadSteps, check_losses, check_weights
 from tsrec.training.mixture import TaskMixture
-from tsrec.training.packing import Example, Examples, pack
+from tsrec.training.packing import Examples, pack
+from tsrec.training.processes import from_first_process
+from tsrec.training.shares import Shares, nothing, of_all_processes
 
 logger = logging.getLogger(__name__)
 _UNREAD_STEPS = 50  # a diverging run ends at most as many steps later, or before anything is logged or saved
@@ -82,6 +87,10 @@ def train(
     A killed call repeated with the same `work` folder goes on from the last checkpoint that is whole and ends with the
     same weights as a call never interrupted.
 
+    In several processes all call this alike. The model's `loss` is then to be the mean over all that `task_count`
+    counts. They compute what one would, but for rounding, and for dropout: each draws masks of its own for its share.
+    The log's speed, and the checkpoints, are the first one's to write.
+
     Returns:
         the training log: step, epoch, split, task, loss (nats per labelled token), learning_rate, tokens_per_s.
 
@@ -104,7 +113,7 @@ def _train(
     task_names: Sequence[str],
     pad_id: int,
 ) -> pd.DataFrame:
-    newest = _last_usable(checkpoints)
+    newest = from_first_process(lambda: _last_usable(checkpoints))
     if newest is not None:
         logger.info("resuming from %s", newest.name)
         state = _state_of(newest)
@@ -117,12 +126,14 @@ def _train(
     patience = recipe.patience if len(valid_examples) else None
     if patience is not None:
         callbacks.append(EarlyStoppingCallback(patience))
+    arguments = _arguments(recipe, train_examples, len(valid_examples), checkpoints, keep_best=patience is not None)
+    n = arguments.world_size
     trainer = _PackingTrainer(
         model=model,
-        args=_arguments(recipe, train_examples, len(valid_examples), checkpoints, keep_best=patience is not None),
-        train_dataset=_Examples(train_examples),
-        eval_dataset=_Examples(valid_examples) if len(valid_examples) else None,
-        data_collator=lambda examples: pack(examples, pad_id),
+        args=arguments,
+        train_dataset=Shares(train_examples, recipe.batch_size, n),
+        eval_dataset=Shares(valid_examples, 2 * recipe.batch_size, n) if len(valid_examples) else None,
+        data_collator=lambda shares: pack(shares[0] or [nothing(pad_id)], pad_id),
         callbacks=callbacks,
         recipe=recipe,
         task_names=task_names,
@@ -130,6 +141,8 @@ def _train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_CheckSteps(trainer.unread))
+    if arguments.process_index:
+        torch.manual_seed(recipe.seed + arguments.process_index)  # else all would drop out the same
     try:
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     finally:  # a model that is no number any more may fail elsewhere first
@@ -144,10 +157,10 @@ def _arguments(
     steps_per_epoch = math.ceil(len(train_examples) / train_examples.epochs / recipe.batch_size)
     interval = max(1, steps_per_epoch // recipe.evals_per_epoch)
     n_steps = math.ceil(len(train_examples) / recipe.batch_size)
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(checkpoints),
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=2 * recipe.batch_size,
+        per_device_train_batch_size=1,  # a share of a batch is what the Trainer knows as one example
+        per_device_eval_batch_size=1,
         num_train_epochs=1,  # Trainer's one epoch is the whole mixture, which knows of epochs and shuffles itself
         train_sampling_strategy="sequential",
         learning_rate=recipe.learning_rate,
@@ -174,20 +187,12 @@ def _arguments(
         label_names=["labels"],
         report_to="none",
         disable_tqdm=True,
+        ddp_find_unused_parameters=True,  # rows that only texts need, in a batch without
     )
-
-
-class _Examples(torch.utils.data.Dataset[Example]):
-    """Examples as the map-style dataset that Trainer asks for."""
-
-    def __init__(self, examples: Examples) -> None:
-        self.examples = examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self.examples[index]
+    if arguments.n_gpu > 1:
+        # Trainer would cut each batch between all GPUs that it sees (DataParallel), in the middle of packed rows.
+        arguments._n_gpu = 1
+    return arguments
 
 
 class _Meter:
@@ -205,11 +210,11 @@ class _Meter:
         self.counts = torch.zeros(self.n_tasks, dtype=torch.float64, device=self.device)
         self.n_tokens, self.seconds = torch.zeros((), dtype=torch.int64, device=self.device), 0.0
 
-    def add(self, outputs: dict[str, Tensor], segment_ids: Tensor) -> None:
+    def add(self, outputs: dict[str, Tensor], n_tokens: Tensor) -> None:
         """Add a batch."""
         self.losses += outputs["task_loss"].detach()
         self.counts += outputs["task_count"].detach()
-        self.n_tokens += (segment_ids > 0).sum()
+        self.n_tokens += n_tokens
 
     def mean(self) -> float:
         return float(self.losses.sum() / self.counts.sum().clamp(min=1))
@@ -235,8 +240,10 @@ class _PackingTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        outputs = model(**inputs)
-        self.meter.add(outputs, inputs["segment_ids"])
+        outputs, n_tokens = model(**inputs), (inputs["segment_ids"] > 0).sum()
+        if self.args.world_size > 1:
+            outputs, n_tokens = of_all_processes(outputs, n_tokens, self.args.world_size)
+        self.meter.add(outputs, n_tokens)
         self.step_losses = outputs["task_loss"].detach()
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
@@ -303,13 +310,16 @@ class _CheckSteps(TrainerCallback):
 
 
 class _MarkComplete(TrainerCallback):
-    """Seal a checkpoint once it is whole.
+    """Seal a checkpoint once it is whole: each process has added the state of its random numbers.
 
     A kill while Trainer writes a checkpoint, or deletes an old one, must not leave one to resume from.
     """
 
     def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        work_files.seal(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+        if args.world_size > 1:
+            torch.distributed.barrier()
+        if state.is_world_process_zero:
+            work_files.seal(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
 
 class _ProgressBar(TrainerCallback):
