@@ -76,5 +76,5 @@ FUSE = Stage(
     parents=_fuse_parents,
     run=on_call("tsrec.recommenders.fuse_stage", "run"),
     shards=on_call("tsrec.recommenders.fuse_stage", "shards"),
-    shared_from=20_000,
+    shared_from=10_000,  # targets: one core fuses about 400 a second
 )

@@ -16,6 +16,8 @@ from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.shards import Shard
 
+_SHARD = 4096  # targets; a second's work where the catalogue is small
+
 
 def run_candidates(rules: RecommendConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write one table of candidates for each member; a killed run goes on at the shard it was at."""
@@ -38,8 +40,8 @@ def _candidate_shards(rules: RecommendConfig, parents: Parents, out: ArtifactWri
     def open_last(name: str) -> Member:
         return open_member(parents[name])
 
-    names = [name for name in parents if name != "ingest"]
-    return {n: target_shards(partial(open_last, n), n, catalogue, targets, rules, out.work) for n in names}
+    work, names = out.work, [name for name in parents if name != "ingest"]
+    return {n: target_shards(partial(open_last, n), n, catalogue, targets, rules, work, shard=_SHARD) for n in names}
 
 
 def run_decode(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> None:

@@ -226,7 +226,7 @@ def _lists_together(
     lists: Mapping[str, Ranked], targets: Targets, more: Mapping[str, pa.Array] | None = None
 ) -> pa.Table:
     """Several lists of the same targets as one table, beside `more` columns; `_lists_in` reads one of them."""
-    columns = {}
+    columns: dict[str, pa.ChunkedArray] = {}
     for name, ranked in lists.items():
         table = lists_to_table(ranked, targets)
         columns |= {f"{column} {name}": table[column] for column in (C.ITEMS, C.SCORES)}

@@ -44,15 +44,15 @@ class Gates:
     halves: tuple[Gate, Gate]
     without: dict[str, Gate]
 
-    def to_json(self) -> list[tuple[str, dict[str, Any], dict[str, Any] | None]]:
-        """Name, weights and trees of every gate, as `from_json` reads them without loss."""
+    def to_json(self) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """Name, weights and trees (empty: none) of every gate, as `from_json` reads them without loss."""
         gates = [("", self.whole), *(("", half) for half in self.halves), *self.without.items()]
-        return [(name, gate.to_json(), gate.trees and gate.trees.to_json(gate.members)) for name, gate in gates]
+        return [(n, gate.to_json(), gate.trees.to_json(gate.members) if gate.trees else {}) for n, gate in gates]
 
     @classmethod
-    def from_json(cls, content: Iterable[tuple[str, dict[str, Any], dict[str, Any] | None]]) -> "Gates":
+    def from_json(cls, content: Iterable[tuple[str, dict[str, Any], dict[str, Any]]]) -> "Gates":
         """Read what `to_json` wrote."""
-        gates = [(name, Gate.from_json(own, trees and Trees.from_json(trees))) for name, own, trees in content]
+        gates = [(name, Gate.from_json(own, Trees.from_json(trees) if trees else None)) for name, own, trees in content]
         (_, whole), (_, first), (_, second) = gates[:3]
         return cls(whole, (first, second), dict(gates[3:]))
 
