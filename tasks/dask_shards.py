@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from tasks.masking import masked, masked_in_one_line, masking_errors
+from tasks.masking import masked_in_one_line, masking_errors
 from tsrec.errors import ConfigError, MissingDependencyError, TsrecError
 from tsrec.machine.addresses import is_url
 from tsrec.machine.progress import progress
@@ -97,7 +97,7 @@ def _distributor(runner: Any) -> Distribute:
             client = runner.client  # made when it is first asked for
         except Exception as error:
             raise ConfigError(
-                f"{DASK}={masked(os.environ.get(DASK, ''))}: no Dask cluster ({masked_in_one_line(error)}); start its "
+                f"{DASK}={os.environ.get(DASK)}: no Dask cluster ({masked_in_one_line(error)}); start its "
                 "scheduler, or take the variable out, then run again"
             ) from None
         try:
@@ -125,7 +125,7 @@ def hand_out(client: "Client", shared: SharedShards) -> None:
     last_seen, n_seen = time.monotonic(), 0
     with progress(desc=f"{shared.name}, by {len(shares)} workers", total=shared.n_missing, unit="shard") as bar:
         while waiting:
-            ended = _ended(waiting)
+            ended = _ended(client, waiting)
             waiting -= ended
             for future in ended:
                 _check(future)
@@ -145,11 +145,11 @@ def _n_workers(client: "Client") -> int:
     return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
-def _ended(futures: "set[Future]") -> "set[Future]":
+def _ended(client: "Client", futures: "set[Future]") -> "set[Future]":
     """Those that have ended, after waiting a little for the first."""
     from distributed import wait
 
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError), client.as_current():
         wait(futures, timeout=_POLL_S, return_when="FIRST_COMPLETED")
     return {future for future in futures if future.status != "pending"}
 
