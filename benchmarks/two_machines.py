@@ -175,9 +175,9 @@ class Cluster:
 
     def start_worker(self, machine: Machine) -> None:
         """One process of one thread, which has registered when this returns."""
-        arguments = ["worker", self.scheduler, "--host", machine.address, "--nthreads", 1, "--preload", PROGRAM]
+        arguments = ["worker", self.scheduler, "--host", machine.address, "--nthreads", 1, "--no-nanny"]
         n_before = machine.printed("worker").count("Registered to")
-        machine.start("worker", [SCRIPTS / "dask", *arguments, "--no-dashboard"])
+        machine.start("worker", [SCRIPTS / "dask", *arguments, "--preload", PROGRAM, "--no-dashboard"])
         wait_for(lambda: machine.printed("worker").count("Registered to") > n_before, "a worker", machine)
 
     def start_flow(self, machine: Machine, name: str, settings: list[str], url: str) -> "subprocess.Popen[bytes]":

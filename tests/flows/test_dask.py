@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.two_machines import may_make_namespaces, measure
 from tasks.dask_shards import DASK, task_runner_by_environment
 from tests.flows.served import ROOT
 from tsrec.errors import ConfigError
@@ -67,3 +68,12 @@ def test_two_workers_make_the_same_bytes_though_both_are_killed(shop_settings: l
         made, due = map(int, re.findall(rf"{stage}: Dask workers have made (\d+) of (\d+) shards", shared)[-1])
         assert made == due > 1
     assert "Dask" not in alone
+
+
+@pytest.mark.slow
+def test_two_machines_share_a_store_in_s3_and_either_may_die(tmp_path: Path) -> None:
+    """Network namespaces where this process may make some; what `benchmarks/two_machines.py` measures."""
+    for package in ("prefect_dask", "s3fs", "moto"):
+        pytest.importorskip(package, reason="pip install -e '.[dev]'")
+    said = measure(tmp_path / "machines", namespaces=may_make_namespaces(), trials=("worker", "flow"))
+    assert len(said) == 2 and all("the same" in line for line in said)
