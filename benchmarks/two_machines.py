@@ -181,9 +181,9 @@ class Cluster:
         wait_for(lambda: machine.printed("worker").count("Registered to") > n_before, "a worker", machine)
 
     def start_flow(self, machine: Machine, name: str, settings: list[str], url: str) -> "subprocess.Popen[bytes]":
-        """`dask_run.py` as flows on a machine."""
+        """`dask_run.py` on a machine, which asks the cluster."""
         wanted = json.dumps([*settings, f"store={url}"])
-        arguments = [sys.executable, PROGRAM, wanted, machine.home / name, "as flows"]
+        arguments = [sys.executable, PROGRAM, wanted, machine.home / name, "on a cluster"]
         return machine.start(name, arguments, TSREC_DASK=self.scheduler)
 
     def make_bucket(self, name: str) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DASK = "TSREC_DASK"
 _POLL_S = 2.0
-_NO_WORKER_S = 60.0  # a worker that died is started anew within seconds
+_NO_WORKER_S = 120.0  # a worker that died is started anew within half a minute, also on a busy machine
 
 logger = logging.getLogger("tsrec.dask")
 

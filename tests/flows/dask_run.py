@@ -1,10 +1,12 @@
 """What tests and benchmarks of Dask run in a process of its own: a shop so tiny that its shards are made tiny here.
 
-    python dask_run.py SETTINGS OUT [PREFECT]
+    python dask_run.py SETTINGS OUT [CLUSTER]
 
 Trains on the shop, and writes the lists of all users and of some into the folder OUT. Settings are a JSON list. With a
-third argument both are Prefect flows, which ask the Dask cluster that TSREC_DASK names. DIE_ONCE names a folder: the
-first process that makes a shard of each kind in a Dask worker is killed, and leaves a file of the kind's name there.
+third argument both ask the Dask cluster that TSREC_DASK names, from Prefect flows and from a command.
+
+DIE_ONCE names a folder. The first Dask worker that makes a shard of each kind is killed, and leaves a file of the
+kind's name there.
 """
 
 import json
@@ -19,7 +21,7 @@ from typing import Any
 from tsrec import pipeline
 from tsrec.config import BatchRequest, Config, load_config
 from tsrec.embed import stage as embed_stage
-from tsrec.recommenders import batch, candidate_stages, candidates, fuse_stage
+from tsrec.recommenders import batch, candidate_stages, fuse_stage
 from tsrec.recommenders.batch import recommend_users
 
 SIZES = ["keywords.shard_items=8", "decode.shard_users=16"]
@@ -33,7 +35,6 @@ def dask_setup(_: object) -> None:
     for stage in pipeline.STAGES:
         object.__setattr__(stage, "shared_from", 0)
     if "DIE_ONCE" in os.environ:
-        _dies_once(candidates, "_rank_shard", "candidates")
         _dies_once(fuse_stage._FuseStage, "_fuse", "fuse")
         _dies_once(batch, "_shard_table", "recommend")
 
@@ -74,15 +75,22 @@ def alone(config: Config, out: Path) -> None:
 
 
 def flows(config: Config, out: Path) -> None:
-    """The same as flows."""
+    """The same by a flow, and by the command or the flow for lists."""
     from prefect.testing.utilities import prefect_test_harness
 
     from flows.recommend import recommend
     from flows.train import train
+    from tasks.dask_shards import DASK, distributor_by_environment
 
+    first, *others = wishes(out)
     with prefect_test_harness(server_startup_timeout=240):
         train(config)
-        for wish in wishes(out):
+        lineage, fuse = pipeline.find_finished(config)
+        with distributor_by_environment() as distribute:
+            recommend_users(lineage, fuse, first, distribute)
+            for wish in others if os.environ[DASK].isdecimal() else ():  # a flow would start a cluster of its own
+                recommend_users(lineage, fuse, wish, distribute)
+        for wish in others:
             recommend(config, wish)
 
 

@@ -17,7 +17,7 @@ from tsrec.store import ArtifactStore, file_sha256
 
 TIMED = ("training_log.parquet", "report.html")  # how fast it went is another figure every time
 PROGRAM = ROOT / "tests" / "flows" / "dask_run.py"
-KINDS = ("candidates", "fuse", "recommend")
+KINDS = ("fuse", "recommend")
 SHARED = ("keywords", "embed", "candidates", "decode", "fuse", "recommend")
 
 
@@ -55,11 +55,11 @@ def test_what_is_neither_a_number_nor_an_address_is_refused(wanted: str, monkeyp
 
 
 @pytest.mark.slow
-def test_two_workers_make_the_same_bytes_though_both_are_killed(shop_settings: list[str], tmp_path: Path) -> None:
+def test_two_workers_make_the_same_bytes_though_some_are_killed(shop_settings: list[str], tmp_path: Path) -> None:
     pytest.importorskip("prefect_dask", reason="pip install 'tsrec[dask]'")
     settings = [*shop_settings, "members.refit=true"]
     alone = _run(settings, tmp_path / "alone")
-    shared = _run(settings, tmp_path / "shared", "as flows", TSREC_DASK="2", DIE_ONCE=str(tmp_path))
+    shared = _run(settings, tmp_path / "shared", "on a cluster", TSREC_DASK="2", DIE_ONCE=str(tmp_path))
     assert all((tmp_path / kind).exists() for kind in KINDS), "each was killed once"
     contents = _contents(tmp_path / "alone")
     assert len(contents) > 50 and contents == _contents(tmp_path / "shared")
