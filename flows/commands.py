@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import os
 import shlex
 import shutil
 import sys
@@ -24,6 +25,7 @@ from tsrec.store.champions import champion_of
 
 if TYPE_CHECKING:
     from tsrec.recommenders.recommender import Recommender
+    from tsrec.store.shared_shards import Distribute
 
 _NAMED = 5  # unknown items of a history
 
@@ -206,13 +208,23 @@ def _recommend_users(options: Namespace, wish: BatchRequest) -> None:
     from tsrec.recommenders.batch import recommend_users
 
     lineage, fuse = pipeline.resolve_model(load_config(options.profile, options.set), wish.model)
-    batch = recommend_users(lineage, fuse, wish)
+    with _distributor() as distribute:
+        batch = recommend_users(lineage, fuse, wish, distribute)
     if options.json:
         print_json({"model": fuse.fingerprint, "folder": str(batch.folder), **batch.counts})
         return
     print(f"{batch.folder}: {len(batch.parts)} parts by model {fuse.fingerprint}")
     for name, count in batch.counts.items():
         print(f"  {name:24s} {count:,}")
+
+
+def _distributor() -> contextlib.AbstractContextManager["Distribute | None"]:
+    """Has the workers of a Dask cluster make parts, where the environment names one. Prefect is loaded only then."""
+    if not os.environ.get("TSREC_DASK", "").strip():
+        return contextlib.nullcontext()
+    from tasks.dask_shards import distributor_by_environment
+
+    return distributor_by_environment()
 
 
 def _program() -> list[str]:

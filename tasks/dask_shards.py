@@ -1,37 +1,40 @@
 """Shards of a stage made by the workers of a Dask cluster, where the operator's environment asks for it.
 
-TSREC_DASK is a number of worker processes on this machine, or the address of a scheduler (tcp://...) whose workers see
-the store in the same place. The stage then finds its shards made, and is the same code and the same bytes as without.
+TSREC_DASK is a number of worker processes on this machine, or the address of a scheduler (tcp://...). Its workers open
+the same store: a folder that they see in the same place, or a URL. The stage then finds its shards made. It is the same
+code, and gives the same bytes as without.
 """
 
+import contextlib
 import logging
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from prefect import Task
-from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from tasks.masking import masking_errors
+from tasks.masking import masked_in_one_line, masking_errors
 from tsrec.errors import ConfigError, MissingDependencyError, TsrecError
 from tsrec.machine.addresses import is_url
-from tsrec.pipeline import DistributeShards, PlannedStage, make_shards
-from tsrec.store import Artifact
+from tsrec.machine.progress import progress
+from tsrec.store.host_environment import environment_differences, host_environment
+from tsrec.store.shared_shards import Distribute, Share, SharedShards
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 DASK = "TSREC_DASK"
+_POLL_S = 2.0
+_NO_WORKER_S = 120.0  # a worker that died is started anew within half a minute, also on a busy machine
 
 logger = logging.getLogger("tsrec.dask")
 
 
 @masking_errors
-def _make_share(planned: PlannedStage, parents: Mapping[str, Artifact], folder: Path, share: int, n_shares: int) -> int:
-    return make_shards(planned, parents, folder, share, n_shares)
-
-
-_SHARD_TASK: Task[..., int] = Task(_make_share, name="shards", cache_policy=NO_CACHE, persist_result=False)
+def _make_share(share: Share) -> dict[str, Any]:
+    return share.make()
 
 
 def task_runner_by_environment() -> TaskRunner[Any]:
@@ -62,22 +65,104 @@ def task_runner_by_environment() -> TaskRunner[Any]:
     return DaskTaskRunner(cluster_kwargs=local)
 
 
-def shard_distributor() -> DistributeShards | None:
-    """A function that has the Dask cluster of the current flow run make shards; None where it has no cluster."""
+def shard_distributor() -> Distribute | None:
+    """A function that has the Dask cluster of the current flow run make shards; None where it has no cluster.
+
+    Workers are not asked to reach Prefect's server: what they do is a part of the stage's own task.
+    """
     run = FlowRunContext.get()
     if run is None or not hasattr(type(run.task_runner), "client"):  # of the type: asking for it starts the cluster
         return None
-    runner: Any = run.task_runner
+    return _distributor(run.task_runner)
 
-    def distribute(planned: PlannedStage, parents: Mapping[str, Artifact], folder: Path) -> None:
-        n_shares = max(1, len(runner.client.scheduler_info(n_workers=-1)["workers"]))
-        task = _SHARD_TASK.with_options(task_run_name=f"{planned.name} shards")
-        futures = [task.submit(planned, parents, folder, share, n_shares) for share in range(n_shares)]
-        for future in futures:
-            made = future.result(raise_on_failure=False)
-            if isinstance(made, TsrecError):
-                raise made
-            if isinstance(made, BaseException):  # a worker that was lost: what it did not make is made here
-                logger.warning("a Dask worker failed: %s: %s; its shards are made here", type(made).__name__, made)
+
+@contextlib.contextmanager
+def distributor_by_environment() -> Iterator[Distribute | None]:
+    """The same for a command that is no flow: the cluster that the environment asks for, until the end of the block.
+
+    Raises:
+        ConfigError, MissingDependencyError: as `task_runner_by_environment`.
+    """
+    runner = task_runner_by_environment()
+    if isinstance(runner, ThreadPoolTaskRunner):
+        yield None
+        return
+    with runner:
+        yield _distributor(runner)
+
+
+def _distributor(runner: Any) -> Distribute:
+    def distribute(shared: SharedShards) -> None:
+        try:
+            client = runner.client  # made when it is first asked for
+        except Exception as error:
+            raise ConfigError(
+                f"{DASK}={os.environ.get(DASK)}: no Dask cluster ({masked_in_one_line(error)}); start its "
+                "scheduler, or take the variable out, then run again"
+            ) from None
+        try:
+            hand_out(client, shared)
+        except TsrecError:
+            raise
+        except Exception as error:
+            logger.warning("the Dask cluster failed: %s; missing shards are made here", masked_in_one_line(error))
 
     return distribute
+
+
+def hand_out(client: "Client", shared: SharedShards) -> None:
+    """Have the workers of a Dask cluster make shards, and wait until all are made, or failed, or no worker is left.
+
+    Dask hands the share of a worker that died to another one. That one makes what is still missing.
+
+    Raises:
+        TsrecError: a worker says in words what is wrong.
+    """
+    n_workers = max(1, _n_workers(client))
+    shares = shared.shares(n_workers)
+    logger.info("%s: %d shards are made by %d Dask worker(s)", shared.name, shared.n_missing, len(shares))
+    waiting = {client.submit(_make_share, share, pure=False) for share in shares}
+    last_seen, n_seen = time.monotonic(), 0
+    with progress(desc=f"{shared.name}, by {len(shares)} workers", total=shared.n_missing, unit="shard") as bar:
+        while waiting:
+            ended = _ended(client, waiting)
+            waiting -= ended
+            for future in ended:
+                _check(future)
+            n_made = shared.n_made()
+            bar.update(n_made - n_seen)
+            n_seen = n_made
+            if _n_workers(client):
+                last_seen = time.monotonic()
+            elif time.monotonic() - last_seen > _NO_WORKER_S:
+                client.cancel(list(waiting))
+                logger.warning("the Dask cluster has no worker left; missing shards are made here")
+                break
+    logger.info("%s: Dask workers have made %d of %d shards", shared.name, n_seen, shared.n_missing)
+
+
+def _n_workers(client: "Client") -> int:
+    return len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _ended(client: "Client", futures: "set[Future]") -> "set[Future]":
+    """Those that have ended, after waiting a little for the first."""
+    from distributed import wait
+
+    with contextlib.suppress(TimeoutError), client.as_current():
+        wait(futures, timeout=_POLL_S, return_when="FIRST_COMPLETED")
+    return {future for future in futures if future.status != "pending"}
+
+
+def _check(future: "Future") -> None:
+    """Raise what a worker says in words; log what else went wrong, and where last digits may differ."""
+    try:
+        there = future.result()
+    except TsrecError:
+        raise
+    except Exception as error:  # a worker that was lost several times, or a cluster that went down
+        problem = masked_in_one_line(error)
+        logger.warning("a Dask worker failed: %s: %s; its shards are made here", type(error).__name__, problem)
+        return
+    if found := environment_differences(there, host_environment()):
+        logger.warning("shards were made on %s with %s: last digits may differ", there["host"], ", ".join(found))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from tasks.dask_shards import shard_distributor
 from tasks.publishing import (
     publish_ablation,
     publish_codebook_health,
@@ -41,7 +42,7 @@ def judge(store: ArtifactStore, plan: refresh.RefreshPlan, artifacts: Mapping[st
 @plain_task("recommend")
 def recommend(lineage: Lineage, fuse: Artifact, wish: BatchRequest) -> Batch:
     """Make the parts of a batch, or find them; a run started again goes on at the part that it was at."""
-    batch = recommend_users(lineage, fuse, wish)
+    batch = recommend_users(lineage, fuse, wish, shard_distributor())
     show_in_ui(publish_recommendations, batch, fuse)
     return batch
 

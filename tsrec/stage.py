@@ -42,7 +42,10 @@ class Stage:
 
     A description is light: `run` and `shards` are named by `on_call`.
 
-    `shards` are the pieces that `run` makes or finds in its work folder, for those who make them beforehand.
+    `shards` are the pieces that `run` makes or finds in its work folder, for those who make them beforehand. They lie
+    directly in it, and have Parquet files of other names beside them where they are made from these. `shared_from`:
+    units of work (`Shard.n`) from which other processes are asked, about 20 seconds' worth for one core. To start
+    processes that have the libraries imported, and read what they need, takes about as long.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Stage:
     bases: tuple[str, ...] = ()
     extending: Callable[[Config], Section] | None = None
     shards: Callable[[Any, Parents, ArtifactWriter], Sequence[Shard]] | None = None
+    shared_from: int = 0
 
     def section(self, config: Config, *, extends: bool) -> Section:
         """The configuration that `run` reads."""

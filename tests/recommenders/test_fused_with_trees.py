@@ -16,8 +16,8 @@ from tsrec import pipeline
 from tsrec.columns import Split
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
-from tsrec.recommenders import fusion_gate
-from tsrec.recommenders.candidates import lists_from_table
+from tsrec.recommenders import fuse_stage, fusion_gate
+from tsrec.recommenders.candidates import concatenate_lists, lists_from_table
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import Fusion, open_gate
 from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
@@ -26,7 +26,7 @@ from tsrec.recommenders.pool import Pool
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import select_targets
-from tsrec.store import Artifact
+from tsrec.store import Artifact, ArtifactWriter
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +204,37 @@ def test_the_report_says_what_they_look_at(artifacts: dict[str, Artifact]) -> No
 def _ndcg(artifacts: dict[str, Artifact]) -> float:
     metrics = artifacts["evaluate"].frame("metrics").set_index(["slice", "method", "metric", "k"])["value"]
     return float(metrics["all", "fused", "ndcg", 10])
+
+
+def test_lists_are_read_from_any_target_on(fusion: Fusion) -> None:
+    stored, rows = fusion.stored, np.arange(len(fusion.stored.targets.events))
+    whole = stored.read(rows)
+    for first, end in ((0, 9), (8, 24), (33, 34), (60, len(rows))):
+        blocks = list(stored.blocks(rows[first:end], 8, first))
+        assert np.concatenate([block for block, _ in blocks]).tolist() == rows[first:end].tolist()
+        for name, ranked in whole.items():
+            found = concatenate_lists([lists[name] for _, lists in blocks])
+            width = found.items.shape[1]
+            assert np.array_equal(found.items, ranked.items[first:end, :width])
+            assert np.array_equal(found.scores, ranked.scores[first:end, :width])
+
+
+@pytest.mark.slow
+def test_shards_of_any_size_give_the_same_files(
+    artifacts: dict[str, Artifact], config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = FuseSettings(own=config.fuse, rules=config.recommend)
+    parents = {role: artifacts[role] for role in artifacts["fuse"].manifest.key.parents}
+    files = {}
+    monkeypatch.setattr(fuse_stage, "_BLOCK", 8)
+    for size in (8, 40, 8192):
+        monkeypatch.setattr(fuse_stage, "_SHARD", size)
+        out = ArtifactWriter(tmp_path / str(size))
+        if files:  # the gates are those that the first has fitted: a killed run goes on with them
+            shutil.copytree(tmp_path / "8" / "work", out.work, dirs_exist_ok=True)
+        shards = fuse_stage.shards(settings, parents, out)
+        assert len(shards) == -(-artifacts["candidates"].table("popular").num_rows // size)
+        fuse_stage.run(settings, parents, out)
+        files[size] = {name: entry.sha256 for name, entry in out.entries().items()}
+    assert files[8] == files[40] == files[8192]
+    assert files[8]["gate.json"] == artifacts["fuse"].manifest.files["gate.json"].sha256

@@ -13,4 +13,5 @@ STAGE = Stage(
     raw_inputs=raw_inputs,
     bases=("embed", "ingest"),
     shards=on_call("tsrec.embed.stage", "shards"),
+    shared_from=500,  # texts: MiniLM reads about 25 a second on one core
 )

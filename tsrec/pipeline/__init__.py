@@ -2,11 +2,9 @@
 
 from tsrec.pipeline.building import (
     BuildStage,
-    DistributeShards,
     build,
     build_all,
     build_here,
-    make_shards,
     record_planned_run,
     run,
 )
@@ -18,14 +16,12 @@ __all__ = [
     "STAGES",
     "Bases",
     "BuildStage",
-    "DistributeShards",
     "PlannedStage",
     "build",
     "build_all",
     "build_here",
     "check",
     "find_finished",
-    "make_shards",
     "plan",
     "record_planned_run",
     "resolve_model",

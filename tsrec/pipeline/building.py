@@ -4,23 +4,24 @@ notebook does what the flow does.
 
 import hashlib
 import logging
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from tsrec.config import Config, canonical
-from tsrec.errors import ConfigError, DataError
+from tsrec.config import Config, Section, canonical
+from tsrec.errors import DataError
 from tsrec.machine.quiet import quiet_libraries
 from tsrec.machine.threads import one_blas_thread
 from tsrec.pipeline.force_from import finish_forced_run, mark_for_rebuild
-from tsrec.pipeline.planning import PlannedStage, check
+from tsrec.pipeline.planning import STAGES, PlannedStage, check
 from tsrec.pipeline.promotion import promote_first
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter, FlowRun, cached_sha256, canonical_json, record_run
 from tsrec.store.host_environment import warn_about_other_environments
+from tsrec.store.shards import Shard
+from tsrec.store.shared_shards import Distribute, SharedShards, remove_remote_shards
 
 logger = logging.getLogger(__name__)
 
-DistributeShards = Callable[[PlannedStage, Mapping[str, Artifact], Path], None]
 BuildStage = Callable[[PlannedStage, ArtifactStore, Mapping[str, Artifact], str], Artifact]
 """Finds or builds a planned stage from its parents' artifacts by planned name; people know it by the text."""
 
@@ -92,7 +93,7 @@ def build(
     planned: PlannedStage,
     store: ArtifactStore,
     artifacts: Mapping[str, Artifact],
-    distribute: DistributeShards | None = None,
+    distribute: Distribute | None = None,
 ) -> Artifact:
     """Return the stage's artifact, building it where the store has none.
 
@@ -100,47 +101,47 @@ def build(
         planned: the stage.
         store: where it is looked for, and built.
         artifacts: by planned name; those that are its parents are handed to it.
-        distribute: has other processes call `make_shards` first, with what it is given.
+        distribute: has other processes make shards of the stage first.
     """
     parents = {role: artifacts[name] for role, name in planned.parents.items()}
 
     def make(writer: ArtifactWriter) -> None:
         bases = {role: store.verified(base) for role, base in planned.bases.items()}
         with quiet_libraries(), one_blas_thread():
-            if distribute and planned.stage.shards:
-                distribute(planned, parents | bases, writer.path)
+            if planned.stage.shards:
+                job = StageShards(planned.key.path, planned.stage.name, planned.config, parents | bases)
+                shared = SharedShards(job, store, writer.work)
+                shared.fetch()
+                if distribute:
+                    shards = planned.stage.shards(planned.config, parents | bases, writer)
+                    shared.have_made(shards, distribute, planned.stage.shared_from)
             planned.stage.run(planned.config, parents | bases, writer)
         _check_unchanged(planned)
 
-    return store.build(planned.key, make, planned.rebuild_before)
+    artifact = store.build(planned.key, make, planned.rebuild_before)
+    if planned.stage.shards:
+        remove_remote_shards(store, planned.key.path)
+    return artifact
 
 
-def make_shards(planned: PlannedStage, parents: Mapping[str, Artifact], folder: Path, share: int, n_shares: int) -> int:
-    """Make one share of a stage's shards, for the process that builds the artifact in `folder` and waits.
+@dataclass(frozen=True)
+class StageShards:
+    """The shards of a planned stage, for processes that make some: its name, settings and parents by role.
 
-    Args:
-        planned: the stage.
-        parents: its artifacts by role.
-        folder: where the artifact is built.
-        share: number of the first shard; every `n_shares`-th one from there on is made.
-        n_shares: into how many shares the shards are divided.
-
-    Returns:
-        the number of shards in this share.
-
-    Raises:
-        ConfigError: this process does not see the folder.
+    `path` is that of the artifact in the store.
     """
-    if not folder.is_dir():
-        raise ConfigError(
-            f"{folder} cannot be seen from {platform.node()}: workers of one run need the same store in the same place"
-        )
-    assert planned.stage.shards is not None
-    with quiet_libraries(), one_blas_thread():
-        shards = planned.stage.shards(planned.config, parents, ArtifactWriter(folder))[share::n_shares]
-        for shard in shards:
-            shard.table()
-    return len(shards)
+
+    path: str
+    stage: str
+    config: Section
+    parents: dict[str, Artifact]
+
+    def shards(self, store: ArtifactStore, work: Path) -> Sequence[Shard]:
+        """The stage's shards; its parents are read from `store`."""
+        (stage,) = (stage for stage in STAGES if stage.name == self.stage)
+        assert stage.shards is not None
+        parents = {role: store.verified(artifact) for role, artifact in self.parents.items()}
+        return stage.shards(self.config, parents, ArtifactWriter(work.parent))
 
 
 def _check_unchanged(planned: PlannedStage) -> None:

@@ -23,16 +23,18 @@ import pyarrow.parquet as pq
 
 from tsrec import permissions
 from tsrec.columns import Columns as C
-from tsrec.config import ALL_USERS, BatchRequest, canonical
+from tsrec.config import ALL_USERS, BatchRequest, Repeats, canonical
 from tsrec.errors import ConfigError, DataError
 from tsrec.machine.progress import progress
 from tsrec.recommenders.explain import Explainer
 from tsrec.recommenders.id_lists import SAMPLE, check_unknown_ids, likely_header, read_lines, warn_header
 from tsrec.recommenders.recommender import Recommendation, Recommender
-from tsrec.recommenders.users import User, all_users, listed_users
-from tsrec.store import Artifact, Lineage, canonical_json, file_sha256, locks
+from tsrec.recommenders.users import User, all_users, listed_users, write_ids
+from tsrec.store import Artifact, ArtifactStore, Lineage, canonical_json, file_sha256, locks
 from tsrec.store.disk_errors import explain_disk_errors
-from tsrec.store.work_files import discard, kept_table, write_text_whole
+from tsrec.store.shards import Shard
+from tsrec.store.shared_shards import Distribute, SharedShards, remove_remote_shards
+from tsrec.store.work_files import discard, is_whole, kept_table, write_text_whole
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +64,9 @@ class Batch:
     counts: dict[str, int]
 
 
-def recommend_users(lineage: Lineage, fuse: Artifact, wish: BatchRequest) -> Batch:
+def recommend_users(
+    lineage: Lineage, fuse: Artifact, wish: BatchRequest, distribute: Distribute | None = None
+) -> Batch:
     """Write what `wish` asks of the model `fuse` into the folder `wish.out`, or find it there.
 
     Every user gets exactly K distinct items, or all that may be shown where those are fewer (counted as `n_short`).
@@ -71,6 +75,7 @@ def recommend_users(lineage: Lineage, fuse: Artifact, wish: BatchRequest) -> Bat
         lineage: of the store.
         fuse: the model.
         wish: users, number of items, filters and folder.
+        distribute: has other processes make parts first.
 
     Raises:
         ConfigError: the folder cannot be written or holds what this function did not write, or something lies where
@@ -81,10 +86,17 @@ def recommend_users(lineage: Lineage, fuse: Artifact, wish: BatchRequest) -> Bat
     job = _job(fuse, wish)
     folder = permissions.writable_folder("out", wish.out)
     with explain_disk_errors(folder):
-        return _write(lineage, fuse, wish, folder, job)
+        return _write(lineage, fuse, wish, folder, job, distribute)
 
 
-def _write(lineage: Lineage, fuse: Artifact, wish: BatchRequest, folder: Path, job: dict[str, Any]) -> Batch:
+def _write(
+    lineage: Lineage,
+    fuse: Artifact,
+    wish: BatchRequest,
+    folder: Path,
+    job: dict[str, Any],
+    distribute: Distribute | None,
+) -> Batch:
     if (folder / _WORK).is_symlink():  # else what it leads to would be emptied
         raise ConfigError(f"{folder / _WORK}: a link, where shards are kept; remove it, or choose another folder")
     with locks.hold(folder / _WORK):
@@ -97,8 +109,21 @@ def _write(lineage: Lineage, fuse: Artifact, wish: BatchRequest, folder: Path, j
             if other != work:
                 discard(other)  # shards of another job
         work.mkdir(parents=True, exist_ok=True)
-        shards = _make_shards(lineage, fuse, wish, work)
-        return _publish_parts(shards, folder, job)
+        place = f"{fuse.manifest.key.dataset}/recommend/{work.name}"
+        shared = SharedShards(BatchShards(place, fuse, wish), lineage.store, work.absolute())
+        shared.fetch()
+        parts = _Parts.open(lineage, fuse, wish, work)
+        if distribute:
+            shared.have_made(parts.shards(), distribute)
+        shards = []
+        with progress(desc="recommending", unit="user") as bar:
+            for shard in parts.shards():
+                shard.table()
+                shards.append(shard.path)
+                bar.update(shard.n)
+        batch = _publish_parts(shards, folder, job)
+        remove_remote_shards(lineage.store, place)
+        return batch
 
 
 def allowed_items(recommender: Recommender, wish: BatchRequest) -> list[str] | None:
@@ -170,25 +195,58 @@ def _check_no_foreign_files(folder: Path) -> None:
         raise ConfigError(f"{foreign}: was not written by `tsrec recommend`; choose another folder, or empty it")
 
 
-def _make_shards(lineage: Lineage, fuse: Artifact, wish: BatchRequest, work: Path) -> list[Path]:
-    ingest = lineage.parent(fuse, "ingest")
-    recommender = Recommender.from_artifact(
-        lineage, fuse, wish.method, repeats="forbidden" if wish.no_repeats else None
-    )
-    explainer = Explainer(lineage, fuse)
-    allowed = allowed_items(recommender, wish)
-    users = all_users(ingest)
-    if wish.users != ALL_USERS:
-        users = listed_users(ingest, Path(wish.users), work, wish.max_unknown)
-    recommend = partial(recommender.recommend, k=wish.k, allowed=allowed)
-    shards = []
-    with progress(desc="recommending", unit="user") as bar:
-        for number, shard_users in enumerate(_in_shards(users, wish.shard_users)):
-            path = work / f"part-{number:06d}.parquet"
-            kept_table(path, partial(_shard_table, shard_users, recommend, explainer))
-            shards.append(path)
-            bar.update(len(shard_users))
-    return shards
+@dataclass(frozen=True)
+class BatchShards:
+    """The parts of a batch, for processes that make some: `path` in the store, which names the job, model and wish."""
+
+    path: str
+    fuse: Artifact
+    wish: BatchRequest
+
+    def shards(self, store: ArtifactStore, work: Path) -> Iterator[Shard]:
+        """All parts; the model and the histories are read from `store`, the lists of the wish from `work`."""
+        return _Parts.open(Lineage(store), store.verified(self.fuse), self.wish, work).shards()
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of a batch in the folder `work`, by a model that is open.
+
+    `listed`: a file of the user ids that are asked for; None: all users.
+    """
+
+    ingest: Artifact
+    recommend: Callable[[list[list[str]]], list[list[Recommendation]]]
+    explainer: Explainer
+    listed: Path | None
+    shard_users: int
+    work: Path
+
+    @classmethod
+    def open(cls, lineage: Lineage, fuse: Artifact, wish: BatchRequest, work: Path) -> "_Parts":
+        """Open the model. The lists of the wish are copied to `work`: other processes may not see them elsewhere."""
+        ingest = lineage.parent(fuse, "ingest")
+        repeats: Repeats | None = "forbidden" if wish.no_repeats else None
+        recommender = Recommender.from_artifact(lineage, fuse, wish.method, repeats)
+        allowed, listed = None, None
+        if wish.allow or wish.deny:
+            kept = kept_table(
+                work / "allowed.parquet", lambda: pa.table({C.ITEM: pa.array(allowed_items(recommender, wish))})
+            )
+            allowed = kept[C.ITEM].to_pylist()
+        if wish.users != ALL_USERS:
+            listed = work / "users.parquet"
+            if not is_whole(listed):
+                write_ids(ingest, Path(wish.users), listed, wish.max_unknown)
+        recommend = partial(recommender.recommend, k=wish.k, allowed=allowed)
+        return cls(ingest, recommend, Explainer(lineage, fuse), listed, wish.shard_users, work)
+
+    def shards(self) -> Iterator[Shard]:
+        """The parts one by one; memory holds the users of one."""
+        users = listed_users(self.ingest, self.listed) if self.listed else all_users(self.ingest)
+        for number, some in enumerate(_in_shards(users, self.shard_users)):
+            make = partial(_shard_table, some, self.recommend, self.explainer)
+            yield Shard(self.work / f"part-{number:06d}.parquet", make, len(some))
 
 
 def _in_shards(users: Iterable[User], size: int) -> Iterator[list[User]]:

@@ -1,11 +1,14 @@
 """The two stages that rank targets by single members: `candidates` by all members but the LLM, `decode` by the LLM."""
 
+from functools import cache, lru_cache, partial
+
 from tsrec.columns import LLM
 from tsrec.config import RecommendConfig
 from tsrec.llm.trained_llm import trained_in
 from tsrec.recommenders.candidates import target_shards, write_candidates
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.llm import load_llm
+from tsrec.recommenders.member import Member
 from tsrec.recommenders.member_registry import open_member
 from tsrec.recommenders.stage_settings import DecodeSettings
 from tsrec.recommenders.targets import Targets, check_targets, select_targets
@@ -13,17 +16,32 @@ from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.shards import Shard
 
+_SHARD = 4096  # targets; a second's work where the catalogue is small
+
 
 def run_candidates(rules: RecommendConfig, parents: Parents, out: ArtifactWriter) -> None:
     """Write one table of candidates for each member; a killed run goes on at the shard it was at."""
+    for name, shards in _candidate_shards(rules, parents, out).items():
+        write_candidates(out, shards, name)
+
+
+def candidate_shards(rules: RecommendConfig, parents: Parents, out: ArtifactWriter) -> list[Shard]:
+    """The candidates of all members as shards, which several processes may make."""
+    return [shard for shards in _candidate_shards(rules, parents, out).values() for shard in shards]
+
+
+def _candidate_shards(rules: RecommendConfig, parents: Parents, out: ArtifactWriter) -> dict[str, list[Shard]]:
+    """Member -> its shards. Only the member whose shard was made last is in memory."""
     catalogue, histories = read_catalogue(parents["ingest"])
     targets = select_targets(histories, rules)
     check_targets(targets)
-    for name, artifact in parents.items():
-        if name != "ingest":
-            member = open_member(artifact)
-            shards = target_shards(member, name, catalogue, targets, rules, out.work)
-            write_candidates(out, shards, name)
+
+    @lru_cache(maxsize=1)
+    def open_last(name: str) -> Member:
+        return open_member(parents[name])
+
+    work, names = out.work, [name for name in parents if name != "ingest"]
+    return {n: target_shards(partial(open_last, n), n, catalogue, targets, rules, work, shard=_SHARD) for n in names}
 
 
 def run_decode(config: DecodeSettings, parents: Parents, out: ArtifactWriter) -> None:
@@ -43,7 +61,7 @@ def _decode_targets(config: DecodeSettings, parents: Parents, out: ArtifactWrite
     catalogue, histories = read_catalogue(parents["ingest"])
     targets = select_targets(histories, config.rules)
     check_targets(targets)
-    llm = load_llm(parents[trained_in(parents)], parents["sids"], catalogue, config.own)
+    open_llm = cache(partial(load_llm, parents[trained_in(parents)], parents["sids"], catalogue, config.own))
     # The LLM makes its own batches, by tokens: there are never more users in one than tokens.
     sizes = {"batch": config.own.batch_tokens, "shard": config.own.shard_users}
-    return targets, target_shards(llm, LLM, catalogue, targets, config.rules, out.work, **sizes)
+    return targets, target_shards(open_llm, LLM, catalogue, targets, config.rules, out.work, **sizes)

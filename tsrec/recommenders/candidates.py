@@ -5,7 +5,7 @@ There is one table for each member. Its rows are the targets, in one order for a
 `scores` (list<float32>) are -inf where popularity filled the list up.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -79,14 +79,21 @@ class StoredLists:
     targets: Targets
     sources: Mapping[str, tuple[Artifact, str]]
 
-    def blocks(self, rows: np.ndarray, size: int = _BLOCK) -> Iterator[tuple[np.ndarray, dict[str, Ranked]]]:
+    def blocks(
+        self, rows: np.ndarray, size: int = _BLOCK, start: int = 0
+    ) -> Iterator[tuple[np.ndarray, dict[str, Ranked]]]:
         """The lists of the targets `rows` (ascending), block by block: each block's rows, and member -> its lists.
+
+        Args:
+            rows: numbers of targets.
+            size: targets of a block.
+            start: the first target that is read, none of `rows` is before it.
 
         Raises:
             ArtifactError: a table is of other targets.
         """
-        tables = {name: _RowReader(*source, len(self.targets.events)) for name, source in self.sources.items()}
-        n_read = 0
+        tables = {name: _RowReader(*source, len(self.targets.events), start) for name, source in self.sources.items()}
+        n_read = start
         for start in range(0, len(rows), size):
             block = rows[start : start + size]
             positions = self.targets.take(np.arange(n_read, block[-1] + 1)).positions
@@ -101,25 +108,35 @@ class StoredLists:
 
 
 class _RowReader:
-    """Reads lists of a table from its first row on, and checks that they are of the targets that are asked for."""
+    """Reads lists of a table from row `start` on, and checks that they are of the targets that are asked for."""
 
-    def __init__(self, artifact: Artifact, name: str, n_targets: int) -> None:
+    def __init__(self, artifact: Artifact, name: str, n_targets: int, start: int) -> None:
         self._artifact, self._name = artifact, name
         parquet = pq.ParquetFile(artifact.file(f"{name}.parquet"), buffer_size=1 << 16)
-        if parquet.metadata.num_rows != n_targets:
+        metadata = parquet.metadata
+        if metadata.num_rows != n_targets:
             raise self._other_targets()
-        self._batches = parquet.iter_batches(_BLOCK, columns=[C.POSITION, C.ITEMS, C.SCORES])
+        ends = np.cumsum([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)])
+        first = int(np.searchsorted(ends, start, side="right"))  # the row group that holds row `start`
+        groups = list(range(first, len(ends)))
+        self._batches = parquet.iter_batches(_BLOCK, row_groups=groups, columns=[C.POSITION, C.ITEMS, C.SCORES])
         self._unread: list[pa.RecordBatch] = []
+        if n_before := start - int(ends[first - 1]) if first else start:
+            self._take(n_before)
 
     def read(self, positions: np.ndarray) -> pa.Table:
         """The next rows, which are of targets at these `positions` (B,)."""
-        while sum(batch.num_rows for batch in self._unread) < len(positions):
+        table = self._take(len(positions))
+        if not np.array_equal(table[C.POSITION].to_numpy(), positions):
+            raise self._other_targets()
+        return table
+
+    def _take(self, n_rows: int) -> pa.Table:
+        while sum(batch.num_rows for batch in self._unread) < n_rows:
             self._unread.append(next(self._batches))
         table = pa.Table.from_batches(self._unread)
-        self._unread = table.slice(len(positions)).to_batches()
-        if not np.array_equal(table[C.POSITION].to_numpy()[: len(positions)], positions):
-            raise self._other_targets()
-        return table.slice(0, len(positions))
+        self._unread = table.slice(n_rows).to_batches()
+        return table.slice(0, n_rows)
 
     def _other_targets(self) -> ArtifactError:
         place = self._artifact.path
@@ -139,7 +156,7 @@ def concatenate_lists(blocks: Sequence[Ranked]) -> Ranked:
 
 
 def target_shards(
-    member: Member,
+    open_member: Callable[[], Member],
     name: str,
     catalogue: Catalogue,
     targets: Targets,
@@ -149,13 +166,16 @@ def target_shards(
     batch: int = 256,
     shard: int = 4096,
 ) -> list[Shard]:
-    """One member's candidates in shards of `shard` targets, ranked `batch` at a time; finished ones stay in `work`."""
+    """One member's candidates in shards of `shard` targets, ranked `batch` at a time; finished ones stay in `work`.
+
+    `open_member` is called for every shard that is made.
+    """
     popularity = catalogue.by_popularity()
     shards = []
     for rows in _row_ranges(len(targets.events), shard):
         # Other batches may give other last bits, so shards of another batch size are not mixed in.
         path = work / f"{name} {rows[0]}-{rows[-1]}-{batch}.parquet"
-        make = partial(_rank_shard, member, targets, rows, rules, catalogue, popularity, batch)
+        make = partial(_rank_shard, open_member, targets, rows, rules, catalogue, popularity, batch)
         shards.append(Shard(path, make, len(rows)))
     return shards
 
@@ -209,7 +229,7 @@ def _row_ranges(n_rows: int, size: int) -> Iterator[np.ndarray]:
 
 
 def _rank_shard(
-    member: Member,
+    open_member: Callable[[], Member],
     targets: Targets,
     rows: np.ndarray,
     rules: RecommendConfig,
@@ -217,7 +237,7 @@ def _rank_shard(
     popularity: np.ndarray,
     batch: int,
 ) -> pa.Table:
-    pasts = targets.pasts(rows)
+    member, pasts = open_member(), targets.pasts(rows)
     order = np.argsort([len(past) for past in pasts], kind="stable")  # prompts of like length together
     width = min(rules.n_candidates, catalogue.n_items)
     lists = Ranked(np.empty((len(rows), width), np.int32), np.empty((len(rows), width), np.float32))

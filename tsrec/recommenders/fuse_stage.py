@@ -5,9 +5,12 @@ half of the users is ranked by a gate fitted on the other half, so that metrics 
 read, fused and written in blocks. Serving reads the gate by `open_gate` and ranks by `tsrec.recommenders.fused_member`.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,24 +18,36 @@ import pyarrow as pa
 from tsrec.columns import FUSED, LLM, LLMS, Split
 from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError
-from tsrec.machine.progress import progress
-from tsrec.recommenders.candidates import BlockWriter, StoredLists, lists_to_table, repeats_filter, stored_lists
+from tsrec.recommenders.candidates import (
+    BlockWriter,
+    StoredLists,
+    lists_from_table,
+    lists_to_table,
+    repeats_filter,
+    stored_lists,
+)
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue, read_catalogue_as_train
 from tsrec.recommenders.fusion_gate import Gate
-from tsrec.recommenders.gate_fitting import fit_gates, half_of_users
+from tsrec.recommenders.gate_fitting import Gates, fit_gates, half_of_users
 from tsrec.recommenders.pool import ITEM_FEATURES
 from tsrec.recommenders.ranking import Ranked, empty_lists, fill_with_popular
 from tsrec.recommenders.refit import WITH_VALID
 from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.recommenders.trees import Trees
+from tsrec.sid.vectors import list_column
 from tsrec.stage import Parents
-from tsrec.store import Artifact, ArtifactWriter
+from tsrec.store import Artifact, ArtifactWriter, matrix_of
+from tsrec.store.shards import Shard, iter_tables
+from tsrec.store.work_files import kept_table
 
 REFIT = f"{FUSED} refit"
 _SHOWN = 10  # items of a list that `recommendations` holds
 _PROPOSER_RANK = 20  # a member that ranks an item lower is not named among its proposers
 _NOT_PROPOSED = np.iinfo(np.int32).max
+_BLOCK = 512  # targets fused at once; last digits may depend on it
+_SHARD = 8 * _BLOCK  # some seconds' worth; whole blocks, so that no shard changes what is fused together
+_GATES, _RANKS = "gates", "ranks"
 
 
 def open_gate(fuse: Artifact) -> Gate:
@@ -67,46 +82,170 @@ def member_sources(parents: Parents) -> dict[str, tuple[Artifact, str]]:
 
 
 def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
-    """Fit the gates, rank all targets, and write what follows.
+    """Fit the gates, rank all targets, and write what follows; a killed run goes on at the shard it was at.
 
     `gate.json`; `trees.json` where trees help; `gates_without.json` (weights only); `fused`, in the form of candidates;
     of test alone `fused without` each member and, where there are several, all LLMs; and `recommendations`.
     """
-    catalogue, histories = read_catalogue(parents["ingest"])
-    fusion = Fusion.read(parents, select_targets(histories, config.rules), catalogue, config)
-    targets, members = fusion.stored.targets, tuple(fusion.stored.sources)
-    left_out = _ablations(members, [name for role in parents if (name := llm_name(role))])
-    gates = fit_gates(fusion.stored, fusion.popularity, config, left_out)
-    without = {ablation_method(name): gate for name, gate in gates.without.items()}
+    stage = _FuseStage.open(config, parents, out)
+    gates, targets, members = stage.gates, stage.fusion.stored.targets, tuple(stage.fusion.stored.sources)
     out.write_json("gate", gates.whole.to_json())
     if gates.whole.trees:
         out.write_json("trees", gates.whole.trees.to_json(members))
-    out.write_json("gates_without", {name: gate.to_json() for name, gate in without.items()})
-    is_valid, half = targets.is_in_split(Split.VALID), half_of_users(targets, 1)
-    ranked_by = (  # these targets by these gates
-        (is_valid & ~half, {FUSED: gates.halves[0]}),
-        (is_valid & half, {FUSED: gates.halves[1]}),
-        (~is_valid, {FUSED: gates.whole, **without}),
-    )
-    length, names = min(config.own.length, catalogue.n_items), (FUSED, *without)
+    out.write_json("gates_without", {ablation_method(name): gate.to_json() for name, gate in gates.without.items()})
     with ExitStack() as stack:
-        tables = {n: stack.enter_context(closing(BlockWriter(out, n))) for n in (*names, "recommendations")}
-        for rows, lists in progress(fusion.stored.blocks(np.arange(len(targets.events))), desc="fusing", unit="block"):
-            block, fused = targets.take(rows), {name: empty_lists(len(rows), length) for name in names}
-            member_ranks = np.zeros((len(rows), length, len(members)), dtype=np.int32)
-            for mask, gates_by_name in ranked_by:
+        tables = {n: stack.enter_context(closing(BlockWriter(out, n))) for n in (*stage.names, "recommendations")}
+        for rows, block in _blocks(iter_tables(stage.fused_shards(), "fusing", "target")):
+            block_targets = targets.take(rows)
+            fused = {name: _lists_in(block, name) for name in stage.names}
+            for name, ranked in fused.items():
+                tables[name].write(lists_to_table(ranked, block_targets))
+            ranks = matrix_of(block, _RANKS).reshape(len(rows), -1, len(members))
+            shown = _recommendations(fused[FUSED], ranks, members, block_targets, stage.fusion.catalogue)
+            tables["recommendations"].write(shown)
+    if stage.refit:
+        with closing(BlockWriter(out, REFIT)) as table:
+            for rows, block in _blocks(iter_tables(stage.refit_shards(), "fusing refitted members", "target")):
+                table.write(lists_to_table(_lists_in(block, REFIT), stage.refit.targets.take(rows)))
+    n_trees = gates.whole.trees.n_trees if gates.whole.trees else 0
+    n_valid = int(targets.is_in_split(Split.VALID).sum())
+    out.count(n_valid_targets=n_valid, n_weights=len(gates.whole.weights), n_trees=n_trees)
+
+
+def shards(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> list[Shard]:
+    """The fused lists as shards of targets, which several processes may make.
+
+    The gates are fitted first, where the work folder does not have them. That takes one process: they see a limited
+    number of targets, however many users there are.
+    """
+    stage = _FuseStage.open(config, parents, out)
+    return [*stage.fused_shards(), *stage.refit_shards()]
+
+
+@dataclass(frozen=True)
+class _FuseStage:
+    """The fused lists of all targets, in shards.
+
+    A shard is a table of B targets. It has the items and scores of every list in `names`, and the ranks (B, 10 * M)
+    that the M members gave the first ten items of the first list. `refit`: the lists of members that were fitted again.
+    """
+
+    fusion: "Fusion"
+    gates: Gates
+    ranked_by: Sequence[tuple[np.ndarray, Mapping[str, Gate]]]
+    refit: StoredLists | None
+    ingest: Artifact
+    work: Path
+
+    @classmethod
+    def open(cls, config: FuseSettings, parents: Parents, out: ArtifactWriter) -> "_FuseStage":
+        """Fit the gates, or read those that an earlier attempt, or the process that asks for shards, has fitted."""
+        catalogue, histories = read_catalogue(parents["ingest"])
+        fusion = Fusion.read(parents, select_targets(histories, config.rules), catalogue, config)
+        targets, members = fusion.stored.targets, tuple(fusion.stored.sources)
+        left_out = _ablations(members, [name for role in parents if (name := llm_name(role))])
+
+        def fit() -> pa.Table:
+            fitted = fit_gates(fusion.stored, fusion.popularity, config, left_out)
+            return pa.table({_GATES: [json.dumps(gate) for gate in fitted.to_json()]})
+
+        kept = kept_table(out.work / f"{_GATES}.parquet", fit)
+        gates = Gates.from_json(json.loads(gate) for gate in kept[_GATES].to_pylist())
+        is_valid, half = targets.is_in_split(Split.VALID), half_of_users(targets, 1)
+        without = {ablation_method(name): gate for name, gate in gates.without.items()}
+        ranked_by = (  # these targets by these gates
+            (is_valid & ~half, {FUSED: gates.halves[0]}),
+            (is_valid & half, {FUSED: gates.halves[1]}),
+            (~is_valid, {FUSED: gates.whole, **without}),
+        )
+        refit = None
+        if "refit" in parents:
+            refitted = {name: (parents["refit"], name) for name in stored_lists(parents["refit"])}
+            refit = StoredLists(targets.only_split(Split.TEST), refitted)
+        return cls(fusion, gates, ranked_by, refit, parents["ingest"], out.work)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The lists of a shard, that of all members first."""
+        return tuple(self.ranked_by[-1][1])
+
+    def fused_shards(self) -> list[Shard]:
+        """The lists of all targets."""
+        return self._shards(FUSED, len(self.fusion.stored.targets.events), self._fuse)
+
+    def refit_shards(self) -> list[Shard]:
+        """Lists of test by the same gate, over members that were fitted on train and valid; LLMs stay as they are."""
+        return self._shards(REFIT, len(self.refit.targets.events), self._fuse_refit) if self.refit else []
+
+    def _shards(self, name: str, n_targets: int, fuse: Callable[[int, int], pa.Table]) -> list[Shard]:
+        ends = [min(start + _SHARD, n_targets) for start in range(0, n_targets, _SHARD)]
+        return [
+            Shard(self.work / f"{name} {start}-{end}.parquet", partial(fuse, start, end), end - start)
+            for start, end in zip(range(0, n_targets, _SHARD), ends, strict=True)
+        ]
+
+    def _fuse(self, first: int, end: int) -> pa.Table:
+        """The lists of the targets `first` to `end`, by the gates that rank each."""
+        fusion, tables = self.fusion, []
+        length = min(fusion.config.own.length, fusion.catalogue.n_items)
+        for rows, lists in fusion.stored.blocks(np.arange(first, end), _BLOCK, first):
+            block = fusion.stored.targets.take(rows)
+            fused = {name: empty_lists(len(rows), length) for name in self.names}
+            member_ranks = np.zeros((len(rows), min(length, _SHOWN), len(lists)), dtype=np.int32)
+            for mask, gates in self.ranked_by:
                 places = np.flatnonzero(mask[rows])
                 part = {name: own.take(places) for name, own in lists.items()}
-                found, member_ranks[places] = fusion.rank(gates_by_name, part, block.take(places))
+                found, ranks = fusion.rank(gates, part, block.take(places))
+                member_ranks[places] = ranks[:, :_SHOWN]
                 for name, ranked in found.items():
                     fused[name].items[places], fused[name].scores[places] = ranked
-            for name, ranked in fused.items():
-                tables[name].write(lists_to_table(ranked, block))
-            tables["recommendations"].write(_recommendations(fused[FUSED], member_ranks, members, block, catalogue))
-    if "refit" in parents:
-        _write_refit(gates.whole, fusion, parents, out)
-    n_trees = gates.whole.trees.n_trees if gates.whole.trees else 0
-    out.count(n_valid_targets=int(is_valid.sum()), n_weights=len(gates.whole.weights), n_trees=n_trees)
+            tables.append(_lists_together(fused, block, {_RANKS: list_column(member_ranks.reshape(len(rows), -1))}))
+        return pa.concat_tables(tables)
+
+    def _fuse_refit(self, first: int, end: int) -> pa.Table:
+        """The same for the targets `first` to `end` of test, by refitted members."""
+        assert self.refit
+        stored, test, tables = self.fusion.stored, self.refit.targets, []
+        test_rows = np.flatnonzero(stored.targets.is_in_split(Split.TEST))[first:end]
+        measured = stored.blocks(test_rows, _BLOCK, int(test_rows[0]))
+        refitted = self.refit.blocks(np.arange(first, end), _BLOCK, first)
+        for (_, lists), (rows, refitted_lists) in zip(measured, refitted, strict=True):
+            block = test.take(rows)
+            fused, _ = self._refitted_fusion.rank({REFIT: self.gates.whole}, lists | refitted_lists, block)
+            tables.append(_lists_together(fused, block))
+        return pa.concat_tables(tables)
+
+    @cached_property
+    def _refitted_fusion(self) -> "Fusion":
+        catalogue, _ = read_catalogue_as_train(self.ingest, WITH_VALID)
+        by_time = self.fusion.stored.targets.histories.is_split_by_time()
+        return replace(self.fusion, catalogue=catalogue, popularity=catalogue.popularity(recent=by_time))
+
+
+def _lists_together(
+    lists: Mapping[str, Ranked], targets: Targets, more: Mapping[str, pa.Array] | None = None
+) -> pa.Table:
+    """Several lists of the same targets as one table, beside `more` columns; `_lists_in` reads one of them."""
+    columns: dict[str, pa.ChunkedArray] = {}
+    for name, ranked in lists.items():
+        table = lists_to_table(ranked, targets)
+        columns |= {f"{column} {name}": table[column] for column in (C.ITEMS, C.SCORES)}
+    return pa.table({**columns, **(more or {})})
+
+
+def _lists_in(table: pa.Table, name: str) -> Ranked:
+    columns = {f"{column} {name}": column for column in (C.ITEMS, C.SCORES)}
+    return lists_from_table(table.select(list(columns)).rename_columns(list(columns.values())))
+
+
+def _blocks(tables: Iterable[pa.Table]) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """The rows of all tables, one below the other, in blocks as they were fused: row numbers, and the part."""
+    n_read = 0
+    for table in tables:
+        for start in range(0, len(table), _BLOCK):
+            block = table.slice(start, _BLOCK)
+            yield np.arange(n_read, n_read + len(block)), block
+            n_read += len(block)
 
 
 @dataclass(frozen=True)
@@ -164,22 +303,6 @@ def _ablations(members: Sequence[str], llms: Sequence[str]) -> dict[str, tuple[s
     if len(llms) > 1:
         left_out[LLMS] = tuple(llms)
     return {name: names for name, names in left_out.items() if len(names) < len(members)}
-
-
-def _write_refit(gate: Gate, fusion: Fusion, parents: Parents, out: ArtifactWriter) -> None:
-    """Lists of test by the same gate, over members that were fitted on train and valid; LLMs stay as they are."""
-    catalogue, _ = read_catalogue_as_train(parents["ingest"], WITH_VALID)
-    all_targets = fusion.stored.targets
-    test_rows = np.flatnonzero(all_targets.is_in_split(Split.TEST))
-    test = all_targets.take(test_rows)
-    refitted = StoredLists(test, {name: (parents["refit"], name) for name in stored_lists(parents["refit"])})
-    by_time = test.histories.is_split_by_time()
-    fusion = replace(fusion, catalogue=catalogue, popularity=catalogue.popularity(recent=by_time))
-    blocks = zip(fusion.stored.blocks(test_rows), refitted.blocks(np.arange(len(test_rows))), strict=True)
-    with closing(BlockWriter(out, REFIT)) as table:
-        for (_, lists), (rows, refitted_lists) in blocks:
-            fused, _ = fusion.rank({REFIT: gate}, lists | refitted_lists, test.take(rows))
-            table.write(lists_to_table(fused[REFIT], test.take(rows)))
 
 
 def proposers(member_ranks: np.ndarray, members: Sequence[str]) -> pa.ListArray:

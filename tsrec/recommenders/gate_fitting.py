@@ -10,6 +10,7 @@ and then it is freed. So memory does not grow with the number of users.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from tsrec.recommenders.pool import Pool, concatenate_pools
 from tsrec.recommenders.ranking import Ranked
 from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import SEED, Targets, sample_events
+from tsrec.recommenders.trees import Trees
 
 _Block = tuple[np.ndarray, Pool]
 """Rows of targets, and the pool of their proposed items. Targets whose own item nobody proposed are not in the pool."""
@@ -43,6 +45,18 @@ class Gates:
     whole: Gate
     halves: tuple[Gate, Gate]
     without: dict[str, Gate]
+
+    def to_json(self) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """Name, weights and trees (empty: none) of every gate, as `from_json` reads them without loss."""
+        gates = [("", self.whole), *(("", half) for half in self.halves), *self.without.items()]
+        return [(n, gate.to_json(), gate.trees.to_json(gate.members) if gate.trees else {}) for n, gate in gates]
+
+    @classmethod
+    def from_json(cls, content: Iterable[tuple[str, dict[str, Any], dict[str, Any]]]) -> "Gates":
+        """Read what `to_json` wrote."""
+        gates = [(name, Gate.from_json(own, Trees.from_json(trees) if trees else None)) for name, own, trees in content]
+        (_, whole), (_, first), (_, second) = gates[:3]
+        return cls(whole, (first, second), dict(gates[3:]))
 
 
 def half_of_users(targets: Targets, seed: int) -> np.ndarray:

@@ -4,7 +4,7 @@ Settings and gate stay those that were found with train alone, and the LLM is no
 more events. The row `fused refit` in `metrics` says what recent events are worth.
 """
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,5 +54,6 @@ def fit_and_rank(
     """
     folder.mkdir(exist_ok=True)
     kind.fit(FitInputs(histories, catalogue, settings, parents, folder, folder))
-    shards = target_shards(kind.load(folder, settings), kind.name, catalogue, targets, rules, folder)
+    open_member = cache(partial(kind.load, folder, settings))
+    shards = target_shards(open_member, kind.name, catalogue, targets, rules, folder)
     return candidates_table(shards, kind.name)

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError, DataError
 from tsrec.recommenders.id_lists import SAMPLE, check_unknown_ids, likely_header, read_lines, warn_header
 from tsrec.store import Artifact
+from tsrec.store.work_files import remove, seal, write_whole
 
 User = tuple[str, list[str]]
 """A user's id, and the ids of all their items, oldest first."""
@@ -42,30 +44,45 @@ def all_users(ingest: Artifact) -> Iterator[User]:
         yield current_user, history
 
 
-def listed_users(ingest: Artifact, file: Path, work: Path, max_unknown: float) -> Iterator[User]:
-    """The users of a text file (one id a line), each once, in order of their ids; those without events too.
+def write_ids(ingest: Artifact, file: Path, path: Path, max_unknown: float) -> None:
+    """Write the user ids of a text file (one id a line), each once and in order, as a sealed work file.
 
     Args:
-        ingest: whose interactions are the histories.
+        ingest: knows which users have events.
         file: UTF-8; empty lines do not count, nor does a header.
-        work: a folder for the sorted ids, which may be too many for the memory.
+        path: the Parquet file that `listed_users` reads. Ids are sorted on disk: they may be too many for the memory.
         max_unknown: the largest share of ids without events.
 
     Raises:
         DataError: the file cannot be read, holds no id, or more than `max_unknown` of them are not known.
     """
-    path = work / "users.sqlite"
-    path.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        _sort_ids(database, ingest, file, max_unknown)
-        with_events = all_users(ingest)
-        user, history = next(with_events, (None, []))
-        # SQLite compares UTF-8 byte by byte, which is the order of Python's strings.
-        for (listed,) in database.execute("SELECT id FROM users ORDER BY id"):
+    database_path = path.with_suffix(".sqlite")
+    database_path.unlink(missing_ok=True)
+
+    def write(temporary: Path) -> None:
+        schema = pa.schema([(C.USER, pa.string())])
+        with contextlib.closing(sqlite3.connect(database_path)) as database, pq.ParquetWriter(temporary, schema) as out:
+            _sort_ids(database, ingest, file, max_unknown)
+            # SQLite compares UTF-8 byte by byte, which is the order of Python's strings.
+            rows = database.execute("SELECT id FROM users ORDER BY id")
+            while ids := [user for (user,) in rows.fetchmany(_ROWS)]:
+                out.write_table(pa.table({C.USER: ids}, schema))
+
+    remove(path)
+    write_whole(path, write)
+    seal(path)
+    database_path.unlink()
+
+
+def listed_users(ingest: Artifact, ids: Path) -> Iterator[User]:
+    """The users that `write_ids` wrote to the file `ids`, in order; those without events too."""
+    with_events = all_users(ingest)
+    user, history = next(with_events, (None, []))
+    for batch in pq.ParquetFile(ids).iter_batches(_ROWS):
+        for listed in batch[C.USER].to_pylist():
             while user is not None and user < listed:
                 user, history = next(with_events, (None, []))
             yield listed, history if user == listed else []
-    path.unlink()
 
 
 def _sort_ids(database: sqlite3.Connection, ingest: Artifact, file: Path, max_unknown: float) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from tsrec.machine.devices import processor_features
 from tsrec.store.artifact import Artifact
-from tsrec.store.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,8 @@ def host_environment() -> dict[str, Any]:
 def warn_about_other_environments(artifacts: Iterable[Artifact]) -> None:
     """Say in one line of the log which artifacts of a run were made otherwise than this process makes them."""
     here, listed = host_environment(), list(artifacts)
-    found = [differing for artifact in listed if (differing := _differences(artifact.manifest, here))]
+    made = [{name: getattr(artifact.manifest, name) for name in here} for artifact in listed]
+    found = [differing for there in made if (differing := _differences(there, here))]
     if not found:
         return
     whats = {what: there for differing in found for what, there in differing.items()}  # of several, the last one's
@@ -76,9 +76,14 @@ def warn_about_other_environments(artifacts: Iterable[Artifact]) -> None:
     )
 
 
-def _differences(manifest: Manifest, here: dict[str, Any]) -> dict[str, str]:
-    """What differs, in words, of what both know; tsrec itself aside, for its stages have versions."""
-    then = {**manifest.libraries, "threads": manifest.threads, "processor": manifest.processor}
+def environment_differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """What differs between two `host_environment`s, in words, of what both know; tsrec itself aside."""
+    return list(_differences(there, here).values())
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> dict[str, str]:
+    """Library, threads or processor -> how it differs; tsrec itself aside, for its stages have versions."""
+    then = {**there["libraries"], "threads": there["threads"], "processor": there["processor"]}
     now = {**here["libraries"], "threads": here["threads"], "processor": here["processor"]}
     return {
         what: f"{what} {then[what]} (here {now[what]})"

@@ -6,7 +6,7 @@ artifact the first to write it wins, and the other uses the winner's. Where all 
 copy is added under the next manifest name (`manifest-2.json`). Readers delete nothing.
 
 Work folders stay on the machine that builds: a killed stage resumes inside on the same machine, and starts that stage
-again elsewhere.
+again elsewhere. Only shards that other processes made lie in the remote (`shared_shards`).
 """
 
 import contextlib
@@ -38,8 +38,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MANIFEST_NAMES = re.compile(r"manifest(?:-(\d+))?\.json")
-_UPLOAD = "upload-"
-_UPLOAD_PATTERN = rf"{_UPLOAD}[0-9A-Za-z-]+"
+UPLOAD = "upload-"
+_UPLOAD_PATTERN = rf"{UPLOAD}[0-9A-Za-z-]+"
 _MOMENT = "%Y%m%dT%H%M%S"
 _ATTEMPTS = 4  # at one transfer, beyond those that fsspec's file system makes itself
 _FIRST_PAUSE_S = 0.2
@@ -99,9 +99,9 @@ class RemoteMirror:
         if first and not over:
             return first
         number = max(paths, default=0) + 1
-        upload = f"{_UPLOAD}{datetime.now(UTC).strftime(_MOMENT)}-{uuid4().hex[:12]}"
+        upload = new_upload()
         for name in manifest.files:
-            self._put(folder / name, f"{relative}/{upload}/{name}")
+            self.put(folder / name, f"{relative}/{upload}/{name}")
         ours, path = Published(**manifest.model_dump(), upload=upload), self._manifest_path(relative, number)
 
         def create() -> Published:
@@ -168,7 +168,7 @@ class RemoteMirror:
         ours is called is none: `upload-*` would be removed as a pattern."""
         found = []
         with self._reached():
-            for path in self.filesystem.glob(f"{self.base}/*/*/*/{_UPLOAD}*"):
+            for path in self.filesystem.glob(f"{self.base}/*/*/*/{UPLOAD}*"):
                 folder, upload = path.rstrip("/").removeprefix(f"{self.base}/").rsplit("/", 1)
                 if not (is_artifact_path(folder) and re.fullmatch(_UPLOAD_PATTERN, upload)):
                     continue
@@ -178,6 +178,24 @@ class RemoteMirror:
                 if upload not in {copy.upload for copy in copies if copy}:
                     found.append(f"{folder}/{upload}")
         return found
+
+    def put(self, local: Path, relative: str) -> None:
+        """Copy one file up, and check that all of it arrived."""
+        target = f"{self.base}/{relative}"
+
+        def put() -> None:
+            self.filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            self.filesystem.put_file(str(local), target)
+            n_bytes = self.filesystem.info(target)["size"]
+            if n_bytes != local.stat().st_size:
+                raise OSError(f"only {n_bytes} of {local.stat().st_size} bytes arrived")
+
+        self._patiently(f"storing {target}", put)
+
+    def get(self, relative: str, local: Path) -> None:
+        """Copy one file down; who asks for it checks it."""
+        source = f"{self.base}/{relative}"
+        self._patiently(f"fetching {source}", lambda: self.filesystem.get_file(source, str(local)))
 
     def remove_upload(self, relative: str) -> None:
         """Remove one upload's folder: an own one that lost, one whose manifests are gone, or an abandoned one."""
@@ -241,18 +259,6 @@ class RemoteMirror:
             logger.warning("%s", error)
             return None
 
-    def _put(self, local: Path, relative: str) -> None:
-        target = f"{self.base}/{relative}"
-
-        def put() -> None:
-            self.filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-            self.filesystem.put_file(str(local), target)
-            n_bytes = self.filesystem.info(target)["size"]
-            if n_bytes != local.stat().st_size:
-                raise OSError(f"only {n_bytes} of {local.stat().st_size} bytes arrived")
-
-        self._patiently(f"storing {target}", put)
-
     def _get(self, source: str, local: Path, sha256: str) -> None:
         local.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -278,6 +284,11 @@ class RemoteMirror:
         raise AssertionError("unreachable")
 
 
+def new_upload() -> str:
+    """A name for an upload that begins now."""
+    return f"{UPLOAD}{datetime.now(UTC).strftime(_MOMENT)}-{uuid4().hex[:12]}"
+
+
 def _said(error: Exception) -> str:
     """An error of somebody's library, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
@@ -291,7 +302,7 @@ def _numbered(paths: Iterable[str]) -> dict[int, str]:
 def _began(upload: str) -> datetime:
     """When an upload began, by its name; long ago where that does not say."""
     try:
-        moment = datetime.strptime(upload.removeprefix(_UPLOAD).split("-")[0], _MOMENT)
+        moment = datetime.strptime(upload.removeprefix(UPLOAD).split("-")[0], _MOMENT)
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
     return moment.replace(tzinfo=UTC)

@@ -41,6 +41,7 @@ class ArtifactStore:
             raise ConfigError(f"store: {root} {problem}")
         self.remote = RemoteMirror(str(root)) if is_url(str(root)) else None
         self.root = self.remote.cache if self.remote else Path(root).expanduser().resolve()
+        self.address = self.remote.url if self.remote else str(self.root)  # opens the same store in another process
 
     def find(self, key: ArtifactKey) -> Artifact | None:
         """The finished, verified artifact of `key`, or None. One that fails its check is reported and left in place.

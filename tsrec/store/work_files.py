@@ -27,12 +27,17 @@ _TEMPORARY = ".tmp"
 _FILE_SEAL = ".seal"
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object], *, shared: bool = False) -> None:
     """Have `write` fill a temporary sibling of `path`, flush it and rename it: `path` is never seen half written.
 
-    One process at a time: a sibling that a killed one left is written over.
+    Args:
+        path: what is written.
+        write: fills the file that it is given.
+        shared: another process may write `path` at the same moment. Otherwise one process at a time does, and a
+            sibling that a killed one left is written over.
     """
-    _write_by_way_of(path.with_name(path.name + _TEMPORARY), path, write)
+    own = f".{uuid4().hex[:8]}" if shared else ""
+    _write_by_way_of(path.with_name(f"{path.name}{own}{_TEMPORARY}"), path, write)
 
 
 def _write_by_way_of(temporary: Path, path: Path, write: Callable[[Path], object]) -> None:
@@ -46,8 +51,7 @@ def _write_by_way_of(temporary: Path, path: Path, write: Callable[[Path], object
 
 def write_text_whole(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all, whoever else writes it at the same moment."""
-    temporary_path = path.with_name(f"{path.name}.{uuid4().hex[:8]}{_TEMPORARY}")
-    _write_by_way_of(temporary_path, path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), shared=True)
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
@@ -65,7 +69,7 @@ def kept_table(path: Path, make: Callable[[], pa.Table]) -> pa.Table:
     if not is_whole(path):
         remove(path)
         table = make()
-        write_whole(path, lambda temporary: write_parquet(table, temporary))
+        write_whole(path, lambda temporary: write_parquet(table, temporary), shared=True)
         seal(path)
     return pq.read_table(path)
 
@@ -79,7 +83,12 @@ def seal(path: Path) -> None:
     for file in files:
         flush(file)
     marks = {_name(file, path): {"n_bytes": file.stat().st_size, "sha256": file_sha256(file)} for file in files}
-    write_text_whole(_seal_of(path), json.dumps(marks, indent=1))
+    write_text_whole(seal_of(path), json.dumps(marks, indent=1))
+
+
+def seal_of(path: Path) -> Path:
+    """Where the seal of a file or folder lies."""
+    return path / FOLDER_SEAL if path.is_dir() else path.with_name(path.name + _FILE_SEAL)
 
 
 def is_whole(path: Path) -> bool:
@@ -95,7 +104,7 @@ def is_whole(path: Path) -> bool:
 def remove(path: Path) -> None:
     """Remove a work file or folder with its seal, the seal first."""
     if not path.is_symlink():
-        _seal_of(path).unlink(missing_ok=True)
+        seal_of(path).unlink(missing_ok=True)
     discard(path)
 
 
@@ -119,7 +128,7 @@ def flush(path: Path) -> None:
 def _problem(path: Path) -> str | None:
     """What is wrong with a work file or folder, in words; None where it is whole."""
     try:
-        marks = json.loads(_seal_of(path).read_bytes())
+        marks = json.loads(seal_of(path).read_bytes())
         expected = {name: (mark["n_bytes"], mark["sha256"]) for name, mark in marks.items()}
     except FileNotFoundError:
         return "was never finished"
@@ -134,10 +143,6 @@ def _problem(path: Path) -> str | None:
         if file_sha256(files[name]) != sha256:
             return f"{name} does not match its hash"
     return None if expected else "its seal is empty"
-
-
-def _seal_of(path: Path) -> Path:
-    return path / FOLDER_SEAL if path.is_dir() else path.with_name(path.name + _FILE_SEAL)
 
 
 def _files(path: Path) -> Iterator[Path]:
