@@ -42,6 +42,19 @@ def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:
         np.testing.assert_allclose(together.scores[row], alone.scores[0], atol=1e-5)
 
 
+def test_an_item_has_the_score_by_which_it_is_ranked() -> None:
+    random = np.random.default_rng(2)
+    pasts = [random.integers(0, N_ITEMS, length) for length in (5, 0, 9, 30)]
+    llm = _llm(precision="float32")
+    ranked = llm.rank(pasts, 8, Filter(N_ITEMS))
+    candidates = [items[items >= 0][::-1] for items in ranked.items]
+    candidates[1] = np.array([3, 4])  # nothing is known of an empty history
+    scores = llm.score(pasts, candidates)
+    for row in (0, 2, 3):
+        np.testing.assert_allclose(scores[row], ranked.scores[row][::-1], atol=1e-5)
+    assert np.isneginf(scores[1]).all()
+
+
 def test_a_history_that_leaves_fewer_items_than_beams_has_a_shorter_list_beside_others() -> None:
     """Batches then differ in how many beams they finish."""
     pasts = [np.arange(N_ITEMS - 2), np.array([3]), np.array([4])]

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from tsrec.columns import Columns as C
 from tsrec.decode.beam import BeamSearch
+from tsrec.decode.scoring import score_sids
 from tsrec.decode.trie import Trie
 from tsrec.decode.writer import ExportedModel
 from tsrec.machine.devices import resolve_device, resolve_precision
@@ -73,6 +74,20 @@ class Llm:
             item_search, found.leaves, found.scores, k, allow
         )
         return ranked
+
+    def score(self, pasts: Sequence[np.ndarray], candidates: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """For each history the log-probabilities (C,) float32 of its C `candidates` (item numbers), as `rank` has them.
+
+        -inf for an empty history: the model was trained on none.
+        """
+        sids = [self.codes[items if len(past) else items[:0]] for past, items in zip(pasts, candidates, strict=True)]
+        prompts = [self.tokens.prompt(past[-self.config.max_history :]) for past in pasts]
+        scored = score_sids(self._writer, prompts, sids, self.config.batch_tokens)
+        found = [np.full(len(items), -np.inf, dtype=np.float32) for items in candidates]
+        for own, of_tokens in zip(found, scored, strict=True):
+            # A model that has diverged scores NaN; as in beams, it then says nothing.
+            own[: len(of_tokens)] = np.nan_to_num(of_tokens.sum(axis=1), nan=-np.inf)
+        return found
 
     def _search_over(self, allowed: np.ndarray | None) -> _ItemSearch:
         """The search over all allowed items; the last ones made are kept, for callers that ask block by block, and for
