@@ -49,13 +49,14 @@ def score_sids(
 class _Sequence:
     """A prompt of T tokens and the P distinct beginnings of its SIDs, those of one token first.
 
-    `ids`, `positions` (T + P,) int64; `sees` (P, P) bool: which beginnings begin each; `before` (C, L) int64: the place
-    in the sequence behind which each token of each SID is written; `n_prompt`: T.
+    `ids`, `positions` (T + P,) int64; `parents`: for each length of a beginning, the places in the sequence of the
+    beginnings that are one token shorter; `before` (C, L) int64: the place behind which each token of each SID is
+    written; `n_prompt`: T.
     """
 
     ids: np.ndarray
     positions: np.ndarray
-    sees: np.ndarray
+    parents: list[np.ndarray]
     before: np.ndarray
     n_prompt: int
 
@@ -63,9 +64,8 @@ class _Sequence:
     def of(cls, model: SidWriter, prompt: np.ndarray, codes: np.ndarray) -> "_Sequence":
         """The sequence of one prompt and its SIDs (C, L)."""
         n_levels, n_prompt = model.space.n_levels, len(prompt)
-        ids, positions = [np.asarray(prompt, dtype=np.int64)], [np.arange(n_prompt)]
+        ids, positions, parents = [np.asarray(prompt, dtype=np.int64)], [np.arange(n_prompt)], []
         before = np.full((len(codes), n_levels), n_prompt - 1, dtype=np.int64)
-        parents = [np.empty(0, dtype=np.int64)]  # the place of each beginning without its last token
         n_tokens = n_prompt
         for level in range(n_levels - 1):
             size = model.space.sizes[level]
@@ -75,14 +75,17 @@ class _Sequence:
             positions.append(np.full(len(pairs), n_prompt + level))
             before[:, level + 1] = n_tokens + own
             n_tokens += len(pairs)
-        sees = np.eye(n_tokens - n_prompt, dtype=bool)
-        first = 0
-        for of_level in parents[1:]:
-            own_rows = slice(first, first + len(of_level))
-            if first:  # those of one token see no other beginning
-                sees[own_rows] |= sees[of_level - n_prompt]
-            first = own_rows.stop
-        return cls(np.concatenate(ids), np.concatenate(positions), sees, before, n_prompt)
+        return cls(np.concatenate(ids), np.concatenate(positions), parents, before, n_prompt)
+
+    def see(self, mask: np.ndarray) -> None:
+        """Write into `mask` (W, W) bool, which is causal, what each token sees."""
+        mask[:, self.n_prompt :] = False  # padding sees the prompt, which keeps softmax finite
+        start = self.n_prompt
+        for places in self.parents:  # those of the beginnings of one token are the prompt's last
+            own = np.arange(start, start + len(places))
+            mask[own] = mask[places]
+            mask[own, own] = True
+            start += len(places)
 
 
 def _score_batch(model: SidWriter, sequences: list[_Sequence], sids: list[np.ndarray]) -> list[np.ndarray]:
@@ -92,10 +95,9 @@ def _score_batch(model: SidWriter, sequences: list[_Sequence], sids: list[np.nda
     positions = np.zeros((len(sequences), width), dtype=np.int64)
     mask = np.tile(np.tri(width, dtype=bool), (len(sequences), 1, 1))  # (U, W, W)
     for row, sequence in enumerate(sequences):
-        n_prompt, n_tokens = sequence.n_prompt, len(sequence.ids)
+        n_tokens = len(sequence.ids)
         ids[row, :n_tokens], positions[row, :n_tokens] = sequence.ids, sequence.positions
-        mask[row, :, n_prompt:] = False  # what stands behind the prompt sees the prompt; padding too, which is unused
-        mask[row, n_prompt:n_tokens, n_prompt:n_tokens] = sequence.sees
+        sequence.see(mask[row])
     found = [np.empty(codes.shape, dtype=np.float32) for codes in sids]
     with torch.inference_mode():
         tokens, places_of_tokens, seen = (torch.from_numpy(array).to(model.device) for array in (ids, positions, mask))
