@@ -16,7 +16,7 @@ SPACE = SidSpace((4, 5, 6))
 N_ITEMS = 60
 
 
-def _llm(**settings: object) -> Llm:
+def tiny_llm(**settings: object) -> Llm:
     random = np.random.default_rng(0)
     codes = np.stack([random.integers(0, size, N_ITEMS) for size in SPACE.sizes], axis=1)
     ids = np.array([f"i{item}" for item in range(N_ITEMS)], dtype=object)
@@ -33,7 +33,7 @@ def _llm(**settings: object) -> Llm:
 def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:
     random = np.random.default_rng(1)
     pasts = [random.integers(0, N_ITEMS, length) for length in (5, 0, 9, 1, 30, 2, 0, 7, 3, 12, 4)]
-    llm = _llm(batch_tokens=80, precision="float32")
+    llm = tiny_llm(batch_tokens=80, precision="float32")
     together = llm.rank(pasts, 8, Filter(N_ITEMS, pasts))
     for row, past in enumerate(pasts):
         assert (together.items[row] >= 0).all() == bool(len(past))  # nothing for an empty history
@@ -45,7 +45,7 @@ def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:
 def test_an_item_has_the_score_by_which_it_is_ranked() -> None:
     random = np.random.default_rng(2)
     pasts = [random.integers(0, N_ITEMS, length) for length in (5, 0, 9, 30)]
-    llm = _llm(precision="float32")
+    llm = tiny_llm(precision="float32")
     ranked = llm.rank(pasts, 8, Filter(N_ITEMS))
     candidates = [items[items >= 0][::-1] for items in ranked.items]
     candidates[1] = np.array([3, 4])  # nothing is known of an empty history
@@ -58,7 +58,7 @@ def test_an_item_has_the_score_by_which_it_is_ranked() -> None:
 def test_a_history_that_leaves_fewer_items_than_beams_has_a_shorter_list_beside_others() -> None:
     """Batches then differ in how many beams they finish."""
     pasts = [np.arange(N_ITEMS - 2), np.array([3]), np.array([4])]
-    ranked = _llm(batch_tokens=1).rank(pasts, 8, Filter(N_ITEMS, pasts))
+    ranked = tiny_llm(batch_tokens=1).rank(pasts, 8, Filter(N_ITEMS, pasts))
     assert set(ranked.items[0][ranked.items[0] >= 0]) == {N_ITEMS - 2, N_ITEMS - 1}
     assert (ranked.items[1:] >= 0).all()
 

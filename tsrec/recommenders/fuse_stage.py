@@ -20,7 +20,7 @@ from tsrec.recommenders.candidates import BlockWriter, StoredLists, lists_to_tab
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue, read_catalogue_as_train
 from tsrec.recommenders.fusion_gate import Gate
 from tsrec.recommenders.gate_fitting import fit_gates, half_of_users
-from tsrec.recommenders.pool import ITEM_FEATURES
+from tsrec.recommenders.pool import ITEM_FEATURES, SCORE_FEATURES, SCORES
 from tsrec.recommenders.ranking import Ranked, empty_lists, fill_with_popular
 from tsrec.recommenders.refit import WITH_VALID
 from tsrec.recommenders.stage_settings import FuseSettings
@@ -42,7 +42,8 @@ def open_gate(fuse: Artifact) -> Gate:
         ArtifactError: it weighs other features than this version knows.
     """
     content = fuse.json("gate")
-    if set(content["item"]) != set(ITEM_FEATURES):
+    scores = content.get("scores")
+    if set(content["item"]) != set(ITEM_FEATURES) or (scores is not None and set(scores) != set(SCORE_FEATURES)):
         raise ArtifactError(f"{fuse.path}: its gate was fitted by another version of tsrec; run the pipeline again")
     return Gate.from_json(content, Trees.from_json(fuse.json("trees")) if fuse.has("trees.json") else None)
 
@@ -74,13 +75,13 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     """
     catalogue, histories = read_catalogue(parents["ingest"])
     fusion = Fusion.read(parents, select_targets(histories, config.rules), catalogue, config)
-    targets, members = fusion.stored.targets, tuple(fusion.stored.sources)
+    targets, members = fusion.stored.targets, tuple(name for name in fusion.stored.sources if name != SCORES)
     left_out = _ablations(members, [name for role in parents if (name := llm_name(role))])
     gates = fit_gates(fusion.stored, fusion.popularity, config, left_out)
     without = {ablation_method(name): gate for name, gate in gates.without.items()}
     out.write_json("gate", gates.whole.to_json())
     if gates.whole.trees:
-        out.write_json("trees", gates.whole.trees.to_json(members))
+        out.write_json("trees", gates.whole.trees.to_json(members, scored=gates.whole.scored))
     out.write_json("gates_without", {name: gate.to_json() for name, gate in without.items()})
     is_valid, half = targets.is_in_split(Split.VALID), half_of_users(targets, 1)
     ranked_by = (  # these targets by these gates
@@ -120,13 +121,14 @@ class Fusion:
 
     @classmethod
     def read(cls, parents: Parents, targets: Targets, catalogue: Catalogue, config: FuseSettings) -> "Fusion":
-        """The lists of every member from the artifacts, those of LLMs first.
+        """The lists of every member from the artifacts, those of LLMs first, and the LLM's scores where there are any.
 
         Recent popularity counts only where the split is by time. Elsewhere the newest train events need not come just
         before the targets.
         """
         popularity = catalogue.popularity(recent=targets.histories.is_split_by_time())
-        return cls(StoredLists(targets, member_sources(parents)), catalogue, popularity, config)
+        scores = {SCORES: (parents["score"], LLM)} if "score" in parents else {}
+        return cls(StoredLists(targets, {**member_sources(parents), **scores}), catalogue, popularity, config)
 
     def rank(
         self, gates: Mapping[str, Gate], lists: Mapping[str, Ranked], targets: Targets
@@ -135,7 +137,7 @@ class Fusion:
 
         Args:
             gates: by name; the first is of all members, others of some of them, so that they share its pool.
-            lists: member -> its (B, K) lists.
+            lists: member -> its (B, K) lists; and the LLM's scores where the gates weigh them.
             targets: the B targets.
 
         Returns:
@@ -149,7 +151,8 @@ class Fusion:
         fused, all_ranks = {}, []
         for name, gate in gates.items():
             is_kept = np.isin(whole.members, gate.members)
-            ranked, member_ranks = gate.rank(pool if is_kept.all() else pool.only_members(is_kept), length)
+            part = pool if is_kept.all() else pool.only_members(is_kept, scores=gate.scored)
+            ranked, member_ranks = gate.rank(part, length)
             fused[name] = fill_with_popular(ranked, by_popularity, allow)
             all_ranks.append(member_ranks)
         return fused, all_ranks[0]
@@ -167,7 +170,10 @@ def _ablations(members: Sequence[str], llms: Sequence[str]) -> dict[str, tuple[s
 
 
 def _write_refit(gate: Gate, fusion: Fusion, parents: Parents, out: ArtifactWriter) -> None:
-    """Lists of test by the same gate, over members that were fitted on train and valid; LLMs stay as they are."""
+    """Lists of test by the same gate, over members that were fitted on train and valid.
+
+    LLMs stay as they are. So do the LLM's scores: what only refitted members propose has none.
+    """
     catalogue, _ = read_catalogue_as_train(parents["ingest"], WITH_VALID)
     all_targets = fusion.stored.targets
     test_rows = np.flatnonzero(all_targets.is_in_split(Split.TEST))

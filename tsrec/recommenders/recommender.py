@@ -97,8 +97,9 @@ class Recommender:
             raise ArtifactError(f"no method {method!r}; there are {', '.join([FUSED, *gate.members])}")
         names = gate.members if method == FUSED else (method,)
         members = {name: _open_member(name, lineage, fuse, catalogue, served) for name in names}
-        rules = fuse.manifest.key.config["rules"]  # not validated: models with older settings must still serve
-        fused = FusedMember(members, gate, catalogue.popularity(), rules["n_candidates"])
+        settings = fuse.manifest.key.config  # not validated: models with older settings must still serve
+        rules, n_scored = settings["rules"], settings["own"].get("llm_scores", 0)
+        fused = FusedMember(members, gate, catalogue.popularity(), rules["n_candidates"], n_scored)
         return cls(method, fused if method == FUSED else members[method], catalogue, repeats or rules["repeats"])
 
     def of_member(self, name: str) -> "Recommender":
