@@ -4,6 +4,7 @@ import numpy as np
 
 from tests.decode.reference import N_TEXT, random_model
 from tsrec.config import Config
+from tsrec.decode.scoring import score_sids
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue
 from tsrec.recommenders.llm import Llm, load_llm
 from tsrec.recommenders.ranking import Filter
@@ -53,6 +54,28 @@ def test_an_item_has_the_score_by_which_it_is_ranked() -> None:
     for row in (0, 2, 3):
         np.testing.assert_allclose(scores[row], ranked.scores[row][::-1], atol=1e-5)
     assert np.isneginf(scores[1]).all()
+
+
+def test_cold_items_are_scored_by_what_begins_trained_sids() -> None:
+    """By plain loops over all items."""
+    llm, random = tiny_llm(precision="float32"), np.random.default_rng(4)
+    llm.is_trained = random.random(N_ITEMS) < 0.2
+    pasts, everything = [np.array([3, 8]), np.array([5])], np.arange(N_ITEMS)
+    scores = llm.score_by_beginnings(pasts, [everything, everything[::-1]])
+    n_by_length = np.zeros(5, dtype=int)
+    for past, own in zip(pasts, (scores[0], scores[1][::-1]), strict=True):
+        tokens = score_sids(llm._writer, [llm.tokens.prompt(past)], [llm.codes], 10_000)[0]
+        for item in everything:
+            sid, length = llm.codes[item], SPACE.n_levels
+            while not any(
+                (llm.codes[other][:length] == sid[:length]).all() for other in np.flatnonzero(llm.is_trained)
+            ):
+                length -= 1
+            alike = sum(bool((other[:length] == sid[:length]).all()) for other in llm.codes)
+            shared = np.log(alike) if length < SPACE.n_levels else 0.0
+            np.testing.assert_allclose(own[item], tokens[item, :length].sum() - shared, atol=1e-4)
+            n_by_length[length] += 1
+    assert (n_by_length[[0, 1, 2, 3]] > 0).all()
 
 
 def test_a_history_that_leaves_fewer_items_than_beams_has_a_shorter_list_beside_others() -> None:

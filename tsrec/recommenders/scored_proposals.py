@@ -22,6 +22,8 @@ _RANK_OFFSET = 10  # of 1, 10 and 60 the one whose first 200 hold the target mos
 def score_lists(llm: "Llm", pasts: Sequence[np.ndarray], lists: Mapping[str, Ranked], n: int) -> Ranked:
     """The LLM's log-probabilities of its own list, and of the first `n` items that the other members propose.
 
+    Cold items have those of the beginnings of their SIDs (`Llm.score_by_beginnings`).
+
     Args:
         llm: the member `tsrec`.
         pasts: B arrays of item numbers, oldest first.
@@ -41,7 +43,7 @@ def score_lists(llm: "Llm", pasts: Sequence[np.ndarray], lists: Mapping[str, Ran
         np.setdiff1d(items[items >= 0], own_items[start:stop])
         for items, start, stop in zip(proposed, starts[:-1], starts[1:], strict=True)
     ]
-    found = llm.score(pasts, asked)
+    found = llm.score_by_beginnings(pasts, asked)
     rows = np.concatenate([own_rows, np.repeat(np.arange(len(pasts)), [len(items) for items in asked])])
     items = np.concatenate([own_items, *asked])
     scores = np.concatenate([own_scores, *found])
