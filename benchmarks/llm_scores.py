@@ -4,8 +4,13 @@
 
 Builds what `fuse` needs where it is missing. Then the LLM scores the first N proposals of the other members, for every
 target of valid. The gate and the trees are fitted on one half of the users and read on the other, users halved in three
-ways. Printed for each N: HR@10 and NDCG@10, what NDCG@10 gains over N = 0 with a 95 % interval over users, and the same
-for targets without a train event, beside text similarity alone. Test is not read.
+ways. Printed for each N:
+
+- HR@10 and NDCG@10, and what NDCG@10 gains over N = 0, with a 95 % interval over users
+- HR@10 and NDCG@10 of targets without a train event
+- the log-likelihood of all targets by the weights alone, without trees, minus that for N = 0; and one standard error
+
+Test is not read.
 
 `--time` measures alone: milliseconds of processor time a user takes for the beams, and for the scores.
 """
@@ -25,9 +30,9 @@ from tsrec.recommenders import FUSE
 from tsrec.recommenders.candidates import concatenate_lists, repeats_filter
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import Fusion
-from tsrec.recommenders.fusion_gate import with_target_in_pool
+from tsrec.recommenders.fusion_gate import Gate, with_target_in_pool
 from tsrec.recommenders.llm import Llm, load_llm
-from tsrec.recommenders.pool import SCORES
+from tsrec.recommenders.pool import SCORES, Pool
 from tsrec.recommenders.ranking import Ranked
 from tsrec.recommenders.scored_proposals import score_lists
 from tsrec.recommenders.stage_settings import BeamSettings, FuseSettings
@@ -54,22 +59,31 @@ def gains(items: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def crossed(fusion: Fusion, lists: dict[str, Ranked], targets: Targets, ways: int) -> np.ndarray:
-    """(T, 2) `gains` of every target by the fusion that was fitted on the other half, means over ways to halve."""
-    found = np.zeros((len(targets.events), 2))
+    """(T, 3) for every target by the fusion that was fitted on the other half, means over ways to halve: its `gains`,
+    and its log-probability within the pool by the weights alone, NaN where nobody proposes it."""
+    found = np.zeros((len(targets.events), 3))
     for way in range(ways):
         halving = Halving.split_users(fusion, lists, targets, way, len(targets.events))
         for half in (0, 1):
-            right = halving.right[half]
+            other, right = 1 - half, halving.right[half]
             known = with_target_in_pool(halving.pools[half], right)
             gate = halving.gate.fitted([known], [right])
+            likelihood = log_probabilities(gate, halving.pools[other], halving.right[other])
             top = gate.top_pool(known, right)
             gate = gate.fitted([top], [right])
             if fusion.config.own.trees:
                 gate = gate.with_trees(top, right, halving.inner[half], fusion.config.own.trees)
-            other = 1 - half
             ranked, _ = gate.rank(halving.pools[other], K)
-            found[halving.rows[other]] += gains(ranked.items, halving.right[other]) / ways
+            read = np.column_stack([gains(ranked.items, halving.right[other]), likelihood])
+            found[halving.rows[other]] += read / ways
     return found
+
+
+def log_probabilities(gate: Gate, pool: Pool, right: np.ndarray) -> np.ndarray:
+    """(B,) the log-probability of each history's item within the pool; NaN where it is not in it."""
+    ranked, _ = gate.rank(pool, int(np.bincount(pool.rows).max()))
+    is_right = ranked.items == right[:, None]
+    return np.where(is_right.any(axis=1), np.where(is_right, ranked.scores, 0).sum(axis=1), np.nan)
 
 
 def interval(differences: np.ndarray, users: np.ndarray) -> str:
@@ -121,12 +135,18 @@ def main() -> None:
         show_times(llm, lists, targets, fusion, arguments.scores)
         return
     is_cold = catalogue.train_counts[targets.items] == 0
-    print(f"{config.dataset}: {len(valid)} targets of valid, {is_cold.sum()} of them cold; HR@10 / NDCG@10, then cold")
+    print(f"{config.dataset}: {len(valid)} targets of valid, {is_cold.sum()} of them cold")
 
     def show(name: str, found: np.ndarray, base: np.ndarray) -> None:
-        whole, cold = found.mean(axis=0), found[is_cold].mean(axis=0)
-        ahead = interval(found[:, 1] - base[:, 1], targets.users)
-        print(f"{name:18s} {whole[0]:.4f} / {whole[1]:.4f} {ahead}   {cold[0]:.4f} / {cold[1]:.4f}", flush=True)
+        line = f"{name:22s} {found[:, 0].mean():.4f} / {found[:, 1].mean():.4f}"
+        line += f"   {interval(found[:, 1] - base[:, 1], targets.users)}"
+        if is_cold.any():
+            line += f"   {found[is_cold, 0].mean():.4f} / {found[is_cold, 1].mean():.4f}"
+        if found.shape[1] == base.shape[1]:
+            more = found[:, 2] - base[:, 2]
+            more = more[np.isfinite(more)]
+            line += f"   {more.sum():+.1f} ± {more.std() * np.sqrt(len(more)):.1f} nats"
+        print(line, flush=True)
 
     base = crossed(fusion, lists, targets, arguments.ways)
     show("0", base, base)
