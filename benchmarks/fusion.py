@@ -33,7 +33,7 @@ from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import Fusion, ablation_method
 from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
 from tsrec.recommenders.gate_fitting import fit_gates, half_of_users
-from tsrec.recommenders.pool import Pool
+from tsrec.recommenders.pool import SCORES, Pool
 from tsrec.recommenders.ranking import Ranked, top_k_lists
 from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import Targets, select_targets
@@ -187,7 +187,8 @@ def main() -> None:
     settings = FUSE.config(config)
     assert isinstance(settings, FuseSettings)
     fusion = Fusion.read(fused, select_targets(histories, config.recommend), catalogue, settings)
-    sources = {name: source for name, source in fusion.stored.sources.items() if name not in arguments.without}
+    gone = (SCORES, *arguments.without)  # of the LLM's scores see benchmarks/llm_scores.py
+    sources = {name: source for name, source in fusion.stored.sources.items() if name not in gone}
     fusion = replace(fusion, stored=replace(fusion.stored, sources=sources))
     if arguments.test:
         measure_on_test(fusion, config)

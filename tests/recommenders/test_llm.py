@@ -4,6 +4,7 @@ import numpy as np
 
 from tests.decode.reference import N_TEXT, random_model
 from tsrec.config import Config
+from tsrec.decode.scoring import score_sids
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue
 from tsrec.recommenders.llm import Llm, load_llm
 from tsrec.recommenders.ranking import Filter
@@ -16,7 +17,7 @@ SPACE = SidSpace((4, 5, 6))
 N_ITEMS = 60
 
 
-def _llm(**settings: object) -> Llm:
+def tiny_llm(**settings: object) -> Llm:
     random = np.random.default_rng(0)
     codes = np.stack([random.integers(0, size, N_ITEMS) for size in SPACE.sizes], axis=1)
     ids = np.array([f"i{item}" for item in range(N_ITEMS)], dtype=object)
@@ -33,7 +34,7 @@ def _llm(**settings: object) -> Llm:
 def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:
     random = np.random.default_rng(1)
     pasts = [random.integers(0, N_ITEMS, length) for length in (5, 0, 9, 1, 30, 2, 0, 7, 3, 12, 4)]
-    llm = _llm(batch_tokens=80, precision="float32")
+    llm = tiny_llm(batch_tokens=80, precision="float32")
     together = llm.rank(pasts, 8, Filter(N_ITEMS, pasts))
     for row, past in enumerate(pasts):
         assert (together.items[row] >= 0).all() == bool(len(past))  # nothing for an empty history
@@ -42,10 +43,45 @@ def test_histories_of_all_lengths_in_batches_are_ranked_as_one_by_one() -> None:
         np.testing.assert_allclose(together.scores[row], alone.scores[0], atol=1e-5)
 
 
+def test_an_item_has_the_score_by_which_it_is_ranked() -> None:
+    random = np.random.default_rng(2)
+    pasts = [random.integers(0, N_ITEMS, length) for length in (5, 0, 9, 30)]
+    llm = tiny_llm(precision="float32")
+    ranked = llm.rank(pasts, 8, Filter(N_ITEMS))
+    candidates = [items[items >= 0][::-1] for items in ranked.items]
+    candidates[1] = np.array([3, 4])  # nothing is known of an empty history
+    scores = llm.score(pasts, candidates)
+    for row in (0, 2, 3):
+        np.testing.assert_allclose(scores[row], ranked.scores[row][::-1], atol=1e-5)
+    assert np.isneginf(scores[1]).all()
+
+
+def test_cold_items_are_scored_by_what_begins_trained_sids() -> None:
+    """By plain loops over all items."""
+    llm, random = tiny_llm(precision="float32"), np.random.default_rng(4)
+    llm.is_trained = random.random(N_ITEMS) < 0.2
+    pasts, everything = [np.array([3, 8]), np.array([5])], np.arange(N_ITEMS)
+    scores = llm.score_by_beginnings(pasts, [everything, everything[::-1]])
+    n_by_length = np.zeros(5, dtype=int)
+    for past, own in zip(pasts, (scores[0], scores[1][::-1]), strict=True):
+        tokens = score_sids(llm._writer, [llm.tokens.prompt(past)], [llm.codes], 10_000)[0]
+        for item in everything:
+            sid, length = llm.codes[item], SPACE.n_levels
+            while not any(
+                (llm.codes[other][:length] == sid[:length]).all() for other in np.flatnonzero(llm.is_trained)
+            ):
+                length -= 1
+            alike = sum(bool((other[:length] == sid[:length]).all()) for other in llm.codes)
+            shared = np.log(alike) if length < SPACE.n_levels else 0.0
+            np.testing.assert_allclose(own[item], tokens[item, :length].sum() - shared, atol=1e-4)
+            n_by_length[length] += 1
+    assert (n_by_length[[0, 1, 2, 3]] > 0).all()
+
+
 def test_a_history_that_leaves_fewer_items_than_beams_has_a_shorter_list_beside_others() -> None:
     """Batches then differ in how many beams they finish."""
     pasts = [np.arange(N_ITEMS - 2), np.array([3]), np.array([4])]
-    ranked = _llm(batch_tokens=1).rank(pasts, 8, Filter(N_ITEMS, pasts))
+    ranked = tiny_llm(batch_tokens=1).rank(pasts, 8, Filter(N_ITEMS, pasts))
     assert set(ranked.items[0][ranked.items[0] >= 0]) == {N_ITEMS - 2, N_ITEMS - 1}
     assert (ranked.items[1:] >= 0).all()
 

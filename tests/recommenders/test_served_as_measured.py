@@ -40,11 +40,13 @@ def _built(config: Config, settings: list[str]) -> dict[str, Artifact]:
         ["recommend.n_candidates=48"],  # all
         [FEW],
         [FEW, "recommend.repeats=forbidden", "decode.max_history=2", "decode.beams=10", "fuse.length=12"],
+        [FEW, "decode.beams=10", "fuse.llm_scores=8", "decode.shard_users=7"],
     ],
 )
 def test_items_and_scores_of_every_test_target(config: Config, settings: list[str]) -> None:
     built = _built(config, settings)
     door = Recommender.from_artifact(Lineage(ArtifactStore(config.store)), built["fuse"], as_measured=True)
+    assert open_gate(built["fuse"]).scored is any(setting.startswith("fuse.llm_scores") for setting in settings)
     table = built["fuse"].frame("fused")
     table = table[table["split"] == "test"]
     events = built["ingest"].frame("interactions").sort_values(["user_id", "position"])

@@ -13,7 +13,7 @@ def made(ranked: Ranked | None) -> "Future[Ranked | None]":
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    cache: ListCache[str] = ListCache(2)
+    cache: ListCache[str, Ranked] = ListCache(2)
     lists = {name: made(empty_lists(1, 1)) for name in "abc"}
     cache.put("a", lists["a"])
     cache.put("b", lists["b"])
@@ -23,7 +23,7 @@ def test_the_least_recently_used_goes_first() -> None:
 
 
 def test_a_promise_is_there_until_it_is_broken() -> None:
-    cache: ListCache[str] = ListCache(2)
+    cache: ListCache[str, Ranked] = ListCache(2)
     promise: Future[Ranked | None] = Future()
     cache.put("a", promise)
     assert cache.get("a") is promise

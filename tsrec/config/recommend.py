@@ -109,3 +109,10 @@ class FuseConfig(Section):
         description="Most boosted trees that order anew the first 100 that the weights say; as many are kept as help "
         "users of valid that they have not seen. 0: the weights alone.",
     )
+    llm_scores: Annotated[int, AddedLater(0)] = Field(
+        0,
+        ge=0,
+        le=2000,
+        description="Proposals of the other members that the LLM scores too, and the fusion weighs; 100 take as long "
+        "as 50 beams. 0: it scores its own items alone.",
+    )

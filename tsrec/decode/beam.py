@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from tsrec.decode.batching import batches_by_tokens, check_prompts
 from tsrec.decode.trie import Trie
 from tsrec.decode.writer import SidWriter
-from tsrec.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -92,19 +92,14 @@ class BeamSearch:
         Counted are prompts, padded to the longest of their batch, and beams. Prompts of similar length share a batch.
         """
         lengths = np.array([len(prompt) for prompt in prompts])
-        order = np.argsort(lengths, kind="stable")
-        tokens = lengths[order] + (self.space.n_levels - 1) * n_beams  # of a user whose prompt is its batch's longest
-        parts, start = [], 0
-        while start < len(order):
-            fits = tokens[start:] * np.arange(1, len(order) - start + 1) <= max_tokens
-            batch = order[start : start + max(1, int(fits.sum()))]  # tokens only grow, so those that fit come first
+        rows = list(batches_by_tokens(lengths + (self.space.n_levels - 1) * n_beams, max_tokens))
+        parts = []
+        for batch in rows:
             batch_blocked = None if blocked is None else [blocked[row] for row in batch]
             parts.append(self.search([prompts[row] for row in batch], n_beams, batch_blocked))
-            start += len(batch)
         width = max(part.leaves.shape[1] for part in parts)
         leaves = np.full((len(prompts), width), -1, dtype=np.int64)
         scores = np.full((len(prompts), width), -np.inf, dtype=np.float32)
-        rows = np.split(order, np.cumsum([len(part.leaves) for part in parts])[:-1])
         for part_rows, part in zip(rows, parts, strict=True):
             leaves[part_rows, : part.leaves.shape[1]] = part.leaves
             scores[part_rows, : part.scores.shape[1]] = part.scores
@@ -112,12 +107,8 @@ class BeamSearch:
 
     def _pad(self, prompts: list[np.ndarray]) -> tuple[Tensor, Tensor]:
         """Token ids (U, T), padded on the left, and (U, T) bool: where they are tokens of the prompt."""
-        width, limit = max(len(prompt) for prompt in prompts), self.model.max_tokens
-        if limit is not None and width + self.space.n_levels - 1 > limit:
-            raise ConfigError(
-                f"a prompt of {width} tokens and a SID are longer than the {limit} tokens that the model "
-                "sees; lower decode.max_history"
-            )
+        check_prompts(self.model, prompts)
+        width = max(len(prompt) for prompt in prompts)
         ids = np.zeros((len(prompts), width), dtype=np.int64)
         real = np.zeros((len(prompts), width), dtype=bool)
         for row, prompt in enumerate(prompts):

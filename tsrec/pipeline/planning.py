@@ -29,6 +29,7 @@ STAGES: tuple[Stage, ...] = (
     finetune.RL,
     recommenders.DECODE,
     recommenders.CANDIDATES,
+    recommenders.SCORE,
     recommenders.REFIT,
     recommenders.FUSE,
     evaluate.STAGE,

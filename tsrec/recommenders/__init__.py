@@ -11,11 +11,12 @@ from tsrec.recommenders.stage_settings import (
     DecodeSettings,
     FuseSettings,
     RefitSettings,
+    ScoreSettings,
     SoftTargetSettings,
 )
 from tsrec.stage import Stage, on_call
 
-__all__ = ["CANDIDATES", "DECODE", "FUSE", "MEMBER_STAGES", "REFIT", "SOFT_TARGETS"]
+__all__ = ["CANDIDATES", "DECODE", "FUSE", "MEMBER_STAGES", "REFIT", "SCORE", "SOFT_TARGETS"]
 
 CANDIDATES = Stage(
     name="candidates",
@@ -64,9 +65,22 @@ REFIT = Stage(
 )
 
 
+SCORE = Stage(
+    name="score",
+    version=1,
+    config=lambda config: ScoreSettings(
+        own=BeamSettings.from_run_config(config), rules=config.recommend, n_proposals=config.fuse.llm_scores
+    ),
+    parents=lambda config: ("ingest", "sids", "candidates", "decode", trained_by(config)),
+    run=on_call("tsrec.recommenders.score_stage", "run"),
+    shards=on_call("tsrec.recommenders.score_stage", "score_shards"),
+)
+
+
 def _fuse_parents(config: Config) -> tuple[str, ...]:
     variants = (f"decode:{variant.name}" for variant in config.members.llms)
-    return ("ingest", "candidates", "decode", *variants, *(["refit"] if config.members.refit else []))
+    more = [name for name, wanted in (("score", config.fuse.llm_scores), ("refit", config.members.refit)) if wanted]
+    return ("ingest", "candidates", "decode", *variants, *more)
 
 
 FUSE = Stage(

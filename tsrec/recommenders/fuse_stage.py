@@ -29,7 +29,7 @@ from tsrec.recommenders.candidates import (
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue, read_catalogue_as_train
 from tsrec.recommenders.fusion_gate import Gate
 from tsrec.recommenders.gate_fitting import Gates, fit_gates, half_of_users
-from tsrec.recommenders.pool import ITEM_FEATURES
+from tsrec.recommenders.pool import ITEM_FEATURES, SCORE_FEATURES, SCORES
 from tsrec.recommenders.ranking import Ranked, empty_lists, fill_with_popular
 from tsrec.recommenders.refit import WITH_VALID
 from tsrec.recommenders.stage_settings import FuseSettings
@@ -57,7 +57,8 @@ def open_gate(fuse: Artifact) -> Gate:
         ArtifactError: it weighs other features than this version knows.
     """
     content = fuse.json("gate")
-    if set(content["item"]) != set(ITEM_FEATURES):
+    scores = content.get("scores")
+    if set(content["item"]) != set(ITEM_FEATURES) or (scores is not None and set(scores) != set(SCORE_FEATURES)):
         raise ArtifactError(f"{fuse.path}: its gate was fitted by another version of tsrec; run the pipeline again")
     return Gate.from_json(content, Trees.from_json(fuse.json("trees")) if fuse.has("trees.json") else None)
 
@@ -88,10 +89,10 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     of test alone `fused without` each member and, where there are several, all LLMs; and `recommendations`.
     """
     stage = _FuseStage.open(config, parents, out)
-    gates, targets, members = stage.gates, stage.fusion.stored.targets, tuple(stage.fusion.stored.sources)
+    gates, targets, members = stage.gates, stage.fusion.stored.targets, stage.fusion.members
     out.write_json("gate", gates.whole.to_json())
     if gates.whole.trees:
-        out.write_json("trees", gates.whole.trees.to_json(members))
+        out.write_json("trees", gates.whole.trees.to_json(members, scored=gates.whole.scored))
     out.write_json("gates_without", {ablation_method(name): gate.to_json() for name, gate in gates.without.items()})
     with ExitStack() as stack:
         tables = {n: stack.enter_context(closing(BlockWriter(out, n))) for n in (*stage.names, "recommendations")}
@@ -142,7 +143,7 @@ class _FuseStage:
         """Fit the gates, or read those that an earlier attempt, or the process that asks for shards, has fitted."""
         catalogue, histories = read_catalogue(parents["ingest"])
         fusion = Fusion.read(parents, select_targets(histories, config.rules), catalogue, config)
-        targets, members = fusion.stored.targets, tuple(fusion.stored.sources)
+        targets, members = fusion.stored.targets, fusion.members
         left_out = _ablations(members, [name for role in parents if (name := llm_name(role))])
 
         def fit() -> pa.Table:
@@ -174,7 +175,10 @@ class _FuseStage:
         return self._shards(FUSED, len(self.fusion.stored.targets.events), self._fuse)
 
     def refit_shards(self) -> list[Shard]:
-        """Lists of test by the same gate, over members that were fitted on train and valid; LLMs stay as they are."""
+        """Lists of test by the same gate, over members that were fitted on train and valid.
+
+        LLMs stay as they are. So do the LLM's scores: what only refitted members propose has none.
+        """
         return self._shards(REFIT, len(self.refit.targets.events), self._fuse_refit) if self.refit else []
 
     def _shards(self, name: str, n_targets: int, fuse: Callable[[int, int], pa.Table]) -> list[Shard]:
@@ -191,7 +195,7 @@ class _FuseStage:
         for rows, lists in fusion.stored.blocks(np.arange(first, end), _BLOCK, first):
             block = fusion.stored.targets.take(rows)
             fused = {name: empty_lists(len(rows), length) for name in self.names}
-            member_ranks = np.zeros((len(rows), min(length, _SHOWN), len(lists)), dtype=np.int32)
+            member_ranks = np.zeros((len(rows), min(length, _SHOWN), len(fusion.members)), dtype=np.int32)
             for mask, gates in self.ranked_by:
                 places = np.flatnonzero(mask[rows])
                 part = {name: own.take(places) for name, own in lists.items()}
@@ -259,13 +263,19 @@ class Fusion:
 
     @classmethod
     def read(cls, parents: Parents, targets: Targets, catalogue: Catalogue, config: FuseSettings) -> "Fusion":
-        """The lists of every member from the artifacts, those of LLMs first.
+        """The lists of every member from the artifacts, those of LLMs first, and the LLM's scores where there are any.
 
         Recent popularity counts only where the split is by time. Elsewhere the newest train events need not come just
         before the targets.
         """
         popularity = catalogue.popularity(recent=targets.histories.is_split_by_time())
-        return cls(StoredLists(targets, member_sources(parents)), catalogue, popularity, config)
+        scores = {SCORES: (parents["score"], LLM)} if "score" in parents else {}
+        return cls(StoredLists(targets, {**member_sources(parents), **scores}), catalogue, popularity, config)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Whose lists are fused, those of LLMs first."""
+        return tuple(name for name in self.stored.sources if name != SCORES)
 
     def rank(
         self, gates: Mapping[str, Gate], lists: Mapping[str, Ranked], targets: Targets
@@ -274,7 +284,7 @@ class Fusion:
 
         Args:
             gates: by name; the first is of all members, others of some of them, so that they share its pool.
-            lists: member -> its (B, K) lists.
+            lists: member -> its (B, K) lists; and the LLM's scores where the gates weigh them.
             targets: the B targets.
 
         Returns:
@@ -288,7 +298,8 @@ class Fusion:
         fused, all_ranks = {}, []
         for name, gate in gates.items():
             is_kept = np.isin(whole.members, gate.members)
-            ranked, member_ranks = gate.rank(pool if is_kept.all() else pool.only_members(is_kept), length)
+            part = pool if is_kept.all() else pool.only_members(is_kept, scores=gate.scored)
+            ranked, member_ranks = gate.rank(part, length)
             fused[name] = fill_with_popular(ranked, by_popularity, allow)
             all_ranks.append(member_ranks)
         return fused, all_ranks[0]

@@ -17,9 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from tsrec.columns import LLM
 from tsrec.recommenders.pool import (
     ITEM_FEATURES,
     MEMBER_FEATURES,
+    SCORE_FEATURES,
+    SCORES,
     Pool,
     build_pool,
     feature_columns,
@@ -45,7 +48,8 @@ class Gate:
 
     `members` in the order of their features; `temperatures` of their scores; `weights` (5 M + 5,) float64 of the
     features of a pool (`tsrec.recommenders.pool`); `depth`: items of each member's list that count; `trees` rerank the
-    100 items that the weights score best (None: they are not reranked).
+    100 items that the weights score best (None: they are not reranked). `scored`: the pools have the LLM's scores of
+    what members propose, and three weights more.
     """
 
     members: tuple[str, ...]
@@ -53,11 +57,16 @@ class Gate:
     weights: np.ndarray
     depth: int
     trees: Trees | None = None
+    scored: bool = False
 
     def pool(self, lists: Mapping[str, Ranked], pasts: Sequence[np.ndarray], popularity: np.ndarray) -> Pool:
-        """The pool of this gate's members for B histories; `popularity` (N, 2) is that of the catalogue."""
+        """The pool of this gate's members for B histories; `popularity` (N, 2) is that of the catalogue.
+
+        `lists` are those of the members, and the LLM's scores (`SCORES`) where the gate weighs them.
+        """
         member_lists = {name: lists[name] for name in self.members}
-        return build_pool(member_lists, self.temperatures, pasts, popularity, self.depth)
+        scores = lists[SCORES] if self.scored else None
+        return build_pool(member_lists, self.temperatures, pasts, popularity, self.depth, scores)
 
     def rank(self, pool: Pool, k: int) -> tuple[Ranked, np.ndarray]:
         """Rank the items of a pool of this gate's members.
@@ -93,7 +102,7 @@ class Gate:
                 `with_target_in_pool`).
             targets: of each block, the target of every history.
         """
-        prior = prior_weights(len(self.members))
+        prior = prior_weights(len(self.members), scored=self.scored)
         loss = _Loss([chunk for pair in zip(pools, targets, strict=True) for chunk in _chunks(*pair)], prior)
         if not loss.chunks:
             return replace(self, weights=prior)
@@ -127,7 +136,7 @@ class Gate:
         Where the others propose fewer than 100, entries that nobody else proposes are among them.
         """
         kept = self.keeps(left_out)
-        gate = replace(self, weights=np.where(feature_columns(kept), self.weights, 0.0))
+        gate = replace(self, weights=np.where(self._columns(left_out), self.weights, 0.0))
         scores = np.where((pool.ranks[:, kept] > 0).any(axis=1), gate._scores(pool), -np.inf)
         return _top_entries(pool, scores, _N_RERANKED)
 
@@ -153,7 +162,12 @@ class Gate:
         """The gate of the other members, with the weights that they have here and no trees; to be fitted again."""
         members = tuple(name for name in self.members if name not in left_out)
         temperatures = {name: self.temperatures[name] for name in members}
-        return Gate(members, temperatures, self.weights[feature_columns(self.keeps(left_out))], self.depth)
+        weights = self.weights[self._columns(left_out)]
+        return Gate(members, temperatures, weights, self.depth, scored=self.scored and LLM not in left_out)
+
+    def _columns(self, left_out: Container[str]) -> np.ndarray:
+        """(W,) bool: the features that are left where members in `left_out` go; the LLM's scores go with the LLM."""
+        return feature_columns(self.keeps(left_out), [LLM not in left_out] if self.scored else [])
 
     def _scores(self, pool: Pool) -> np.ndarray:
         """(E,) float64: the weighted sum of each entry's features."""
@@ -165,7 +179,8 @@ class Gate:
 
     def to_json(self) -> dict[str, Any]:
         """The weights by name, as `from_json` reads them; trees are saved by `Trees.to_json`."""
-        width = len(MEMBER_FEATURES)
+        width, stop = len(MEMBER_FEATURES), len(MEMBER_FEATURES) * len(self.members)
+        of_scores = {"scores": dict(zip(SCORE_FEATURES, self.weights[stop:], strict=False))} if self.scored else {}
         return {
             "depth": self.depth,
             "order": list(self.members),  # of the trees' features: JSON files sort their keys
@@ -177,6 +192,7 @@ class Gate:
                 for n, name in enumerate(self.members)
             },
             "item": dict(zip(ITEM_FEATURES, self.weights[-len(ITEM_FEATURES) :], strict=True)),
+            **of_scores,
         }
 
     @classmethod
@@ -184,15 +200,19 @@ class Gate:
         """Read what `to_json` wrote; `trees` are those that were saved beside it."""
         members = {name: content["members"][name] for name in content.get("order", content["members"])}
         weights = [member["weights"][name] for member in members.values() for name in MEMBER_FEATURES]
+        scored = "scores" in content
+        weights += [content["scores"][name] for name in SCORE_FEATURES] if scored else []
         weights += [content["item"][name] for name in ITEM_FEATURES]
         temperatures = {name: float(member["temperature"]) for name, member in members.items()}
-        return cls(tuple(members), temperatures, np.array(weights), int(content["depth"]), trees)
+        return cls(tuple(members), temperatures, np.array(weights), int(content["depth"]), trees, scored)
 
 
 def new_gate(lists: Mapping[str, Ranked], depth: int) -> Gate:
-    """A gate over all members of `lists` with the prior's weights; temperatures are measured on these lists."""
-    temperatures = {name: score_temperature(ranked, depth) for name, ranked in lists.items()}
-    return Gate(tuple(lists), temperatures, prior_weights(len(lists)), depth)
+    """A gate over all members of `lists` with the prior's weights; temperatures are measured on these lists. It weighs
+    the LLM's scores where they are among the lists (`SCORES`)."""
+    temperatures = {name: score_temperature(ranked, depth) for name, ranked in lists.items() if name != SCORES}
+    weights = prior_weights(len(temperatures), scored=SCORES in lists)
+    return Gate(tuple(temperatures), temperatures, weights, depth, scored=SCORES in lists)
 
 
 def with_target_in_pool(pool: Pool, targets: np.ndarray) -> Pool:
@@ -202,9 +222,13 @@ def with_target_in_pool(pool: Pool, targets: np.ndarray) -> Pool:
     return pool.only_rows(has_target)
 
 
-def prior_weights(n_members: int) -> np.ndarray:
-    """(5 M + 5,) weights of a gate that is not fitted: about a reciprocal-rank fusion of M members."""
-    return np.array([_PRIOR[name] for name in MEMBER_FEATURES] * n_members + [0.0] * len(ITEM_FEATURES))
+def prior_weights(n_members: int, *, scored: bool = False) -> np.ndarray:
+    """(5 M + 5,) weights of a gate that is not fitted: about a reciprocal-rank fusion of M members.
+
+    With `scored` there are three more, of the LLM's scores.
+    """
+    n_others = (len(SCORE_FEATURES) if scored else 0) + len(ITEM_FEATURES)
+    return np.array([_PRIOR[name] for name in MEMBER_FEATURES] * n_members + [0.0] * n_others)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def fit_gates(
 
     def fit_without(members: Sequence[str]) -> Gate:
         first = gates[0].without_members(members)
-        top = first.top_pool(pool.only_members(whole.keeps(members)), items[rows])
+        top = first.top_pool(pool.only_members(whole.keeps(members), scores=first.scored), items[rows])
         return _second_fit(first, top, items[rows], None, n_trees)
 
     with ThreadPoolExecutor(_FITS_AT_ONCE) as threads:  # trees are fitted in one thread each, outside of Python's lock

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from tsrec.columns import Columns as C
 from tsrec.decode.beam import BeamSearch
+from tsrec.decode.scoring import score_sids
 from tsrec.decode.trie import Trie
 from tsrec.decode.writer import ExportedModel
 from tsrec.machine.devices import resolve_device, resolve_precision
@@ -40,7 +41,10 @@ class _ItemSearch:
 
 @dataclass
 class Llm:
-    """A trained model over a catalogue; `codes` (N, L) are the items' SIDs, `tokens` how it writes them."""
+    """A trained model over a catalogue; `codes` (N, L) are the items' SIDs, `tokens` how it writes them.
+
+    `is_trained` (N,) bool: the items that it was trained on; None: those with train events in the catalogue.
+    """
 
     model: PreTrainedModel
     space: SidSpace
@@ -49,6 +53,7 @@ class Llm:
     first_sid_id: int
     tokens: HistoryTokens
     config: BeamSettings
+    is_trained: np.ndarray | None = None
     _searches: dict[bytes, _ItemSearch] = field(default_factory=dict, init=False)
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
@@ -73,6 +78,52 @@ class Llm:
             item_search, found.leaves, found.scores, k, allow
         )
         return ranked
+
+    def score(self, pasts: Sequence[np.ndarray], candidates: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """For each history the log-probabilities (C,) float32 of its C `candidates` (item numbers), as `rank` has them.
+
+        -inf for an empty history: the model was trained on none.
+        """
+        return [of_tokens.sum(axis=1) for of_tokens in self._score_tokens(pasts, candidates)]
+
+    def score_by_beginnings(self, pasts: Sequence[np.ndarray], candidates: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The same, but cold items are scored by the beginning of their SID.
+
+        The model was never shown the SID of an item that it was not trained on, and gives it next to nothing. So of its
+        tokens those count that begin the SID of a trained item too. All items that begin so share this probability.
+        """
+        n_tokens, log_n_shared = self._shared_beginnings
+        levels = np.arange(self.space.n_levels)
+        return [
+            np.where(levels < n_tokens[items][:, None], of_tokens, 0).sum(axis=1) - log_n_shared[items]
+            for items, of_tokens in zip(candidates, self._score_tokens(pasts, candidates), strict=True)
+        ]
+
+    def _score_tokens(self, pasts: Sequence[np.ndarray], candidates: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """For each history the log-probabilities (C, L) float32 of the tokens of its C candidates."""
+        sids = [self.codes[items if len(past) else items[:0]] for past, items in zip(pasts, candidates, strict=True)]
+        prompts = [self.tokens.prompt(past[-self.config.max_history :]) for past in pasts]
+        found = [np.full((len(items), self.space.n_levels), -np.inf, dtype=np.float32) for items in candidates]
+        for own, scores in zip(found, score_sids(self._writer, prompts, sids, self.config.batch_tokens), strict=True):
+            # A model that has diverged scores NaN; as in beams, it then says nothing.
+            own[: len(scores)] = np.nan_to_num(scores, nan=-np.inf)
+        return found
+
+    @cached_property
+    def _shared_beginnings(self) -> tuple[np.ndarray, np.ndarray]:
+        """By what `score_by_beginnings` scores each item: (N,) int64 tokens of its SID, and (N,) float32 the logarithm
+        of how many items share them; all tokens and 0 for an item that the model was trained on, or whose SID one has.
+        """
+        n_items, n_levels = self.codes.shape
+        is_trained = self.catalogue.train_counts > 0 if self.is_trained is None else self.is_trained
+        n_tokens = np.where(is_trained, n_levels, 0)
+        log_n_shared = np.where(is_trained, 0.0, np.log(n_items)).astype(np.float32)
+        for level in range(1, n_levels + 1):
+            _, beginning = np.unique(self.codes[:, :level], axis=0, return_inverse=True)
+            rows = np.flatnonzero(~is_trained & (np.bincount(beginning, is_trained) > 0)[beginning])
+            n_tokens[rows] = level
+            log_n_shared[rows] = np.log(np.bincount(beginning)[beginning[rows]]) if level < n_levels else 0.0
+        return n_tokens, log_n_shared
 
     def _search_over(self, allowed: np.ndarray | None) -> _ItemSearch:
         """The search over all allowed items; the last ones made are kept, for callers that ask block by block, and for
@@ -101,8 +152,16 @@ class Llm:
         return ExportedModel(self.model, self.space, self.first_sid_id)
 
 
-def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: BeamSettings) -> Llm:
+def load_llm(
+    trained: Artifact,
+    sids: Artifact,
+    catalogue: Catalogue,
+    config: BeamSettings,
+    is_trained: np.ndarray | None = None,
+) -> Llm:
     """Load the model of an artifact that holds a trained LLM, in the numbers that `config.precision` says.
+
+    `is_trained` is that of `Llm`.
 
     Raises:
         ArtifactError: the model's tokenizer lacks the SID tokens of `sids`.
@@ -127,6 +186,7 @@ def load_llm(trained: Artifact, sids: Artifact, catalogue: Catalogue, config: Be
         first_sid_id=first,
         tokens=HistoryTokens(opening, sid_token_ids(first, space, codes)),
         config=config,
+        is_trained=is_trained,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tsrec.columns import LLM
 from tsrec.recommenders.ranking import Ranked
 from tsrec.recommenders.softmax import log_softmax
 
@@ -28,7 +29,19 @@ where the history holds the item, `repeat_recency` 1 / recency of its newest eve
 and `repeat_count` the logarithm of how often the history holds it. These three are 0 for other items.
 """
 
+SCORES = f"{LLM} scores"
+"""The name, among members' lists, of those that hold the LLM's log-probability of items that members propose. They
+propose nothing themselves: of them only what stands in the pool anyway is read."""
+
+SCORE_FEATURES = ("scored", "log_probability", "scored_log_share")
+"""Features of the LLM's scores; all are 0 where the LLM did not score the item.
+
+`scored` is 1. `log_probability` is scaled to 0..1, and so is `scored_log_share`, its logarithm within the items of the
+pool that are scored.
+"""
+
 _LEAST_LOG_SHARE = -12.0
+_LEAST_LOG_PROBABILITY = -24.0  # of a SID that is less likely than one drawn at random, and of its share
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,8 @@ class Pool:
 
     `rows` (E,) int64: the history of each entry; `items` (E,) int64; `ranks` (E, M) int16: the rank that each member
     gave the item, 0 where it does not list it; `features` (E, 5 M + 5) float32: `MEMBER_FEATURES` member by member,
-    then `ITEM_FEATURES`; `n_events` (B,) int64: length of each history.
+    then `ITEM_FEATURES`, and between them `SCORE_FEATURES` where the LLM scored the pool; `n_events` (B,) int64: length
+    of each history.
     """
 
     rows: np.ndarray
@@ -55,9 +69,15 @@ class Pool:
         """Only the entries of the histories where `mask` (B,) bool is true; rows keep their numbers."""
         return self if mask.all() else self.take_entries(np.flatnonzero(mask[self.rows]))
 
-    def only_members(self, kept: np.ndarray) -> "Pool":
-        """Only what the members where `kept` (M,) bool is true propose and say."""
-        entries, columns = np.flatnonzero((self.ranks[:, kept] > 0).any(axis=1)), np.flatnonzero(feature_columns(kept))
+    @property
+    def is_scored(self) -> bool:
+        """Whether the LLM scored it."""
+        return self.features.shape[1] > len(MEMBER_FEATURES) * self.ranks.shape[1] + len(ITEM_FEATURES)
+
+    def only_members(self, kept: np.ndarray, *, scores: bool) -> "Pool":
+        """Only what the members where `kept` (M,) bool is true propose and say, with the LLM's scores or without."""
+        entries = np.flatnonzero((self.ranks[:, kept] > 0).any(axis=1))
+        columns = np.flatnonzero(feature_columns(kept, [scores] if self.is_scored else []))
         return replace(
             self,
             rows=self.rows[entries],
@@ -77,9 +97,13 @@ class Pool:
         )
 
 
-def feature_columns(kept: np.ndarray) -> np.ndarray:
-    """(5 M + 5,) bool: the features that are left of a pool where only the members `kept` (M,) bool are."""
-    return np.append(np.repeat(kept, len(MEMBER_FEATURES)), [True] * len(ITEM_FEATURES))
+def feature_columns(kept: np.ndarray, scores: Sequence[bool] = ()) -> np.ndarray:
+    """(W,) bool: the features that are left of a pool where only the members `kept` (M,) bool are.
+
+    `scores`: empty where the LLM did not score the pool; else whether its scores are left.
+    """
+    of_scores = np.repeat(np.array(scores, dtype=bool), len(SCORE_FEATURES))
+    return np.concatenate([np.repeat(kept, len(MEMBER_FEATURES)), of_scores, np.ones(len(ITEM_FEATURES), dtype=bool)])
 
 
 def concatenate_pools(pools: Sequence[Pool]) -> Pool:
@@ -113,6 +137,7 @@ def build_pool(
     pasts: Sequence[np.ndarray],
     popularity: np.ndarray,
     depth: int,
+    scores: Ranked | None = None,
 ) -> Pool:
     """Join the first `depth` items of every member's lists.
 
@@ -122,6 +147,8 @@ def build_pool(
         pasts: B arrays of item numbers, oldest first.
         popularity: (N, 2) float32, `POPULARITY_FEATURES` of every item.
         depth: items of each list that count.
+        scores: the LLM's log-probabilities of items, in any order; those that no member proposes are left out. None:
+            the pool has no `SCORE_FEATURES`.
     """
     n_items = len(popularity)
     # A pair of a history and an item is one number, row * n_items + item; sorted, they are in order of row and item.
@@ -135,7 +162,8 @@ def build_pool(
     union, entry_of_pair = np.unique(np.concatenate(pairs), return_inverse=True)
     rows, items = union // n_items, union % n_items
     member_ranks = np.zeros((len(union), len(lists)), dtype=np.int16)
-    features = np.zeros((len(union), len(MEMBER_FEATURES) * len(lists) + len(ITEM_FEATURES)), dtype=np.float32)
+    width = len(MEMBER_FEATURES) * len(lists) + (len(SCORE_FEATURES) if scores is not None else 0) + len(ITEM_FEATURES)
+    features = np.zeros((len(union), width), dtype=np.float32)
     stop = 0
     for member in range(len(lists)):
         start, stop = stop, stop + len(pairs[member])
@@ -145,6 +173,9 @@ def build_pool(
         features[entries, column : column + len(MEMBER_FEATURES)] = _member_features(
             pairs[member] // n_items, ranks[member], scaled_scores[member], depth
         )
+    if scores is not None:
+        first = len(MEMBER_FEATURES) * len(lists)
+        features[:, first : first + len(SCORE_FEATURES)] = _score_features(union, scores, n_items)
     features[:, -len(ITEM_FEATURES) :] = _item_features(union, items, pasts, popularity)
     return Pool(rows, items, member_ranks, features, np.array([len(past) for past in pasts], dtype=np.int64))
 
@@ -160,6 +191,27 @@ def _member_features(rows: np.ndarray, ranks: np.ndarray, scores: np.ndarray, de
         "log_rank": 1 - np.log(ranks) / np.log(1 + depth),
     }
     return np.stack([columns[name] for name in MEMBER_FEATURES], axis=1)
+
+
+def _score_features(union: np.ndarray, scores: Ranked, n_items: int) -> np.ndarray:
+    """(E, 3) `SCORE_FEATURES` of the pool's entries; `union` (E,) are their sorted pairs row * N + item."""
+    rows, places = np.nonzero(np.isfinite(scores.scores) & (scores.items >= 0))
+    pairs = rows.astype(np.int64) * n_items + scores.items[rows, places]
+    entries = np.searchsorted(union, pairs).clip(max=max(len(union) - 1, 0))
+    is_in_pool = union[entries] == pairs if len(union) else np.zeros(len(pairs), dtype=bool)
+    found = np.full(len(union), np.nan)
+    found[entries[is_in_pool]] = scores.scores[rows, places][is_in_pool]
+    scored = np.flatnonzero(np.isfinite(found))
+    log_probability = found[scored]
+    log_share = log_softmax(log_probability, union[scored] // n_items)
+    columns = {
+        "scored": np.ones(len(scored)),
+        "log_probability": 1 - np.maximum(log_probability, _LEAST_LOG_PROBABILITY) / _LEAST_LOG_PROBABILITY,
+        "scored_log_share": 1 - np.maximum(log_share, _LEAST_LOG_PROBABILITY) / _LEAST_LOG_PROBABILITY,
+    }
+    features = np.zeros((len(union), len(SCORE_FEATURES)))
+    features[scored] = np.stack([columns[name] for name in SCORE_FEATURES], axis=1)
+    return features
 
 
 def _item_features(

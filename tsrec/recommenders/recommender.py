@@ -91,14 +91,18 @@ class Recommender:
             ArtifactError: there is no such method.
         """
         served = None if as_measured else find_served(lineage, fuse)
-        catalogue = open_catalogue(lineage.parent(fuse, "ingest"), EVERYTHING if served else (Split.TRAIN,))
-        gate = open_gate(fuse)
+        ingest, gate = lineage.parent(fuse, "ingest"), open_gate(fuse)
+        catalogue = open_catalogue(ingest, EVERYTHING if served else (Split.TRAIN,))
         if method != FUSED and method not in gate.members:
             raise ArtifactError(f"no method {method!r}; there are {', '.join([FUSED, *gate.members])}")
         names = gate.members if method == FUSED else (method,)
-        members = {name: _open_member(name, lineage, fuse, catalogue, served) for name in names}
-        rules = fuse.manifest.key.config["rules"]  # not validated: models with older settings must still serve
-        fused = FusedMember(members, gate, catalogue.popularity(), rules["n_candidates"])
+        # The LLM is not trained again on all events; only its scores ask which items it knows.
+        trained = open_catalogue(ingest) if served and gate.scored else catalogue
+        is_trained = trained.train_counts > 0
+        members = {name: _open_member(name, lineage, fuse, catalogue, served, is_trained) for name in names}
+        settings = fuse.manifest.key.config  # not validated: models with older settings must still serve
+        rules, n_scored = settings["rules"], settings["own"].get("llm_scores", 0)
+        fused = FusedMember(members, gate, catalogue.popularity(), rules["n_candidates"], n_scored)
         return cls(method, fused if method == FUSED else members[method], catalogue, repeats or rules["repeats"])
 
     def of_member(self, name: str) -> "Recommender":
@@ -182,8 +186,17 @@ class Recommender:
         ]
 
 
-def _open_member(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalogue, served: Artifact | None) -> Member:
+def _open_member(
+    name: str,
+    lineage: Lineage,
+    fuse: Artifact,
+    catalogue: Catalogue,
+    served: Artifact | None,
+    is_trained: np.ndarray,
+) -> Member:
     """One member of the fusion, from the artifacts that `fuse` was made from, or from `served`.
+
+    `is_trained` (N,) bool are the items that an LLM was trained on.
 
     Raises:
         ArtifactError: an artifact was made with settings that this version does not know.
@@ -197,7 +210,7 @@ def _open_member(name: str, lineage: Lineage, fuse: Artifact, catalogue: Catalog
             key = made_by.manifest.key
             settings = BeamSettings.model_validate(key.config["own"])
             trained, sids = (lineage.parent(made_by, stage) for stage in (trained_in(key.parents), "sids"))
-            return load_llm(trained, sids, catalogue, settings)
+            return load_llm(trained, sids, catalogue, settings, is_trained)
         return open_served(served, name) if served else open_member(made_by)
     except ValidationError as error:
         raise ArtifactError(_of_another_version(fuse, made_by, error)) from None

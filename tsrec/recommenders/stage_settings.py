@@ -24,6 +24,14 @@ class DecodeSettings(Section):
     rules: RecommendConfig
 
 
+class ScoreSettings(Section):
+    """Settings of the score stage: the LLM's own, the rules for all members, and `fuse.llm_scores`."""
+
+    own: BeamSettings
+    rules: RecommendConfig
+    n_proposals: int
+
+
 class FuseSettings(Section):
     """Settings of the fuse stage: its own section, and the rules for all members."""
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsrec.errors import ConfigError
-from tsrec.recommenders.pool import ITEM_FEATURES, MEMBER_FEATURES, Pool
+from tsrec.recommenders.pool import ITEM_FEATURES, MEMBER_FEATURES, SCORE_FEATURES, Pool
 from tsrec.recommenders.softmax import log_softmax
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ class Trees:
         """(E,) float64: what the trees add to the gate's score of every entry."""
         return _predict(self.booster, tree_features(pool), 0, self.n_trees)
 
-    def to_json(self, members: Sequence[str]) -> dict[str, Any]:
-        """The model as LightGBM writes it, and each feature's share of the gain, for people to read."""
+    def to_json(self, members: Sequence[str], *, scored: bool = False) -> dict[str, Any]:
+        """The model as LightGBM writes it, and each feature's share of the gain, for people to read; arguments are
+        those of `feature_names`."""
         gain = self.booster.feature_importance("gain")
-        shares = zip(feature_names(members), gain / max(gain.sum(), 1e-12), strict=True)
+        shares = zip(feature_names(members, scored=scored), gain / max(gain.sum(), 1e-12), strict=True)
         return {
             "n_trees": self.n_trees,
             "gain": {name: round(float(share), 4) for name, share in shares if share > 0},
@@ -72,14 +73,17 @@ class Trees:
         return cls(_lightgbm().Booster(model_str=content["model"]))
 
 
-def feature_names(members: Sequence[str]) -> list[str]:
-    """Names of the columns of `tree_features`, for a pool of these members."""
+def feature_names(members: Sequence[str], *, scored: bool = False) -> list[str]:
+    """Names of the columns of `tree_features`, for a pool of these members, with the LLM's scores or without."""
     member_features = [f"{member} {feature}" for member in members for feature in MEMBER_FEATURES]
-    return [*member_features, *ITEM_FEATURES, *_CONTEXT_FEATURES]
+    return [*member_features, *(SCORE_FEATURES if scored else ()), *ITEM_FEATURES, *_CONTEXT_FEATURES]
 
 
 def tree_features(pool: Pool) -> np.ndarray:
-    """(E, 5 M + 7) float32: the gate's features, log(1 + length of the history), and how many members list the item."""
+    """(E, 5 M + 7) float32: the gate's features, log(1 + length of the history), and how many members list the item.
+
+    Three columns more where the pool has the LLM's scores.
+    """
     columns = {"history_length": np.log1p(pool.n_events)[pool.rows], "members": (pool.ranks > 0).sum(axis=1)}
     context = np.stack([columns[name] for name in _CONTEXT_FEATURES], axis=1)
     return np.concatenate([pool.features, context.astype(np.float32)], axis=1)
@@ -98,13 +102,14 @@ def fit_trees(
             either half and measuring the likelihood of the other. None: it is `max_trees`.
         max_trees: the most trees.
     """
-    features, n_members = tree_features(pool), pool.ranks.shape[1]
+    features = tree_features(pool)
+    n_increasing = features.shape[1] - len(ITEM_FEATURES) - len(_CONTEXT_FEATURES)
     n_trees = max_trees
     if fold is not None:
-        n_trees = _choose_n_trees(features, init_scores, is_target, pool.rows, fold, n_members, max_trees)
+        n_trees = _choose_n_trees(features, init_scores, is_target, pool.rows, fold, n_increasing, max_trees)
     if not n_trees or not is_target.any():
         return None
-    booster = _new_booster(features, init_scores, is_target, n_members)
+    booster = _new_booster(features, init_scores, is_target, n_increasing)
     _add_trees(booster, n_trees)
     return Trees(_lightgbm().Booster(model_str=booster.model_to_string()))  # without the rows that it was fitted on
 
@@ -115,7 +120,7 @@ def _choose_n_trees(
     is_target: np.ndarray,
     rows: np.ndarray,
     fold: np.ndarray,
-    n_members: int,
+    n_increasing: int,
     max_trees: int,
 ) -> int:
     """How many trees give the targets of held-out users the highest likelihood; arguments are those of `fit_trees`."""
@@ -124,7 +129,7 @@ def _choose_n_trees(
     for fitted in (in_first_half, ~in_first_half):
         if not is_target[fitted].any() or not is_target[~fitted].any():
             return 0
-        booster = _new_booster(features[fitted], init_scores[fitted], is_target[fitted], n_members)
+        booster = _new_booster(features[fitted], init_scores[fitted], is_target[fitted], n_increasing)
         boosters.append((booster, ~fitted))
     scores, likelihoods = init_scores, []
     for n_trees in range(0, max_trees + 1, step):
@@ -142,11 +147,10 @@ def _choose_n_trees(
     return min(2 * int(np.argmax(likelihoods)) * step, max_trees)
 
 
-def _new_booster(features: np.ndarray, init_scores: np.ndarray, is_target: np.ndarray, n_members: int) -> "Booster":
-    """A booster without trees."""
+def _new_booster(features: np.ndarray, init_scores: np.ndarray, is_target: np.ndarray, n_increasing: int) -> "Booster":
+    """A booster without trees; no score falls as one of the first `n_increasing` features grows."""
     lightgbm = _lightgbm()
-    increasing = [1] * (len(MEMBER_FEATURES) * n_members)
-    unconstrained = [0] * (features.shape[1] - len(increasing))
+    increasing, unconstrained = [1] * n_increasing, [0] * (features.shape[1] - n_increasing)
     data = lightgbm.Dataset(features, is_target.astype(np.float32), init_score=init_scores)
     return lightgbm.Booster({**SETTINGS, "monotone_constraints": increasing + unconstrained}, data)
 

@@ -4,25 +4,31 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tsrec.columns import FUSED
+from tsrec.columns import FUSED, LLM
+from tsrec.recommenders.pool import SCORES
 from tsrec.recommenders.ranking import Ranked, empty_lists
 from tsrec.recommenders.recommender import Recommendation
 from tsrec.serving.asked import Asked, filter_of
+from tsrec.serving.llm_lists import Decoded
 from tsrec.serving.wishes import Answer, ListedItem
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A wish that is ready to be answered: `given` are the lists of all LLMs that its method asks, by name, as `Ranked`
-    of one row; of those that had no time they are None."""
+    """A wish that is ready to be answered: `given` is what all LLMs that its method asks say, by name; of those that
+    had no time it is None."""
 
     asked: Asked
-    given: Mapping[str, Ranked | None]
+    given: Mapping[str, Decoded | None]
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The LLMs that had no time."""
-        return tuple(name for name, ranked in self.given.items() if ranked is None)
+        """The LLMs that had no time; and the scores of proposals, where the LLM had no time for all of them."""
+        late = [name for name, decoded in self.given.items() if decoded is None]
+        n_wanted = self.asked.live.fusion.n_scored if self.asked.wish.method == FUSED else 0
+        if (llm := self.given.get(LLM)) and llm.n_scored < n_wanted:
+            late.append(SCORES)
+        return tuple(late)
 
     @property
     def method(self) -> str:
@@ -47,7 +53,11 @@ def _ranked(some: list[Request], method: str) -> list[list[Recommendation]]:
     live, k = asked[0].live, max(one.wish.k for one in asked)
     names = live.llms if method == FUSED else (method,) if method in live.llms else ()
     width = live.fusion.n_candidates if method == FUSED else k
-    given = {name: _joined([request.given.get(name) for request in some], width) for name in names}
+    decoded = {name: [request.given.get(name) for request in some] for name in names}
+    given = {name: _joined([one.ranked if one else None for one in of_one], width) for name, of_one in decoded.items()}
+    if method == FUSED and live.fusion.gate.scored:
+        scores = [one.scores if one else None for one in decoded[LLM]]
+        given[SCORES] = _joined(scores, width + live.fusion.n_scored)
     return live.recommender(method).rank([one.past for one in asked], k, filter_of(asked), given)
 
 

@@ -3,6 +3,9 @@
 A decode cannot be stopped once it runs. So what is decoded together is bounded, and of what would come too late nothing
 is queued: whoever asks is told at once, and answers without. Now and then, while nothing else is decoded, one list is
 begun all the same: the next who asks finds it, and how long it takes is measured again.
+
+Where the fusion weighs the LLM's scores of what others propose, the time that is left says of how many: it makes nobody
+late who waits.
 """
 
 import logging
@@ -12,16 +15,17 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from tsrec.recommenders.ranking import Ranked
+from tsrec.columns import FUSED
 from tsrec.serving.asked import Asked
 from tsrec.serving.batching import Batcher
-from tsrec.serving.llm_lists import LlmLists
+from tsrec.serving.llm_lists import Decoded, LlmLists
 from tsrec.serving.observing import Observe
 
 logger = logging.getLogger(__name__)
 
 _SHARE_OF_DEADLINE = 0.4  # that one batch may take: who just missed it has time for the next
 _SHARE_OF_LATE = 0.2  # of the time, at most, in which lists are made that come too late
+_FEWEST_SCORED = 10  # proposals: fewer are not worth another pass of the model
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +34,12 @@ class _Job:
     asked: Asked
     width: int
     until: float  # by `time.monotonic`: afterwards nobody waits for it
-
-    @property
-    def tokens(self) -> int:
-        return self.lists.tokens(self.asked)
+    n_scored: int  # proposals of others that are scored too, where there is time
 
     def goes_with(self, other: "_Job") -> bool:
         """Whether one call can decode both."""
-        return self.lists is other.lists and self.asked.allowed_mark == other.asked.allowed_mark
+        alike = self.lists is other.lists and self.n_scored == other.n_scored
+        return alike and self.asked.allowed_mark == other.asked.allowed_mark
 
 
 class Decoder:
@@ -48,22 +50,24 @@ class Decoder:
         self._observe = observe
         self._longest_s = _SHARE_OF_DEADLINE * deadline_s
         self._working, self._busy_until, self._no_late_before = False, 0.0, 0.0
-        self._batcher: Batcher[_Job, Ranked | None] = Batcher("decode", self._run, self._take)
+        self._batcher: Batcher[_Job, Decoded | None] = Batcher("decode", self._run, self._take)
 
-    def ask(self, lists: LlmLists, asked: Asked, until: float) -> "Future[Ranked | None] | None":
-        """The list of one history with a known item, or its promise.
+    def ask(self, lists: LlmLists, asked: Asked, until: float) -> "Future[Decoded | None] | None":
+        """The list of one history with a known item, or its promise; with scores where the fusion is asked for.
 
         None, now or as the promise's result: it would not be there `until` then (by `time.monotonic`). A promise may
         come later all the same. To be asked from one thread.
         """
         asked = asked.for_decoding()
         width = max(lists.width, asked.wish.k)
-        key = (asked.mark(lists.llm.config.max_history), width)
+        n_scored = lists.n_scored if asked.wish.method == FUSED else 0
+        last = len(asked.past) if n_scored else lists.llm.config.max_history  # others read more of a history
+        key = (asked.mark(last), width, n_scored)
         found = lists.cache.get(key)
         self._observe("cache_hit", found is not None)
         if found:
             return found
-        job = _Job(lists, asked, width, until)
+        job = _Job(lists, asked, width, until, n_scored)
         if time.monotonic() + self.wait_s(job) > until:
             if self._working or self._batcher.waiting() or time.monotonic() < self._no_late_before:
                 return None
@@ -82,8 +86,11 @@ class Decoder:
 
     def wait_s(self, *more: _Job) -> float:
         """How long it takes until all that waits is decoded, and `more` jobs behind it."""
-        jobs = [*self._batcher.waiting(), *more]
-        seconds = max(0.0, self._busy_until - time.monotonic())
+        return max(0.0, self._busy_until - time.monotonic()) + self._seconds_of([*self._batcher.waiting(), *more])
+
+    def _seconds_of(self, jobs: Sequence[_Job]) -> float:
+        """How long it takes to decode these jobs, one batch after the other, and to score nothing."""
+        seconds = 0.0
         while jobs:
             n = self._take(jobs)
             seconds += self._seconds(jobs[:n])
@@ -97,27 +104,43 @@ class Decoder:
             n += 1
         return n
 
-    def _seconds(self, jobs: Sequence[_Job]) -> float:
-        return jobs[0].lists.timing.seconds(len(jobs) * max(job.tokens for job in jobs))
+    def _seconds(self, jobs: Sequence[_Job], n_scored: int = 0) -> float:
+        lists = jobs[0].lists
+        return lists.timing.seconds(len(jobs) * max(lists.tokens(job.asked, n_scored) for job in jobs))
 
-    def _run(self, jobs: list[_Job]) -> list[Ranked | None]:
+    def _n_scored(self, jobs: Sequence[_Job], now: float) -> int:
+        """How many proposals can be scored for each of the jobs that are decoded now: all, half, a quarter ... or none.
+
+        Neither these jobs nor those that wait may come too late for it, as far as is known.
+        """
+        n = jobs[0].n_scored
+        if not n:
+            return 0
+        waiting = self._batcher.waiting()
+        until, others_s = min(job.until for job in (*jobs, *waiting)), self._seconds_of(waiting)
+        while n and now + self._seconds(jobs, n) + others_s > until:
+            n = n // 2 if n >= 2 * _FEWEST_SCORED else 0
+        return n
+
+    def _run(self, jobs: list[_Job]) -> list[Decoded | None]:
         self._working = True
         try:
             return self._decoded(jobs)
         finally:
             self._working, self._busy_until = False, 0.0
 
-    def _decoded(self, jobs: list[_Job]) -> list[Ranked | None]:
+    def _decoded(self, jobs: list[_Job]) -> list[Decoded | None]:
         now = time.monotonic()
         lists = jobs[0].lists
         wanted = [job for job in jobs if now + self._seconds([job]) <= job.until]
         if not wanted:
             return [None] * len(jobs)
-        self._busy_until = now + self._seconds(wanted)
+        n_scored = self._n_scored(wanted, now)
+        self._busy_until = now + self._seconds(wanted, n_scored)
         self._observe("decode_batch", len(wanted))
         try:
-            made: Iterator[Ranked | None] = iter(
-                lists.decode([job.asked for job in wanted], max(job.width for job in wanted))
+            made: Iterator[Decoded | None] = iter(
+                lists.decode([job.asked for job in wanted], max(job.width for job in wanted), n_scored)
             )
         except Exception:  # the other members answer all the same
             logger.exception("decoding failed for %d histories; they are answered without", len(wanted))

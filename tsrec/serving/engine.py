@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from tsrec.columns import FUSED
-from tsrec.recommenders.ranking import Ranked
 from tsrec.serving.answering import Request, answer_all
 from tsrec.serving.asked import Asked
 from tsrec.serving.batching import Batcher
 from tsrec.serving.champion_follower import ChampionFollower
 from tsrec.serving.decoding import Decoder
 from tsrec.serving.live_model import LiveModel
+from tsrec.serving.llm_lists import Decoded
 from tsrec.serving.observing import Observe, observe_nothing
 from tsrec.serving.wishes import Answer, BusyError, ListedItem, Wish
 from tsrec.serving.work_time import Timing
@@ -132,7 +132,7 @@ class Engine:
 
     async def _answered(self, asked: Asked, until: float) -> Answer:
         live, method = asked.live, asked.wish.method
-        promises: dict[str, Future[Ranked | None] | None] = {}
+        promises: dict[str, Future[Decoded | None] | None] = {}
         least, share = _RESERVE
         latest = until - min(max(least, self._ranking_s), share * self.deadline_ms / 1000)
         if len(asked.past):

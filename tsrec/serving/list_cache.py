@@ -5,20 +5,19 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from tsrec.recommenders.ranking import Ranked
-
 Key = TypeVar("Key")
+Found = TypeVar("Found")
 
 
-class ListCache(Generic[Key]):
+class ListCache(Generic[Key, Found]):
     """At most `entries` lists of one history each, finished or on their way; any thread may ask."""
 
     def __init__(self, entries: int) -> None:
         self._entries = entries
         self._lock = threading.Lock()
-        self._lists: OrderedDict[Key, Future[Ranked | None]] = OrderedDict()
+        self._lists: OrderedDict[Key, Future[Found | None]] = OrderedDict()
 
-    def get(self, key: Key) -> "Future[Ranked | None] | None":
+    def get(self, key: Key) -> "Future[Found | None] | None":
         """The list of `key`, or its promise; None where nobody has asked for it, or the promise was not kept."""
         with self._lock:
             found = self._lists.get(key)
@@ -30,7 +29,7 @@ class ListCache(Generic[Key]):
             self._lists.move_to_end(key)
             return found
 
-    def put(self, key: Key, found: "Future[Ranked | None]") -> None:
+    def put(self, key: Key, found: "Future[Found | None]") -> None:
         """Keep a list, or the promise of one."""
         with self._lock:
             self._lists[key] = found

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 
-from tsrec.columns import FUSED
+from tsrec.columns import FUSED, LLM
 from tsrec.columns import Columns as C
 from tsrec.errors import DataError
 from tsrec.pipeline.promotion import evaluation_of
@@ -53,7 +53,12 @@ class LiveModel:
         self.methods = tuple(self._recommenders)
         self.llms = tuple(name for role in fuse.manifest.key.parents if (name := llm_name(role)) in self.methods)
         self.llm_lists = {
-            name: LlmLists(cast(Any, self.fusion.members[name]), self.fusion.n_candidates, cache_entries)
+            name: LlmLists(
+                cast(Any, self.fusion.members[name]),
+                self.fusion.n_candidates,
+                cache_entries,
+                self.fusion if self.fusion.gate.scored and name == LLM else None,
+            )
             for name in self.llms
         }
         self.explainer = Explainer(lineage, fuse)
