@@ -49,7 +49,8 @@ class Gates:
     def to_json(self) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         """Name, weights and trees (empty: none) of every gate, as `from_json` reads them without loss."""
         gates = [("", self.whole), *(("", half) for half in self.halves), *self.without.items()]
-        return [(n, gate.to_json(), gate.trees.to_json(gate.members) if gate.trees else {}) for n, gate in gates]
+        trees = [gate.trees.to_json(gate.members, scored=gate.scored) if gate.trees else {} for _, gate in gates]
+        return [(name, gate.to_json(), own) for (name, gate), own in zip(gates, trees, strict=True)]
 
     @classmethod
     def from_json(cls, content: Iterable[tuple[str, dict[str, Any], dict[str, Any]]]) -> "Gates":
