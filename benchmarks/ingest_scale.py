@@ -3,7 +3,7 @@
     python benchmarks/ingest_scale.py --rows 10000000
 
 Writes `items.csv` and `interactions.csv` to a temporary folder, runs the stage in a process of its own, and prints
-one JSON line: rows, seconds by the clock and of the processor, peak resident memory in GiB. The promise: fifty million
+one JSON line: rows, seconds by the clock and of the processor, peak resident memory in GiB. The promise: ten million
 interactions within 4 GiB.
 """
 
