@@ -18,7 +18,7 @@ from tsrec.pipeline import STAGES
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
-ONLY_WHERE_ASKED_FOR = ("refit", "semantics", "soft_targets", "rl")
+ONLY_WHERE_ASKED_FOR = ("refit", "semantics", "soft_targets", "rl", "score")
 
 
 @pytest.fixture(scope="module")

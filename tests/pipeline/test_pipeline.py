@@ -37,6 +37,7 @@ def test_every_stage_leaves_a_verified_artifact(artifacts: dict[str, Artifact]) 
         "semantics",
         "soft_targets",
         "rl",
+        "score",
     }
     for artifact in artifacts.values():
         artifact.verify()
@@ -87,6 +88,15 @@ def test_the_fusion_of_the_others_is_distilled_into_the_llm(artifacts: dict[str,
     counts = built["soft_targets"].manifest.counts
     assert counts["n_soft_targets"] == counts["n_train_targets"] == built["ingest"].manifest.counts["n_train_targets"]
     assert {"history", "distilled"} <= set(built["finetune"].frame("training_log").query("split == 'train'")["task"])
+
+
+def test_the_llm_scores_proposals_only_where_that_is_asked_for(config: Config) -> None:
+    scored = with_overrides(config, ["fuse.llm_scores=20"])
+    assert _changed(_fingerprints(config), _fingerprints(scored)) == {"score", "fuse", "evaluate", "report"}
+    fuse = pipeline.plan(config)["fuse"]
+    assert "score" not in fuse.parents and "llm_scores" not in fuse.key.config["own"]
+    more_trees = with_overrides(scored, ["fuse.trees=7"])  # scores nothing again
+    assert _changed(_fingerprints(scored), _fingerprints(more_trees)) == {"fuse", "evaluate", "report"}
 
 
 def test_a_second_run_builds_nothing(artifacts: dict[str, Artifact], config: Config) -> None:
@@ -243,6 +253,7 @@ def test_changing_one_title_reruns_all_but_the_backbone(config: Config, shop: Pa
         "semantics",
         "soft_targets",
         "rl",
+        "score",
     }
     assert _changed(_fingerprints(config), _fingerprints(moved)) == depends_on_data
 

@@ -74,8 +74,8 @@ class Pool:
         """Whether the LLM scored it."""
         return self.features.shape[1] > len(MEMBER_FEATURES) * self.ranks.shape[1] + len(ITEM_FEATURES)
 
-    def only_members(self, kept: np.ndarray, *, scores: bool) -> "Pool":
-        """Only what the members where `kept` (M,) bool is true propose and say, with the LLM's scores or without."""
+    def only_members(self, kept: np.ndarray, *, scores: bool = True) -> "Pool":
+        """Only what the members where `kept` (M,) bool is true propose and say, and the LLM's scores if `scores`."""
         entries = np.flatnonzero((self.ranks[:, kept] > 0).any(axis=1))
         columns = np.flatnonzero(feature_columns(kept, [scores] if self.is_scored else []))
         return replace(
