@@ -70,7 +70,7 @@ def test_two_workers_make_the_same_bytes_though_some_are_killed(shop_settings: l
     assert "Dask" not in alone
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_two_machines_share_a_store_in_s3_and_either_may_die(tmp_path: Path) -> None:
     """Network namespaces where this process may make some; what `benchmarks/two_machines.py` measures."""
     for package in ("prefect_dask", "s3fs", "moto"):
