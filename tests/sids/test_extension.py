@@ -41,12 +41,12 @@ def _parents(store: ArtifactStore, embeddings: np.ndarray, order: np.ndarray) ->
     item_ids, mark = [f"i{item:03d}" for item in order], f"{len(order)}"
     random = np.random.default_rng(3)
     events = [
-        (f"u{user}", f"i{10 * random.integers(0, 10) + user % 10:03d}", place, Split.TRAIN.value)
+        (f"u{user:02d}", f"i{10 * random.integers(0, 10) + user % 10:03d}", place, Split.TRAIN.value)
         for user in range(60)
         for place in range(5)
     ]
     interactions = pd.DataFrame(events, columns=[C.USER, C.ITEM, C.POSITION, C.SPLIT])
-    interactions = interactions[interactions[C.ITEM].isin(item_ids)]
+    interactions = interactions[interactions[C.ITEM].isin(item_ids)].assign(**{C.TIMESTAMP: 0})
     vectors = pa.array(list(embeddings[order]), type=pa.list_(pa.float32()))
 
     def ingest(out) -> None:  # type: ignore[no-untyped-def]
