@@ -87,6 +87,16 @@ def test_items_start_where_their_texts_are(n_items: int, n_dimensions: int, widt
 
 def test_texts_that_are_all_alike_start_at_zero() -> None:
     assert not sasrec.principal_components(np.ones((5, 4)), 8, seed=1).any()
+    assert not sasrec.principal_components(np.ones((5, 4)), 8, seed=1, at_once=2).any()
+
+
+@pytest.mark.parametrize("width", [3, 12])
+def test_principal_components_in_blocks_have_the_same_inner_products(width: int) -> None:
+    vectors = np.random.default_rng(1).normal(size=(50, 8)).astype(np.float32) * np.arange(1, 9, dtype=np.float32) + 3
+    whole = sasrec.principal_components(vectors, width, seed=1)
+    blocks = sasrec.principal_components(vectors, width, seed=1, at_once=7)
+    assert blocks.dtype == np.float32 and blocks.shape == whole.shape
+    np.testing.assert_allclose(blocks @ blocks.T, whole @ whole.T, atol=1e-5 * np.abs(whole @ whole.T).max())
 
 
 def test_texts_say_what_few_events_cannot() -> None:

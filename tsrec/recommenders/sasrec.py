@@ -236,18 +236,21 @@ def load(folder: Path, config: SasRecConfig) -> SasRecMember:
     return SasRecMember(model, open_index(model.item_vectors.detach().numpy(), folder), config.window)
 
 
-def principal_components(vectors: np.ndarray, width: int, seed: int) -> np.ndarray:
+def principal_components(vectors: np.ndarray, width: int, seed: int, at_once: int = _ALL_ITEMS_AT_MOST) -> np.ndarray:
     """The `width` principal components of vectors, rotated at random so that no dimension is stronger than another.
 
     Args:
         vectors: (N, E), finite.
         width: number of components; those that the vectors lack are 0 before the rotation.
         seed: of the rotation.
+        at_once: of more vectors no whole copy is made; the signs of components may then be others.
 
     Returns:
         (N, width) float32 of standard deviation `_START_DEVIATION`; inner products are those of the components, up to
         one factor.
     """
+    if len(vectors) > at_once:
+        return _principal_components_in_blocks(vectors, width, seed, at_once)
     centred = vectors.astype(np.float64) - vectors.mean(axis=0)
     left, strengths, _ = np.linalg.svd(centred, full_matrices=False)
     components = np.zeros((len(vectors), width))
@@ -257,6 +260,26 @@ def principal_components(vectors: np.ndarray, width: int, seed: int) -> np.ndarr
     spread = components.std()
     scale = _START_DEVIATION / spread if spread > 0 else 0.0
     return np.asarray(scale * components @ rotation, dtype=np.float32)
+
+
+def _principal_components_in_blocks(vectors: np.ndarray, width: int, seed: int, block: int) -> np.ndarray:
+    """The same by the eigenvectors of the covariance, which is summed block by block."""
+    n, n_dimensions = vectors.shape
+    starts, mean = range(0, n, block), vectors.mean(axis=0, dtype=np.float64)
+    squares = np.zeros((n_dimensions, n_dimensions))
+    for start in starts:
+        centred = vectors[start : start + block] - mean
+        squares += centred.T @ centred
+    strengths, directions = np.linalg.eigh(squares)  # the weakest first
+    strengths, directions = strengths[::-1][:width], directions[:, ::-1][:, :width]
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(width, width)))
+    spread = float(np.sqrt(np.maximum(strengths, 0).sum() / (n * width)))
+    scale = _START_DEVIATION / spread if spread > 0 else 0.0
+    turned = scale * directions @ rotation[: directions.shape[1]]
+    components = np.empty((n, width), dtype=np.float32)
+    for start in starts:
+        components[start : start + block] = (vectors[start : start + block] - mean) @ turned
+    return components
 
 
 def _examples(histories: Histories, window: int) -> list[Example]:
