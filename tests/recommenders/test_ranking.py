@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from tsrec.recommenders.item_search import nearest_items
-from tsrec.recommenders.ranking import NO_ITEM, Filter, empty_lists, fill_with_popular, top_k_of_sparse
+from tsrec.recommenders.ranking import NO_ITEM, Filter, empty_lists, fill_with_popular, nearest_items, top_k_of_sparse
 
 N = 9
 

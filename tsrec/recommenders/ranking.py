@@ -1,4 +1,4 @@
-"""Ranked lists: top-k of sparse scores, filters, and filling lists with popular items.
+"""Ranked lists: top-k of sparse scores, nearest-neighbour search, filters, and filling lists with popular items.
 
 Knows item numbers (row numbers of the catalogue) and scores, nothing of members, histories or files. No function here
 makes a (histories x items) matrix: scores are sparse, or come from a nearest-neighbour search, block by block.
@@ -6,11 +6,12 @@ makes a (histories x items) matrix: scores are sparse, or come from a nearest-ne
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import faiss
     from scipy import sparse
 
 NO_ITEM = -1
@@ -106,6 +107,24 @@ def runs(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return starts, np.diff(np.append(starts, len(rows)))
 
 
+def nearest_items(index: "faiss.Index", queries: np.ndarray, k: int, allow: Filter) -> Ranked:
+    """The `k` items with the largest inner product, by an exact faiss index; `queries` is (B, D) float32."""
+    n_neighbours = min(k + allow.max_blocked(), allow.n_items)
+    parameters = None
+    if allow.allowed is not None:
+        n_neighbours = min(n_neighbours, int(allow.allowed.sum()))
+        import faiss
+
+        bits: Any = np.packbits(allow.allowed, bitorder="little")
+        selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg]  # its stubs lack it
+        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+    if not n_neighbours:
+        return empty_lists(len(queries), k)
+    scores, items = index.search(np.ascontiguousarray(queries, dtype=np.float32), n_neighbours, params=parameters)
+    rows = np.arange(len(queries), dtype=np.int64)[:, None]
+    return _first_kept(items, scores, allow.keeps(rows, items), k)
+
+
 def fill_with_popular(ranked: Ranked, by_popularity: np.ndarray, allow: Filter) -> Ranked:
     """Fill short lists with the most popular items that they lack, which get the score `FILLED`.
 
@@ -128,7 +147,7 @@ def fill_with_popular(ranked: Ranked, by_popularity: np.ndarray, allow: Filter) 
         scores = np.concatenate([ranked.scores[batch], np.full(fillers.shape, FILLED, dtype=np.float32)], axis=1)
         rows = np.arange(len(batch), dtype=np.int64)[:, None]
         kept = batch_filter.keeps(rows, items.astype(np.int64)) & _is_first_occurrence(items)
-        ranked.items[batch], ranked.scores[batch] = first_kept(items, scores, kept, k)
+        ranked.items[batch], ranked.scores[batch] = _first_kept(items, scores, kept, k)
     return ranked
 
 
@@ -148,7 +167,7 @@ def _is_first_occurrence(items: np.ndarray) -> np.ndarray:
     return first
 
 
-def first_kept(items: np.ndarray, scores: np.ndarray, kept: np.ndarray, k: int) -> Ranked:
+def _first_kept(items: np.ndarray, scores: np.ndarray, kept: np.ndarray, k: int) -> Ranked:
     """Lists of the first `k` entries of each row where `kept` (B, M) is true, in their order."""
     order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
     ranked = empty_lists(len(items), k)

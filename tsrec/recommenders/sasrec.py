@@ -24,9 +24,8 @@ from tsrec.columns import Split
 from tsrec.config import SasRecConfig
 from tsrec.errors import ConfigError
 from tsrec.histories import Histories
-from tsrec.recommenders.item_search import nearest_items, open_index, write_graph
 from tsrec.recommenders.member import FitInputs
-from tsrec.recommenders.ranking import Filter, Ranked, empty_lists
+from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, nearest_items
 from tsrec.sid.vectors import unit_rows
 from tsrec.store import Artifact, base_role
 from tsrec.training.attention import attend_by_rows, packed_states
@@ -126,7 +125,7 @@ class SasRec(nn.Module):
 
 @dataclass(frozen=True)
 class SasRecMember:
-    """The trained model, and an index of its item embeddings."""
+    """The trained model, and an exact inner-product index of its item embeddings."""
 
     model: SasRec
     index: faiss.Index
@@ -178,7 +177,6 @@ def fit(inputs: FitInputs) -> None:
     order = TaskMixture({0: (examples, 1.0)}, config.epochs, config.seed)
     train(model, order, [], _recipe(config), inputs.work / "sasrec", ["next_item"], pad_id=0)
     save_file(model.state_dict(), inputs.folder / _WEIGHTS)
-    write_graph(model.item_vectors.detach().numpy(), inputs.folder)
 
 
 def _warm_start_config(config: SasRecConfig) -> SasRecConfig:
@@ -233,7 +231,10 @@ def load(folder: Path, config: SasRecConfig) -> SasRecMember:
     model = SasRec(len(weights[_ITEM_ROWS]) - 1, config)
     model.load_state_dict(weights)
     model.eval()
-    return SasRecMember(model, open_index(model.item_vectors.detach().numpy(), folder), config.window)
+    rows = model.item_vectors.detach().numpy()
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(np.ascontiguousarray(rows))
+    return SasRecMember(model, index, config.window)
 
 
 def principal_components(vectors: np.ndarray, width: int, seed: int, at_once: int = _ALL_ITEMS_AT_MOST) -> np.ndarray:

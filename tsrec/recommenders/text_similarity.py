@@ -1,7 +1,7 @@
 """Text similarity: items whose texts are like those of the last items. Nothing is trained.
 
 An item's score is the sum of its cosines with the last items, weighted by 1/recency. That is one inner product with
-the weighted sum of their vectors, so a nearest-neighbour search finds the best items.
+the weighted sum of their vectors, so an exact nearest-neighbour search finds the best items.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,8 @@ from scipy import sparse
 
 from tsrec.columns import Columns as C
 from tsrec.config import Section
-from tsrec.recommenders.item_search import nearest_items, open_index, vectors_of, write_graph
 from tsrec.recommenders.member import FitInputs
-from tsrec.recommenders.ranking import Filter, Ranked, empty_lists
+from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, nearest_items
 from tsrec.recommenders.recency import last_events
 from tsrec.sid.vectors import unit_rows
 
@@ -27,7 +26,7 @@ LAST = 10  # events of a history that count, as of transitions
 
 @dataclass(frozen=True)
 class TextSimilarity:
-    """`vectors` (N, D) float32 of length 1, and an index of them."""
+    """`vectors` (N, D) float32 of length 1, and an exact inner-product index of them."""
 
     vectors: np.ndarray
     index: faiss.Index
@@ -48,10 +47,12 @@ def fit(inputs: FitInputs) -> None:
     """Keep the items' text embeddings, each scaled to length 1."""
     vectors = unit_rows(inputs.parents["embed"].matrix("item_embeddings", C.EMBEDDING))
     save_file({"vectors": vectors}, inputs.folder / _FILE)
-    write_graph(vectors, inputs.folder)
 
 
 def load(folder: Path, _: Section) -> TextSimilarity:
     """Open what `fit` saved."""
-    index = open_index(load_file(folder / _FILE)["vectors"], folder)
-    return TextSimilarity(vectors_of(index), index)
+    vectors = load_file(folder / _FILE)["vectors"]
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    held: np.ndarray = faiss.rev_swig_ptr(index.get_xb(), vectors.size)  # the index's own: memory holds them once
+    return TextSimilarity(held.reshape(vectors.shape), index)
