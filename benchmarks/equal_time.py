@@ -17,20 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
-from benchmarks.usual_rows import PADDING, PROMPT_ITEMS, padded
+from benchmarks.usual_rows import PADDING, PROMPT_ITEMS, usual_row, usual_trainer
 from tsrec import pipeline
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import Config, load_config
+from tsrec.evaluate.metrics import metrics_per_target
 from tsrec.evaluate.scoring import target_ranks
 from tsrec.finetune import STAGE as FINETUNE
 from tsrec.histories import Histories
@@ -43,7 +37,6 @@ from tsrec.recommenders.targets import Targets, sample_events
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, add_sid_tokens, opening_token, sid_token_ids
 from tsrec.store import Artifact, ArtifactStore
-from tsrec.training.packing import IGNORED
 
 # In the manner of MiniOneRec (arXiv 2510.24431).
 INSTRUCTION = (
@@ -91,44 +84,26 @@ def usual_examples(
     for event in np.flatnonzero(is_train):
         if len(past := histories.history_of(int(event))):
             prompt, answer = tokens.prompt(past).tolist(), [*tokens.sids[histories.items[event]].tolist(), end]
-            rows.append({"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer})
+            rows.append(usual_row(prompt, answer))
     return [rows[row] for row in np.random.default_rng(config.finetune.seed).permutation(len(rows))]
 
 
 def train_usual(model: Any, rows: list[dict[str, list[int]]], steps: int, seconds: float, arguments: Any) -> int:
     """Train for at most `steps` steps or so many processor seconds; returns how many steps were made."""
+    schedule = {"max_steps": steps, "learning_rate": arguments.usual_rate, "lr_scheduler_type": "cosine"}
+    schedule["warmup_steps"] = min(20, steps // 5)
     with TemporaryDirectory() as folder:
-        trainer = Trainer(
-            model,
-            TrainingArguments(
-                output_dir=folder,
-                per_device_train_batch_size=arguments.usual_batch,
-                max_steps=steps,
-                learning_rate=arguments.usual_rate,
-                lr_scheduler_type="cosine",
-                warmup_steps=min(20, steps // 5),
-                bf16=PRECISION is torch.bfloat16,
-                use_cpu=True,
-                save_strategy="no",
-                report_to="none",
-                remove_unused_columns=False,
-                disable_tqdm=True,
-            ),
-            train_dataset=rows,
-            data_collator=padded,
-            callbacks=[StopAfter(seconds)],
-        )
-        trainer.remove_callback(PrinterCallback)
+        trainer = usual_trainer(model, rows, folder, arguments.usual_batch, PRECISION, **schedule)
+        trainer.add_callback(StopAfter(seconds))
         trainer.train()
         return int(trainer.state.global_step)
 
 
-def ndcg(llm: Llm, targets: Targets) -> tuple[float, float]:
+def hr_and_ndcg(llm: Llm, targets: Targets) -> tuple[float, float]:
     """HR@10 and NDCG@10."""
     ranked = llm.rank(targets.pasts(), 10, Filter(llm.catalogue.n_items))
-    ranks = target_ranks(ranked.items, targets.items)
-    found = ranks > 0
-    return float(found.mean()), float(np.where(found, 1 / np.log2(1 + np.maximum(ranks, 1)), 0).mean())
+    found = metrics_per_target(target_ranks(ranked.items, targets.items), 10)
+    return float(found["hr"].mean()), float(found["ndcg"].mean())
 
 
 def main() -> None:
@@ -163,8 +138,8 @@ def main() -> None:
 
     folder: Path = artifacts[FINETUNE.name].file("model")
     packed = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa")
-    hr, value = ndcg(llm(packed, HistoryTokens(opening, sids)), targets)
-    print(f"finetune: {seconds:.0f} processor s; HR@10 {hr:.4f}, NDCG@10 {value:.4f}", flush=True)
+    hr, ndcg = hr_and_ndcg(llm(packed, HistoryTokens(opening, sids)), targets)
+    print(f"finetune: {seconds:.0f} processor s; HR@10 {hr:.4f}, NDCG@10 {ndcg:.4f}", flush=True)
 
     before, separator, behind = (
         np.array(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (INSTRUCTION, ", ", ANSWER)
@@ -187,9 +162,9 @@ def main() -> None:
     a_step = (taken[1] - taken[0]) / 4
     model.load_state_dict(start)
     n_steps = train_usual(model, rows, max(1, round(seconds / a_step)), seconds, arguments)
-    hr, value = ndcg(llm(model, tokens), targets)
+    hr, ndcg = hr_and_ndcg(llm(model, tokens), targets)
     share = n_steps * arguments.usual_batch / len(rows)
-    print(f"usual: {n_steps} steps, {share:.1%} of the targets; HR@10 {hr:.4f}, NDCG@10 {value:.4f}")
+    print(f"usual: {n_steps} steps, {share:.1%} of the targets; HR@10 {hr:.4f}, NDCG@10 {ndcg:.4f}")
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
 from benchmarks.training_step import SHAPES, Shape, random_backbone, random_examples, seconds, seconds_in_training
 from tsrec.machine.devices import resolve_precision
@@ -38,7 +39,12 @@ def usual_rows(examples: list[Example], n_levels: int) -> Iterator[dict[str, lis
         for place in range(1, len(items)):
             past = [token for item in items[max(0, place - PROMPT_ITEMS) : place] for token in (*item, SEPARATOR)]
             prompt, answer = instruction + past, [*items[place], SEPARATOR]
-            yield {"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer}
+            yield usual_row(prompt, answer)
+
+
+def usual_row(prompt: list[int], answer: list[int]) -> dict[str, list[int]]:
+    """Token ids of a row; only the answer has a loss."""
+    return {"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer}
 
 
 def padded(rows: list[dict[str, list[int]]]) -> dict[str, Tensor]:
@@ -52,23 +58,35 @@ def padded(rows: list[dict[str, list[int]]]) -> dict[str, Tensor]:
     }
 
 
+def usual_trainer(
+    model: PreTrainedModel,
+    rows: list[dict[str, list[int]]],
+    folder: str,
+    batch_size: int,
+    precision: torch.dtype,
+    **more: Any,
+) -> Trainer:
+    """The Trainer of the usual way: padded rows, and every weight is trained; `more` are its arguments."""
+    arguments = TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=batch_size,
+        bf16=precision is torch.bfloat16,
+        use_cpu=True,
+        save_strategy="no",
+        report_to="none",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        **more,
+    )
+    trainer = Trainer(model, arguments, train_dataset=rows, data_collator=padded)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
 def usual_seconds(shape: Shape, precision: torch.dtype, rows: list[dict[str, list[int]]], batch_size: int) -> float:
     model = random_backbone(shape.n_layers, N_TEXT + sum(shape.sizes))
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=batch_size,
-            num_train_epochs=1,
-            bf16=precision is torch.bfloat16,
-            use_cpu=True,
-            save_strategy="no",
-            report_to="none",
-            remove_unused_columns=False,
-            disable_tqdm=True,
-        )
-        trainer = Trainer(model, arguments, train_dataset=rows, data_collator=padded)
-        trainer.remove_callback(PrinterCallback)
-        return seconds(trainer.train)
+        return seconds(usual_trainer(model, rows, folder, batch_size, precision, num_train_epochs=1).train)
 
 
 def main() -> None:
