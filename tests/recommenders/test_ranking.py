@@ -1,12 +1,12 @@
 """Ranked lists against plain loops: the best of sparse scores, the nearest of vectors, filling up."""
 
-import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from tsrec.recommenders.exact_search import ExactSearch
 from tsrec.recommenders.ranking import NO_ITEM, Filter, empty_lists, fill_with_popular, nearest_items, top_k_of_sparse
 
 N = 9
@@ -55,9 +55,7 @@ def test_nearest_equals_sorting(data: st.DataObject, n_rows: int, k: int) -> Non
     vectors = random.normal(size=(N, 4)).astype(np.float32)
     queries = random.normal(size=(n_rows, 4)).astype(np.float32)
     allow = data.draw(filters(n_rows))
-    index = faiss.IndexFlatIP(4)
-    index.add(vectors)
-    found = nearest_items(index, queries, k, allow)
+    found = nearest_items(ExactSearch(vectors), queries, k, allow)
     scores = queries @ vectors.T
     for row in range(n_rows):
         expected = sorted((item for item in range(N) if _may(allow, row, item)), key=lambda item: -scores[row, item])

@@ -111,7 +111,9 @@ def fit_gates(
 
     def fit_without(members: Sequence[str]) -> Gate:
         first = gates[0].without_members(members)
-        top = first.top_pool(pool.only_members(whole.keeps(members), scores=first.scored), items[rows])
+        # Of the whole pool only its first 100 items without them are copied.
+        near = pool.take_entries(gates[0].top_entries(pool, members))
+        top = first.top_pool(near.only_members(whole.keeps(members), scores=first.scored), items[rows])
         return _second_fit(first, top, items[rows], None, n_trees)
 
     with ThreadPoolExecutor(_FITS_AT_ONCE) as threads:  # trees are fitted in one thread each, outside of Python's lock

@@ -6,13 +6,14 @@ makes a (histories x items) matrix: scores are sparse, or come from a nearest-ne
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import faiss
     from scipy import sparse
+
+    from tsrec.recommenders.exact_search import ExactSearch
 
 NO_ITEM = -1
 FILLED = -np.inf
@@ -107,20 +108,12 @@ def runs(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return starts, np.diff(np.append(starts, len(rows)))
 
 
-def nearest_items(index: "faiss.Index", queries: np.ndarray, k: int, allow: Filter) -> Ranked:
-    """The `k` items with the largest inner product, by an exact faiss index; `queries` is (B, D) float32."""
-    n_neighbours = min(k + allow.max_blocked(), allow.n_items)
-    parameters = None
-    if allow.allowed is not None:
-        n_neighbours = min(n_neighbours, int(allow.allowed.sum()))
-        import faiss
-
-        bits: Any = np.packbits(allow.allowed, bitorder="little")
-        selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg]  # its stubs lack it
-        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+def nearest_items(search: "ExactSearch", queries: np.ndarray, k: int, allow: Filter) -> Ranked:
+    """The `k` items whose vectors have the largest inner product with each of the `queries`, (B, D) float32."""
+    n_neighbours = min(k + allow.max_blocked(), allow.n_items if allow.allowed is None else int(allow.allowed.sum()))
     if not n_neighbours:
         return empty_lists(len(queries), k)
-    scores, items = index.search(np.ascontiguousarray(queries, dtype=np.float32), n_neighbours, params=parameters)
+    scores, items = search.search(queries, n_neighbours, allow.allowed)
     rows = np.arange(len(queries), dtype=np.int64)[:, None]
     return _first_kept(items, scores, allow.keeps(rows, items), k)
 

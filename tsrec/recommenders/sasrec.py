@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import faiss
 import numpy as np
 import pandas as pd
 import torch
@@ -24,6 +23,7 @@ from tsrec.columns import Split
 from tsrec.config import SasRecConfig
 from tsrec.errors import ConfigError
 from tsrec.histories import Histories
+from tsrec.recommenders.exact_search import ExactSearch
 from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, nearest_items
 from tsrec.sid.vectors import unit_rows
@@ -125,10 +125,10 @@ class SasRec(nn.Module):
 
 @dataclass(frozen=True)
 class SasRecMember:
-    """The trained model, and an exact inner-product index of its item embeddings."""
+    """The trained model, and a search in its item embeddings."""
 
     model: SasRec
-    index: faiss.Index
+    search: ExactSearch
     window: int
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
@@ -138,7 +138,7 @@ class SasRecMember:
         if len(with_events):
             states = self._last_hidden([pasts[row][-self.window :] for row in with_events])
             ranked.items[with_events], ranked.scores[with_events] = nearest_items(
-                self.index, states, k, allow.for_rows(with_events)
+                self.search, states, k, allow.for_rows(with_events)
             )
         return ranked
 
@@ -218,9 +218,7 @@ def carry_over_vectors(trained: np.ndarray, base_rows: np.ndarray, texts: np.nda
     vectors[known] = trained[base_rows[known]]
     if len(known) and len(new):
         scaled = unit_rows(texts)
-        index = faiss.IndexFlatIP(scaled.shape[1])
-        index.add(np.ascontiguousarray(scaled[known]))
-        _, similar = index.search(np.ascontiguousarray(scaled[new]), min(_NEIGHBOURS, len(known)))
+        _, similar = ExactSearch(scaled[known]).search(scaled[new], min(_NEIGHBOURS, len(known)))
         vectors[new] = vectors[known][similar].mean(axis=1)
     return vectors
 
@@ -231,10 +229,7 @@ def load(folder: Path, config: SasRecConfig) -> SasRecMember:
     model = SasRec(len(weights[_ITEM_ROWS]) - 1, config)
     model.load_state_dict(weights)
     model.eval()
-    rows = model.item_vectors.detach().numpy()
-    index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(np.ascontiguousarray(rows))
-    return SasRecMember(model, index, config.window)
+    return SasRecMember(model, ExactSearch(model.item_vectors.detach().numpy()), config.window)
 
 
 def principal_components(vectors: np.ndarray, width: int, seed: int, at_once: int = _ALL_ITEMS_AT_MOST) -> np.ndarray:

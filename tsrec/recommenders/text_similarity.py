@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import faiss
 import numpy as np
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
 from tsrec.columns import Columns as C
 from tsrec.config import Section
+from tsrec.recommenders.exact_search import ExactSearch
 from tsrec.recommenders.member import FitInputs
 from tsrec.recommenders.ranking import Filter, Ranked, empty_lists, nearest_items
 from tsrec.recommenders.recency import last_events
@@ -26,20 +26,19 @@ LAST = 10  # events of a history that count, as of transitions
 
 @dataclass(frozen=True)
 class TextSimilarity:
-    """`vectors` (N, D) float32 of length 1, and an exact inner-product index of them."""
+    """Searches the items' vectors, each of length 1."""
 
-    vectors: np.ndarray
-    index: faiss.Index
+    search: ExactSearch
 
     def rank(self, pasts: Sequence[np.ndarray], k: int, allow: Filter) -> Ranked:
         """Items by their weighed cosine; nothing for an empty history."""
         rows, items, recency = last_events(pasts, LAST)
-        had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), len(self.vectors)))
+        had = sparse.csr_matrix((1 / recency, (rows, items)), shape=(len(pasts), len(self.search.vectors)))
         known = np.flatnonzero(np.diff(had.indptr))
         ranked = empty_lists(len(pasts), k)
         if len(known):
-            queries = sparse.csr_matrix(had[known]) @ self.vectors
-            ranked.items[known], ranked.scores[known] = nearest_items(self.index, queries, k, allow.for_rows(known))
+            queries = sparse.csr_matrix(had[known]) @ self.search.vectors
+            ranked.items[known], ranked.scores[known] = nearest_items(self.search, queries, k, allow.for_rows(known))
         return ranked
 
 
@@ -51,8 +50,4 @@ def fit(inputs: FitInputs) -> None:
 
 def load(folder: Path, _: Section) -> TextSimilarity:
     """Open what `fit` saved."""
-    vectors = load_file(folder / _FILE)["vectors"]
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(vectors)
-    held: np.ndarray = faiss.rev_swig_ptr(index.get_xb(), vectors.size)  # the index's own: memory holds them once
-    return TextSimilarity(held.reshape(vectors.shape), index)
+    return TextSimilarity(ExactSearch(load_file(folder / _FILE)["vectors"]))

@@ -147,7 +147,7 @@ class CatalogueViews:
         """(N, D) float32 of length 1, of the items' texts; None where the model was made without."""
         member = self.live.fusion.members.get("text-similarity")
         if isinstance(member, TextSimilarity):
-            return member.vectors
+            return member.search.vectors
         embed = self.embed
         return None if embed is None else unit_rows(embed.matrix("item_embeddings", C.EMBEDDING))
 

@@ -85,7 +85,7 @@ class NewItems:
         member = self.live.fusion.members.get("text-similarity")
         if not isinstance(member, TextSimilarity):
             return []
-        likeness, users = member.vectors @ unit, self.live.users
+        likeness, users = member.search.vectors @ unit, self.live.users
         n_events = np.diff(users.offsets)
         recency = np.repeat(users.offsets[1:], n_events) - np.arange(len(users.items))
         weights = np.where(recency <= LAST, 1 / recency, 0)
@@ -94,7 +94,7 @@ class NewItems:
         found = []
         for user in np.argsort(-shares, kind="stable")[:_LIKELIEST]:
             mine = slice(users.offsets[user], users.offsets[user + 1])
-            others = weights[mine] @ member.vectors[users.items[mine]] @ member.vectors.T
+            others = weights[mine] @ member.search.vectors[users.items[mine]] @ member.search.vectors.T
             others[users.items[mine]] = -np.inf
             rank = int((others > scores[user]).sum()) + 1
             if rank <= _FIRST:
