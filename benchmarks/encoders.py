@@ -99,10 +99,12 @@ def build(config: Config) -> tuple[dict[str, Artifact], float]:
     return artifacts, seconds
 
 
-def ranked(artifacts: dict[str, Artifact], targets: Targets, config: Config) -> np.ndarray:
-    """(T, 10) lists of `text-similarity`."""
+def ranked(
+    artifacts: dict[str, Artifact], targets: Targets, config: Config, member_name: str = "text-similarity"
+) -> np.ndarray:
+    """(T, 10) lists of a member, which is fitted here."""
     catalogue, histories = read_catalogue(artifacts["ingest"])
-    kind = MEMBERS["text-similarity"]
+    kind = MEMBERS[member_name]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         kind.fit(FitInputs(histories, catalogue, kind.section(config), artifacts, folder, folder))

@@ -70,6 +70,8 @@ def figures_of(arguments: argparse.Namespace, n_items: int) -> dict[str, dict[st
     config = settings(arguments, n_items)
     store = ArtifactStore(config.store)
     for name, planned in check(config).items():
+        if arguments.only and name not in arguments.only:
+            continue
         if name not in figures or planned.found_in(store) is None:
             figures[name] = measure(arguments, n_items, name)
             kept.write_text(json.dumps(figures))
@@ -97,6 +99,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--folder", type=Path, default=Path("whole-pipeline"), help="for data, artifacts and figures")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
+    parser.add_argument("--only", nargs="+", metavar="STAGE", help="only these stages, which have all that they need")
     parser.add_argument("--stage", help=argparse.SUPPRESS)  # what is measured, in a process of its own
     arguments = parser.parse_args()
     if arguments.stage:
