@@ -19,6 +19,7 @@ from tasks.masking import masked_in_one_line, masking_errors
 from tsrec.errors import ConfigError, MissingDependencyError, TsrecError
 from tsrec.machine.addresses import is_url
 from tsrec.machine.progress import progress
+from tsrec.machine.threads import thread_variables
 from tsrec.store.host_environment import environment_differences, host_environment
 from tsrec.store.shared_shards import Distribute, Share, SharedShards
 
@@ -59,8 +60,10 @@ def task_runner_by_environment() -> TaskRunner[Any]:
         return DaskTaskRunner(address=wanted)
     import torch
 
-    # As many threads as here, which Dask would set to one: other numbers of threads may give other last bits.
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    # All together as many threads as here. Or each as many, where the environment sets that number: last bits may
+    # depend on it.
+    n_threads = torch.get_num_threads() // (1 if "OMP_NUM_THREADS" in os.environ else int(wanted))
+    threads = thread_variables(n_threads)
     local = {"n_workers": int(wanted), "threads_per_worker": 1, "dashboard_address": None, "env": threads}
     return DaskTaskRunner(cluster_kwargs=local)
 

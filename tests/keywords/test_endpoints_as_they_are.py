@@ -1,7 +1,9 @@
 """What OpenAI-compatible endpoints answer in the wild, over real HTTP: no traceback, few wasted requests, counts."""
 
 import json
+import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import pandas as pd
@@ -16,6 +18,7 @@ from tsrec.keywords.endpoint_answers import (
     json_objects,
     masked_excerpt,
     read_completion,
+    retry_after_s,
     status_of,
 )
 
@@ -300,3 +303,24 @@ def test_no_text_is_a_traceback(text: str) -> None:
 def test_a_text_of_braces_does_not_take_for_ever() -> None:
     assert list(json_objects('{"a":' * 100_000)) == []
     assert status_of("[" * 100_000) == NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0),
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": "-1"}, 0),
+        ({"retry-after": "nan"}, 0),
+        ({"retry-after": "soon"}, 0),
+        ({"retry-after": "7", "retry-after-ms": "1500"}, 1.5),
+        ({"retry-after": "7", "retry-after-ms": "?"}, 7),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+    ],
+)
+def test_when_to_ask_again_is_read_however_it_is_said(headers: dict[str, str], seconds: float) -> None:
+    assert retry_after_s(headers) == seconds
+
+
+def test_when_to_ask_again_may_be_a_date() -> None:
+    assert retry_after_s({"retry-after": formatdate(time.time() + 600, usegmt=True)}) == pytest.approx(600, abs=30)

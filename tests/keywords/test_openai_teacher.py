@@ -3,11 +3,14 @@
 import asyncio
 import json
 import logging
+import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from tsrec.errors import ConfigError, TeacherError
+from tsrec.keywords import chat_endpoint
 from tsrec.keywords.teacher import ItemKeywords
 
 from .conftest import KEY, ChatServer, Reply, answer, draw, item_of, teacher_of
@@ -44,6 +47,38 @@ def test_429_waits_as_long_as_the_server_says(server: ChatServer, items: pd.Data
     drawn = draw(server, items[:1])
     assert drawn.sources == ["openai:tiny"]
     assert server.times[1] - server.times[0] >= 1.0
+
+
+def test_questions_about_other_items_wait_as_well(server: ChatServer, items: pd.DataFrame) -> None:
+    server.script["i1"] = [Reply(429, headers={"Retry-After": "2"})]
+    server.script["i2"] = [Reply(content=answer("i2").content, delay_s=0.5)]
+    draw(server, items[:4], concurrency=2)
+    asked = [item_of(request)["item_id"] for request in server.requests]
+    assert server.times[asked.index("i3")] - server.times[asked.index("i1")] >= 2.0
+
+
+def test_a_wait_that_the_client_would_not_make_is_made(
+    server: ChatServer, items: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(slept))
+    monkeypatch.setattr(chat_endpoint, "asyncio", SimpleNamespace(sleep=sleep), raising=False)
+    monkeypatch.setattr(chat_endpoint, "time", clock, raising=False)
+    server.script["i1"] = [Reply(429, headers={"Retry-After": "1000"})]
+    drawn = draw(server, items, concurrency=1)
+    assert drawn.sources == ["openai:tiny"] * 6 and server.asked["i1"] == 2
+    assert sum(slept) == pytest.approx(1_000, abs=30)
+
+
+def test_an_endpoint_that_wants_to_be_asked_tomorrow_stops_the_stage(server: ChatServer, items: pd.DataFrame) -> None:
+    server.script["i1"] = [Reply(429, headers={"Retry-After": "86400"})]
+    with pytest.raises(TeacherError, match=r"wants to be asked again in 24\.0 hours \(429 .*run again then"):
+        draw(server, items, concurrency=1)
+    assert server.asked == {"i0": 1, "i1": 1}
 
 
 def test_500_and_a_time_out_are_tried_again(server: ChatServer, items: pd.DataFrame) -> None:

@@ -3,7 +3,10 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -14,9 +17,15 @@ from tsrec.config import Config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.evaluate.summary import headline
 from tsrec.llm.trained_llm import trained_in
+from tsrec.recommenders import FUSE, fuse_stage
+from tsrec.recommenders.candidates import lists_from_table
 from tsrec.recommenders.explain import Explainer
+from tsrec.recommenders.fuse_stage import Fusion
 from tsrec.recommenders.member_registry import MEMBERS
+from tsrec.recommenders.pool import SCORES
+from tsrec.recommenders.ranking import Ranked
 from tsrec.recommenders.recommender import Recommender
+from tsrec.recommenders.scored_proposals import first_proposals
 from tsrec.recommenders.served_members import served_key
 from tsrec.report.user_examples import example_users
 from tsrec.store import Artifact, ArtifactStore, Lineage
@@ -193,6 +202,39 @@ def test_a_refit_is_a_stage_and_a_row_of_its_own(extended: dict[str, Artifact], 
     first = items.iloc[known["items"].iloc[0][0]]
     assert seen[first] == seen.max()
     assert set(known["split"]) == {"test"}
+
+
+def test_the_llm_scores_what_refitted_members_propose(
+    artifacts: dict[str, Artifact], config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, rank, seen = 4, Fusion.rank, []
+
+    def heard(self: Fusion, gates: Any, lists: Any, targets: Any) -> Any:
+        if fuse_stage.REFIT in gates:
+            seen.append(lists[SCORES])
+        return rank(self, gates, lists, targets)
+
+    monkeypatch.setattr(Fusion, "rank", heard)
+    few = ["members.methods=[popular, transitions]", "decode.beams=10"]
+    settings = with_overrides(config, [*few, "members.refit=true", f"fuse.llm_scores={n}"])
+    built = pipeline.build_all(settings, pipeline.plan(settings, goal=FUSE), ArtifactStore(settings.store))
+
+    def lists_of_test(stage: str, name: str) -> Ranked:
+        table = built[stage].table(name)
+        return lists_from_table(table.filter(pc.field("split") == "test"))
+
+    (scored,), own = seen, lists_of_test("decode", "tsrec")
+    proposed, before = (
+        first_proposals({name: lists_of_test(stage, name) for name in ("popular", "transitions")}, n)
+        for stage in ("refit", "candidates")
+    )
+    beams = [items[np.isfinite(scores)] for items, scores in zip(*own, strict=True)]
+    scored_before, expected = (
+        [{*by_llm, *by_others} - {-1} for by_llm, by_others in zip(beams, found, strict=True)]
+        for found in (before, proposed)
+    )
+    assert scored_before != expected, "else this test could not fail"
+    assert [set(items) - {-1} for items in scored.items] == expected
 
 
 def test_all_that_fits_a_member_is_made_again_once_its_code_has_changed(

@@ -17,6 +17,7 @@ from tsrec.recommenders.ranking import Filter, empty_lists
 from tsrec.recommenders.recommender import Recommender
 from tsrec.serving.asked import Asked
 from tsrec.serving.engine import Engine, Wish
+from tsrec.serving.live_model import LiveModel
 from tsrec.serving.work_time import Timing
 from tsrec.store import ArtifactStore
 
@@ -87,15 +88,20 @@ def test_a_list_with_scores_is_decoded_once_and_goes_by_the_whole_history(served
     engine.stop()
 
 
+def _slow_down(live: LiveModel, s_per_token: float) -> None:
+    """Have the LLM's measured times be these, as if it were a very large one."""
+    lists, one = live.llm_lists["tsrec"], Asked.of(live, Wish(("i1", "i7")))
+    lists.timing = Timing()
+    for n in (0, _N_SCORED):
+        lists.timing.measured(lists.tokens(one, n), s_per_token * lists.tokens(one, n))
+
+
 @pytest.mark.parametrize(("deadline_ms", "n_scored"), [(LONG_MS, 20), (34_000, 10), (22_000, 0)])
 def test_the_deadline_decides_how_many_proposals_are_scored(served: Served, deadline_ms: int, n_scored: int) -> None:
     engine = served.engine(deadline_ms=deadline_ms)
     engine.start()
-    live = engine.live
-    lists, one = live.llm_lists["tsrec"], Asked.of(live, Wish(("i1", "i7")))
-    lists.timing = Timing()
-    for n in (0, _N_SCORED):  # what the LLM took, as if it were a very large one
-        lists.timing.measured(lists.tokens(one, n), _S_PER_TOKEN * lists.tokens(one, n))
+    live, one = engine.live, Asked.of(engine.live, Wish(("i1", "i7")))
+    _slow_down(live, _S_PER_TOKEN)
     (answer,) = asked(engine, Wish(("i1", "i7")))
     assert answer.left_out == (() if n_scored == _N_SCORED else (SCORES,))
     recommender = served.recommender()
@@ -104,4 +110,24 @@ def test_the_deadline_decides_how_many_proposals_are_scored(served: Served, dead
     scores = live.fusion.scores(pasts, allow, own, n_scored) if n_scored else empty_lists(1, 1)
     (expected,) = recommender.rank(pasts, 10, allow, {SCORES: scores})
     assert_same(answer, expected)
+    engine.stop()
+
+
+@pytest.mark.parametrize("deadline_ms", [34_000, 22_000])
+def test_a_list_with_fewer_scores_is_kept_only_until_there_is_time_for_all(served: Served, deadline_ms: int) -> None:
+    heard, wish = Heard(), Wish(("i1", "i7"))
+    engine = served.engine(deadline_ms=deadline_ms, observe=heard)
+    engine.start()
+    _slow_down(engine.live, _S_PER_TOKEN)
+    assert asked(engine, wish)[0].left_out == (SCORES,)
+    _slow_down(engine.live, _S_PER_TOKEN)  # decoding has shown how fast it is
+    assert asked(engine, wish)[0].left_out == (SCORES,)
+    assert heard["cache_hit"] == [0, 1], "what there is no time for is not begun"
+    _slow_down(engine.live, _S_PER_TOKEN / 100)
+    (expected,) = served.recommender().recommend([wish.history], wish.k)
+    for _ in range(2):
+        (answer,) = asked(engine, wish)
+        assert answer.left_out == ()
+        assert_same(answer, expected)
+    assert heard["cache_hit"] == [0, 1, 0, 1]
     engine.stop()

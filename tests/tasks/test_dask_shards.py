@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tasks import dask_shards
-from tasks.dask_shards import DASK, distributor_by_environment, hand_out
+from tasks.dask_shards import DASK, distributor_by_environment, hand_out, task_runner_by_environment
 from tests.flows.served import free_port
 from tests.keys import key_of
 from tsrec.errors import ConfigError, DataError
@@ -81,6 +81,21 @@ def test_a_cluster_without_workers_is_given_up(
     with _client(0) as client:
         shared = _have_made(client, Job(), tmp_path)
     assert shared.n_made() == 0 and "the Dask cluster has no worker left; missing shards are made here" in caplog.text
+
+
+@pytest.mark.parametrize(("n_workers", "said", "n_threads"), [(2, None, 4), (3, None, 2), (9, None, 1), (2, "8", 8)])
+def test_workers_of_this_machine_share_its_threads_unless_a_number_is_set(
+    monkeypatch: pytest.MonkeyPatch, n_workers: int, said: str | None, n_threads: int
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setenv(DASK, str(n_workers))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    runner: Any = task_runner_by_environment()
+    assert runner.cluster_kwargs["env"] == {name: str(n_threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 def test_an_address_where_nobody_answers_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ def test_one_process_computes_on_one_gpu_however_many_there_are(
     """Trainer alone would hand the batch out to all of them (DataParallel)."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     assert TrainingArguments(output_dir=str(tmp_path)).n_gpu == 2  # else this test could not fail
     arguments = trainer._arguments(recipe(device="cuda"), mixture(16), 8, tmp_path, keep_best=True)

@@ -1,6 +1,7 @@
 """Training: what is logged, which weights win, and a killed run ends as if it had not been killed."""
 
 import json
+import pickle
 import shutil
 import signal
 from pathlib import Path
@@ -124,6 +125,25 @@ def test_a_checkpoint_whose_best_weights_are_lost_is_not_resumed_from(whole: Pat
     (best / "model.safetensors").write_bytes(b"")
     assert _run(work, tmp_path / "weights.safetensors") == 0
     assert (tmp_path / "weights.safetensors").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(("device", "gpu"), [("cuda:1", 1), ("cuda", 2)])
+def test_the_gpu_that_is_asked_for_is_the_only_one_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, gpu: int
+) -> None:
+    """On a machine of three GPUs, as far as torch is asked; the third one is current."""
+    current = [2]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: current[-1])
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: current.append(getattr(device, "index", device)))
+    arguments = trainer._arguments(recipe(device=device), mixture(51), 0, tmp_path, keep_best=False)
+    assert (arguments.device, arguments.n_gpu, arguments.world_size) == (torch.device("cuda", gpu), 1, 1)
+    accelerator = arguments.distributed_state
+    assert accelerator and accelerator.device == torch.device("cuda"), "the current one"
+    assert set(current[1:]) == {gpu}, "no other has a context of this process"
+    moved = pickle.loads(pickle.dumps(arguments))  # a checkpoint holds them
+    assert moved.device == arguments.device
 
 
 def test_best_weights_are_loaded_and_the_log_holds_every_task(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """Asking an OpenAI-compatible endpoint as it is: what it does not accept is left out, and remembered for the run.
 
-The client retries 429 (honouring Retry-After), 5xx and time-outs with exponential back-off. An error inside a 200 is
-given its status before the client sees it. Knows nothing of items and keywords.
+The client retries 429, 5xx and time-outs with exponential back-off. An error inside a 200 is given its status before
+the client sees it. Where the endpoint says how long to wait (`Retry-After`), no request is sent before. Knows nothing
+of items and keywords.
 """
 
+import asyncio
 import logging
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +22,7 @@ from tsrec.keywords.endpoint_answers import (
     EndpointError,
     masked_excerpt,
     read_completion,
+    retry_after_s,
     status_of,
 )
 from tsrec.permissions import TEACHER_URLS, teacher_endpoint
@@ -36,7 +40,10 @@ _REFUSED_FORM = (400, 415, 422, 501)
 _HOPELESS = (301, 302, 303, 307, 308, 401, 402, 403, 404, 405)
 _ABOUT_FORM = ("response_format", "json_schema", "json_object", "schema", "structured", "guided", "grammar")
 _ABOUT_ITEM = ("context length", "context_length", "maximum context", "too long", "content_filter", "content filter")
+_BUSY = (429, 503)
 _HEADERS = ("host", "content-length", "content-type", "accept", "accept-encoding", "connection", "user-agent")
+_LONG_WAIT_S = 60.0  # that a person is told of
+_LONGEST_WAIT_S = 3600.0  # for an endpoint that says when to ask again; it may be the next day
 _RAW = "x-stainless-raw-response"  # by which the client knows its own raw requests
 
 
@@ -62,10 +69,14 @@ class ChatEndpoint:
         self._schema = schema
         self._way = _Way()
         self._has_answered = False
+        self._not_before = 0.0  # by `time.monotonic`
 
     def client(self) -> openai.AsyncOpenAI:
         """A client for one event loop. It sends nothing of the environment but the key, and follows no redirect."""
-        hooks: dict[str, Any] = {"request": [self._strip], "response": [_give_errors_their_status]}
+        hooks: dict[str, Any] = {
+            "request": [self._wait, self._strip],
+            "response": [_give_errors_their_status, self._note_when_to_ask_again],
+        }
         http = openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks=hooks)
         return openai.AsyncOpenAI(
             api_key=self.endpoint.key or "none",  # the client insists on some key
@@ -151,6 +162,11 @@ class ChatEndpoint:
                 f"{self.url} answers, but not as a chat endpoint: {masked_excerpt(error.reason, self.endpoint.key)!r}; "
                 f"keywords.openai.base_url usually ends in /v1"
             ) from None
+        if (wait_s := self._not_before - time.monotonic()) > _LONGEST_WAIT_S:
+            raise TeacherError(
+                f"{self.url} wants to be asked again in {wait_s / 3600:.1f} hours ({self.describe(error)}); run again "
+                "then: finished shards are kept"
+            ) from None
         if error.status in _HOPELESS or error.is_out_of_money:
             raise TeacherError(
                 f"{self.url} refused ({self.describe(error)}); check keywords.openai.model ({settings.model}), "
@@ -166,6 +182,26 @@ class ChatEndpoint:
         usage["n_answers_without_usage"] += completion.input_tokens is None or completion.output_tokens is None
         usage["input_tokens"] += completion.input_tokens or 0
         usage["output_tokens"] += completion.output_tokens or 0
+
+    async def _wait(self, _: Any) -> None:
+        """Other requests wait as well: the endpoint would refuse them, and their questions would be given up."""
+        while (wait_s := self._not_before - time.monotonic()) > 0:
+            await asyncio.sleep(wait_s)
+
+    async def _note_when_to_ask_again(self, response: Any) -> None:
+        """Have the next requests wait as long as an endpoint that has too much to do says, however long that is.
+
+        The client would give up, or come earlier, where it is told more than it deems reasonable.
+        """
+        if response.status_code not in _BUSY or not (wait_s := retry_after_s(response.headers)):
+            return
+        for name in ("retry-after", "retry-after-ms"):
+            response.headers.pop(name, None)
+        self._not_before = max(self._not_before, time.monotonic() + wait_s)
+        if wait_s > _LONGEST_WAIT_S:
+            response.headers["x-should-retry"] = "false"
+        elif wait_s > _LONG_WAIT_S:
+            logger.warning("teacher: %s wants to be asked again in %.0f s; waiting", self.url, wait_s)
 
     async def _strip(self, request: Any) -> None:
         """The client adds what it finds in OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS ...; no run was asked about those."""

@@ -5,8 +5,11 @@ Works on the text of one HTTP answer. Knows nothing of items, of requests, or of
 
 import contextlib
 import json
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import regex
@@ -80,6 +83,25 @@ def status_of(body: str) -> int:
             return int(named[:3])
     words = json.dumps(error, ensure_ascii=False).lower()
     return next((status for status, signs in _STATUS_OF_WORDS if regex.search(signs, words)), 400)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float:
+    """Seconds until the endpoint wants to be asked again, by the headers of an answer; 0 where they do not say.
+
+    The value is seconds or a date (RFC 9110, section 10.2.3). OpenAI's servers also say milliseconds.
+    """
+    for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
+        value = headers.get(name, "")
+        try:
+            seconds = float(value) / per_second
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(value).timestamp() - time.time()
+            except (ValueError, OverflowError):
+                continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    return 0.0
 
 
 def read_completion(body: str) -> Completion:

@@ -42,6 +42,14 @@ def _use_one_openmp_thread() -> None:
         torch.set_num_threads(1)  # its MKL has a number of its own once somebody has set it
 
 
+def thread_variables(n: int) -> dict[str, str]:
+    """The environment of a new process in which torch, faiss and LightGBM are to work in `n` threads; at least one.
+
+    Where only OpenMP's variable says so, torch takes the number of MKL's, which Dask sets to one for its workers.
+    """
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(max(1, n)))
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """NumPy's and SciPy's linear algebra in one thread where it keeps threads of its own, which cannot wait otherwise.

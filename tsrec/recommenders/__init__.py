@@ -71,7 +71,10 @@ SCORE = Stage(
     config=lambda config: ScoreSettings(
         own=BeamSettings.from_run_config(config), rules=config.recommend, n_proposals=config.fuse.llm_scores
     ),
-    parents=lambda config: ("ingest", "sids", "candidates", "decode", trained_by(config)),
+    parents=lambda config: (
+        *("ingest", "sids", "candidates", "decode", trained_by(config)),
+        *(("refit",) if config.members.refit else ()),
+    ),
     run=on_call("tsrec.recommenders.score_stage", "run"),
     shards=on_call("tsrec.recommenders.score_stage", "score_shards"),
 )

@@ -31,7 +31,7 @@ from tsrec.recommenders.fusion_gate import Gate
 from tsrec.recommenders.gate_fitting import Gates, fit_gates, half_of_users
 from tsrec.recommenders.pool import ITEM_FEATURES, SCORE_FEATURES, SCORES
 from tsrec.recommenders.ranking import Ranked, empty_lists, fill_with_popular
-from tsrec.recommenders.refit import WITH_VALID
+from tsrec.recommenders.refit import REFIT_SCORES, WITH_VALID
 from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.recommenders.trees import Trees
@@ -162,6 +162,8 @@ class _FuseStage:
         refit = None
         if "refit" in parents:
             refitted = {name: (parents["refit"], name) for name in stored_lists(parents["refit"])}
+            if "score" in parents:
+                refitted[SCORES] = (parents["score"], REFIT_SCORES)
             refit = StoredLists(targets.only_split(Split.TEST), refitted)
         return cls(fusion, gates, ranked_by, refit, parents["ingest"], out.work)
 
@@ -177,7 +179,8 @@ class _FuseStage:
     def refit_shards(self) -> list[Shard]:
         """Lists of test by the same gate, over members that were fitted on train and valid.
 
-        LLMs stay as they are. So do the LLM's scores: what only refitted members propose has none.
+        LLMs stay as they are. The LLM's scores are of what refitted members propose: an item that they rank first and
+        that has no score is unlike all that the gate was fitted on.
         """
         return self._shards(REFIT, len(self.refit.targets.events), self._fuse_refit) if self.refit else []
 

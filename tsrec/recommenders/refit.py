@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tsrec.columns import Split
+from tsrec.columns import LLM, Split
 from tsrec.config import Config, RecommendConfig, Section
 from tsrec.histories import Histories
 from tsrec.recommenders.candidates import candidates_table, target_shards
@@ -22,6 +22,8 @@ from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
 from tsrec.store.work_files import kept_table
 
+REFIT_SCORES = f"{LLM} refit"
+"""The table of the stage `score` that has the LLM's scores of what refitted members propose."""
 WITH_VALID = (Split.TRAIN, Split.VALID, Split.HISTORY)
 
 

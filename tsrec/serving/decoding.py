@@ -5,7 +5,7 @@ is queued: whoever asks is told at once, and answers without. Now and then, whil
 begun all the same: the next who asks finds it, and how long it takes is measured again.
 
 Where the fusion weighs the LLM's scores of what others propose, the time that is left says of how many: it makes nobody
-late who waits.
+late who waits. A list with fewer scores is made again once there is time for all of them.
 """
 
 import logging
@@ -63,11 +63,12 @@ class Decoder:
         n_scored = lists.n_scored if asked.wish.method == FUSED else 0
         last = len(asked.past) if n_scored else lists.llm.config.max_history  # others read more of a history
         key = (asked.mark(last), width, n_scored)
-        found = lists.cache.get(key)
+        found, job = lists.cache.get(key), _Job(lists, asked, width, until, n_scored)
+        if found and self._has_time_for_missing_scores(found, job):
+            found = None
         self._observe("cache_hit", found is not None)
         if found:
             return found
-        job = _Job(lists, asked, width, until, n_scored)
         if time.monotonic() + self.wait_s(job) > until:
             if self._working or self._batcher.waiting() or time.monotonic() < self._no_late_before:
                 return None
@@ -121,6 +122,13 @@ class Decoder:
         while n and now + self._seconds(jobs, n) + others_s > until:
             n = n // 2 if n >= 2 * _FEWEST_SCORED else 0
         return n
+
+    def _has_time_for_missing_scores(self, found: "Future[Decoded | None]", job: _Job) -> bool:
+        """Whether a list, made when time was short, has fewer scores than `job` wants and has time for."""
+        made = found.result() if found.done() and not found.exception() else None
+        if made is None or made.n_scored >= job.n_scored:
+            return False
+        return time.monotonic() + self.wait_s() + self._seconds([job], job.n_scored) <= job.until
 
     def _run(self, jobs: list[_Job]) -> list[Decoded | None]:
         self._working = True

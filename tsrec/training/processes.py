@@ -29,7 +29,7 @@ from tsrec.machine.devices import check_processes, resolve_device
 from tsrec.machine.parent_process import end_with_parent
 from tsrec.machine.progress import observed_by, tell_observer
 from tsrec.machine.quiet import quiet_libraries
-from tsrec.machine.threads import one_blas_thread
+from tsrec.machine.threads import one_blas_thread, thread_variables
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ def _start(rank: int, n: int) -> "tuple[subprocess.Popen[bytes], Connection]":
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(n),
         "LOCAL_WORLD_SIZE": str(n),
-        "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // n)),
+        **thread_variables(torch.get_num_threads() // n),
         "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
         **({"TQDM_DISABLE": "1"} if rank else {}),
     }

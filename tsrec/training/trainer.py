@@ -7,8 +7,9 @@ are gone when the stage is done.
 Several processes (`processes`) train one model together, each on its share of every batch (`shares`). What is logged
 and what decides are sums over all of them.
 
-Two things of Trainer are not documented: `_get_grad_norm`, called before each step of the optimizer, and the state of
-`TrainerControl` in a checkpoint. Both were checked with transformers 5.23.0. A test fails when they change.
+Three things of Trainer are not documented: `_get_grad_norm`, called before each step of the optimizer, the state of
+`TrainerControl` in a checkpoint, and `_setup_devices`, which chooses the device. All were checked with transformers
+5.23.0. A test fails when they change.
 """
 
 import logging
@@ -16,13 +17,15 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from accelerate.state import AcceleratorState, PartialState
 from safetensors.torch import load_model
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -157,7 +160,8 @@ def _arguments(
     steps_per_epoch = math.ceil(len(train_examples) / train_examples.epochs / recipe.batch_size)
     interval = max(1, steps_per_epoch // recipe.evals_per_epoch)
     n_steps = math.ceil(len(train_examples) / recipe.batch_size)
-    arguments = TrainingArguments(
+    return _Arguments(
+        gpu=_own_gpu(device),
         output_dir=str(checkpoints),
         per_device_train_batch_size=1,  # a share of a batch is what the Trainer knows as one example
         per_device_eval_batch_size=1,
@@ -189,10 +193,33 @@ def _arguments(
         disable_tqdm=True,
         ddp_find_unused_parameters=True,  # rows that only texts need, in a batch without
     )
-    if arguments.n_gpu > 1:
-        # Trainer would cut each batch between all GPUs that it sees (DataParallel), in the middle of packed rows.
-        arguments._n_gpu = 1
-    return arguments
+
+
+def _own_gpu(device: torch.device) -> int | None:
+    """The number of the GPU of a process that trains alone; None where it has none, or `torch.distributed` knows."""
+    if device.type != "cuda" or distributed.is_initialized():
+        return None
+    return torch.cuda.current_device() if device.index is None else device.index
+
+
+@dataclass
+class _Arguments(TrainingArguments):
+    """Trainer's arguments, with the `gpu` that it trains on; None: Trainer chooses.
+
+    Trainer would take cuda:0, whichever is asked for, and a context on it. It would also cut each batch between all
+    GPUs that it sees (DataParallel), in the middle of packed rows.
+    """
+
+    gpu: int | None = None
+
+    @cached_property
+    def _setup_devices(self) -> torch.device:
+        if self.gpu is None:
+            return super()._setup_devices
+        AcceleratorState._reset_state(reset_partial_state=True)  # an earlier training may have been elsewhere
+        self.distributed_state, self._n_gpu = PartialState(), 1
+        torch.cuda.set_device(self.gpu)  # accelerate moves batches to the current one
+        return torch.device("cuda", self.gpu)
 
 
 class _Meter:
