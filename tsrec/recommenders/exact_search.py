@@ -47,12 +47,15 @@ class ExactSearch:
             of_block = queries @ self.vectors[start : start + block].T
             if allowed is not None:
                 of_block[:, ~allowed[start : start + block]] = -np.inf
+            columns = np.arange(of_block.shape[1])
+            if products.shape[1] == k:  # most vectors are behind the first k of every query by now
+                columns = np.flatnonzero((of_block > products.min(axis=1, keepdims=True)).any(axis=0))
+                of_block = of_block[:, columns]
             best = _largest(of_block, k)
-            rows = np.concatenate([rows, best + start], axis=1)
+            rows = np.concatenate([rows, start + columns[best]], axis=1)
             products = np.concatenate([products, np.take_along_axis(of_block, best, axis=1)], axis=1)
             best = _largest(products, k)
-            rows = np.take_along_axis(rows, best, axis=1)
-            products = np.take_along_axis(products, best, axis=1)
+            rows, products = np.take_along_axis(rows, best, axis=1), np.take_along_axis(products, best, axis=1)
         order = np.lexsort((rows, -products), axis=1)
         return np.take_along_axis(products, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
