@@ -1,6 +1,5 @@
 """The keywords stage: shard by shard, so that a killed run asks the teacher only for what is missing."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -12,7 +11,7 @@ from tsrec.config import KeywordsConfig
 from tsrec.keywords.keyless import KeylessTeacher
 from tsrec.keywords.openai_teacher import OpenAITeacher
 from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher, cost_usd, usage_of, with_usage
-from tsrec.stage import Parents
+from tsrec.stage import Parents, Sharded
 from tsrec.store import ArtifactWriter, base_role
 from tsrec.store.shards import Shard, tables_of
 from tsrec.store.unchanged_rows import unchanged_rows
@@ -23,35 +22,8 @@ _BASE, _BASE_ITEMS = base_role("keywords"), base_role("ingest")
 _SCHEMA = pa.schema([(C.ITEM, pa.string()), (C.KEYWORDS, pa.list_(pa.string())), (C.SOURCE, pa.string())])
 
 
-def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> None:
+def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> Sharded:
     """Write `item_keywords`, one row per item in the order of `items`; what a base holds is not asked for again."""
-    keyless, known, pieces = _asked(config, parents, out)
-    shards = tables_of(pieces, "drawing keywords", "item")
-    drawn = [shard.replace_schema_metadata(None) for shard in shards]
-    table = pa.concat_tables([_SCHEMA.empty_table(), *drawn])
-    if (known >= 0).any():
-        table = _with_known(table, parents[_BASE].table("item_keywords", _SCHEMA.names), known)
-    out.write_table("item_keywords", table)
-    if _BASE in parents:
-        out.count(n_items_known=int((known >= 0).sum()), n_items_asked=int((known < 0).sum()))
-    out.count(**{f"n_language_{language}": count for language, count in sorted(keyless.languages.items())})
-    usage = usage_of(shards)
-    out.count(**usage)
-    if config.teacher == "openai":
-        out.count(
-            n_fallback=table[C.SOURCE].to_pylist().count(FALLBACK_SOURCE), cost_usd=cost_usd(config.openai, usage)
-        )
-
-
-def shards(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> Sequence[Shard]:
-    """What is asked, piece by piece."""
-    return _asked(config, parents, out)[-1]
-
-
-def _asked(
-    config: KeywordsConfig, parents: Parents, out: ArtifactWriter
-) -> tuple[KeylessTeacher, np.ndarray, list[Shard]]:
-    """The keyless teacher; (N,) the base's row of each item that needs no asking, else -1; what is asked, in shards."""
     items = parents["ingest"].frame("items", [C.ITEM, C.TITLE, C.TEXT])
     keyless = KeylessTeacher(items)
     known = _known_rows(items, parents)
@@ -64,7 +36,24 @@ def _asked(
         # Named by its rows: with another shard size, other shards.
         path = out.work / f"{start}-{start + len(rows)}.parquet"
         shards.append(Shard(path, partial(_draw, teacher, rows), len(rows)))
-    return keyless, known, shards
+
+    def write() -> None:
+        tables = tables_of(shards, "drawing keywords", "item")
+        drawn = [table.replace_schema_metadata(None) for table in tables]
+        table = pa.concat_tables([_SCHEMA.empty_table(), *drawn])
+        if (known >= 0).any():
+            table = _with_known(table, parents[_BASE].table("item_keywords", _SCHEMA.names), known)
+        out.write_table("item_keywords", table)
+        if _BASE in parents:
+            out.count(n_items_known=int((known >= 0).sum()), n_items_asked=int((known < 0).sum()))
+        out.count(**{f"n_language_{language}": count for language, count in sorted(keyless.languages.items())})
+        usage = usage_of(tables)
+        out.count(**usage)
+        if config.teacher == "openai":
+            n_fallback = table[C.SOURCE].to_pylist().count(FALLBACK_SOURCE)
+            out.count(n_fallback=n_fallback, cost_usd=cost_usd(config.openai, usage))
+
+    return Sharded(shards, write)
 
 
 def _known_rows(items: pd.DataFrame, parents: Parents) -> np.ndarray:

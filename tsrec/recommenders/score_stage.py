@@ -13,20 +13,13 @@ from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.scored_proposals import score_lists
 from tsrec.recommenders.stage_settings import ScoreSettings
 from tsrec.recommenders.targets import select_targets
-from tsrec.stage import Parents
+from tsrec.stage import Parents, Sharded
 from tsrec.store import ArtifactWriter
 from tsrec.store.shards import Shard
 
 
-def run(config: ScoreSettings, parents: Parents, out: ArtifactWriter) -> None:
-    """Write the LLM's scores of proposals, in the form of candidates; a killed run goes on at the shard it was at."""
-    shards = score_shards(config, parents, out)
-    write_candidates(out, shards, LLM)
-    out.count(n_targets=sum(shard.n for shard in shards))
-
-
-def score_shards(config: ScoreSettings, parents: Parents, out: ArtifactWriter) -> list[Shard]:
-    """The scores as shards, which several processes may make."""
+def run(config: ScoreSettings, parents: Parents, out: ArtifactWriter) -> Sharded:
+    """The LLM's scores of proposals, in the form of candidates; a killed run goes on at the shard it was at."""
     catalogue, histories = read_catalogue(parents["ingest"])
     targets = select_targets(histories, config.rules)
     llm = load_llm(parents[trained_in(parents)], parents["sids"], catalogue, config.own)
@@ -43,4 +36,9 @@ def score_shards(config: ScoreSettings, parents: Parents, out: ArtifactWriter) -
         # Other batches may give other last bits, so shards of another batch size are not mixed in.
         path = out.work / f"{LLM} {rows[0]}-{rows[-1]}-{config.own.batch_tokens}.parquet"
         shards.append(Shard(path, partial(make, rows), len(rows)))
-    return shards
+
+    def write() -> None:
+        write_candidates(out, shards, LLM)
+        out.count(n_targets=len(targets.events))
+
+    return Sharded(shards, write)
