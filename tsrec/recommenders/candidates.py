@@ -23,15 +23,10 @@ from tsrec.recommenders.member import Member
 from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, empty_lists, fill_with_popular
 from tsrec.recommenders.targets import Targets
 from tsrec.store import Artifact, ArtifactWriter
-from tsrec.store.shards import Shard, iter_tables, tables_of
+from tsrec.store.shards import Shard, iter_tables
 
 _ROW_GROUP = 1_024  # rows; a reader keeps one or two row groups in memory
 _BLOCK = 512  # targets whose lists are in memory at once
-
-
-def candidates_table(shards: Sequence[Shard], name: str) -> pa.Table:
-    """One member's candidates: all its `target_shards`, of which missing ones are made now."""
-    return pa.concat_tables(tables_of(shards, f"ranking by {name}", "target"))
 
 
 def write_candidates(out: ArtifactWriter, shards: Sequence[Shard], name: str) -> None:
@@ -171,12 +166,23 @@ def target_shards(
     `open_member` is called for every shard that is made.
     """
     popularity = catalogue.by_popularity()
+
+    def make(rows: np.ndarray) -> pa.Table:
+        return _rank_shard(open_member(), targets, rows, rules, catalogue, popularity, batch)
+
+    return shards_of_rows(work, name, len(targets.events), make, shard=shard, batch=batch)
+
+
+def shards_of_rows(
+    work: Path, name: str, n_rows: int, make: Callable[[np.ndarray], pa.Table], *, shard: int, batch: int
+) -> list[Shard]:
+    """Shards of `shard` targets, by number, of `n_rows` that are ranked `batch` at a time."""
     shards = []
-    for rows in _row_ranges(len(targets.events), shard):
+    for start in range(0, n_rows, shard):
+        rows = np.arange(start, min(start + shard, n_rows))
         # Other batches may give other last bits, so shards of another batch size are not mixed in.
         path = work / f"{name} {rows[0]}-{rows[-1]}-{batch}.parquet"
-        make = partial(_rank_shard, open_member, targets, rows, rules, catalogue, popularity, batch)
-        shards.append(Shard(path, make, len(rows)))
+        shards.append(Shard(path, partial(make, rows), len(rows)))
     return shards
 
 
@@ -223,13 +229,8 @@ def repeats_filter(pasts: list[np.ndarray], n_items: int, rules: RecommendConfig
     return Filter(n_items, pasts if rules.repeats == "forbidden" else None)
 
 
-def _row_ranges(n_rows: int, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, n_rows, size):
-        yield np.arange(start, min(start + size, n_rows))
-
-
 def _rank_shard(
-    open_member: Callable[[], Member],
+    member: Member,
     targets: Targets,
     rows: np.ndarray,
     rules: RecommendConfig,
@@ -237,7 +238,7 @@ def _rank_shard(
     popularity: np.ndarray,
     batch: int,
 ) -> pa.Table:
-    member, pasts = open_member(), targets.pasts(rows)
+    pasts = targets.pasts(rows)
     order = np.argsort([len(past) for past in pasts], kind="stable")  # prompts of like length together
     width = min(rules.n_candidates, catalogue.n_items)
     lists = Ranked(np.empty((len(rows), width), np.int32), np.empty((len(rows), width), np.float32))

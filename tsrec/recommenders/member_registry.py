@@ -1,6 +1,5 @@
 """Registry of all members but the LLM, and the stages that fit them. A new member is one module and one entry here."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from tsrec.config import Config, SasRecConfig
@@ -35,19 +34,13 @@ MEMBERS: dict[str, MemberKind] = {
 }
 
 
-def member_versions(names: Iterable[str]) -> dict[str, int]:
-    """Member -> version of its code, for the fingerprint of a stage that fits members itself.
-
-    Version 1 is left out, so that older artifacts keep their fingerprints.
-    """
-    return {name: MEMBERS[name].version for name in names if MEMBERS[name].version > 1}
-
-
 def member_settings(config: Config) -> dict[str, Any]:
-    """Settings of a stage that fits members itself: the members' settings, and the versions of their code."""
+    """The fields of `MemberSettings`, for the fingerprint of a stage that fits members itself."""
+    versions = {name: MEMBERS[name].version for name in config.members.methods}
     return {
         "members": config.members.model_copy(update={"llms": ()}),
-        "versions": member_versions(config.members.methods),
+        # Without version 1, so that older artifacts keep their fingerprints.
+        "versions": {name: version for name, version in versions.items() if version > 1},
     }
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from tsrec.columns import Split
 from tsrec.config import Config, RecommendConfig, Section
 from tsrec.histories import Histories
-from tsrec.recommenders.candidates import candidates_table, target_shards
+from tsrec.recommenders.candidates import target_shards
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue, read_catalogue_as_train
 from tsrec.recommenders.member import FitInputs, MemberKind
 from tsrec.recommenders.member_registry import MEMBERS
@@ -20,6 +20,7 @@ from tsrec.recommenders.stage_settings import RefitSettings
 from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
+from tsrec.store.shards import tables_of
 from tsrec.store.work_files import kept_table
 
 WITH_VALID = (Split.TRAIN, Split.VALID, Split.HISTORY)
@@ -56,4 +57,4 @@ def fit_and_rank(
     kind.fit(FitInputs(histories, catalogue, settings, parents, folder, folder))
     open_member = cache(partial(kind.load, folder, settings))
     shards = target_shards(open_member, kind.name, catalogue, targets, rules, folder)
-    return candidates_table(shards, kind.name)
+    return pa.concat_tables(tables_of(shards, f"ranking by {kind.name}", "target"))

@@ -1,13 +1,11 @@
 """The score stage: the LLM's log-probabilities of what the other members propose, for the targets of valid and test."""
 
-from functools import partial
-
 import numpy as np
 import pyarrow as pa
 
 from tsrec.columns import LLM
 from tsrec.llm.trained_llm import trained_in
-from tsrec.recommenders.candidates import StoredLists, lists_to_table, stored_lists, write_candidates
+from tsrec.recommenders.candidates import StoredLists, lists_to_table, shards_of_rows, stored_lists, write_candidates
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.scored_proposals import score_lists
@@ -15,7 +13,6 @@ from tsrec.recommenders.stage_settings import ScoreSettings
 from tsrec.recommenders.targets import select_targets
 from tsrec.stage import Parents, Sharded
 from tsrec.store import ArtifactWriter
-from tsrec.store.shards import Shard
 
 
 def run(config: ScoreSettings, parents: Parents, out: ArtifactWriter) -> Sharded:
@@ -30,12 +27,8 @@ def run(config: ScoreSettings, parents: Parents, out: ArtifactWriter) -> Sharded
         some = targets.take(rows)
         return lists_to_table(score_lists(llm, some.pasts(), stored.read(rows), config.n_proposals), some)
 
-    shards = []
-    for start in range(0, len(targets.events), config.own.shard_users):
-        rows = np.arange(start, min(start + config.own.shard_users, len(targets.events)))
-        # Other batches may give other last bits, so shards of another batch size are not mixed in.
-        path = out.work / f"{LLM} {rows[0]}-{rows[-1]}-{config.own.batch_tokens}.parquet"
-        shards.append(Shard(path, partial(make, rows), len(rows)))
+    sizes = {"shard": config.own.shard_users, "batch": config.own.batch_tokens}
+    shards = shards_of_rows(out.work, LLM, len(targets.events), make, **sizes)
 
     def write() -> None:
         write_candidates(out, shards, LLM)

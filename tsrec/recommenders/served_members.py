@@ -5,29 +5,19 @@ own artifacts stay as they are. `Recommender` opens the refitted members where t
 """
 
 from collections.abc import Mapping
-from typing import Annotated
-
-from pydantic import Field
 
 from tsrec.columns import Split
-from tsrec.config import Config, MembersConfig, Section, canonical
-from tsrec.config.base import AddedLater
+from tsrec.config import Config, MembersConfig, canonical
 from tsrec.recommenders.catalogue import read_catalogue_as_train
 from tsrec.recommenders.member import FitInputs, Member
 from tsrec.recommenders.member_registry import MEMBERS, member_settings
+from tsrec.recommenders.stage_settings import MemberSettings
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.champions import SERVED
 
 EVERYTHING = tuple(Split)
 
 _VERSION = 2
-
-
-class ServedSettings(Section):
-    """What the refitted members depend on besides the model: their settings, and the `versions` of their code."""
-
-    members: MembersConfig
-    versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
 
 
 def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact:
@@ -43,7 +33,7 @@ def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact
 
 def served_key(fuse: Artifact, config: Config) -> ArtifactKey:
     """The key of the artifact that `fit_served` makes."""
-    settings = ServedSettings(**member_settings(config))
+    settings = MemberSettings(**member_settings(config))
     dataset, parents = fuse.manifest.key.dataset, {"fuse": fuse.fingerprint}
     return ArtifactKey.from_inputs(dataset, SERVED, _VERSION, canonical(settings), parents)
 
