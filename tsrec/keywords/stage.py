@@ -1,7 +1,5 @@
 """The keywords stage: shard by shard, so that a killed run asks the teacher only for what is missing."""
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -13,7 +11,7 @@ from tsrec.keywords.openai_teacher import OpenAITeacher
 from tsrec.keywords.teacher import FALLBACK_SOURCE, Teacher, cost_usd, usage_of, with_usage
 from tsrec.stage import Parents, Sharded
 from tsrec.store import ArtifactWriter, base_role
-from tsrec.store.shards import Shard, tables_of
+from tsrec.store.shards import row_shards, tables_of
 from tsrec.store.unchanged_rows import unchanged_rows
 
 _PAID = "answers.sqlite"
@@ -30,12 +28,14 @@ def run(config: KeywordsConfig, parents: Parents, out: ArtifactWriter) -> Sharde
     asked = items[known < 0]
     needs_llm = config.teacher == "openai" and len(asked) > 0
     teacher: Teacher = OpenAITeacher(config, keyless, out.common / _PAID) if needs_llm else keyless
-    shards = []
-    for start in range(0, len(asked), config.shard_items):
-        rows = asked.iloc[start : start + config.shard_items]
-        # Named by its rows: with another shard size, other shards.
-        path = out.work / f"{start}-{start + len(rows)}.parquet"
-        shards.append(Shard(path, partial(_draw, teacher, rows), len(rows)))
+
+    def draw(first: int, end: int) -> pa.Table:
+        rows = asked.iloc[first:end]
+        drawn = teacher.draw(rows)
+        table = pa.table([pa.array(rows[C.ITEM]).cast(pa.string()), drawn.keywords, drawn.sources], schema=_SCHEMA)
+        return with_usage(table, drawn.usage)
+
+    shards = row_shards(out.work, len(asked), config.shard_items, draw, lambda first, end: f"{first}-{end}")
 
     def write() -> None:
         tables = tables_of(shards, "drawing keywords", "item")
@@ -72,9 +72,3 @@ def _with_known(drawn: pa.Table, base: pa.Table, known: np.ndarray) -> pa.Table:
     """Rows of all items: row `known` of the base's where it is not -1, the next of `drawn` elsewhere."""
     place = np.where(known >= 0, known, len(base) + np.cumsum(known < 0) - 1)
     return pa.concat_tables([base.cast(_SCHEMA), drawn]).take(pa.array(place))
-
-
-def _draw(teacher: Teacher, shard: pd.DataFrame) -> pa.Table:
-    drawn = teacher.draw(shard)
-    table = pa.table([pa.array(shard[C.ITEM]).cast(pa.string()), drawn.keywords, drawn.sources], schema=_SCHEMA)
-    return with_usage(table, drawn.usage)

@@ -38,7 +38,7 @@ from tsrec.recommenders.trees import Trees
 from tsrec.sid.vectors import list_column
 from tsrec.stage import Parents, Sharded
 from tsrec.store import Artifact, ArtifactWriter, matrix_of
-from tsrec.store.shards import Shard, iter_tables
+from tsrec.store.shards import Shard, iter_tables, row_shards
 from tsrec.store.work_files import kept_table
 
 REFIT = f"{FUSED} refit"
@@ -179,11 +179,7 @@ class _FuseStage:
         return self._shards(REFIT, len(self.refit.targets.events), self._fuse_refit) if self.refit else []
 
     def _shards(self, name: str, n_targets: int, fuse: Callable[[int, int], pa.Table]) -> list[Shard]:
-        ends = [min(start + _SHARD, n_targets) for start in range(0, n_targets, _SHARD)]
-        return [
-            Shard(self.work / f"{name} {start}-{end}.parquet", partial(fuse, start, end), end - start)
-            for start, end in zip(range(0, n_targets, _SHARD), ends, strict=True)
-        ]
+        return row_shards(self.work, n_targets, _SHARD, fuse, lambda first, end: f"{name} {first}-{end}")
 
     def _fuse(self, first: int, end: int) -> pa.Table:
         """The lists of the targets `first` to `end`, by the gates that rank each."""

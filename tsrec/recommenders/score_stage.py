@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from tsrec.columns import LLM
 from tsrec.llm.trained_llm import trained_in
-from tsrec.recommenders.candidates import StoredLists, lists_to_table, shards_of_rows, stored_lists, write_candidates
+from tsrec.recommenders.candidates import StoredLists, lists_to_table, shard_name, stored_lists, write_candidates
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.llm import load_llm
 from tsrec.recommenders.scored_proposals import score_lists
@@ -13,6 +13,7 @@ from tsrec.recommenders.stage_settings import ScoreSettings
 from tsrec.recommenders.targets import select_targets
 from tsrec.stage import Parents, Sharded
 from tsrec.store import ArtifactWriter
+from tsrec.store.shards import row_shards
 
 
 def run(config: ScoreSettings, parents: Parents, out: ArtifactWriter) -> Sharded:
@@ -23,12 +24,13 @@ def run(config: ScoreSettings, parents: Parents, out: ArtifactWriter) -> Sharded
     others = {name: (parents["candidates"], name) for name in stored_lists(parents["candidates"])}
     stored = StoredLists(targets, {LLM: (parents["decode"], LLM), **others})
 
-    def make(rows: np.ndarray) -> pa.Table:
+    def make(first: int, end: int) -> pa.Table:
+        rows = np.arange(first, end)
         some = targets.take(rows)
         return lists_to_table(score_lists(llm, some.pasts(), stored.read(rows), config.n_proposals), some)
 
-    sizes = {"shard": config.own.shard_users, "batch": config.own.batch_tokens}
-    shards = shards_of_rows(out.work, LLM, len(targets.events), make, **sizes)
+    name = shard_name(LLM, config.own.batch_tokens)
+    shards = row_shards(out.work, len(targets.events), config.own.shard_users, make, name)
 
     def write() -> None:
         write_candidates(out, shards, LLM)
