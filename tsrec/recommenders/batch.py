@@ -112,12 +112,12 @@ def _write(
         place = f"{fuse.manifest.key.dataset}/recommend/{work.name}"
         shared = SharedShards(BatchShards(place, fuse, request), lineage.store, work.absolute())
         shared.fetch()
-        parts = _Parts.open(lineage, fuse, request, work)
+        parts = _open_parts(lineage, fuse, request, work)
         if distribute:
-            shared.have_made(parts.shards(), distribute)
+            shared.have_made(parts(), distribute)
         shards = []
         with progress(desc="recommending", unit="user") as bar:
-            for shard in parts.shards():
+            for shard in parts():
                 shard.table()
                 shards.append(shard.path)
                 bar.update(shard.n)
@@ -207,48 +207,36 @@ class BatchShards:
 
     def shards(self, store: ArtifactStore, work: Path) -> Iterator[Shard]:
         """All parts; the model and the histories are read from `store`, the lists of the request from `work`."""
-        return _Parts.open(Lineage(store), store.verified(self.fuse), self.request, work).shards()
+        return _open_parts(Lineage(store), store.verified(self.fuse), self.request, work)()
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The parts of a batch in the folder `work`, by a model that is open.
+def _open_parts(lineage: Lineage, fuse: Artifact, request: BatchRequest, work: Path) -> Callable[[], Iterator[Shard]]:
+    """Open the model. What is returned gives the parts one by one; memory holds the users of one.
 
-    `listed`: a file of the user ids that are asked for; None: all users.
+    The lists of the request are copied to `work`: other processes may not see them elsewhere.
     """
+    ingest = lineage.parent(fuse, "ingest")
+    repeats: Repeats | None = "forbidden" if request.no_repeats else None
+    recommender = Recommender.from_artifact(lineage, fuse, request.method, repeats)
+    allowed, listed = None, None
+    if request.allow or request.deny:
+        kept = kept_table(
+            work / "allowed.parquet", lambda: pa.table({C.ITEM: pa.array(allowed_items(recommender, request))})
+        )
+        allowed = kept[C.ITEM].to_pylist()
+    if request.users != ALL_USERS:
+        listed = work / "users.parquet"
+        if not is_whole(listed):
+            write_ids(ingest, Path(request.users), listed, request.max_unknown)
+    recommend, explainer = partial(recommender.recommend, k=request.k, allowed=allowed), Explainer(lineage, fuse)
 
-    ingest: Artifact
-    recommend: Callable[[list[list[str]]], list[list[Recommendation]]]
-    explainer: Explainer
-    listed: Path | None
-    shard_users: int
-    work: Path
+    def parts() -> Iterator[Shard]:
+        users = listed_users(ingest, listed) if listed else all_users(ingest)
+        for number, some in enumerate(_in_shards(users, request.shard_users)):
+            make = partial(_shard_table, some, recommend, explainer)
+            yield Shard(work / f"part-{number:06d}.parquet", make, len(some))
 
-    @classmethod
-    def open(cls, lineage: Lineage, fuse: Artifact, request: BatchRequest, work: Path) -> "_Parts":
-        """Open the model. The lists of the request are copied to `work`: other processes may not see them elsewhere."""
-        ingest = lineage.parent(fuse, "ingest")
-        repeats: Repeats | None = "forbidden" if request.no_repeats else None
-        recommender = Recommender.from_artifact(lineage, fuse, request.method, repeats)
-        allowed, listed = None, None
-        if request.allow or request.deny:
-            kept = kept_table(
-                work / "allowed.parquet", lambda: pa.table({C.ITEM: pa.array(allowed_items(recommender, request))})
-            )
-            allowed = kept[C.ITEM].to_pylist()
-        if request.users != ALL_USERS:
-            listed = work / "users.parquet"
-            if not is_whole(listed):
-                write_ids(ingest, Path(request.users), listed, request.max_unknown)
-        recommend = partial(recommender.recommend, k=request.k, allowed=allowed)
-        return cls(ingest, recommend, Explainer(lineage, fuse), listed, request.shard_users, work)
-
-    def shards(self) -> Iterator[Shard]:
-        """The parts one by one; memory holds the users of one."""
-        users = listed_users(self.ingest, self.listed) if self.listed else all_users(self.ingest)
-        for number, some in enumerate(_in_shards(users, self.shard_users)):
-            make = partial(_shard_table, some, self.recommend, self.explainer)
-            yield Shard(self.work / f"part-{number:06d}.parquet", make, len(some))
+    return parts
 
 
 def _in_shards(users: Iterable[User], size: int) -> Iterator[list[User]]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tsrec.config import Config, SasRecConfig
+from tsrec.config import Config, SasRecConfig, Section
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.member import FitInputs, Member, MemberKind
 from tsrec.stage import Parents, Stage, on_call
@@ -26,7 +26,7 @@ MEMBERS: dict[str, MemberKind] = {
             "sasrec",
             4,
             config_type=SasRecConfig,
-            section=lambda c: c.members.sasrec,
+            section=lambda members: members.sasrec,
             parents=("ingest", "embed"),
             warm_starts=True,
         ),
@@ -62,9 +62,11 @@ def _fit_stage(kind: MemberKind) -> Stage:
         catalogue, histories = read_catalogue(parents["ingest"])
         kind.fit(FitInputs(histories, catalogue, config, parents, out.work, out.path))
 
-    bases = (kind.name, "ingest") if kind.warm_starts else ()
-    extending = kind.section if kind.warm_starts else None
-    return Stage(kind.name, kind.version, kind.section, lambda _: kind.parents, run, bases=bases, extending=extending)
+    def section(config: Config) -> Section:
+        return kind.section(config.members)
+
+    bases, extending = ((kind.name, "ingest"), section) if kind.warm_starts else ((), None)
+    return Stage(kind.name, kind.version, section, lambda _: kind.parents, run, bases=bases, extending=extending)
 
 
 MEMBER_STAGES = tuple(_fit_stage(kind) for kind in MEMBERS.values())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tsrec.columns import Split
-from tsrec.config import Config, RecommendConfig, Section
+from tsrec.config import RecommendConfig, Section
 from tsrec.histories import Histories
 from tsrec.recommenders.candidates import target_shards
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue, read_catalogue_as_train
@@ -28,13 +28,12 @@ WITH_VALID = (Split.TRAIN, Split.VALID, Split.HISTORY)
 
 def run(config: RefitSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write one table of candidates for each member, of the targets of test alone; resumes at the member it was at."""
-    sections = Config().model_copy(update={"members": config.members})  # rules between sections are the run's affair
     _, histories = read_catalogue(parents["ingest"])
     catalogue, train_histories = read_catalogue_as_train(parents["ingest"], WITH_VALID)
     targets = select_targets(histories, config.rules).only_split(Split.TEST)
     for name in config.members.methods:
         kind = MEMBERS[name]
-        settings, folder = kind.section(sections), out.work / name
+        settings, folder = kind.section(config.members), out.work / name
         make = partial(fit_and_rank, kind, settings, train_histories, catalogue, targets, config.rules, parents, folder)
         out.write_table(name, kept_table(out.work / f"{name}.parquet", make))
 

@@ -4,8 +4,6 @@ They cannot be measured on events that they have seen, so the model is measured 
 own artifacts stay as they are. `Recommender` opens the refitted members where there are any.
 """
 
-from collections.abc import Mapping
-
 from tsrec.columns import Split
 from tsrec.config import Config, MembersConfig, canonical
 from tsrec.recommenders.catalogue import read_catalogue_as_train
@@ -46,10 +44,8 @@ def find_served(lineage: Lineage, fuse: Artifact) -> Artifact | None:
 
 def open_served(served: Artifact, name: str) -> Member:
     """The member `name` of an artifact that `fit_served` made."""
-    settings: Mapping[str, object] = served.manifest.key.config["members"]
-    kind = MEMBERS[name]
-    members = MembersConfig.model_validate(settings)
-    return kind.load(served.path / name, kind.section(Config().model_copy(update={"members": members})))
+    members = MembersConfig.model_validate(served.manifest.key.config["members"])
+    return MEMBERS[name].load(served.path / name, MEMBERS[name].section(members))
 
 
 def _fit(lineage: Lineage, fuse: Artifact, config: Config, out: ArtifactWriter) -> None:
@@ -62,4 +58,4 @@ def _fit(lineage: Lineage, fuse: Artifact, config: Config, out: ArtifactWriter) 
             parents |= {base_role(name): measured, base_role("ingest"): ingest}
         work = out.work / name
         work.mkdir(exist_ok=True)
-        kind.fit(FitInputs(histories, catalogue, kind.section(config), parents, work, out.directory(name)))
+        kind.fit(FitInputs(histories, catalogue, kind.section(config.members), parents, work, out.directory(name)))
