@@ -107,8 +107,8 @@ def ranked(
     kind = MEMBERS[member_name]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        kind.fit(FitInputs(histories, catalogue, kind.section(config), artifacts, folder, folder))
-        member = kind.load(folder, kind.section(config))
+        kind.fit(FitInputs(histories, catalogue, kind.section(config.members), artifacts, folder, folder))
+        member = kind.load(folder, kind.section(config.members))
     lists = []
     for start in range(0, len(targets.events), 512):
         pasts = targets.pasts(slice(start, start + 512))

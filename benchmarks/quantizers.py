@@ -91,8 +91,7 @@ def measure(config: Config) -> list[str]:
 
 def shared_first_codes(artifacts: dict[str, Artifact]) -> float:
     """How many times more often than by chance a target of valid and the item before it have the same first code."""
-    item_ids = artifacts["ingest"].frame("items", [C.ITEM])[C.ITEM]
-    histories = read_histories(artifacts["ingest"].file("interactions.parquet"), item_ids)
+    histories = read_histories(artifacts["ingest"])
     first = artifacts["sids"].matrix("item_sids", C.CODES)[:, 0]
     targets = histories.target_events(Split.VALID)
     now, before = histories.items[targets], histories.items[targets - 1]

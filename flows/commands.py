@@ -131,13 +131,13 @@ def recommend(options: Namespace) -> None:
         options.refuse("--users FILE|all and --out FOLDER go together")
     given = {name: getattr(options, name) for name in BatchRequest.model_fields if hasattr(options, name)}
     try:
-        wish = BatchRequest.model_validate({name: value for name, value in given.items() if value not in (None, "")})
+        request = BatchRequest.model_validate({name: value for name, value in given.items() if value not in (None, "")})
     except ValidationError as error:
         raise refusal(error, "recommend, ") from None
     if options.users:
-        _recommend_users(options, wish)
+        _recommend_users(options, request)
     else:
-        _recommend_one(options, wish)
+        _recommend_one(options, request)
 
 
 @contextlib.contextmanager
@@ -155,7 +155,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @_no_garbage_collection()
-def _recommend_one(options: Namespace, wish: BatchRequest) -> None:
+def _recommend_one(options: Namespace, request: BatchRequest) -> None:
     """Print K titles with who proposed them, their SIDs and the meaning of every token; or one JSON object."""
     from tsrec import pipeline
     from tsrec.recommenders.batch import allowed_items
@@ -163,12 +163,12 @@ def _recommend_one(options: Namespace, wish: BatchRequest) -> None:
     from tsrec.recommenders.recommender import Recommender
 
     config = load_config(options.profile, options.set)
-    lineage, fuse = pipeline.resolve_model(config, wish.model)
-    recommender = Recommender.from_artifact(lineage, fuse, wish.method, "forbidden" if wish.no_repeats else None)
+    lineage, fuse = pipeline.resolve_model(config, request.model)
+    recommender = Recommender.from_artifact(lineage, fuse, request.method, "forbidden" if request.no_repeats else None)
     explainer = Explainer(lineage, fuse)
     past = explainer.history_of(options.user) if options.user is not None else options.history
     past = _known(past, recommender, config)
-    (found,) = recommender.recommend([past], wish.k, allowed_items(recommender, wish))
+    (found,) = recommender.recommend([past], request.k, allowed_items(recommender, request))
     if options.json:
         rows = [
             {"rank": rank, **asdict(item), **explainer.describe(item.item_id)} for rank, item in enumerate(found, 1)
@@ -202,14 +202,14 @@ def _known(past: Sequence[str], recommender: "Recommender", config: Config) -> l
     return known
 
 
-def _recommend_users(options: Namespace, wish: BatchRequest) -> None:
+def _recommend_users(options: Namespace, request: BatchRequest) -> None:
     """Write the lists of many users as Parquet parts, and print what was counted."""
     from tsrec import pipeline
     from tsrec.recommenders.batch import recommend_users
 
-    lineage, fuse = pipeline.resolve_model(load_config(options.profile, options.set), wish.model)
+    lineage, fuse = pipeline.resolve_model(load_config(options.profile, options.set), request.model)
     with _distributor() as distribute:
-        batch = recommend_users(lineage, fuse, wish, distribute)
+        batch = recommend_users(lineage, fuse, request, distribute)
     if options.json:
         print_json({"model": fuse.fingerprint, "folder": str(batch.folder), **batch.counts})
         return

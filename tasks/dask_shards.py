@@ -167,5 +167,6 @@ def _check(future: "Future") -> None:
         problem = masked_in_one_line(error)
         logger.warning("a Dask worker failed: %s: %s; its shards are made here", type(error).__name__, problem)
         return
-    if found := environment_differences(there, host_environment()):
-        logger.warning("shards were made on %s with %s: last digits may differ", there["host"], ", ".join(found))
+    if differing := environment_differences(there, host_environment()):
+        found = ", ".join(differing.values())
+        logger.warning("shards were made on %s with %s: last digits may differ", there["host"], found)

@@ -40,9 +40,9 @@ def judge(store: ArtifactStore, plan: refresh.RefreshPlan, artifacts: Mapping[st
 
 
 @plain_task("recommend")
-def recommend(lineage: Lineage, fuse: Artifact, wish: BatchRequest) -> Batch:
+def recommend(lineage: Lineage, fuse: Artifact, request: BatchRequest) -> Batch:
     """Make the parts of a batch, or find them; a run started again goes on at the part that it was at."""
-    batch = recommend_users(lineage, fuse, wish, shard_distributor())
+    batch = recommend_users(lineage, fuse, request, shard_distributor())
     show_in_ui(publish_recommendations, batch, fuse)
     return batch
 

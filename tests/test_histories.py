@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,9 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.keys import key_of
+from tests.plain_histories import build_histories
+from tsrec import histories as histories_module
 from tsrec.columns import Split
-from tsrec.errors import DataError
-from tsrec.histories import Histories, build_histories
+from tsrec.errors import ArtifactError
+from tsrec.histories import Histories, read_histories
+from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
 ITEMS = pd.Series(["i0", "i1", "i2", "i3"])
 EVENTS = st.lists(
@@ -77,16 +82,39 @@ def test_whether_valid_comes_after_train() -> None:
     assert not build_histories(table[table["split"] != "valid"], ITEMS).is_split_by_time()
 
 
-def test_items_of_a_user(histories: Histories) -> None:
-    assert histories.items_of_user("b").tolist() == [0, 1, 2, 3]
-    for unknown in ("", "bb", "z"):
-        with pytest.raises(DataError, match="no user"):
-            histories.items_of_user(unknown)
+def _stored(table: pd.DataFrame, folder: Path) -> Artifact:
+    def write(out: ArtifactWriter) -> None:
+        out.write_table("items", ITEMS.to_frame("item_id"))
+        out.write_table("interactions", table)
+
+    return ArtifactStore(folder).build(key_of("ingest"), write)
 
 
-def test_an_unknown_item_is_named() -> None:
-    with pytest.raises(DataError, match=r"name item 'i9'.*run ingest again"):
-        build_histories(table_of([("a", 9, "train")]), ITEMS)
+@pytest.mark.parametrize("n_rows", [1, 3, 100])
+def test_what_is_read_in_blocks_is_what_the_plain_reference_makes_at_once(
+    n_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [(user, place % 4, split) for user in "abcd" for place, split in enumerate(["train"] * 3 + ["test"])]
+    table = table_of(events)
+    monkeypatch.setattr(histories_module, "_ROWS", n_rows)
+    found, expected = read_histories(_stored(table, tmp_path)), build_histories(table, ITEMS)
+    for name, values in vars(expected).items():
+        np.testing.assert_array_equal(getattr(found, name), values)
+        assert getattr(found, name).dtype == values.dtype
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([("a", 9, "train")], "name items that the items table lacks; run ingest again"),
+        ([("b", 1, "train"), ("a", 1, "train")], "not in order of users; run ingest again"),
+    ],
+)
+def test_interactions_that_ingest_did_not_write_are_refused(
+    events: list[tuple[str, int, str]], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        read_histories(_stored(table_of(events), tmp_path))
 
 
 @given(EVENTS, st.randoms())

@@ -89,8 +89,7 @@ def test_another_thread_may_import_scikit_learn_while_trees_are_opened() -> None
 
 
 def test_what_descriptions_name_is_there_and_stands_in_their_room() -> None:
-    named = [(stage.config.__module__, call) for stage in STAGES for call in (stage.run, stage.shards) if call]
-    named += [(stage.config.__module__, stage.raw_inputs) for stage in STAGES]
+    named = [(stage.config.__module__, call) for stage in STAGES for call in (stage.run, stage.raw_inputs)]
     named += [("tsrec.recommenders", call) for kind in MEMBERS.values() for call in (kind.fit, kind.load)]
     for room, call in named:
         if "<" not in call.__qualname__:

@@ -7,14 +7,14 @@ SIDs or models. What counts as a target, and what as its history, is defined her
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from tsrec.columns import Columns, Split
-from tsrec.errors import ArtifactError, DataError
+from tsrec.errors import ArtifactError
+from tsrec.store import Artifact
 
 _ROWS = 65_536  # of the table at once
 
@@ -73,50 +73,15 @@ class Histories:
         start = int(self.offsets[user])
         return self.items[max(start, event - max_items) if max_items else start : event]
 
-    def items_of_user(self, user_id: str) -> np.ndarray:
-        """(H,) int32: all items of a user, oldest first. Raises DataError for a user without events."""
-        index = int(np.searchsorted(self.user_ids, user_id))
-        if index == self.n_users or self.user_ids[index] != user_id:
-            raise DataError(f"no user {user_id!r} has any interaction")
-        return self.items[self.offsets[index] : self.offsets[index + 1]]
 
-
-def build_histories(interactions: pd.DataFrame, item_ids: pd.Series) -> Histories:
-    """Turn the `interactions` table into arrays; users come out in order of their id.
-
-    Args:
-        interactions: columns user_id, item_id, timestamp, position, split.
-        item_ids: the items table's ids, in its row order.
+def read_histories(ingest: Artifact) -> Histories:
+    """All events of an `ingest` artifact, read in blocks: some 20 bytes of memory an event.
 
     Raises:
-        DataError: an interaction names an item that `item_ids` lacks.
+        ArtifactError: the interactions are not in order of users and positions, or name an item that `items` lacks.
     """
-    ordered = interactions.sort_values([Columns.USER, Columns.POSITION], kind="stable")
-    index = pd.Index(item_ids).get_indexer(ordered[Columns.ITEM])
-    if (index < 0).any():
-        unknown = ordered[Columns.ITEM].iloc[int(np.argmax(index < 0))]
-        raise DataError(f"interactions name item {unknown!r}, which the items table lacks; run ingest again")
-    user_ids, starts = np.unique(ordered[Columns.USER].to_numpy(dtype=object), return_index=True)
-    return Histories(
-        user_ids=user_ids,
-        offsets=np.append(starts, len(ordered)).astype(np.int64),
-        items=index.astype(np.int32),
-        splits=ordered[Columns.SPLIT].to_numpy(dtype=object),
-        times=ordered[Columns.TIMESTAMP].to_numpy(dtype=np.int64),
-    )
-
-
-def read_histories(interactions: Path, item_ids: pd.Series) -> Histories:
-    """What `build_histories` makes of the table in this Parquet file, read in blocks: some 20 bytes of memory an event.
-
-    Args:
-        interactions: the file, in order of users and positions, as ingest writes it.
-        item_ids: the items table's ids, in its row order.
-
-    Raises:
-        ArtifactError: the interactions are not in order, or name an item that `item_ids` lacks.
-    """
-    index, user_ids = pd.Index(item_ids), list[str]()
+    interactions = ingest.file("interactions.parquet")
+    index, user_ids = pd.Index(ingest.frame("items", [Columns.ITEM])[Columns.ITEM]), list[str]()
     starts, items, splits, times = [], [np.empty(0, np.int32)], [np.empty(0, object)], [np.empty(0, np.int64)]
     n_events, last = 0, ("", -1)  # the user and the position of the event before the block
     columns = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP, Columns.POSITION, Columns.SPLIT]

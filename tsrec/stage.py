@@ -27,6 +27,19 @@ def on_call(module: str, name: str) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True)
+class Sharded:
+    """Work in `shards`, which other processes may make beforehand; `write` makes the artifact of them, and makes those
+    that are missing.
+
+    Shards lie directly in the work folder, and have Parquet files of other names beside them where they are made from
+    these.
+    """
+
+    shards: Sequence[Shard]
+    write: Callable[[], None]
+
+
+@dataclass(frozen=True)
 class Stage:
     """One step of the pipeline.
 
@@ -40,24 +53,23 @@ class Stage:
     starting from nothing; `extending` is the configuration that it reads in that case, where it is another. Ingest
     takes nothing over from its own: it only keeps what that model has learned from out of its targets.
 
-    A description is light: `run` and `shards` are named by `on_call`.
+    A description is light: `run` is named by `on_call`.
 
-    `shards` are the pieces that `run` makes or finds in its work folder, for those who make them beforehand. They lie
-    directly in it, and have Parquet files of other names beside them where they are made from these. `shared_from`:
-    units of work (`Shard.n`) from which other processes are asked, about 20 seconds' worth for one core. To start
-    processes that have the libraries imported, and read what they need, takes about as long.
+    `shared_from` is None for most stages. Where it is given, `run` opens what shards are made from and returns them:
+    it leaves all else to `Sharded.write`, for it runs in the processes that make some, too. It is the units of work
+    (`Shard.n`) from which other processes are asked, about 20 seconds' worth for one core. To start processes that
+    have the libraries imported, and read what they need, takes about as long.
     """
 
     name: str
     version: int
     config: Callable[[Config], Section]
     parents: Callable[[Config], tuple[str, ...]]
-    run: Callable[[Any, Parents, ArtifactWriter], None]
+    run: Callable[[Any, Parents, ArtifactWriter], Sharded | None]
     raw_inputs: Callable[[Any], Mapping[str, Path | str]] = lambda _: {}
     bases: tuple[str, ...] = ()
     extending: Callable[[Config], Section] | None = None
-    shards: Callable[[Any, Parents, ArtifactWriter], Sequence[Shard]] | None = None
-    shared_from: int = 0
+    shared_from: int | None = None
 
     def section(self, config: Config, *, extends: bool) -> Section:
         """The configuration that `run` reads."""

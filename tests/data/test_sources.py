@@ -14,7 +14,7 @@ from tsrec.columns import Split
 from tsrec.config import IngestConfig
 from tsrec.data.sources import SOURCES
 from tsrec.errors import DataError
-from tsrec.histories import build_histories
+from tsrec.histories import read_histories
 from tsrec.store import Artifact
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
@@ -200,7 +200,7 @@ def test_amazon_honours_a_mapping(ingest: Ingest) -> None:
 
 
 def _targets(artifact: Artifact) -> tuple[int, ...]:
-    histories = build_histories(artifact.frame("interactions"), artifact.frame("items")["item_id"])
+    histories = read_histories(artifact)
     return tuple(len(histories.target_events(split)) for split in (Split.TRAIN, Split.VALID, Split.TEST))
 
 

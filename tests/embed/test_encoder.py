@@ -91,7 +91,7 @@ def test_the_stage_writes_one_row_per_item_in_their_order(minilm: SentenceTransf
     ingest = store.build(key_of("ingest"), lambda out: out.write_table("items", items))
 
     def run(out: ArtifactWriter) -> None:
-        STAGE.run(EmbedSettings(device="cpu"), {"ingest": ingest}, out)
+        STAGE.run(EmbedSettings(device="cpu"), {"ingest": ingest}, out).write()
 
     artifact = store.build(key_of("embed"), run)
     assert artifact.table("item_embeddings")[C.ITEM].to_pylist() == ["i1", "i2", "i3", "i4"]
@@ -143,5 +143,5 @@ def test_vectors_that_cannot_be_used_are_refused_naming_encoder_and_item(
     ingest = store.build(key_of("ingest"), lambda out: out.write_table("items", items))
     config = EmbedSettings(encoder=name, device="cpu")
     with pytest.raises(DataError, match=message) as error:
-        store.build(key_of("embed"), lambda out: STAGE.run(config, {"ingest": ingest}, out))
+        store.build(key_of("embed"), lambda out: STAGE.run(config, {"ingest": ingest}, out).write())
     assert name in str(error.value)

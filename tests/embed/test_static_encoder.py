@@ -66,7 +66,7 @@ def _embed(place: Path, config: EmbedSettings, base: Artifact | None = None) -> 
     if not base:
         del parents["ingest:base"]
     mark = "refreshed" if base else "first"
-    return store.build(key_of("embed", mark), lambda out: STAGE.run(config, parents, out))
+    return store.build(key_of("embed", mark), lambda out: STAGE.run(config, parents, out).write())
 
 
 def _write_items(items: pa.Table, out: ArtifactWriter) -> None:

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from tests.plain_histories import build_histories
 from tsrec.columns import Split
 from tsrec.evaluate.slices import target_slices
-from tsrec.histories import Histories, build_histories
+from tsrec.histories import Histories
 
 
 def _histories(users: dict[str, str], last: str = "test") -> Histories:

@@ -7,7 +7,6 @@ import pytest
 from transformers import AutoTokenizer
 
 from tests.finetune.stage_run import SPACE, config, parents, run
-from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import Config, FinetuneConfig, canonical, load_config
 from tsrec.errors import ConfigError
@@ -15,7 +14,7 @@ from tsrec.finetune import STAGE
 from tsrec.finetune.distilling import NO_ITEM, SoftTargets
 from tsrec.finetune.examples import RunExamples, build_examples
 from tsrec.finetune.tasks import DISTILLED, TASK_NAMES
-from tsrec.histories import Histories, build_histories
+from tsrec.histories import Histories, read_histories
 from tsrec.sid.tokens import add_sid_tokens
 from tsrec.store import Artifact, ArtifactStore
 from tsrec.training.packing import IGNORED, Example
@@ -24,8 +23,7 @@ HISTORIES = {"history": 1}
 
 
 def _histories(before: dict[str, Artifact]) -> Histories:
-    ingest = before["ingest"]
-    return build_histories(ingest.frame("interactions"), ingest.frame("items", [C.ITEM])[C.ITEM])
+    return read_histories(before["ingest"])
 
 
 @pytest.fixture(scope="module")

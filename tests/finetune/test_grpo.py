@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.plain_histories import build_histories
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import FinetuneConfig
@@ -18,7 +19,6 @@ from tsrec.decode.trie import Trie
 from tsrec.decode.writer import ExportedModel
 from tsrec.finetune.grpo import Policy, RolloutGroups, TargetPrompts, advantages, branch_rollouts, rewards
 from tsrec.finetune.model import SidModel
-from tsrec.histories import build_histories
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import HistoryTokens, sid_token_ids
 from tsrec.training.packing import IGNORED, pack

@@ -5,10 +5,11 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.plain_histories import build_histories
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.finetune.sequences import HistoryExamples, windows
-from tsrec.histories import Histories, build_histories
+from tsrec.histories import Histories
 from tsrec.sid.tokens import HistoryTokens
 from tsrec.training.packing import IGNORED, Example
 

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
 
+from tests.plain_histories import build_histories
 from tsrec.backbone import wheel
 from tsrec.columns import Columns as C
 from tsrec.config import TaskWeights
 from tsrec.finetune.tasks import DISTILLED, TASK_NAMES, TASKS, TaskData, TaskExamples
 from tsrec.finetune.texts import MAX_TEXT_TOKENS, cut_texts
-from tsrec.histories import build_histories
 from tsrec.sid.space import SidSpace
 from tsrec.training.packing import IGNORED, Example
 

@@ -33,7 +33,8 @@ def dask_setup(_: object) -> None:
     candidate_stages._SHARD = 16
     fuse_stage._BLOCK, fuse_stage._SHARD = 8, 16
     for stage in pipeline.STAGES:
-        object.__setattr__(stage, "shared_from", 0)
+        if stage.shared_from is not None:
+            object.__setattr__(stage, "shared_from", 0)
     if "DIE_ONCE" in os.environ:
         _dies_once(fuse_stage._FuseStage, "_fuse", "fuse")
         _dies_once(batch, "_shard_table", "recommend")

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.usefixtures("allowed")
 def _drawn(store: ArtifactStore, items: pd.DataFrame, server: ChatServer, dataset: str) -> Artifact:
     ingest = store.build(key_of("ingest", dataset=dataset), lambda out: out.write_table("items", items))
     config = openai_config(server)
-    return store.build(key_of("keywords", dataset=dataset), lambda out: STAGE.run(config, {"ingest": ingest}, out))
+    return store.build(
+        key_of("keywords", dataset=dataset), lambda out: STAGE.run(config, {"ingest": ingest}, out).write()
+    )
 
 
 def test_another_data_set_asks_only_for_texts_that_are_new(

@@ -25,7 +25,7 @@ def ingest(store: ArtifactStore, items: pd.DataFrame) -> Artifact:
 
 
 def build(store: ArtifactStore, ingest: Artifact, config: KeywordsConfig) -> Artifact:
-    return store.build(key_of("keywords"), lambda out: STAGE.run(config, {"ingest": ingest}, out))
+    return store.build(key_of("keywords"), lambda out: STAGE.run(config, {"ingest": ingest}, out).write())
 
 
 def forget(store: ArtifactStore) -> None:

@@ -16,9 +16,11 @@ from tsrec import finetune, pipeline
 from tsrec.config import Config, with_overrides
 from tsrec.errors import ArtifactError
 from tsrec.evaluate.summary import headline
+from tsrec.histories import Histories
 from tsrec.llm.trained_llm import trained_in
-from tsrec.recommenders import FUSE, fuse_stage
+from tsrec.recommenders import FUSE, candidate_stages, fuse_stage
 from tsrec.recommenders.candidates import lists_from_table
+from tsrec.recommenders.catalogue import Catalogue
 from tsrec.recommenders.explain import Explainer
 from tsrec.recommenders.fuse_stage import Fusion
 from tsrec.recommenders.member_registry import MEMBERS
@@ -354,3 +356,21 @@ def test_a_run_can_be_forced_from_a_stage_on(artifacts: dict[str, Artifact], con
     anew = {name for name, artifact in again.items() if artifact.manifest.created != before[name].manifest.created}
     assert anew == {"evaluate", "report"}
     assert again["evaluate"].manifest.files == before["evaluate"].manifest.files  # the same bytes
+
+
+def test_the_owner_of_shared_shards_opens_what_they_are_made_from_once(
+    artifacts: dict[str, Artifact], config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, handed_out = list[Artifact](), list[int]()
+    read = candidate_stages.read_catalogue
+
+    def count_and_read(ingest: Artifact) -> tuple[Catalogue, Histories]:
+        opened.append(ingest)
+        return read(ingest)
+
+    monkeypatch.setattr(candidate_stages, "read_catalogue", count_and_read)
+    monkeypatch.setattr(candidate_stages, "_SHARD", 16)
+    planned = pipeline.plan(config)["candidates"]
+    planned = replace(planned, stage=replace(planned.stage, shared_from=0), rebuild_before="9999")
+    pipeline.build(planned, ArtifactStore(config.store), artifacts, lambda shared: handed_out.append(shared.n_missing))
+    assert handed_out[0] > 1 and len(opened) == 1

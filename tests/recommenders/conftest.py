@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.plain_histories import build_histories
 from tsrec.columns import Columns as C
 from tsrec.config import Section
-from tsrec.histories import Histories, build_histories
+from tsrec.histories import Histories
 from tsrec.recommenders.catalogue import Catalogue
 from tsrec.recommenders.member import FitInputs, Member
 from tsrec.recommenders.member_registry import MEMBERS

@@ -232,9 +232,9 @@ def test_shards_of_any_size_give_the_same_files(
         out = ArtifactWriter(tmp_path / str(size))
         if files:  # the gates are those that the first has fitted: a killed run goes on with them
             shutil.copytree(tmp_path / "8" / "work", out.work, dirs_exist_ok=True)
-        shards = fuse_stage.shards(settings, parents, out)
-        assert len(shards) == -(-artifacts["candidates"].table("popular").num_rows // size)
-        fuse_stage.run(settings, parents, out)
+        fused = fuse_stage.run(settings, parents, out)
+        assert len(fused.shards) == -(-artifacts["candidates"].table("popular").num_rows // size)
+        fused.write()
         files[size] = {name: entry.sha256 for name, entry in out.entries().items()}
     assert files[8] == files[40] == files[8192]
     assert files[8]["gate.json"] == artifacts["fuse"].manifest.files["gate.json"].sha256

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.plain_histories import build_histories
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SidsConfig
-from tsrec.histories import Histories, build_histories
+from tsrec.histories import Histories
 from tsrec.sids import cooccurrence
 from tsrec.sids.cooccurrence import cooccurrence_factors, cooccurrences
 from tsrec.sids.kmeans import residual_kmeans

@@ -17,7 +17,7 @@ class BatchRequest(Section):
         ALL_USERS, min_length=1, description="`all` users with an event, or a text file of user ids, one a line."
     )
     out: Annotated[str, LOCAL_PATH] = runtime(
-        "recommendations", min_length=1, description="Folder of the Parquet parts. The same wish goes on there."
+        "recommendations", min_length=1, description="Folder of the Parquet parts. The same request goes on there."
     )
     k: int = Field(10, ge=1, le=10_000, description="Items for each user.")
     allow: Annotated[str | None, LOCAL_PATH] = Field(

@@ -12,6 +12,5 @@ STAGE = Stage(
     run=on_call("tsrec.embed.stage", "run"),
     raw_inputs=raw_inputs,
     bases=("embed", "ingest"),
-    shards=on_call("tsrec.embed.stage", "shards"),
     shared_from=500,  # texts: MiniLM reads about 25 a second on one core
 )

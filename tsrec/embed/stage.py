@@ -28,7 +28,7 @@ from tsrec.embed.static_encoder import distill, static_encoder
 from tsrec.embed.vector_checks import check_vectors
 from tsrec.machine.devices import resolve_precision
 from tsrec.sid.vectors import list_column
-from tsrec.stage import Parents
+from tsrec.stage import Parents, Sharded
 from tsrec.store import ArtifactWriter, base_role, matrix_of
 from tsrec.store.shards import Shard, tables_of
 from tsrec.store.unchanged_rows import unchanged_rows
@@ -61,9 +61,13 @@ class _Encoding:
     shards: Sequence[Shard]
 
 
-def run(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> None:
+def run(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> Sharded:
     """Write `item_embeddings`, one row per item in the order of `items`; what a base holds is not encoded again."""
     encoding = _encoding(config, parents, out)
+    return Sharded(encoding.shards, partial(_write, encoding, config, parents, out))
+
+
+def _write(encoding: _Encoding, config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> None:
     items, known, new = encoding.items, encoding.known, encoding.new
     tables = tables_of(encoding.shards, "embedding", "text")
     if _BASE in parents:
@@ -89,11 +93,6 @@ def run(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> None:
         max_tokens_read=limit if isinstance(limit, int) else 0,  # 0: no limit
         n_truncated=encoding.n_truncated,
     )
-
-
-def shards(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> Sequence[Shard]:
-    """The vectors that are encoded, as shards."""
-    return _encoding(config, parents, out).shards
 
 
 def _encoding(config: EmbedSettings, parents: Parents, out: ArtifactWriter) -> _Encoding:

@@ -67,8 +67,7 @@ def build_examples(
     Raises:
         DataError: there is nothing to train on.
     """
-    ingest = parents["ingest"]
-    histories = read_histories(ingest.file("interactions.parquet"), ingest.frame("items", [C.ITEM])[C.ITEM])
+    histories = read_histories(parents["ingest"])
     codes = parents["sids"].matrix("item_sids", C.CODES)
     tokens = HistoryTokens.from_tokenizer(tokenizer, space, first_sid, codes)
     data = _task_data(parents, histories, codes, tokenizer, max_text_tokens) if config.tasks.with_text() else None

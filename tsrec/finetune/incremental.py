@@ -98,7 +98,7 @@ def first_used_tokens(parents: Parents) -> np.ndarray:
     return (n_items_in_base == 0) & (n_items > 0)
 
 
-def base_sid_rows(parents: Parents, model: PreTrainedModel, folder: Path, space: SidSpace, n_text: int) -> torch.Tensor:
+def base_sid_rows(model: PreTrainedModel, folder: Path, space: SidSpace, n_text: int) -> torch.Tensor:
     """(n_tokens, D) float32: the SID rows of the base's trained `model`, which lies in `folder`.
 
     `n_text` is how many tokens come before them in this run's vocabulary.

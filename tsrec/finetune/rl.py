@@ -70,8 +70,7 @@ def run(settings: RlSettings, parents: Parents, out: ArtifactWriter) -> None:
 
 
 def _targets(config: FinetuneConfig, parents: Parents, tokens: HistoryTokens) -> TargetPrompts:
-    ingest = parents["ingest"]
-    histories = read_histories(ingest.file("interactions.parquet"), ingest.frame("items", [C.ITEM])[C.ITEM])
+    histories = read_histories(parents["ingest"])
     events = histories.target_events(Split.TRAIN)
     if not len(events):
         raise DataError("rl: nothing to learn from: no user has two train events; set rl.epochs=0")

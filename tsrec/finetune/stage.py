@@ -66,7 +66,7 @@ def _train_here(
     )
     sid_rows = torch.from_numpy(parents["sa_init"].matrix("token_embeddings", C.EMBEDDING).astype(np.float32))
     if continued:
-        base_rows = base_sid_rows(parents, language_model, start, space, n_text)[: space.n_tokens]
+        base_rows = base_sid_rows(language_model, start, space, n_text)[: space.n_tokens]
         first_used = first_used_tokens(parents)
         sid_rows[~first_used] = base_rows[~first_used]
         out.count(n_tokens_first_used=int(first_used.sum()))

@@ -9,7 +9,7 @@ STAGE = Stage(
     parents=lambda _: ("ingest",),
     run=on_call("tsrec.keywords.stage", "run"),
     bases=("keywords", "ingest"),
-    shards=on_call("tsrec.keywords.stage", "shards"),
+    shared_from=0,
 )
 
 SEMANTICS = Stage(

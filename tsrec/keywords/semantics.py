@@ -5,7 +5,6 @@ same cluster again.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,7 @@ from tsrec.sid.clusters import order_by_centrality, token_clusters
 from tsrec.sid.meaning import KeywordTable, describe
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
-from tsrec.store.shards import Shard, tables_of
+from tsrec.store.shards import row_shards, tables_of
 
 _PAID = "descriptions.sqlite"
 _SHARD = 256  # clusters; a killed run resumes at the next
@@ -58,10 +57,12 @@ def _descriptions(
     """The descriptions and their sources: the teacher's, shard by shard; the template's where there is none."""
     templates = [describe(cluster.keywords, cluster.titles) for cluster in clusters]
     describer, teacher = Describer(config, out.common / _PAID), f"openai:{config.model}"
-    pieces = [
-        Shard(out.work / f"{start}.parquet", partial(_shard, describer, batch), len(batch))
-        for start, batch in ((start, clusters[start : start + _SHARD]) for start in range(0, len(clusters), _SHARD))
-    ]
+
+    def ask(first: int, end: int) -> pa.Table:
+        answers, usage = describer.describe(clusters[first:end])
+        return with_usage(pa.table({C.DESCRIPTION: pa.array(answers, pa.string())}), usage)
+
+    pieces = row_shards(out.work, len(clusters), _SHARD, ask, lambda first, _: str(first))
     shards = tables_of(pieces, "describing clusters", "cluster")
     answers: list[str | None] = [answer for shard in shards for answer in shard[C.DESCRIPTION].to_pylist()]
     usage = usage_of(shards)
@@ -70,11 +71,6 @@ def _descriptions(
         [answer or template for answer, template in zip(answers, templates, strict=True)],
         [_FALLBACK if answer is None else teacher for answer in answers],
     )
-
-
-def _shard(describer: Describer, clusters: Sequence[Cluster]) -> pa.Table:
-    answers, usage = describer.describe(clusters)
-    return with_usage(pa.table({C.DESCRIPTION: pa.array(answers, pa.string())}), usage)
 
 
 def _table(clusters: Sequence[Cluster], descriptions: list[str], sources: list[str]) -> pa.Table:

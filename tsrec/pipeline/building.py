@@ -108,18 +108,21 @@ def build(
     def make(writer: ArtifactWriter) -> None:
         bases = {role: store.verified(base) for role, base in planned.bases.items()}
         with quiet_libraries(), one_blas_thread():
-            if planned.stage.shards:
+            if planned.stage.shared_from is None:
+                planned.stage.run(planned.config, parents | bases, writer)
+            else:
                 job = StageShards(planned.key.path, planned.stage.name, planned.config, parents | bases)
                 shared = SharedShards(job, store, writer.work)
                 shared.fetch()
+                sharded = planned.stage.run(planned.config, parents | bases, writer)
+                assert sharded
                 if distribute:
-                    shards = planned.stage.shards(planned.config, parents | bases, writer)
-                    shared.have_made(shards, distribute, planned.stage.shared_from)
-            planned.stage.run(planned.config, parents | bases, writer)
+                    shared.have_made(sharded.shards, distribute, planned.stage.shared_from)
+                sharded.write()
         _check_unchanged(planned)
 
     artifact = store.build(planned.key, make, planned.rebuild_before)
-    if planned.stage.shards:
+    if planned.stage.shared_from is not None:
         remove_remote_shards(store, planned.key.path)
     return artifact
 
@@ -139,9 +142,10 @@ class StageShards:
     def shards(self, store: ArtifactStore, work: Path) -> Sequence[Shard]:
         """The stage's shards; its parents are read from `store`."""
         (stage,) = (stage for stage in STAGES if stage.name == self.stage)
-        assert stage.shards is not None
         parents = {role: store.verified(artifact) for role, artifact in self.parents.items()}
-        return stage.shards(self.config, parents, ArtifactWriter(work.parent))
+        sharded = stage.run(self.config, parents, ArtifactWriter(work.parent))
+        assert sharded
+        return sharded.shards
 
 
 def _check_unchanged(planned: PlannedStage) -> None:

@@ -24,7 +24,6 @@ CANDIDATES = Stage(
     config=lambda config: config.recommend,
     parents=lambda config: ("ingest", *config.members.methods),
     run=on_call("tsrec.recommenders.candidate_stages", "run_candidates"),
-    shards=on_call("tsrec.recommenders.candidate_stages", "candidate_shards"),
     shared_from=100_000,  # lists: one core makes about 5,000 a second
 )
 
@@ -34,7 +33,6 @@ DECODE = Stage(
     config=lambda config: DecodeSettings(own=BeamSettings.from_run_config(config), rules=config.recommend),
     parents=lambda config: ("ingest", "sids", trained_by(config)),
     run=on_call("tsrec.recommenders.candidate_stages", "run_decode"),
-    shards=on_call("tsrec.recommenders.candidate_stages", "decode_shards"),
     shared_from=500,  # lists: one core makes about 25 a second
 )
 
@@ -76,7 +74,7 @@ SCORE = Stage(
         *(("refit",) if config.members.refit else ()),
     ),
     run=on_call("tsrec.recommenders.score_stage", "run"),
-    shards=on_call("tsrec.recommenders.score_stage", "score_shards"),
+    shared_from=0,
 )
 
 
@@ -92,6 +90,5 @@ FUSE = Stage(
     config=lambda config: FuseSettings(own=config.fuse, rules=config.recommend),
     parents=_fuse_parents,
     run=on_call("tsrec.recommenders.fuse_stage", "run"),
-    shards=on_call("tsrec.recommenders.fuse_stage", "shards"),
     shared_from=10_000,  # targets: one core fuses about 400 a second
 )

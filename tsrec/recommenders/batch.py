@@ -65,16 +65,16 @@ class Batch:
 
 
 def recommend_users(
-    lineage: Lineage, fuse: Artifact, wish: BatchRequest, distribute: Distribute | None = None
+    lineage: Lineage, fuse: Artifact, request: BatchRequest, distribute: Distribute | None = None
 ) -> Batch:
-    """Write what `wish` asks of the model `fuse` into the folder `wish.out`, or find it there.
+    """Write what `request` asks of the model `fuse` into the folder `request.out`, or find it there.
 
     Every user gets exactly K distinct items, or all that may be shown where those are fewer (counted as `n_short`).
 
     Args:
         lineage: of the store.
         fuse: the model.
-        wish: users, number of items, filters and folder.
+        request: users, number of items, filters and folder.
         distribute: has other processes make parts first.
 
     Raises:
@@ -83,16 +83,16 @@ def recommend_users(
         DataError: a list of ids cannot be read, or leaves nothing to recommend.
         ArtifactError: the model, or one that it was made from, is gone or damaged; or the disk refuses.
     """
-    job = _job(fuse, wish)
-    folder = permissions.writable_folder("out", wish.out)
+    job = _job(fuse, request)
+    folder = permissions.writable_folder("out", request.out)
     with explain_disk_errors(folder):
-        return _write(lineage, fuse, wish, folder, job, distribute)
+        return _write(lineage, fuse, request, folder, job, distribute)
 
 
 def _write(
     lineage: Lineage,
     fuse: Artifact,
-    wish: BatchRequest,
+    request: BatchRequest,
     folder: Path,
     job: dict[str, Any],
     distribute: Distribute | None,
@@ -110,14 +110,14 @@ def _write(
                 discard(other)  # shards of another job
         work.mkdir(parents=True, exist_ok=True)
         place = f"{fuse.manifest.key.dataset}/recommend/{work.name}"
-        shared = SharedShards(BatchShards(place, fuse, wish), lineage.store, work.absolute())
+        shared = SharedShards(BatchShards(place, fuse, request), lineage.store, work.absolute())
         shared.fetch()
-        parts = _Parts.open(lineage, fuse, wish, work)
+        parts = _open_parts(lineage, fuse, request, work)
         if distribute:
-            shared.have_made(parts.shards(), distribute)
+            shared.have_made(parts(), distribute)
         shards = []
         with progress(desc="recommending", unit="user") as bar:
-            for shard in parts.shards():
+            for shard in parts():
                 shard.table()
                 shards.append(shard.path)
                 bar.update(shard.n)
@@ -126,21 +126,23 @@ def _write(
         return batch
 
 
-def allowed_items(recommender: Recommender, wish: BatchRequest) -> list[str] | None:
-    """The items that the two lists of a wish leave of the catalogue; None: all of it.
+def allowed_items(recommender: Recommender, request: BatchRequest) -> list[str] | None:
+    """The items that the two lists of a request leave of the catalogue; None: all of it.
 
     Raises:
         DataError: a list cannot be read, more than `max_unknown` of it is not known, or nothing is left.
     """
-    if not wish.allow and not wish.deny:
+    if not request.allow and not request.deny:
         return None
     catalogue = recommender.catalogue.item_ids
-    allowed = _read_item_list(recommender, "allow", wish.allow, wish.max_unknown) if wish.allow else set(catalogue)
-    denied = _read_item_list(recommender, "deny", wish.deny, wish.max_unknown) if wish.deny else set()
+    allowed = (
+        _read_item_list(recommender, "allow", request.allow, request.max_unknown) if request.allow else set(catalogue)
+    )
+    denied = _read_item_list(recommender, "deny", request.deny, request.max_unknown) if request.deny else set()
     left = [item for item in catalogue if item in allowed and item not in denied]
     if not left:
         raise DataError(
-            f"{wish.allow or wish.deny}: leaves no item of the catalogue to recommend; are these its item ids?"
+            f"{request.allow or request.deny}: leaves no item of the catalogue to recommend; are these its item ids?"
         )
     return left
 
@@ -161,18 +163,18 @@ def _read_item_list(recommender: Recommender, setting: str, file: str, max_unkno
     return set(ids)
 
 
-def _job(fuse: Artifact, wish: BatchRequest) -> dict[str, Any]:
+def _job(fuse: Artifact, request: BatchRequest) -> dict[str, Any]:
     """Everything that the rows depend on, with what is in a file in place of its name."""
     hashes = {}
     for name in ("users", "allow", "deny"):
-        file = getattr(wish, name)
+        file = getattr(request, name)
         if not file or (name == "users" and file == ALL_USERS):
             continue
         permissions.check_readable(name, file)
         if not Path(file).is_file():
             raise DataError(f"{name}: {file}: no such file")
         hashes[name] = file_sha256(Path(file))
-    return {**canonical(wish), **hashes, "model": fuse.fingerprint, "version": _VERSION}
+    return {**canonical(request), **hashes, "model": fuse.fingerprint, "version": _VERSION}
 
 
 def _finished(folder: Path, job: dict[str, Any]) -> Batch | None:
@@ -197,56 +199,44 @@ def _check_no_foreign_files(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class BatchShards:
-    """The parts of a batch, for processes that make some: `path` in the store, which names the job, model and wish."""
+    """The parts of a batch, for processes that make some: `path` in the store names the job."""
 
     path: str
     fuse: Artifact
-    wish: BatchRequest
+    request: BatchRequest
 
     def shards(self, store: ArtifactStore, work: Path) -> Iterator[Shard]:
-        """All parts; the model and the histories are read from `store`, the lists of the wish from `work`."""
-        return _Parts.open(Lineage(store), store.verified(self.fuse), self.wish, work).shards()
+        """All parts; the model and the histories are read from `store`, the lists of the request from `work`."""
+        return _open_parts(Lineage(store), store.verified(self.fuse), self.request, work)()
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The parts of a batch in the folder `work`, by a model that is open.
+def _open_parts(lineage: Lineage, fuse: Artifact, request: BatchRequest, work: Path) -> Callable[[], Iterator[Shard]]:
+    """Open the model. What is returned gives the parts one by one; memory holds the users of one.
 
-    `listed`: a file of the user ids that are asked for; None: all users.
+    The lists of the request are copied to `work`: other processes may not see them elsewhere.
     """
+    ingest = lineage.parent(fuse, "ingest")
+    repeats: Repeats | None = "forbidden" if request.no_repeats else None
+    recommender = Recommender.from_artifact(lineage, fuse, request.method, repeats)
+    allowed, listed = None, None
+    if request.allow or request.deny:
+        kept = kept_table(
+            work / "allowed.parquet", lambda: pa.table({C.ITEM: pa.array(allowed_items(recommender, request))})
+        )
+        allowed = kept[C.ITEM].to_pylist()
+    if request.users != ALL_USERS:
+        listed = work / "users.parquet"
+        if not is_whole(listed):
+            write_ids(ingest, Path(request.users), listed, request.max_unknown)
+    recommend, explainer = partial(recommender.recommend, k=request.k, allowed=allowed), Explainer(lineage, fuse)
 
-    ingest: Artifact
-    recommend: Callable[[list[list[str]]], list[list[Recommendation]]]
-    explainer: Explainer
-    listed: Path | None
-    shard_users: int
-    work: Path
+    def parts() -> Iterator[Shard]:
+        users = listed_users(ingest, listed) if listed else all_users(ingest)
+        for number, some in enumerate(_in_shards(users, request.shard_users)):
+            make = partial(_shard_table, some, recommend, explainer)
+            yield Shard(work / f"part-{number:06d}.parquet", make, len(some))
 
-    @classmethod
-    def open(cls, lineage: Lineage, fuse: Artifact, wish: BatchRequest, work: Path) -> "_Parts":
-        """Open the model. The lists of the wish are copied to `work`: other processes may not see them elsewhere."""
-        ingest = lineage.parent(fuse, "ingest")
-        repeats: Repeats | None = "forbidden" if wish.no_repeats else None
-        recommender = Recommender.from_artifact(lineage, fuse, wish.method, repeats)
-        allowed, listed = None, None
-        if wish.allow or wish.deny:
-            kept = kept_table(
-                work / "allowed.parquet", lambda: pa.table({C.ITEM: pa.array(allowed_items(recommender, wish))})
-            )
-            allowed = kept[C.ITEM].to_pylist()
-        if wish.users != ALL_USERS:
-            listed = work / "users.parquet"
-            if not is_whole(listed):
-                write_ids(ingest, Path(wish.users), listed, wish.max_unknown)
-        recommend = partial(recommender.recommend, k=wish.k, allowed=allowed)
-        return cls(ingest, recommend, Explainer(lineage, fuse), listed, wish.shard_users, work)
-
-    def shards(self) -> Iterator[Shard]:
-        """The parts one by one; memory holds the users of one."""
-        users = listed_users(self.ingest, self.listed) if self.listed else all_users(self.ingest)
-        for number, some in enumerate(_in_shards(users, self.shard_users)):
-            make = partial(_shard_table, some, self.recommend, self.explainer)
-            yield Shard(self.work / f"part-{number:06d}.parquet", make, len(some))
+    return parts
 
 
 def _in_shards(users: Iterable[User], size: int) -> Iterator[list[User]]:

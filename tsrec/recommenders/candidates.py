@@ -8,7 +8,6 @@ There is one table for each member. Its rows are the targets, in one order for a
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +22,10 @@ from tsrec.recommenders.member import Member
 from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, empty_lists, fill_with_popular
 from tsrec.recommenders.targets import Targets
 from tsrec.store import Artifact, ArtifactWriter
-from tsrec.store.shards import Shard, iter_tables, tables_of
+from tsrec.store.shards import Shard, iter_tables, row_shards
 
 _ROW_GROUP = 1_024  # rows; a reader keeps one or two row groups in memory
 _BLOCK = 512  # targets whose lists are in memory at once
-
-
-def candidates_table(shards: Sequence[Shard], name: str) -> pa.Table:
-    """One member's candidates: all its `target_shards`, of which missing ones are made now."""
-    return pa.concat_tables(tables_of(shards, f"ranking by {name}", "target"))
 
 
 def write_candidates(out: ArtifactWriter, shards: Sequence[Shard], name: str) -> None:
@@ -170,14 +164,30 @@ def target_shards(
 
     `open_member` is called for every shard that is made.
     """
-    popularity = catalogue.by_popularity()
-    shards = []
-    for rows in _row_ranges(len(targets.events), shard):
-        # Other batches may give other last bits, so shards of another batch size are not mixed in.
-        path = work / f"{name} {rows[0]}-{rows[-1]}-{batch}.parquet"
-        make = partial(_rank_shard, open_member, targets, rows, rules, catalogue, popularity, batch)
-        shards.append(Shard(path, make, len(rows)))
-    return shards
+    popularity, width = catalogue.by_popularity(), min(rules.n_candidates, catalogue.n_items)
+
+    def rank(first: int, end: int) -> pa.Table:
+        member, some = open_member(), targets.take(np.arange(first, end))
+        pasts = some.pasts()
+        order = np.argsort([len(past) for past in pasts], kind="stable")  # prompts of like length together
+        lists = Ranked(np.empty((len(pasts), width), np.int32), np.empty((len(pasts), width), np.float32))
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            batch_pasts = [pasts[row] for row in rows]
+            allow = repeats_filter(batch_pasts, catalogue.n_items, rules)
+            ranked = member.rank(batch_pasts, width, allow)
+            lists.items[rows], lists.scores[rows] = fill_with_popular(ranked, popularity, allow)
+        return lists_to_table(lists, some)
+
+    return row_shards(work, len(targets.events), shard, rank, shard_name(name, batch))
+
+
+def shard_name(name: str, batch: int) -> Callable[[int, int], str]:
+    """How the files of a member's shards are called.
+
+    Other batches may give other last bits, so shards of another batch size are not mixed in.
+    """
+    return lambda first, end: f"{name} {first}-{end - 1}-{batch}"
 
 
 def read_candidates(
@@ -221,33 +231,6 @@ def stored_lists(artifact: Artifact) -> list[str]:
 def repeats_filter(pasts: list[np.ndarray], n_items: int, rules: RecommendConfig) -> Filter:
     """The filter that blocks each history's own items, where the rules forbid repeats."""
     return Filter(n_items, pasts if rules.repeats == "forbidden" else None)
-
-
-def _row_ranges(n_rows: int, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, n_rows, size):
-        yield np.arange(start, min(start + size, n_rows))
-
-
-def _rank_shard(
-    open_member: Callable[[], Member],
-    targets: Targets,
-    rows: np.ndarray,
-    rules: RecommendConfig,
-    catalogue: Catalogue,
-    popularity: np.ndarray,
-    batch: int,
-) -> pa.Table:
-    member, pasts = open_member(), targets.pasts(rows)
-    order = np.argsort([len(past) for past in pasts], kind="stable")  # prompts of like length together
-    width = min(rules.n_candidates, catalogue.n_items)
-    lists = Ranked(np.empty((len(rows), width), np.int32), np.empty((len(rows), width), np.float32))
-    for start in range(0, len(order), batch):
-        batch_rows = order[start : start + batch]
-        batch_pasts = [pasts[row] for row in batch_rows]
-        allow = repeats_filter(batch_pasts, catalogue.n_items, rules)
-        ranked = member.rank(batch_pasts, width, allow)
-        lists.items[batch_rows], lists.scores[batch_rows] = fill_with_popular(ranked, popularity, allow)
-    return lists_to_table(lists, targets.take(rows))
 
 
 def lists_to_table(ranked: Ranked, targets: Targets) -> pa.Table:

@@ -36,9 +36,9 @@ from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.recommenders.trees import Trees
 from tsrec.sid.vectors import list_column
-from tsrec.stage import Parents
+from tsrec.stage import Parents, Sharded
 from tsrec.store import Artifact, ArtifactWriter, matrix_of
-from tsrec.store.shards import Shard, iter_tables
+from tsrec.store.shards import Shard, iter_tables, row_shards
 from tsrec.store.work_files import kept_table
 
 REFIT = f"{FUSED} refit"
@@ -82,13 +82,20 @@ def member_sources(parents: Parents) -> dict[str, tuple[Artifact, str]]:
     return sources | {name: (parents["candidates"], name) for name in stored_lists(parents["candidates"])}
 
 
-def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
+def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> Sharded:
     """Fit the gates, rank all targets, and write what follows; a killed run goes on at the shard it was at.
+
+    The gates are fitted before there are shards, where the work folder does not have them. That takes one process:
+    they see a limited number of targets, however many users there are.
 
     `gate.json`; `trees.json` where trees help; `gates_without.json` (weights only); `fused`, in the form of candidates;
     of test alone `fused without` each member and, where there are several, all LLMs; and `recommendations`.
     """
     stage = _FuseStage.open(config, parents, out)
+    return Sharded([*stage.fused_shards(), *stage.refit_shards()], partial(_write, stage, out))
+
+
+def _write(stage: "_FuseStage", out: ArtifactWriter) -> None:
     gates, targets, members = stage.gates, stage.fusion.stored.targets, stage.fusion.members
     out.write_json("gate", gates.whole.to_json())
     if gates.whole.trees:
@@ -111,16 +118,6 @@ def run(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> None:
     n_trees = gates.whole.trees.n_trees if gates.whole.trees else 0
     n_valid = int(targets.is_in_split(Split.VALID).sum())
     out.count(n_valid_targets=n_valid, n_weights=len(gates.whole.weights), n_trees=n_trees)
-
-
-def shards(config: FuseSettings, parents: Parents, out: ArtifactWriter) -> list[Shard]:
-    """The fused lists as shards of targets, which several processes may make.
-
-    The gates are fitted first, where the work folder does not have them. That takes one process: they see a limited
-    number of targets, however many users there are.
-    """
-    stage = _FuseStage.open(config, parents, out)
-    return [*stage.fused_shards(), *stage.refit_shards()]
 
 
 @dataclass(frozen=True)
@@ -185,11 +182,7 @@ class _FuseStage:
         return self._shards(REFIT, len(self.refit.targets.events), self._fuse_refit) if self.refit else []
 
     def _shards(self, name: str, n_targets: int, fuse: Callable[[int, int], pa.Table]) -> list[Shard]:
-        ends = [min(start + _SHARD, n_targets) for start in range(0, n_targets, _SHARD)]
-        return [
-            Shard(self.work / f"{name} {start}-{end}.parquet", partial(fuse, start, end), end - start)
-            for start, end in zip(range(0, n_targets, _SHARD), ends, strict=True)
-        ]
+        return row_shards(self.work, n_targets, _SHARD, fuse, lambda first, end: f"{name} {first}-{end}")
 
     def _fuse(self, first: int, end: int) -> pa.Table:
         """The lists of the targets `first` to `end`, by the gates that rank each."""

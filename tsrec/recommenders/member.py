@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tsrec.config import Config, Section
+from tsrec.config import MembersConfig, Section
 from tsrec.histories import Histories
 from tsrec.recommenders.catalogue import Catalogue
 from tsrec.recommenders.ranking import Filter, Ranked
@@ -54,7 +54,7 @@ class MemberKind:
     `name` is the method in `metrics`, and the stage that fits it. `version` is raised when its result for the same
     inputs changes. `fit` learns, and writes files (Parquet, JSON or safetensors) into a folder. `load` opens the member
     from that folder and its settings. `parents` names the stages that it is fitted on. `section` picks its settings, of
-    the type `config_type`. Where a member `warm_starts`, a refresh hands `fit` its earlier artifact.
+    the type `config_type`, out of all members'. Where a member `warm_starts`, a refresh hands `fit` the earlier one.
     """
 
     name: str
@@ -63,5 +63,5 @@ class MemberKind:
     load: Callable[[Path, Any], Member]
     parents: tuple[str, ...] = ("ingest",)
     config_type: type[Section] = Section
-    section: Callable[[Config], Section] = lambda _: Section()
+    section: Callable[[MembersConfig], Section] = lambda _: Section()
     warm_starts: bool = False

@@ -1,9 +1,8 @@
 """Registry of all members but the LLM, and the stages that fit them. A new member is one module and one entry here."""
 
-from collections.abc import Iterable
 from typing import Any
 
-from tsrec.config import Config, SasRecConfig
+from tsrec.config import Config, SasRecConfig, Section
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.member import FitInputs, Member, MemberKind
 from tsrec.stage import Parents, Stage, on_call
@@ -27,7 +26,7 @@ MEMBERS: dict[str, MemberKind] = {
             "sasrec",
             4,
             config_type=SasRecConfig,
-            section=lambda c: c.members.sasrec,
+            section=lambda members: members.sasrec,
             parents=("ingest", "embed"),
             warm_starts=True,
         ),
@@ -35,19 +34,13 @@ MEMBERS: dict[str, MemberKind] = {
 }
 
 
-def member_versions(names: Iterable[str]) -> dict[str, int]:
-    """Member -> version of its code, for the fingerprint of a stage that fits members itself.
-
-    Version 1 is left out, so that older artifacts keep their fingerprints.
-    """
-    return {name: MEMBERS[name].version for name in names if MEMBERS[name].version > 1}
-
-
 def member_settings(config: Config) -> dict[str, Any]:
-    """Settings of a stage that fits members itself: the members' settings, and the versions of their code."""
+    """The fields of `MemberSettings`, for the fingerprint of a stage that fits members itself."""
+    versions = {name: MEMBERS[name].version for name in config.members.methods}
     return {
         "members": config.members.model_copy(update={"llms": ()}),
-        "versions": member_versions(config.members.methods),
+        # Without version 1, so that older artifacts keep their fingerprints.
+        "versions": {name: version for name, version in versions.items() if version > 1},
     }
 
 
@@ -69,9 +62,11 @@ def _fit_stage(kind: MemberKind) -> Stage:
         catalogue, histories = read_catalogue(parents["ingest"])
         kind.fit(FitInputs(histories, catalogue, config, parents, out.work, out.path))
 
-    bases = (kind.name, "ingest") if kind.warm_starts else ()
-    extending = kind.section if kind.warm_starts else None
-    return Stage(kind.name, kind.version, kind.section, lambda _: kind.parents, run, bases=bases, extending=extending)
+    def section(config: Config) -> Section:
+        return kind.section(config.members)
+
+    bases, extending = ((kind.name, "ingest"), section) if kind.warm_starts else ((), None)
+    return Stage(kind.name, kind.version, section, lambda _: kind.parents, run, bases=bases, extending=extending)
 
 
 MEMBER_STAGES = tuple(_fit_stage(kind) for kind in MEMBERS.values())

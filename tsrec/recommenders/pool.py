@@ -10,6 +10,7 @@ import numpy as np
 
 from tsrec.columns import LLM
 from tsrec.recommenders.ranking import Ranked
+from tsrec.recommenders.recency import last_events
 from tsrec.recommenders.softmax import log_softmax
 
 MEMBER_FEATURES = ("listed", "share", "log_share", "reciprocal_rank", "log_rank")
@@ -225,10 +226,8 @@ def _item_features(
         pasts: B arrays of item numbers, oldest first.
         popularity: (N, 2), `POPULARITY_FEATURES` of every item.
     """
-    lengths = np.array([len(past) for past in pasts], dtype=np.int64)
-    rows = np.repeat(np.arange(len(pasts)), lengths)  # the history of each event, all histories one after another
-    recency = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(rows))  # 1 for the last event of a history
-    events = rows * len(popularity) + np.concatenate([*pasts, np.empty(0, dtype=np.int64)]).astype(np.int64)
+    rows, past_items, recency = last_events(pasts)
+    events = rows * len(popularity) + past_items
     seen, pair_of_event, counts = np.unique(events, return_inverse=True, return_counts=True)  # `seen`: distinct pairs
     newest = np.zeros(len(seen))
     np.maximum.at(newest, pair_of_event, 1 / recency)

@@ -73,9 +73,13 @@ def top_k_of_sparse(scores: "sparse.csr_matrix", k: int, allow: Filter) -> Ranke
     rows = np.repeat(np.arange(n_rows, dtype=np.int64), np.diff(scores.indptr))
     items, values = scores.indices.astype(np.int64), scores.data
     kept = allow.keeps(rows, items)
-    rows, items, values = rows[kept], items[kept], values[kept]
-    order = np.lexsort((items, -values, rows))
-    return top_k_lists(rows[order], items[order], values[order], n_rows, k)
+    return best_lists(rows[kept], items[kept], values[kept], n_rows, k)
+
+
+def best_lists(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, n_rows: int, k: int) -> Ranked:
+    """`top_k_lists` of entries in any order: the best come first, and ties go to the lower item number."""
+    order = np.lexsort((items, -scores, rows))
+    return top_k_lists(rows[order], items[order], scores[order], n_rows, k)
 
 
 def top_k_lists(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, n_rows: int, k: int) -> Ranked:

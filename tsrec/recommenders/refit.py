@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from tsrec.columns import LLM, Split
-from tsrec.config import Config, RecommendConfig, Section
+from tsrec.config import RecommendConfig, Section
 from tsrec.histories import Histories
-from tsrec.recommenders.candidates import candidates_table, target_shards
+from tsrec.recommenders.candidates import target_shards
 from tsrec.recommenders.catalogue import Catalogue, read_catalogue, read_catalogue_as_train
 from tsrec.recommenders.member import FitInputs, MemberKind
 from tsrec.recommenders.member_registry import MEMBERS
@@ -20,6 +20,7 @@ from tsrec.recommenders.stage_settings import RefitSettings
 from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.stage import Parents
 from tsrec.store import ArtifactWriter
+from tsrec.store.shards import tables_of
 from tsrec.store.work_files import kept_table
 
 REFIT_SCORES = f"{LLM} refit"
@@ -29,13 +30,12 @@ WITH_VALID = (Split.TRAIN, Split.VALID, Split.HISTORY)
 
 def run(config: RefitSettings, parents: Parents, out: ArtifactWriter) -> None:
     """Write one table of candidates for each member, of the targets of test alone; resumes at the member it was at."""
-    sections = Config().model_copy(update={"members": config.members})  # rules between sections are the run's affair
     _, histories = read_catalogue(parents["ingest"])
     catalogue, train_histories = read_catalogue_as_train(parents["ingest"], WITH_VALID)
     targets = select_targets(histories, config.rules).only_split(Split.TEST)
     for name in config.members.methods:
         kind = MEMBERS[name]
-        settings, folder = kind.section(sections), out.work / name
+        settings, folder = kind.section(config.members), out.work / name
         make = partial(fit_and_rank, kind, settings, train_histories, catalogue, targets, config.rules, parents, folder)
         out.write_table(name, kept_table(out.work / f"{name}.parquet", make))
 
@@ -58,4 +58,4 @@ def fit_and_rank(
     kind.fit(FitInputs(histories, catalogue, settings, parents, folder, folder))
     open_member = cache(partial(kind.load, folder, settings))
     shards = target_shards(open_member, kind.name, catalogue, targets, rules, folder)
-    return candidates_table(shards, kind.name)
+    return pa.concat_tables(tables_of(shards, f"ranking by {kind.name}", "target"))

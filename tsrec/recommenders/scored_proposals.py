@@ -11,7 +11,7 @@ import numpy as np
 
 from tsrec.columns import LLM
 from tsrec.recommenders.member_registry import MEMBERS
-from tsrec.recommenders.ranking import Ranked, ranks_in_rows, top_k_lists
+from tsrec.recommenders.ranking import Ranked, best_lists
 
 if TYPE_CHECKING:
     from tsrec.recommenders.llm import Llm  # with torch
@@ -48,9 +48,7 @@ def score_lists(llm: "Llm", pasts: Sequence[np.ndarray], lists: Mapping[str, Ran
     items = np.concatenate([own_items, *asked])
     scores = np.concatenate([own_scores, *found])
     is_known = np.isfinite(scores)
-    rows, items, scores = rows[is_known], items[is_known], scores[is_known]
-    order = np.lexsort((items, -scores, rows))
-    return top_k_lists(rows[order], items[order], scores[order], len(pasts), own.items.shape[1] + n)
+    return best_lists(rows[is_known], items[is_known], scores[is_known], len(pasts), own.items.shape[1] + n)
 
 
 def first_proposals(lists: Mapping[str, Ranked], n: int) -> np.ndarray:
@@ -72,10 +70,4 @@ def first_proposals(lists: Mapping[str, Ranked], n: int) -> np.ndarray:
     n_items = int(items.max(initial=0)) + 1
     pairs, pair_of = np.unique(rows.astype(np.int64) * n_items + items, return_inverse=True)
     totals = np.bincount(pair_of, values, minlength=len(pairs))
-    rows, items = pairs // n_items, pairs % n_items
-    order = np.lexsort((items, -totals, rows))
-    rows, items = rows[order], items[order]
-    places = ranks_in_rows(rows)
-    found = np.full((n_rows, n), -1, dtype=np.int64)
-    found[rows[places < n], places[places < n]] = items[places < n]
-    return found
+    return best_lists(pairs // n_items, pairs % n_items, totals, n_rows, n).items.astype(np.int64)

@@ -4,30 +4,18 @@ They cannot be measured on events that they have seen, so the model is measured 
 own artifacts stay as they are. `Recommender` opens the refitted members where there are any.
 """
 
-from collections.abc import Mapping
-from typing import Annotated
-
-from pydantic import Field
-
 from tsrec.columns import Split
-from tsrec.config import Config, MembersConfig, Section, canonical
-from tsrec.config.base import AddedLater
+from tsrec.config import Config, MembersConfig, canonical
 from tsrec.recommenders.catalogue import read_catalogue_as_train
 from tsrec.recommenders.member import FitInputs, Member
 from tsrec.recommenders.member_registry import MEMBERS, member_settings
+from tsrec.recommenders.stage_settings import MemberSettings
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
 from tsrec.store.champions import SERVED
 
 EVERYTHING = tuple(Split)
 
 _VERSION = 2
-
-
-class ServedSettings(Section):
-    """What the refitted members depend on besides the model: their settings, and the `versions` of their code."""
-
-    members: MembersConfig
-    versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
 
 
 def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact:
@@ -43,7 +31,7 @@ def fit_served(store: ArtifactStore, fuse: Artifact, config: Config) -> Artifact
 
 def served_key(fuse: Artifact, config: Config) -> ArtifactKey:
     """The key of the artifact that `fit_served` makes."""
-    settings = ServedSettings(**member_settings(config))
+    settings = MemberSettings(**member_settings(config))
     dataset, parents = fuse.manifest.key.dataset, {"fuse": fuse.fingerprint}
     return ArtifactKey.from_inputs(dataset, SERVED, _VERSION, canonical(settings), parents)
 
@@ -56,10 +44,8 @@ def find_served(lineage: Lineage, fuse: Artifact) -> Artifact | None:
 
 def open_served(served: Artifact, name: str) -> Member:
     """The member `name` of an artifact that `fit_served` made."""
-    settings: Mapping[str, object] = served.manifest.key.config["members"]
-    kind = MEMBERS[name]
-    members = MembersConfig.model_validate(settings)
-    return kind.load(served.path / name, kind.section(Config().model_copy(update={"members": members})))
+    members = MembersConfig.model_validate(served.manifest.key.config["members"])
+    return MEMBERS[name].load(served.path / name, MEMBERS[name].section(members))
 
 
 def _fit(lineage: Lineage, fuse: Artifact, config: Config, out: ArtifactWriter) -> None:
@@ -72,4 +58,4 @@ def _fit(lineage: Lineage, fuse: Artifact, config: Config, out: ArtifactWriter) 
             parents |= {base_role(name): measured, base_role("ingest"): ingest}
         work = out.work / name
         work.mkdir(exist_ok=True)
-        kind.fit(FitInputs(histories, catalogue, kind.section(config), parents, work, out.directory(name)))
+        kind.fit(FitInputs(histories, catalogue, kind.section(config.members), parents, work, out.directory(name)))

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from tsrec.columns import Split
-from tsrec.config import Config, RecommendConfig
+from tsrec.config import RecommendConfig
 from tsrec.errors import DataError
 from tsrec.histories import Histories
 from tsrec.machine.progress import progress
@@ -89,7 +89,6 @@ class CrossFitted:
         width = min(_DEPTH, catalogue.n_items)
         rules = RecommendConfig(repeats=config.repeats, n_candidates=width)
         lists: dict[str, Ranked] = {name: empty_lists(len(events), width) for name in config.members.methods}
-        sections = Config().model_copy(update={"members": config.members})
         popularity = []
         for number in range(fold.max() + 1):
             rows = np.flatnonzero(fold == number)
@@ -100,7 +99,7 @@ class CrossFitted:
             folder = out.work / f"fold {number} of {fold.max() + 1}"
             folder.mkdir(exist_ok=True)
             for name, ranked in lists.items():
-                settings = MEMBERS[name].section(sections)
+                settings = MEMBERS[name].section(config.members)
                 make = partial(
                     fit_and_rank,
                     MEMBERS[name],

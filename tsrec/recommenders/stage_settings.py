@@ -39,23 +39,24 @@ class FuseSettings(Section):
     rules: RecommendConfig
 
 
-class RefitSettings(Section):
-    """Settings of the refit stage: those of every member, the `versions` of their code, and the rules for all."""
+class MemberSettings(Section):
+    """What fitted members depend on: the settings of every member, and the `versions` of their code."""
 
     members: MembersConfig
-    rules: RecommendConfig
     versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)
 
 
-class SoftTargetSettings(Section):
-    """Settings of the soft_targets stage: those of every member, the `versions` of their code, and a rule for lists.
+class RefitSettings(MemberSettings):
+    """Settings of the refit stage: those of the members, and the rules for all."""
 
-    The first three are constants of the stage, and stand in its fingerprint.
-    """
+    rules: RecommendConfig
+
+
+class SoftTargetSettings(MemberSettings):
+    """Settings of the soft_targets stage: those of the members, a rule for lists, and constants of the stage, which
+    stand in its fingerprint."""
 
     folds: int = 2  # parts of the users, each ranked by members fitted on all others: one more fits every member again
     items: int = 50  # that a target is drawn from, the likeliest ones: as many as a member proposes
     max_targets: int = 200_000  # at most, drawn at random, for ranking them takes time; others stay as they are
-    members: MembersConfig
     repeats: Repeats
-    versions: Annotated[dict[str, int], AddedLater({})] = Field(default_factory=dict)

@@ -1,7 +1,6 @@
 """Measures champion and challenger on the same newest targets, with paired differences, and hits on new items."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.stage_settings import BeamSettings
 from tsrec.recommenders.targets import Targets, select_targets
 from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter, Lineage, base_role
-from tsrec.store.shards import Shard, tables_of
+from tsrec.store.shards import row_shards, tables_of
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 BEST = "best champion"  # since the last rebuild, where it is another than the champion
@@ -115,21 +114,15 @@ def _champion_lists(
     """(T, k) item numbers of the new catalogue; -1 for items that have gone from it, and behind the last."""
     item_number = {item_id: number for number, item_id in enumerate(catalogue.item_ids)}
 
-    def rank(rows: slice) -> pa.Table:
-        histories = [catalogue.item_ids[past].tolist() for past in targets.pasts(rows)]
+    def rank(first: int, end: int) -> pa.Table:
+        histories = [catalogue.item_ids[past].tolist() for past in targets.pasts(slice(first, end))]
         ranked = [
             [item_number.get(item.item_id, -1) for item in items] for items in recommender.recommend(histories, k)
         ]
         padded = [items + [-1] * (k - len(items)) for items in ranked]
         return pa.table({C.ITEMS: pa.array(padded, pa.list_(pa.int32()))})
 
-    all_rows = [
-        slice(start, min(start + _SHARD, len(targets.events))) for start in range(0, len(targets.events), _SHARD)
-    ]
-    shards = [
-        Shard(out.work / f"{name} {rows.start}-{rows.stop}.parquet", partial(rank, rows), rows.stop - rows.start)
-        for rows in all_rows
-    ]
+    shards = row_shards(out.work, len(targets.events), _SHARD, rank, lambda first, end: f"{name} {first}-{end}")
     tables = tables_of(shards, f"ranking by the {name}", "target")
     return np.concatenate([table[C.ITEMS].combine_chunks().flatten().to_numpy().reshape(-1, k) for table in tables])
 

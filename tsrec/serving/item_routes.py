@@ -50,7 +50,7 @@ def item_routes(service: Service) -> APIRouter:
         """Items like one: by their texts, by who has both, or by the SID tokens that they share."""
         views = service.views()
         ask = {"text": views.alike, "together": views.bought_together, "sid": views.sharing}[by]
-        found = ask(_known(views.number(item_id), item_id), k)
+        found = ask(_known(views.number(item_id)), k)
         if found is None:
             raise RefusedError(422, f"by: nothing in this model knows what is alike by {by}", "by")
         return {"by": by, "items": found}
@@ -59,7 +59,7 @@ def item_routes(service: Service) -> APIRouter:
     def item(item_id: str) -> object:
         """An item, its semantic ID, and what the tokens of that mean."""
         views = service.views()
-        return views.item(_known(views.number(item_id), item_id))
+        return views.item(_known(views.number(item_id)))
 
     @routes.get("/columns", response_model=Columns)
     def columns() -> object:
@@ -102,7 +102,7 @@ def item_routes(service: Service) -> APIRouter:
     return routes
 
 
-def _known(number: int | None, item_id: str) -> int:
+def _known(number: int | None) -> int:
     if number is None:
         raise RefusedError(404, "the catalogue has no item of this id; GET /items?query=WORDS finds ids", "item_id")
     return number

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from tsrec.columns import Columns as C
 from tsrec.config import SidsConfig
@@ -78,7 +77,7 @@ def _quantize(item_ids: list[str], parents: Parents, config: SidsConfig, out: Ar
         )
     vectors, n_dimensions = embeddings, embeddings.shape[1]
     if config.cooccurrence:
-        histories = read_histories(parents["ingest"].file("interactions.parquet"), pd.Series(item_ids))
+        histories = read_histories(parents["ingest"])
         factors = cooccurrence_factors(embeddings, histories, config)
         del histories
         write_factors(item_ids, factors, out)

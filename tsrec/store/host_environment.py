@@ -63,7 +63,7 @@ def warn_about_other_environments(artifacts: Iterable[Artifact]) -> None:
     """Say in one line of the log which artifacts of a run were made otherwise than this process makes them."""
     here, listed = host_environment(), list(artifacts)
     made = [{name: getattr(artifact.manifest, name) for name in here} for artifact in listed]
-    found = [differing for there in made if (differing := _differences(there, here))]
+    found = [differing for there in made if (differing := environment_differences(there, here))]
     if not found:
         return
     whats = {what: there for differing in found for what, there in differing.items()}  # of several, the last one's
@@ -76,13 +76,11 @@ def warn_about_other_environments(artifacts: Iterable[Artifact]) -> None:
     )
 
 
-def environment_differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """What differs between two `host_environment`s, in words, of what both know; tsrec itself aside."""
-    return list(_differences(there, here).values())
+def environment_differences(there: dict[str, Any], here: dict[str, Any]) -> dict[str, str]:
+    """Of two `host_environment`s: library, threads or processor -> how it differs, in words, of what both know.
 
-
-def _differences(there: dict[str, Any], here: dict[str, Any]) -> dict[str, str]:
-    """Library, threads or processor -> how it differs; tsrec itself aside, for its stages have versions."""
+    tsrec itself is left out, for its stages have versions.
+    """
     then = {**there["libraries"], "threads": there["threads"], "processor": there["processor"]}
     now = {**here["libraries"], "threads": here["threads"], "processor": here["processor"]}
     return {

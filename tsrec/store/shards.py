@@ -6,6 +6,7 @@ may make shards beforehand, in any order: that saves time and changes nothing el
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +26,22 @@ class Shard:
     def table(self) -> pa.Table:
         """The table that was kept, or, where there is none that is whole, a newly made one."""
         return kept_table(self.path, self.make)
+
+
+def row_shards(
+    work: Path, n_rows: int, size: int, make: Callable[[int, int], pa.Table], name: Callable[[int, int], str]
+) -> list[Shard]:
+    """Shards of `size` rows each, in the folder `work`; units of work are rows.
+
+    Args:
+        work: the stage's work folder.
+        n_rows: how many rows there are.
+        size: rows of a shard.
+        make: the table of the rows from the first number to before the second.
+        name: of the file of these rows, without its suffix.
+    """
+    ends = [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+    return [Shard(work / f"{name(*rows)}.parquet", partial(make, *rows), rows[1] - rows[0]) for rows in ends]
 
 
 def tables_of(shards: Sequence[Shard], desc: str, unit: str) -> list[pa.Table]:

@@ -37,10 +37,7 @@ def write_whole(path: Path, write: Callable[[Path], object], *, shared: bool = F
             sibling that a killed one left is written over.
     """
     own = f".{uuid4().hex[:8]}" if shared else ""
-    _write_by_way_of(path.with_name(f"{path.name}{own}{_TEMPORARY}"), path, write)
-
-
-def _write_by_way_of(temporary: Path, path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f"{path.name}{own}{_TEMPORARY}")
     if temporary.is_symlink():  # somebody's, in a store that others write to: not written through
         temporary.unlink()
     write(temporary)
