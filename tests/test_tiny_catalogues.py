@@ -11,7 +11,7 @@ from tsrec.config import load_config
 NOUNS = ("Harbour", "Winter", "Market", "Circus", "Valley")
 
 
-@pytest.mark.parametrize("n_items", [2, 5])
+@pytest.mark.parametrize("n_items", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_catalogue_of_a_few_items_goes_all_the_way(tmp_path: Path, tiny_backbone: Path, n_items: int) -> None:
     shop = tmp_path / "shop"
     shop.mkdir()

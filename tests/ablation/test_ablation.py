@@ -226,6 +226,7 @@ def test_data_sets_stand_side_by_side_and_share_what_depends_on_none(
     assert "| variant | shop HR@10 | shop NDCG@10 | other HR@5 | other NDCG@5 |" in page
 
 
+@pytest.mark.slow
 def test_fused_is_measured_where_it_is_asked_for(on_shop: list[str], tmp_path: Path) -> None:
     settings = [*on_shop, f"store={tmp_path / 'store'}", "members.methods=[popular, transitions]"]
     ablation, configs = load_grid(GRID, settings, out=str(tmp_path / "out"), fused=True, seeds=(1,), split="test")

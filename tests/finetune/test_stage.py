@@ -70,7 +70,7 @@ UNEVEN = {"epochs": 1.5, "tasks": {**TASKS, "history": 1.5, "title_to_sid": 0.25
     [
         # Before the first checkpoint, and after one.
         pytest.param({"method": "full", **UNEVEN}, (3, 17), marks=pytest.mark.slow),
-        ({"method": "lora", **UNEVEN}, (17,)),
+        pytest.param({"method": "lora", **UNEVEN}, (17,), marks=pytest.mark.slow),
         ({"method": "sid-rows", **UNEVEN}, (17,)),
         ({"epochs": 2.5, "patience": 1, "distill": {"share": 0.5}}, (9, 9)),  # before early stopping begins, and after
     ],
@@ -96,7 +96,7 @@ def test_sid_rows_learn_at_their_own_rate(tiny_backbone: Path, tmp_path: Path) -
     assert any((trained[name] != weight).any() for name, weight in start.items() if name != EMBEDDING)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_gradient_checkpointing_changes_no_weight(tiny_backbone: Path, tmp_path: Path, method: str) -> None:
     models = []
     for checkpointing in (False, True):

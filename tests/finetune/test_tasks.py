@@ -156,6 +156,7 @@ def test_the_longest_example_is_found_without_making_all(task: str, tokenizer: P
     assert examples.longest() == max(len(example.input_ids) for example in examples)
 
 
+@pytest.mark.slow
 def test_published_token_semantics_are_cut_nowhere() -> None:
     """What TS-Rec's authors trained on is trained on whole; 145 tokens is the longest under SmolLM2's tokenizer."""
     if not PUBLISHED.exists():

@@ -152,6 +152,7 @@ def test_a_further_llm_shares_what_is_the_same_and_joins_the_fusion(
     assert headline(extended["evaluate"].frame("differences")).startswith("The LLMs together ")
 
 
+@pytest.mark.slow
 def test_rl_is_a_stage_whose_model_serves_in_place_of_fine_tunings(
     artifacts: dict[str, Artifact], config: Config
 ) -> None:
