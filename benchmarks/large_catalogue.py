@@ -125,7 +125,7 @@ def measure_texts(n_items: int, arguments: argparse.Namespace, results: "multipr
     began, processor = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         out = ArtifactWriter(Path(folder))
-        embed.STAGE.run(config, parents, out)
+        embed.STAGE.run(config, parents, out).write()
     seconds, processor = time.monotonic() - began, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(

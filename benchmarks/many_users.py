@@ -97,10 +97,11 @@ def measure(folder: Path, stage: str, n_users: int) -> None:
         build(folder, "decode", lambda out: write_lists(out, targets, [LLM]))
         build(folder, "candidates", lambda out: write_lists(out, targets, [name for name in KNOWS if name != LLM]))
     elif stage == "fuse":
-        build(folder, stage, lambda out: fuse(FuseSettings(own=FuseConfig(), rules=RULES), opened(folder), out))
+        settings = FuseSettings(own=FuseConfig(), rules=RULES)
+        build(folder, stage, lambda out: fuse(settings, opened(folder), out).write())
     else:
-        settings = EvaluateSettings(own=EvaluateConfig(baseline="transitions"), rules=RULES)
-        build(folder, stage, lambda out: evaluate(settings, opened(folder), out))
+        evaluated = EvaluateSettings(own=EvaluateConfig(baseline="transitions"), rules=RULES)
+        build(folder, stage, lambda out: evaluate(evaluated, opened(folder), out))
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"stage": stage, "users": n_users, "cpu_s": round(time.process_time() - began, 1), "MB": peak_mb}))
 
