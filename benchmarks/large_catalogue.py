@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsrec import embed
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import SasRecConfig, SidsConfig
 from tsrec.embed import EmbedSettings
+from tsrec.embed.stage import run as embed
 from tsrec.histories import Histories
 from tsrec.recommenders.catalogue import Catalogue
 from tsrec.recommenders.member import FitInputs, Member
@@ -125,7 +125,7 @@ def measure_texts(n_items: int, arguments: argparse.Namespace, results: "multipr
     began, processor = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         out = ArtifactWriter(Path(folder))
-        embed.STAGE.run(config, parents, out).write()
+        embed(config, parents, out).write()
     seconds, processor = time.monotonic() - began, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
