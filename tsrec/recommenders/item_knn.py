@@ -63,10 +63,11 @@ def cosine_neighbours(histories: Histories, n_items: int) -> sparse.csr_matrix:
         shape=(histories.n_users, n_items),
     )
     seen.data[:] = 1
-    columns = sparse.csc_matrix(normalize(seen, axis=0))
+    by_user = sparse.csr_matrix(normalize(seen, axis=0))
+    by_item = sparse.csr_matrix(by_user.T)
     blocks = []
     for start in range(0, n_items, _ITEMS_AT_ONCE):
-        block = sparse.csr_matrix(columns[:, start : start + _ITEMS_AT_ONCE].T @ columns)
+        block = sparse.csr_matrix(by_item[start : start + _ITEMS_AT_ONCE] @ by_user)  # both by rows: none is converted
         n_rows = block.shape[0]
         itself = np.repeat(np.arange(n_rows), np.diff(block.indptr)) + start == block.indices
         block.data[itself] = 0
