@@ -74,14 +74,19 @@ class Histories:
         return self.items[max(start, event - max_items) if max_items else start : event]
 
 
-def read_histories(ingest: Artifact) -> Histories:
+def read_histories(ingest: Artifact, item_ids: pd.Series | None = None) -> Histories:
     """All events of an `ingest` artifact, read in blocks: some 20 bytes of memory an event.
+
+    Args:
+        ingest: the artifact.
+        item_ids: the ids of its `items`, from whoever has read them; None: they are read.
 
     Raises:
         ArtifactError: the interactions are not in order of users and positions, or name an item that `items` lacks.
     """
     interactions = ingest.file("interactions.parquet")
-    index, user_ids = pd.Index(ingest.frame("items", [Columns.ITEM])[Columns.ITEM]), list[str]()
+    item_ids = ingest.frame("items", [Columns.ITEM])[Columns.ITEM] if item_ids is None else item_ids
+    index, user_ids = pd.Index(item_ids), list[str]()
     starts, items, splits, times = [], [np.empty(0, np.int32)], [np.empty(0, object)], [np.empty(0, np.int64)]
     n_events, last = 0, ("", -1)  # the user and the position of the event before the block
     columns = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP, Columns.POSITION, Columns.SPLIT]

@@ -68,9 +68,9 @@ class Catalogue:
 
 def read_catalogue(ingest: Artifact) -> tuple[Catalogue, Histories]:
     """The catalogue and all histories of an `ingest` artifact."""
-    histories = read_histories(ingest)
-    item_ids = ingest.frame("items", [C.ITEM])[C.ITEM].to_numpy(dtype=object)
-    return Catalogue.from_events(item_ids, *histories.train_events()), histories
+    item_ids = ingest.frame("items", [C.ITEM])[C.ITEM]
+    histories = read_histories(ingest, item_ids)
+    return Catalogue.from_events(item_ids.to_numpy(dtype=object), *histories.train_events()), histories
 
 
 def read_catalogue_as_train(ingest: Artifact, train_splits: Sequence[Split]) -> tuple[Catalogue, Histories]:
