@@ -210,7 +210,7 @@ def test_lists_are_read_from_any_target_on(fusion: Fusion) -> None:
     stored, rows = fusion.stored, np.arange(len(fusion.stored.targets.events))
     whole = stored.read(rows)
     for first, end in ((0, 9), (8, 24), (33, 34), (60, len(rows))):
-        blocks = list(stored.blocks(rows[first:end], 8, first))
+        blocks = list(stored.blocks(rows[first:end], 8))
         assert np.concatenate([block for block, _ in blocks]).tolist() == rows[first:end].tolist()
         for name, ranked in whole.items():
             found = concatenate_lists([lists[name] for _, lists in blocks])

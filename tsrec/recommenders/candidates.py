@@ -73,21 +73,20 @@ class StoredLists:
     targets: Targets
     sources: Mapping[str, tuple[Artifact, str]]
 
-    def blocks(
-        self, rows: np.ndarray, size: int = _BLOCK, start: int = 0
-    ) -> Iterator[tuple[np.ndarray, dict[str, Ranked]]]:
+    def blocks(self, rows: np.ndarray, size: int = _BLOCK) -> Iterator[tuple[np.ndarray, dict[str, Ranked]]]:
         """The lists of the targets `rows` (ascending), block by block: each block's rows, and member -> its lists.
+
+        Nothing is read of the targets before the first.
 
         Args:
             rows: numbers of targets.
             size: targets of a block.
-            start: the first target that is read, none of `rows` is before it.
 
         Raises:
             ArtifactError: a table is of other targets.
         """
-        tables = {name: _RowReader(*source, len(self.targets.events), start) for name, source in self.sources.items()}
-        n_read = start
+        n_read = int(rows[0]) if len(rows) else 0
+        tables = {name: _RowReader(*source, len(self.targets.events), n_read) for name, source in self.sources.items()}
         for start in range(0, len(rows), size):
             block = rows[start : start + size]
             positions = self.targets.take(np.arange(n_read, block[-1] + 1)).positions

@@ -188,7 +188,7 @@ class _FuseStage:
         """The lists of the targets `first` to `end`, by the gates that rank each."""
         fusion, tables = self.fusion, []
         length = min(fusion.config.own.length, fusion.catalogue.n_items)
-        for rows, lists in fusion.stored.blocks(np.arange(first, end), _BLOCK, first):
+        for rows, lists in fusion.stored.blocks(np.arange(first, end), _BLOCK):
             block = fusion.stored.targets.take(rows)
             fused = {name: empty_lists(len(rows), length) for name in self.names}
             member_ranks = np.zeros((len(rows), min(length, _SHOWN), len(fusion.members)), dtype=np.int32)
@@ -207,8 +207,8 @@ class _FuseStage:
         assert self.refit
         stored, test, tables = self.fusion.stored, self.refit.targets, []
         test_rows = np.flatnonzero(stored.targets.is_in_split(Split.TEST))[first:end]
-        measured = stored.blocks(test_rows, _BLOCK, int(test_rows[0]))
-        refitted = self.refit.blocks(np.arange(first, end), _BLOCK, first)
+        measured = stored.blocks(test_rows, _BLOCK)
+        refitted = self.refit.blocks(np.arange(first, end), _BLOCK)
         for (_, lists), (rows, refitted_lists) in zip(measured, refitted, strict=True):
             block = test.take(rows)
             fused, _ = self._refitted_fusion.rank({REFIT: self.gates.whole}, lists | refitted_lists, block)
