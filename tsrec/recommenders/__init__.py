@@ -63,16 +63,18 @@ REFIT = Stage(
 )
 
 
+def _score_parents(config: Config) -> tuple[str, ...]:
+    refitted = ("refit",) if config.members.refit else ()
+    return ("ingest", "sids", "candidates", "decode", trained_by(config), *refitted)
+
+
 SCORE = Stage(
     name="score",
     version=1,
     config=lambda config: ScoreSettings(
         own=BeamSettings.from_run_config(config), rules=config.recommend, n_proposals=config.fuse.llm_scores
     ),
-    parents=lambda config: (
-        *("ingest", "sids", "candidates", "decode", trained_by(config)),
-        *(("refit",) if config.members.refit else ()),
-    ),
+    parents=_score_parents,
     run=on_call("tsrec.recommenders.score_stage", "run"),
     shared_from=0,
 )

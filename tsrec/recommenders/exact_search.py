@@ -12,7 +12,7 @@ _BLOCK = 1 << 15  # vectors whose products with a batch of queries are in memory
 class ExactSearch:
     """Finds vectors by their inner product with queries.
 
-    A batch of queries is multiplied with the vectors block by block, which is two to five times as fast as faiss: its
+    A batch of queries is multiplied with the vectors block by block, which is up to five times as fast as faiss: its
     heaps, not its products, take most of the time. A few queries are faster in faiss.
     """
 
