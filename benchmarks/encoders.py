@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tsrec import pipeline, sids
 from tsrec.columns import ALL, Split
@@ -76,16 +77,17 @@ def compare(configs: list[Config]) -> None:
         lists, targets.items, targets.users, slices, catalogue.n_items, EvaluateConfig(k=(K,)), (first,)
     )
     for name, (speed, *health) in cells.items():
-        ndcg = metrics[(metrics[C.METHOD] == name) & (metrics[C.METRIC] == "ndcg")][C.VALUE].iloc[0]
-        apart = (
-            ""
-            if name == first
-            else "{value:+.4f} [{ci_low:+.4f}, {ci_high:+.4f}]".format(
-                **differences[(differences[C.METHOD] == name) & (differences[C.METRIC] == "ndcg")].iloc[0]
-            )
-        )
-        line = (f"{configs[0].dataset} ({catalogue.n_items:,})", name, speed, f"{ndcg:.4f}", apart, *health)
+        ndcg, apart = ndcg_and_difference(metrics, differences, name)
+        line = (f"{configs[0].dataset} ({catalogue.n_items:,})", name, speed, ndcg, apart, *health)
         print(f"| {' | '.join(line)} |", flush=True)
+
+
+def ndcg_and_difference(metrics: pd.DataFrame, differences: pd.DataFrame, name: str) -> tuple[str, str]:
+    """A method's NDCG@10, and in words how far it is ahead of what the others are compared with; empty for that one."""
+    (ndcg,) = metrics[(metrics[C.METHOD] == name) & (metrics[C.METRIC] == "ndcg")][C.VALUE]
+    own = differences[(differences[C.METHOD] == name) & (differences[C.METRIC] == "ndcg")]
+    apart = "{value:+.4f} [{ci_low:+.4f}, {ci_high:+.4f}]".format(**own.iloc[0]) if len(own) else ""
+    return f"{ndcg:.4f}", apart
 
 
 def build(config: Config) -> tuple[dict[str, Artifact], float]:

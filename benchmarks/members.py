@@ -16,7 +16,7 @@ import numpy as np
 from tsrec import pipeline
 from tsrec.columns import ALL, Split
 from tsrec.columns import Columns as C
-from tsrec.config import load_config
+from tsrec.config import EvaluateConfig, load_config
 from tsrec.evaluate.scoring import score
 from tsrec.recommenders import CANDIDATES
 from tsrec.recommenders.candidates import read_candidates
@@ -52,19 +52,25 @@ def main() -> None:
         right = targets.items[rows]
         lists[name] = ranked.items[rows, : max(config.evaluate.k)]
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
-    first, k = next(iter(lists)), max(config.evaluate.k)
-    metrics, differences = score(
-        lists,
-        right,
-        targets.users[rows],
-        {ALL: np.ones(len(rows), dtype=bool)},
-        catalogue.n_items,
-        config.evaluate,
-        against=(first,),
-    )
-    for table in (metrics, differences):
+    print_comparison(lists, right, targets.users[rows], catalogue.n_items, config.evaluate)
+
+
+def print_comparison(
+    lists: dict[str, np.ndarray], items: np.ndarray, users: np.ndarray, n_items: int, config: EvaluateConfig
+) -> None:
+    """Print HR and NDCG at the largest cut-off, and how far all are ahead of the first.
+
+    Args:
+        lists: name -> (T, K) lists.
+        items: (T,) the targets' items.
+        users: (T,) their users.
+        n_items: of the catalogue.
+        config: cut-offs.
+    """
+    k, slices = max(config.k), {ALL: np.ones(len(items), dtype=bool)}
+    for table in score(lists, items, users, slices, n_items, config, against=(next(iter(lists)),)):
         shown = table[(table[C.K] == k) & table[C.METRIC].isin(["hr", "ndcg"])]
-        print(shown.drop(columns=[C.SLICE, C.K], errors="ignore").round(4).to_string(index=False))
+        print(shown.drop(columns=[C.SLICE, C.K], errors="ignore").round(4).to_string(index=False), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ import time
 
 import numpy as np
 
-from benchmarks.encoders import build, ranked
+from benchmarks.encoders import build, ndcg_and_difference, ranked
 from tsrec.columns import ALL, Split
-from tsrec.columns import Columns as C
 from tsrec.config import EvaluateConfig, load_config
 from tsrec.evaluate.scoring import score
 from tsrec.recommenders import sasrec
@@ -47,10 +46,7 @@ def main() -> None:
     print(f"{config.dataset}, {catalogue.n_items:,} items\n")
     print("| loss over | seconds | NDCG@10 | difference |\n|---|---|---|---|")
     for name, spent in seconds.items():
-        own = metrics[(metrics[C.METHOD] == name) & (metrics[C.METRIC] == "ndcg")].iloc[0]
-        other = differences[(differences[C.METHOD] == name) & (differences[C.METRIC] == "ndcg")]
-        shown = "{value:+.4f} [{ci_low:+.4f}, {ci_high:+.4f}]".format(**other.iloc[0]) if len(other) else ""
-        print(f"| {name} | {spent:.0f} | {own[C.VALUE]:.4f} | {shown} |")
+        print(f"| {name} | {spent:.0f} | {' | '.join(ndcg_and_difference(metrics, differences, name))} |")
 
 
 if __name__ == "__main__":

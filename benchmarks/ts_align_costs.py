@@ -27,11 +27,11 @@ import numpy as np
 import pyarrow as pa
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from benchmarks.members import print_comparison
 from tsrec import pipeline
-from tsrec.columns import ALL, LLM, Split
+from tsrec.columns import LLM, Split
 from tsrec.columns import Columns as C
 from tsrec.config import Config, EvaluateConfig, load_config
-from tsrec.evaluate.scoring import score
 from tsrec.finetune import STAGE as FINETUNE
 from tsrec.finetune.examples import build_examples
 from tsrec.recommenders import DECODE
@@ -40,6 +40,7 @@ from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.targets import select_targets
 from tsrec.sid.space import SidSpace
 from tsrec.sid.tokens import add_sid_tokens
+from tsrec.stage import Stage
 from tsrec.store import Artifact, ArtifactStore, ArtifactWriter
 
 FIRST_SHARE = 0.1
@@ -53,20 +54,14 @@ CONDITIONS = {
 }
 
 
-def build(config: Config, goal: object = DECODE) -> dict[str, Artifact]:
-    store, artifacts = ArtifactStore(config.store), dict[str, Artifact]()
-    for planned in pipeline.plan(config, goal=goal).values():  # type: ignore[arg-type]
-        artifacts[planned.name] = pipeline.build(planned, store, artifacts)
-    return artifacts
+def build(config: Config, goal: Stage = DECODE) -> dict[str, Artifact]:
+    return pipeline.build_all(config, pipeline.plan(config, goal=goal), ArtifactStore(config.store))
 
 
 def built_before(config: Config) -> dict[str, Artifact]:
     """What fine-tuning is handed."""
-    store, artifacts = ArtifactStore(config.store), dict[str, Artifact]()
-    for planned in pipeline.plan(config, goal=FINETUNE).values():
-        if planned.stage is not FINETUNE:
-            artifacts[planned.name] = pipeline.build(planned, store, artifacts)
-    return artifacts
+    stages = {name: planned for name, planned in pipeline.plan(config, goal=FINETUNE).items() if name != FINETUNE.name}
+    return pipeline.build_all(config, stages, ArtifactStore(config.store))
 
 
 def n_tokens(config: Config, parents: dict[str, Artifact]) -> int:
@@ -79,31 +74,31 @@ def n_tokens(config: Config, parents: dict[str, Artifact]) -> int:
     return sum(len(train[index].input_ids) for index in range(len(train))) // 10
 
 
+def epochs_of(changed: Config, plain: Config, share: float = 1.0) -> str:
+    """The setting by which a run on `changed` has this share of the tokens of one on `plain`."""
+    parents = built_before(plain) | built_before(changed)
+    epochs = share * plain.finetune.epochs * n_tokens(plain, parents) / n_tokens(changed, parents)
+    return f"finetune.epochs={epochs:.3f}"
+
+
 def settings_of(condition: str, profile: str, own: Sequence[str]) -> Config:
     """The configuration of a condition, with as many epochs as its tokens allow."""
     plain = load_config(profile, own)
     if condition == "first":
         return load_config(profile, [*own, f"finetune.epochs={plain.finetune.epochs * (1 - FIRST_SHARE)}"])
-    changed = load_config(profile, [*own, *CONDITIONS[condition]])
-    if not CONDITIONS[condition]:
+    if condition == "none":
         return plain
-    parents = built_before(plain) | built_before(changed)
-    epochs = plain.finetune.epochs * n_tokens(plain, parents) / n_tokens(changed, parents)
-    return load_config(profile, [*own, *CONDITIONS[condition], f"finetune.epochs={epochs:.3f}"])
+    changes = [*own, *CONDITIONS[condition]]
+    return load_config(profile, [*changes, epochs_of(load_config(profile, changes), plain)])
 
 
 def with_taught_rows(config: Config, profile: str, own: Sequence[str]) -> Config:
     """The configuration on a store whose SA-Init rows have learned what tokens mean, the LLM frozen."""
-    plain = load_config(profile, own)
-    tokens_alone = ["tasks.history=0", "distill.share=0", "method=sid-rows", "patience="]
-    changes = [
-        *own,
-        *(f"finetune.{change}" for change in (*tokens_alone, *(f"tasks.{task}=1" for task in DESCRIPTIONS))),
-    ]
-    taught = load_config(profile, changes)
-    parents = built_before(plain) | built_before(taught)
-    epochs = FIRST_SHARE * plain.finetune.epochs * n_tokens(plain, parents) / n_tokens(taught, parents)
-    taught = load_config(profile, [*changes, f"finetune.epochs={epochs:.3f}"])
+    alone = ["tasks.history=0", "distill.share=0", "method=sid-rows", "patience="]
+    changes = [*own, *(f"finetune.{change}" for change in (*alone, *(f"tasks.{task}=1" for task in DESCRIPTIONS)))]
+    plain, taught = load_config(profile, own), load_config(profile, changes)
+    parents = built_before(plain)
+    taught = load_config(profile, [*changes, epochs_of(taught, plain, FIRST_SHARE)])
     model = build(taught, FINETUNE)["finetune"].file("model")
     store = Path(config.store)
     other = store.with_name(f"{store.name}-taught-{config.finetune.seed}")
@@ -158,20 +153,7 @@ def main() -> None:
             lists[condition] = read_candidates(artifacts["decode"], LLM, targets, rows, 10).items
             trained = artifacts["finetune"].manifest.seconds
             print(f"{condition}: {config.finetune.epochs:g} epochs, {trained:.0f} s of {time.monotonic() - began:.0f}")
-        slices = {ALL: np.ones(len(rows), dtype=bool)}
-        first = arguments.conditions[0]
-        metrics, differences = score(
-            lists,
-            targets.items[rows],
-            targets.users[rows],
-            slices,
-            catalogue.n_items,
-            EvaluateConfig(k=(10,)),
-            (first,),
-        )
-        for table in (metrics, differences):
-            shown = table[table[C.METRIC].isin(["hr", "ndcg"])]
-            print(shown.drop(columns=[C.SLICE, C.K], errors="ignore").round(4).to_string(index=False), flush=True)
+        print_comparison(lists, targets.items[rows], targets.users[rows], catalogue.n_items, EvaluateConfig(k=(10,)))
 
 
 if __name__ == "__main__":
