@@ -49,6 +49,19 @@ def test_it_is_learned_from_a_sample_of_the_items_too(ring: Histories, monkeypat
     assert (scores.argmax(1) == ring.items[events]).mean() > 0.95
 
 
+def test_a_step_moves_only_the_vectors_that_it_reads() -> None:
+    torch.manual_seed(1)
+    model = sasrec.SasRec(N_ITEMS, CONFIG)
+    model.sample(sasrec.ItemSampling(torch.tensor([0.5, 0.5] + [0.0] * (N_ITEMS - 2)), n_drawn=8))
+    ids, labels = torch.tensor([[4, 5]]), torch.tensor([[IGNORED, 6]])
+    outputs = model(ids, torch.arange(2)[None], torch.ones(1, 2), labels, torch.zeros(1, 2))
+    outputs["loss"].backward()
+    gradient = model.decoder.get_input_embeddings().get_parameter("weight").grad
+    assert gradient is not None and gradient.is_sparse
+    rows = gradient.coalesce().indices()[0].tolist()
+    assert rows == [1, 2, 4, 5, 6], "the drawn items, the history's and the label"
+
+
 def test_items_are_drawn_as_often_as_expected() -> None:
     torch.manual_seed(1)
     sampling = sasrec.ItemSampling.by_popularity(np.array([0, 6, 2, 0]), 10_000)

@@ -24,9 +24,9 @@ N_TOKENS = 12
 class TinyModel(nn.Module):
     """Predicts a label from the token below it, with dropout: the random state matters."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sparse: bool = False) -> None:
         super().__init__()
-        self.rows = nn.Embedding(N_TOKENS, 8)
+        self.rows = nn.Embedding(N_TOKENS, 8, sparse=sparse)
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(8, N_TOKENS)
 
@@ -114,8 +114,10 @@ def run_as_rank(work: Path, weights: Path, death: tuple[int, int, str] | None = 
     run(work, weights if rank == 0 else weights.with_name(f"rank-{rank}.safetensors"), own_death)
 
 
-def run(work: Path, weights: Path, death: tuple[int, str] | None = None) -> None:
+def run(work: Path, weights: Path, death: tuple[int, str] | None = None, *, sparse: bool = False) -> None:
     """Train a tiny model, write its final weights to `weights` and its log beside them.
+
+    With `sparse`, rows of its embedding are moved when they are read.
 
     `death` is (count, moment): SIGKILL at the count-th `step` (in it), `save` (while a checkpoint is written) or
     `mark` (before that is marked whole).
@@ -124,7 +126,7 @@ def run(work: Path, weights: Path, death: tuple[int, str] | None = None) -> None
         _die_at(*death)
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    model = TinyModel()
+    model = TinyModel(sparse=sparse)
     log = train(model, mixture(51), examples(32, 2), recipe(), work, ("even", "odd"), pad_id=0)
     save_model(model, str(weights))
     log.drop(columns="tokens_per_s").to_csv(weights.with_suffix(".csv"), index=False)

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import LlamaConfig, LlamaModel
 
 from tsrec.columns import Columns as C
@@ -94,6 +95,13 @@ class SasRec(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.sampling: ItemSampling | None = None
 
+    def sample(self, sampling: ItemSampling) -> None:
+        """Have a step compare with some items, and train only the vectors that it reads."""
+        self.sampling = sampling
+        embedding = self.decoder.get_input_embeddings()
+        assert isinstance(embedding, nn.Embedding)
+        embedding.sparse = True
+
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, labels: Tensor, tasks: Tensor
     ) -> dict[str, Tensor]:
@@ -102,12 +110,19 @@ class SasRec(nn.Module):
         It is among all items, or, where there is `sampling`, among the label and items drawn for this step.
         """
         labelled = labels != IGNORED
-        hidden = self.hidden(input_ids, position_ids, segment_ids, labelled)
-        rows = self.decoder.get_input_embeddings().get_parameter("weight")
-        states, own_labels = self.dropout(hidden), labels[labelled]
+        own_labels = labels[labelled]
         if self.sampling:
-            loss = sampled_cross_entropy(states, rows, own_labels, *self.sampling.draw()).mean()
+            drawn, log_expected = self.sampling.draw()
+            # What a step reads, each row once: no more is moved, or has a gradient.
+            read, places = torch.cat([input_ids.flatten(), own_labels, drawn]).unique(return_inverse=True)
+            rows = self.decoder.get_input_embeddings()(read)
+            inputs, own_labels, drawn = places.split([input_ids.numel(), len(own_labels), len(drawn)])
+            embedded = functional.embedding(inputs.view_as(input_ids), rows)
+            states = self.dropout(self._hidden(embedded, position_ids, segment_ids, labelled))
+            loss = sampled_cross_entropy(states, rows, own_labels, drawn, log_expected).mean()
         else:
+            rows = self.decoder.get_input_embeddings().get_parameter("weight")
+            states = self.dropout(self.hidden(input_ids, position_ids, segment_ids, labelled))
             loss = chunked_cross_entropy(states, rows, own_labels).mean()
         count = labelled.sum().float()[None]
         return {"loss": loss, "task_loss": loss.detach()[None] * count, "task_count": count}
@@ -119,8 +134,10 @@ class SasRec(nn.Module):
 
     def hidden(self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, wanted: Tensor) -> Tensor:
         """(N, D) last hidden states of the tokens that are `wanted`; arguments (B, T)."""
-        embedded = self.dropout(self.decoder.get_input_embeddings()(input_ids))
-        return packed_states(self.decoder, embedded, position_ids, segment_ids, wanted)
+        return self._hidden(self.decoder.get_input_embeddings()(input_ids), position_ids, segment_ids, wanted)
+
+    def _hidden(self, embedded: Tensor, position_ids: Tensor, segment_ids: Tensor, wanted: Tensor) -> Tensor:
+        return packed_states(self.decoder, self.dropout(embedded), position_ids, segment_ids, wanted)
 
 
 @dataclass(frozen=True)
@@ -172,7 +189,7 @@ def fit(inputs: FitInputs) -> None:
         with torch.no_grad():
             model.item_vectors.copy_(torch.from_numpy(principal_components(texts, config.hidden, config.seed)))
     if inputs.catalogue.n_items > _ALL_ITEMS_AT_MOST:
-        model.sampling = ItemSampling.by_popularity(inputs.catalogue.train_counts, _SAMPLED_ITEMS)
+        model.sample(ItemSampling.by_popularity(inputs.catalogue.train_counts, _SAMPLED_ITEMS))
     examples = _examples(inputs.histories, config.window)
     order = TaskMixture({0: (examples, 1.0)}, config.epochs, config.seed)
     train(model, order, [], _recipe(config), inputs.work / "sasrec", ["next_item"], pad_id=0)

@@ -7,9 +7,9 @@ are gone when the stage is done.
 Several processes (`processes`) train one model together, each on its share of every batch (`shares`). What is logged
 and what decides are sums over all of them.
 
-Three things of Trainer are not documented: `_get_grad_norm`, called before each step of the optimizer, the state of
-`TrainerControl` in a checkpoint, and `_setup_devices`, which chooses the device. All were checked with transformers
-5.23.0. A test fails when they change.
+Four things of Trainer are not documented: `_clip_grad_norm` and `_get_grad_norm`, called before each step of the
+optimizer, the state of `TrainerControl` in a checkpoint, and `_setup_devices`, which chooses the device. All were
+checked with transformers 5.23.0. A test fails when they change.
 """
 
 import logging
@@ -40,6 +40,7 @@ from transformers.utils import logging as transformers_logging
 from tsrec.machine.devices import resolve_device, resolve_precision
 from tsrec.machine.progress import progress
 from tsrec.store import work_files
+from tsrec.training.deferred_rows import DeferredAdamW, clip_gradients, defer_rows
 from tsrec.training.divergence import UnreadSteps, check_losses, check_weights
 from tsrec.training.mixture import TaskMixture
 from tsrec.training.packing import Examples, pack
@@ -85,7 +86,8 @@ def train(
 ) -> pd.DataFrame:
     """Train `model` in place, and leave its best weights by the loss of `valid_examples` in it, or its last ones.
 
-    `train_examples` are taken in their order, and that is the whole training.
+    `train_examples` are taken in their order, and that is the whole training. An embedding of the model that is
+    `sparse` is moved by the rows that a step reads (`deferred_rows`).
 
     A killed call repeated with the same `work` folder goes on from the last checkpoint that is whole and ends with the
     same weights as a call never interrupted.
@@ -144,6 +146,7 @@ def _train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_CheckSteps(trainer.unread))
+    trainer.add_callback(_CatchUp(trainer))
     if arguments.process_index:
         torch.manual_seed(recipe.seed + arguments.process_index)  # else all would drop out the same
     try:
@@ -299,6 +302,12 @@ class _PackingTrainer(Trainer):
             self.meter.empty()
         super().log(logs, *arguments, **options)
 
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        if self.optimizer_of_rows() is None:
+            norm: Tensor = super()._clip_grad_norm(model)
+            return norm
+        return clip_gradients(model.parameters(), self.args.max_grad_norm)
+
     def _get_grad_norm(self, *arguments: Any, **options: Any) -> Tensor:
         """The norm before clipping; Trainer asks for it between the backward pass and the optimizer's step."""
         norm: Tensor = super()._get_grad_norm(*arguments, **options)
@@ -308,8 +317,17 @@ class _PackingTrainer(Trainer):
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.recipe.learning_rate, fused=True)
+            has_sparse = any(isinstance(part, nn.Embedding) and part.sparse for part in self.trained.modules())
+            method = DeferredAdamW if has_sparse else torch.optim.AdamW
+            self.optimizer = method(self._parameter_groups(), lr=self.recipe.learning_rate, fused=True)
+            if isinstance(self.optimizer, DeferredAdamW):
+                defer_rows(self.trained, self.optimizer)
         return self.optimizer
+
+    def optimizer_of_rows(self) -> DeferredAdamW | None:
+        """The optimizer, where it moves rows when they are read."""
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # accelerate wraps it
+        return optimizer if isinstance(optimizer, DeferredAdamW) else None
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -334,6 +352,18 @@ class _CheckSteps(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if control.should_log or control.should_save or control.should_evaluate or len(self.unread) >= _UNREAD_STEPS:
             self.unread.check()
+
+
+class _CatchUp(TrainerCallback):
+    """Bring rows that wait to be read up to date before weights are evaluated or saved; the last step saves."""
+
+    def __init__(self, trainer: _PackingTrainer) -> None:
+        self.trainer = trainer
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        optimizer = self.trainer.optimizer_of_rows()
+        if optimizer is not None and (control.should_save or control.should_evaluate):
+            optimizer.catch_up_all()
 
 
 class _MarkComplete(TrainerCallback):
