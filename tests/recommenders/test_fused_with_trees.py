@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import weakref
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -18,7 +19,7 @@ from tsrec import pipeline
 from tsrec.columns import Split
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
-from tsrec.recommenders import candidates, fuse_stage, fusion_gate
+from tsrec.recommenders import candidates, fuse_stage, fusion_gate, trees
 from tsrec.recommenders.candidates import (
     BlockWriter,
     StoredLists,
@@ -173,6 +174,31 @@ def test_lists_that_are_read_in_blocks_are_those_of_the_table(fusion: Fusion) ->
             width = ranked.items.shape[1]
             assert ranked.items.tolist() == together[name].items[block, :width].tolist()
             assert ranked.scores.tolist() == together[name].scores[block, :width].tolist()
+
+
+def test_one_gate_at_a_time_has_its_features_and_none_while_its_trees_grow(
+    fusion: Fusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[weakref.ref[Pool]] = []
+    n_alive: dict[str, list[int]] = {"at the fit": [], "at the trees": []}
+
+    def new_booster(pool: Pool, *arguments: Any) -> Any:
+        pools.append(weakref.ref(pool))
+        n_alive["at the fit"].append(sum(known() is not None for known in pools))
+        booster = trees.new_booster(pool, *arguments)
+        made_from[id(booster)] = pools[-1]
+        return booster
+
+    def grow_trees(booster: Any, n_trees: int) -> Any:
+        n_alive["at the trees"].append(made_from[id(booster)]() is not None)
+        return trees.grow_trees(booster, n_trees)
+
+    made_from: dict[int, weakref.ref[Pool]] = {}
+    monkeypatch.setattr(fusion_gate, "new_booster", new_booster)
+    monkeypatch.setattr(fusion_gate, "grow_trees", grow_trees)
+    n_gates = 3 + len(_fitted(fusion).without)
+    assert n_alive["at the fit"] == [1] * n_gates
+    assert n_alive["at the trees"] == [1] + [0] * (n_gates - 1)  # the whole gate comes first, and alone
 
 
 def test_a_reader_of_lists_holds_a_part_of_the_file(
