@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsrec.columns import Split
+from tsrec.machine.freed_memory import return_freed_memory
 from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import StoredLists
 from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
@@ -111,6 +112,7 @@ def fit_gates(
     del lists, blocks, shown  # a hundred MB
 
     rows, pool = _together(tops[0])
+    return_freed_memory()
     top = gates[0].top_pool(pool, items[rows])
     whole = gates[0].fitted([top], [items[rows]])
     if config.own.trees:
@@ -134,6 +136,7 @@ def fit_gates(
     def with_trees(fit: Callable[[], _Fitted]) -> Gate:
         with one_pool_at_a_time:
             gate, booster, n_trees = fit()
+            return_freed_memory()
         return gate.grown(booster, n_trees)
 
     fits = [partial(fit_half, 1), partial(fit_half, 2), *(partial(fit_without, gone) for gone in left_out.values())]
