@@ -3,12 +3,15 @@
 import json
 import random
 import shutil
+import weakref
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.tiny_shop import settings_of, write_shop
@@ -16,17 +19,24 @@ from tsrec import pipeline
 from tsrec.columns import Split
 from tsrec.config import Config, load_config, with_overrides
 from tsrec.errors import ArtifactError
-from tsrec.recommenders import fuse_stage, fusion_gate
-from tsrec.recommenders.candidates import concatenate_lists, lists_from_table
+from tsrec.recommenders import candidates, fuse_stage, fusion_gate, trees
+from tsrec.recommenders.candidates import (
+    BlockWriter,
+    StoredLists,
+    concatenate_lists,
+    lists_from_table,
+    lists_to_table,
+)
 from tsrec.recommenders.catalogue import read_catalogue
 from tsrec.recommenders.fuse_stage import Fusion, open_gate
 from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
 from tsrec.recommenders.gate_fitting import Gates, fit_gates, half_of_users
 from tsrec.recommenders.pool import Pool
+from tsrec.recommenders.ranking import Ranked
 from tsrec.recommenders.recommender import Recommender
 from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import select_targets
-from tsrec.store import Artifact, ArtifactWriter
+from tsrec.store import Artifact, ArtifactKey, ArtifactStore, ArtifactWriter
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +174,51 @@ def test_lists_that_are_read_in_blocks_are_those_of_the_table(fusion: Fusion) ->
             width = ranked.items.shape[1]
             assert ranked.items.tolist() == together[name].items[block, :width].tolist()
             assert ranked.scores.tolist() == together[name].scores[block, :width].tolist()
+
+
+def test_one_gate_at_a_time_has_its_features_and_none_while_its_trees_grow(
+    fusion: Fusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[weakref.ref[Pool]] = []
+    n_alive: dict[str, list[int]] = {"at the fit": [], "at the trees": []}
+
+    def new_booster(pool: Pool, *arguments: Any) -> Any:
+        pools.append(weakref.ref(pool))
+        n_alive["at the fit"].append(sum(known() is not None for known in pools))
+        booster = trees.new_booster(pool, *arguments)
+        made_from[id(booster)] = pools[-1]
+        return booster
+
+    def grow_trees(booster: Any, n_trees: int) -> Any:
+        n_alive["at the trees"].append(made_from[id(booster)]() is not None)
+        return trees.grow_trees(booster, n_trees)
+
+    made_from: dict[int, weakref.ref[Pool]] = {}
+    monkeypatch.setattr(fusion_gate, "new_booster", new_booster)
+    monkeypatch.setattr(fusion_gate, "grow_trees", grow_trees)
+    n_gates = 3 + len(_fitted(fusion).without)
+    assert n_alive["at the fit"] == [1] * n_gates
+    assert n_alive["at the trees"] == [1] + [0] * (n_gates - 1)  # the whole gate comes first, and alone
+
+
+def test_a_reader_of_lists_holds_a_part_of_the_file(
+    fusion: Fusion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "_ROW_GROUP", 16)
+    monkeypatch.setattr(candidates, "_BLOCK", 8)
+    targets, numbers = fusion.stored.targets, np.random.default_rng(1)
+    shape = len(targets.events), 2_000
+    lists = Ranked(numbers.integers(0, 1 << 30, shape, dtype=np.int32), numbers.random(shape, dtype=np.float32))
+
+    def write(out: ArtifactWriter) -> None:
+        with closing(BlockWriter(out, "long")) as table:
+            for rows in np.split(np.arange(shape[0]), range(8, shape[0], 8)):
+                table.write(lists_to_table(lists.take(rows), targets.take(rows)))
+
+    artifact = ArtifactStore(tmp_path).build(ArtifactKey.from_inputs("invented", "candidates", 1, {}, {}), write)
+    stored, before = StoredLists(targets, {"long": (artifact, "long")}), pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in stored.blocks(np.arange(shape[0]), size=8)]
+    assert max(held) < artifact.file("long.parquet").stat().st_size / 4
 
 
 def _sources(fusion: Fusion) -> Iterable[tuple[str, tuple[Artifact, str]]]:

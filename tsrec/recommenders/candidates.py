@@ -105,7 +105,8 @@ class _RowReader:
 
     def __init__(self, artifact: Artifact, name: str, n_targets: int, start: int) -> None:
         self._artifact, self._name = artifact, name
-        parquet = pq.ParquetFile(artifact.file(f"{name}.parquet"), buffer_size=1 << 16)
+        # Arrow's read-ahead would keep all that it has read of the file until the end.
+        parquet = pq.ParquetFile(artifact.file(f"{name}.parquet"), buffer_size=1 << 16, pre_buffer=False)
         metadata = parquet.metadata
         if metadata.num_rows != n_targets:
             raise self._other_targets()

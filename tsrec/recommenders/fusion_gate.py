@@ -13,7 +13,7 @@ of a cascade (Viola and Jones 2001). Boosted trees may then rerank those 100 (`t
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,10 @@ from tsrec.recommenders.pool import (
 )
 from tsrec.recommenders.ranking import Ranked, ranks_in_rows, top_k_lists
 from tsrec.recommenders.softmax import log_softmax
-from tsrec.recommenders.trees import Trees, fit_trees
+from tsrec.recommenders.trees import Trees, choose_n_trees, grow_trees, new_booster
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
 
 _N_RERANKED = 100  # items of a pool, by the first fit, that the second fit and the trees see
 _GRADIENT = 1e-5  # nats per unit of weight and root of a target; below it one more Newton step ends the fit
@@ -140,19 +143,30 @@ class Gate:
         scores = np.where((pool.ranks[:, kept] > 0).any(axis=1), gate._scores(pool), -np.inf)
         return _top_entries(pool, scores, _N_RERANKED)
 
-    def with_trees(self, pool: Pool, targets: np.ndarray, fold: np.ndarray | None, max_trees: int) -> "Gate":
+    def with_trees(self, pool: Pool, targets: np.ndarray, fold: np.ndarray, max_trees: int) -> "Gate":
         """The gate with trees, or without where no number of trees helps. Call it on a fitted gate.
 
         Args:
             pool: a `top_pool`.
             targets: (B,) the target of every history.
             fold: (B,) bool: the half of the users that each history belongs to. The number of trees is chosen by
-                cross-validation over these halves; None: it is `max_trees`.
+                cross-validation over these halves.
             max_trees: the most trees.
         """
-        init_scores = log_softmax(self._scores(pool), pool.rows)
-        trees = fit_trees(pool, init_scores, pool.items == targets[pool.rows], fold, max_trees)
-        return replace(self, trees=trees)
+        init_scores, is_target = log_softmax(self._scores(pool), pool.rows), pool.items == targets[pool.rows]
+        n_trees = choose_n_trees(pool, init_scores, is_target, fold, max_trees)
+        return self.grown(self.booster(pool, targets), n_trees) if n_trees else replace(self, trees=None)
+
+    def booster(self, pool: Pool, targets: np.ndarray) -> "Booster | None":
+        """What `grown` makes trees of; None without targets. Arguments are those of `with_trees`.
+
+        It holds all that trees need: the pool may be freed before they grow.
+        """
+        return new_booster(pool, log_softmax(self._scores(pool), pool.rows), pool.items == targets[pool.rows])
+
+    def grown(self, booster: "Booster | None", n_trees: int) -> "Gate":
+        """The gate with the first `n_trees` trees of its own `booster`; without trees where that is None."""
+        return replace(self, trees=grow_trees(booster, n_trees) if booster else None)
 
     def keeps(self, left_out: Container[str]) -> np.ndarray:
         """(M,) bool: which members stay where those in `left_out` go."""

@@ -4,17 +4,21 @@ There are three kinds of gates. The whole gate is fitted on all targets. Two gat
 and rank the other half. One gate for each member, or group of members, is fitted without it.
 
 A pool holds the proposed items of a block of targets. It is built once. All gates take their first 100 items from it,
-and then it is freed. So memory does not grow with the number of users.
+and then it is freed. So memory does not grow with the number of users. One gate at a time has the features of its
+items. They are freed before its trees grow, for LightGBM has its own copy, a quarter as large.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tsrec.columns import Split
+from tsrec.machine.freed_memory import return_freed_memory
 from tsrec.machine.progress import progress
 from tsrec.recommenders.candidates import StoredLists
 from tsrec.recommenders.fusion_gate import Gate, new_gate, with_target_in_pool
@@ -24,14 +28,20 @@ from tsrec.recommenders.stage_settings import FuseSettings
 from tsrec.recommenders.targets import SEED, Targets, sample_events
 from tsrec.recommenders.trees import Trees
 
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
 _Block = tuple[np.ndarray, Pool]
 """Rows of targets, and the pool of their proposed items. Targets whose own item nobody proposed are not in the pool."""
+
+_Fitted = tuple[Gate, "Booster | None", int]
+"""A gate without its trees, and what `Gate.grown` takes to give it these."""
 
 MAX_TARGETS = 10_000
 """Most targets that gates are fitted on; they are drawn at random."""
 _MAX_VALUES = 30_000_000, 16_000_000  # feature values of the first and second fit; in float32 120 and 64 MB
 _BLOCK = 512
-_FITS_AT_ONCE = 2  # each has features of its own, at most 64 MB, and LightGBM's copy of them
+_FITS_AT_ONCE = 2  # each grows its trees on LightGBM's copy of its features, a quarter of their size
 
 
 @dataclass(frozen=True)
@@ -102,28 +112,41 @@ def fit_gates(
     del lists, blocks, shown  # a hundred MB
 
     rows, pool = _together(tops[0])
-    whole = _second_fit(gates[0], gates[0].top_pool(pool, items[rows]), items[rows], fold[rows], config.own.trees)
+    return_freed_memory()
+    top = gates[0].top_pool(pool, items[rows])
+    whole = gates[0].fitted([top], [items[rows]])
+    if config.own.trees:
+        whole = whole.with_trees(top, items[rows], fold[rows], config.own.trees)
+    del top
     n_trees = whole.trees.n_trees if whole.trees else 0
 
-    def fit_half(number: int) -> Gate:
+    def fit_half(number: int) -> _Fitted:
         half_rows, top = _together(tops[number])
-        return _second_fit(gates[number], top, items[half_rows], None, n_trees // 2)
+        return _second_fit(gates[number], top, items[half_rows], n_trees // 2)
 
-    def fit_without(members: Sequence[str]) -> Gate:
+    def fit_without(members: Sequence[str]) -> _Fitted:
         first = gates[0].without_members(members)
         # Of the whole pool only its first 100 items without them are copied.
         near = pool.take_entries(gates[0].top_entries(pool, members))
-        top = first.top_pool(near.only_members(whole.keeps(members), scores=first.scored), items[rows])
-        return _second_fit(first, top, items[rows], None, n_trees)
+        near = near.only_members(whole.keeps(members), scores=first.scored)
+        return _second_fit(first, with_target_in_pool(near, items[rows]), items[rows], n_trees)
 
-    with ThreadPoolExecutor(_FITS_AT_ONCE) as threads:  # trees are fitted in one thread each, outside of Python's lock
-        halves = threads.map(fit_half, (1, 2))
-        fitted = threads.map(fit_without, left_out.values())
+    one_pool_at_a_time = Lock()
+
+    def with_trees(fit: Callable[[], _Fitted]) -> Gate:
+        with one_pool_at_a_time:
+            gate, booster, n_trees = fit()
+            return_freed_memory()
+        return gate.grown(booster, n_trees)
+
+    fits = [partial(fit_half, 1), partial(fit_half, 2), *(partial(fit_without, gone) for gone in left_out.values())]
+    with ThreadPoolExecutor(_FITS_AT_ONCE) as threads:  # trees grow in one thread each, outside of Python's lock
+        fitted = threads.map(with_trees, fits)
+        halves = next(fitted), next(fitted)
         ablated = zip(left_out, fitted, strict=True)
         shown = progress(ablated, total=len(left_out), desc="fitting fusions without a member", unit="fusion")
         without = dict(shown)
-    first_half, second_half = halves
-    return Gates(whole, (first_half, second_half), without)
+    return Gates(whole, halves, without)
 
 
 def _blocks(
@@ -181,7 +204,7 @@ def _together(blocks: list[_Block]) -> _Block:
     return rows, pool
 
 
-def _second_fit(gate: Gate, top: Pool, targets: np.ndarray, fold: np.ndarray | None, max_trees: int) -> Gate:
-    """The gate fitted again on its first 100 items, with its trees; arguments as in `Gate.with_trees`."""
+def _second_fit(gate: Gate, top: Pool, targets: np.ndarray, n_trees: int) -> _Fitted:
+    """The gate fitted again on its first 100 items; it is to have `n_trees`. Other arguments as in `Gate.booster`."""
     gate = gate.fitted([top], [targets])
-    return gate.with_trees(top, targets, fold, max_trees) if max_trees else gate
+    return gate, gate.booster(top, targets) if n_trees else None, n_trees

@@ -89,49 +89,43 @@ def tree_features(pool: Pool) -> np.ndarray:
     return np.concatenate([pool.features, context.astype(np.float32)], axis=1)
 
 
-def fit_trees(
-    pool: Pool, init_scores: np.ndarray, is_target: np.ndarray, fold: np.ndarray | None, max_trees: int
-) -> Trees | None:
-    """Fit trees to the targets; None where no number of trees helps.
+def new_booster(pool: Pool, init_scores: np.ndarray, is_target: np.ndarray) -> "Booster | None":
+    """A booster without trees, for `grow_trees`; None where there is no target.
+
+    LightGBM has its own copy of the features, in a quarter of the memory: the pool may be freed.
 
     Args:
         pool: entries in order of row; every row with entries has its target among them.
         init_scores: (E,) the gate's scores, which the trees add to.
         is_target: (E,) bool: the target of each row.
-        fold: (B,) bool: the half of the users that each row belongs to. The number of trees is chosen by fitting on
-            either half and measuring the likelihood of the other. None: it is `max_trees`.
-        max_trees: the most trees.
     """
-    features = tree_features(pool)
-    n_increasing = features.shape[1] - len(ITEM_FEATURES) - len(_CONTEXT_FEATURES)
-    n_trees = max_trees
-    if fold is not None:
-        n_trees = _choose_n_trees(features, init_scores, is_target, pool.rows, fold, n_increasing, max_trees)
-    if not n_trees or not is_target.any():
-        return None
-    booster = _new_booster(features, init_scores, is_target, n_increasing)
-    del features  # LightGBM has its own copy, in a quarter of the memory
+    return _booster_of(tree_features(pool), init_scores, is_target) if is_target.any() else None
+
+
+def grow_trees(booster: "Booster", n_trees: int) -> Trees:
+    """The first `n_trees` trees of a `new_booster`."""
     _add_trees(booster, n_trees)
     return Trees(_lightgbm().Booster(model_str=booster.model_to_string()))  # without the rows that it was fitted on
 
 
-def _choose_n_trees(
-    features: np.ndarray,
-    init_scores: np.ndarray,
-    is_target: np.ndarray,
-    rows: np.ndarray,
-    fold: np.ndarray,
-    n_increasing: int,
-    max_trees: int,
-) -> int:
-    """How many trees give the targets of held-out users the highest likelihood; arguments are those of `fit_trees`."""
+def choose_n_trees(pool: Pool, init_scores: np.ndarray, is_target: np.ndarray, fold: np.ndarray, max_trees: int) -> int:
+    """How many trees give the targets of held-out users the highest likelihood.
+
+    Args:
+        pool: as in `new_booster`, like the next two.
+        init_scores: (E,).
+        is_target: (E,) bool.
+        fold: (B,) bool: the half of the users that each row belongs to. Trees are fitted on either half, and the
+            likelihood is that of the other.
+        max_trees: the most trees.
+    """
+    rows, features = pool.rows, tree_features(pool)
     in_first_half, step = fold[rows], min(_TREES_PER_STEP, max_trees)
     boosters = []  # each with the entries (E,) bool that it is not fitted on
     for fitted in (in_first_half, ~in_first_half):
         if not is_target[fitted].any() or not is_target[~fitted].any():
             return 0
-        booster = _new_booster(features[fitted], init_scores[fitted], is_target[fitted], n_increasing)
-        boosters.append((booster, ~fitted))
+        boosters.append((_booster_of(features[fitted], init_scores[fitted], is_target[fitted]), ~fitted))
     scores, likelihoods = init_scores, []
     for n_trees in range(0, max_trees + 1, step):
         if n_trees:
@@ -148,10 +142,11 @@ def _choose_n_trees(
     return min(2 * int(np.argmax(likelihoods)) * step, max_trees)
 
 
-def _new_booster(features: np.ndarray, init_scores: np.ndarray, is_target: np.ndarray, n_increasing: int) -> "Booster":
-    """A booster without trees; no score falls as one of the first `n_increasing` features grows."""
+def _booster_of(features: np.ndarray, init_scores: np.ndarray, is_target: np.ndarray) -> "Booster":
+    """A booster without trees over `tree_features`; no score falls as a feature grows, but for the last seven."""
     lightgbm = _lightgbm()
-    increasing, unconstrained = [1] * n_increasing, [0] * (features.shape[1] - n_increasing)
+    n_unconstrained = len(ITEM_FEATURES) + len(_CONTEXT_FEATURES)
+    increasing, unconstrained = [1] * (features.shape[1] - n_unconstrained), [0] * n_unconstrained
     data = lightgbm.Dataset(features, is_target.astype(np.float32), init_score=init_scores)
     return lightgbm.Booster({**SETTINGS, "monotone_constraints": increasing + unconstrained}, data)
 
