@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from tsrec.columns import Columns, Split
 from tsrec.errors import ArtifactError
 from tsrec.store import Artifact
+from tsrec.store.parquet_file import open_parquet
 
 _ROWS = 65_536  # of the table at once
 
@@ -90,7 +90,7 @@ def read_histories(ingest: Artifact, item_ids: pd.Series | None = None) -> Histo
     starts, items, splits, times = [], [np.empty(0, np.int32)], [np.empty(0, object)], [np.empty(0, np.int64)]
     n_events, last = 0, ("", -1)  # the user and the position of the event before the block
     columns = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP, Columns.POSITION, Columns.SPLIT]
-    for batch in pq.ParquetFile(interactions).iter_batches(_ROWS, columns=columns):
+    for batch in open_parquet(interactions).iter_batches(_ROWS, columns=columns):
         users = np.append(last[0], batch[Columns.USER].to_numpy(zero_copy_only=False))
         positions = np.append(last[1], batch[Columns.POSITION].to_numpy())
         is_new = users[1:] != users[:-1]

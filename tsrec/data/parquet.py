@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tsrec.errors import DataError
+from tsrec.store.parquet_file import open_parquet
 
 _ROWS, _NESTED_ROWS = 200_000, 20_000  # a row may hold a list of a whole session
 
@@ -19,7 +19,7 @@ def read(path: Path, wanted: Collection[str]) -> Iterator[tuple[pd.DataFrame, tu
         DataError: the file is no Parquet, or cut off; or two columns have one wanted name.
     """
     try:
-        with pq.ParquetFile(path) as parquet:
+        with open_parquet(path) as parquet:
             names = tuple(parquet.schema_arrow.names)
             for name in wanted:
                 if names.count(name) > 1:

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tsrec import permissions
 from tsrec.columns import Columns as C
@@ -32,6 +31,7 @@ from tsrec.errors import DataError
 from tsrec.machine.progress import progress
 from tsrec.stage import Parents
 from tsrec.store import Artifact, ArtifactWriter, base_role
+from tsrec.store.parquet_file import open_parquet
 
 _ROWS = 1_000_000
 _WARN_OF_TIES_ABOVE = 0.1  # of all interactions; in days, some fall together in any log
@@ -248,7 +248,7 @@ def _split(
         quality.add(n_backward, len(events), what, hint=hint + "; ingest.split splits anew")
     if base is not None:
         check_targets(events, split, config.split)
-        parquet = pq.ParquetFile(base.file("interactions.parquet"))
+        parquet = open_parquet(base.file("interactions.parquet"))
         parts = parquet.iter_batches(_ROWS, columns=[C.USER, C.ITEM, C.TIMESTAMP, C.SPLIT])
         earlier = (part.to_pandas() for part in parts)
         kept = without_leaked_targets(events, split, user_ids, item_ids, earlier)

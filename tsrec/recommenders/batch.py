@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tsrec import permissions
 from tsrec.columns import Columns as C
@@ -32,6 +31,7 @@ from tsrec.recommenders.recommender import Recommendation, Recommender
 from tsrec.recommenders.users import User, all_users, listed_users, write_ids
 from tsrec.store import Artifact, ArtifactStore, Lineage, canonical_json, file_sha256, locks
 from tsrec.store.disk_errors import explain_disk_errors
+from tsrec.store.parquet_file import open_parquet
 from tsrec.store.shards import Shard
 from tsrec.store.shared_shards import Distribute, SharedShards, remove_remote_shards
 from tsrec.store.work_files import discard, is_whole, kept_table, write_text_whole
@@ -278,7 +278,7 @@ def _publish_parts(shards: list[Path], folder: Path, job: dict[str, Any]) -> Bat
     """Move finished shards into the folder as its parts, and write the manifest last."""
     counts = {"n_users": 0, "n_users_without_history": 0, "n_filled_by_popularity": 0, "n_short": 0, "n_rows": 0}
     for shard in shards:
-        parquet = pq.ParquetFile(shard)
+        parquet = open_parquet(shard)
         shard_counts = {name.decode(): int(count) for name, count in parquet.schema_arrow.metadata.items()}
         for name in ("n_users", "n_users_without_history", "n_filled_by_popularity"):
             counts[name] += shard_counts[name]

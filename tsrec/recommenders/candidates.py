@@ -22,6 +22,7 @@ from tsrec.recommenders.member import Member
 from tsrec.recommenders.ranking import NO_ITEM, Filter, Ranked, empty_lists, fill_with_popular
 from tsrec.recommenders.targets import Targets
 from tsrec.store import Artifact, ArtifactWriter
+from tsrec.store.parquet_file import open_parquet
 from tsrec.store.shards import Shard, iter_tables, row_shards
 
 _ROW_GROUP = 1_024  # rows; a reader keeps one or two row groups in memory
@@ -105,8 +106,7 @@ class _RowReader:
 
     def __init__(self, artifact: Artifact, name: str, n_targets: int, start: int) -> None:
         self._artifact, self._name = artifact, name
-        # Arrow's read-ahead would keep all that it has read of the file until the end.
-        parquet = pq.ParquetFile(artifact.file(f"{name}.parquet"), buffer_size=1 << 16, pre_buffer=False)
+        parquet = open_parquet(artifact.file(f"{name}.parquet"))
         metadata = parquet.metadata
         if metadata.num_rows != n_targets:
             raise self._other_targets()

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.histories import Histories, read_histories
 from tsrec.store import Artifact
+from tsrec.store.parquet_file import open_parquet
 
 _ROWS = 65_536
 _RECENT = 0.05  # share of the train events by which one counts a factor e less; chosen on valid
@@ -96,7 +96,7 @@ def open_catalogue(ingest: Artifact, train_splits: Sequence[Split] = (Split.TRAI
     split_names = pa.array([split.value for split in train_splits])
     item_ids = ingest.frame("items", [C.ITEM])[C.ITEM]
     index, items, times = pd.Index(item_ids), [np.empty(0, np.int32)], [np.empty(0, np.int64)]
-    parquet = pq.ParquetFile(ingest.file("interactions.parquet"))
+    parquet = open_parquet(ingest.file("interactions.parquet"))
     for batch in parquet.iter_batches(_ROWS, columns=[C.ITEM, C.TIMESTAMP, C.SPLIT]):
         train = batch.filter(pc.is_in(batch[C.SPLIT], value_set=split_names))
         items.append(index.get_indexer(train[C.ITEM].to_numpy(zero_copy_only=False)).astype(np.int32))

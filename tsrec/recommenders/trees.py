@@ -143,7 +143,7 @@ def choose_n_trees(pool: Pool, init_scores: np.ndarray, is_target: np.ndarray, f
 
 
 def _booster_of(features: np.ndarray, init_scores: np.ndarray, is_target: np.ndarray) -> "Booster":
-    """A booster without trees over `tree_features`; no score falls as a feature grows, but for the last seven."""
+    """A booster without trees over `tree_features`. No score falls as what a member says of an item grows."""
     lightgbm = _lightgbm()
     n_unconstrained = len(ITEM_FEATURES) + len(_CONTEXT_FEATURES)
     increasing, unconstrained = [1] * (features.shape[1] - n_unconstrained), [0] * n_unconstrained

@@ -14,6 +14,7 @@ from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError, DataError
 from tsrec.recommenders.id_lists import SAMPLE, check_unknown_ids, likely_header, read_lines, warn_header
 from tsrec.store import Artifact
+from tsrec.store.parquet_file import open_parquet
 from tsrec.store.work_files import remove, seal, write_whole
 
 User = tuple[str, list[str]]
@@ -78,7 +79,7 @@ def listed_users(ingest: Artifact, ids: Path) -> Iterator[User]:
     """The users that `write_ids` wrote to the file `ids`, in order; those without events too."""
     with_events = all_users(ingest)
     user, history = next(with_events, (None, []))
-    for batch in pq.ParquetFile(ids).iter_batches(_ROWS):
+    for batch in open_parquet(ids).iter_batches(_ROWS):
         for listed in batch[C.USER].to_pylist():
             while user is not None and user < listed:
                 user, history = next(with_events, (None, []))
@@ -103,12 +104,12 @@ def _sort_ids(database: sqlite3.Connection, ingest: Artifact, file: Path, max_un
 
 def _user_ids(ingest: Artifact) -> Iterator[str]:
     """The id of every user with an event; some may come twice."""
-    for batch in pq.ParquetFile(ingest.file("interactions.parquet")).iter_batches(_ROWS, columns=[C.USER]):
+    for batch in open_parquet(ingest.file("interactions.parquet")).iter_batches(_ROWS, columns=[C.USER]):
         yield from batch[C.USER].unique().to_pylist()
 
 
 def _batches(ingest: Artifact) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    parquet = pq.ParquetFile(ingest.file("interactions.parquet"))
+    parquet = open_parquet(ingest.file("interactions.parquet"))
     for batch in parquet.iter_batches(_ROWS, columns=[C.USER, C.ITEM]):
         if batch.num_rows:
             yield batch[C.USER].to_numpy(zero_copy_only=False), batch[C.ITEM].to_numpy(zero_copy_only=False)

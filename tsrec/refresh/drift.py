@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.columns import Split
 from tsrec.config import DriftConfig
 from tsrec.store import Artifact
+from tsrec.store.parquet_file import open_parquet
 
 _CHANCE_SEED = 1
 _ROWS = 65_536  # of interactions, read at once
@@ -78,7 +78,7 @@ class _Events:
 def _read_events(ingest: Artifact, item_ids: pd.Index) -> _Events:
     """The interactions, read part by part; `item_ids` are the ids of the items' numbers."""
     parts, users = [], set[str]()
-    parquet = pq.ParquetFile(ingest.file("interactions.parquet"))
+    parquet = open_parquet(ingest.file("interactions.parquet"))
     for batch in parquet.iter_batches(_ROWS, columns=[*_EVENT, C.SPLIT]):
         rows = batch.to_pandas()
         hashes = pd.util.hash_pandas_object(rows[_EVENT], index=False).to_numpy()

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from tsrec.columns import ALL, FUSED, Split
 from tsrec.columns import Columns as C
@@ -21,6 +20,7 @@ from tsrec.evaluate.summary import (
 )
 from tsrec.sid.space import format_token
 from tsrec.store import Artifact
+from tsrec.store.parquet_file import open_parquet
 
 _ROWS = 65_536
 _GAIN_SHOWN = 8  # features of the trees
@@ -45,7 +45,7 @@ def count_events(ingest: Artifact) -> EventCounts:
     item_number = pd.Index(ingest.frame("items", [C.ITEM])[C.ITEM])
     n_targets, n_train = Counter[str](), np.zeros(len(item_number), dtype=np.int64)
     at_position = np.zeros(0, dtype=np.int64)  # how many users have an event at each place of their history
-    parquet = pq.ParquetFile(ingest.file("interactions.parquet"))
+    parquet = open_parquet(ingest.file("interactions.parquet"))
     for batch in parquet.iter_batches(_ROWS, columns=[C.ITEM, C.POSITION, C.SPLIT]):
         rows = batch.to_pandas()
         n_targets.update(rows.loc[rows[C.POSITION] > 0, C.SPLIT])

@@ -15,6 +15,7 @@ from tsrec.columns import Columns as C
 from tsrec.recommenders.explain import most_similar_item
 from tsrec.sid.space import format_sid
 from tsrec.store import Artifact
+from tsrec.store.parquet_file import open_parquet
 
 N_USERS = 12  # few enough to read, enough to see different histories
 
@@ -110,7 +111,7 @@ def _shown_rows(recommendations: pa.Table | pa.RecordBatch) -> pd.DataFrame:
 def _test_lists(fuse: Artifact) -> Iterator[pd.DataFrame]:
     """The shown rows in batches: target after target, in order of user id and position, each from rank 1 on."""
     columns = [C.SPLIT, C.USER, C.POSITION, C.RANK, C.ITEM]
-    for batch in pq.ParquetFile(fuse.file("recommendations.parquet")).iter_batches(_ROWS, columns=columns):
+    for batch in open_parquet(fuse.file("recommendations.parquet")).iter_batches(_ROWS, columns=columns):
         if len(rows := _shown_rows(batch)):
             yield rows
 
@@ -118,7 +119,7 @@ def _test_lists(fuse: Artifact) -> Iterator[pd.DataFrame]:
 def _count_hits(parents: Mapping[str, Artifact]) -> tuple[int, int]:
     """How many test targets are listed, and how many of their lists hold the next item."""
     key = [C.USER, C.POSITION, C.ITEM]
-    interactions = pq.ParquetFile(parents["ingest"].file("interactions.parquet"))
+    interactions = open_parquet(parents["ingest"].file("interactions.parquet"))
     batches = (batch.to_pandas() for batch in interactions.iter_batches(_ROWS, columns=[*key, C.SPLIT]))
     test_events = (batch.loc[batch[C.SPLIT] == Split.TEST.value, key] for batch in batches)
     # Both tables are in order of user id, so they are read side by side.

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tsrec.columns import Columns as C
 from tsrec.errors import ArtifactError
 from tsrec.serving.prefix_range import prefix_range
 from tsrec.store import Artifact
+from tsrec.store.parquet_file import open_parquet
 
 _ROWS = 65_536
 
@@ -34,7 +34,7 @@ class UserHistories:
         index = pd.Index(ingest.frame("items", [C.ITEM])[C.ITEM])
         items, known, starts = [np.empty(0, np.int32)], [pa.array([], pa.string())], [np.empty(0, np.int64)]
         n_rows, last = 0, None
-        for batch in pq.ParquetFile(ingest.file("interactions.parquet")).iter_batches(_ROWS, columns=[C.USER, C.ITEM]):
+        for batch in open_parquet(ingest.file("interactions.parquet")).iter_batches(_ROWS, columns=[C.USER, C.ITEM]):
             users = batch[C.USER]
             items.append(index.get_indexer(batch[C.ITEM].to_numpy(zero_copy_only=False)).astype(np.int32))
             runs = pc.run_end_encode(users)  # a run for each user, and one more where a batch cuts a user's

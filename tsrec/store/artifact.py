@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from tsrec.errors import ArtifactError, CorruptArtifactError
 from tsrec.store.fingerprint import file_sha256
 from tsrec.store.manifest import MANIFEST_NAME, SHARED, Count, FileEntry, Manifest
+from tsrec.store.parquet_file import open_parquet
 from tsrec.store.work_files import write_parquet
 
 WORK_NAME = "work"
 _ROWS_AT_ONCE = 16_384
-_BUFFER_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Artifact:
 
         Read at once, it would take four times the memory of the matrix.
         """
-        parquet = pq.ParquetFile(self.file(f"{name}.parquet"), buffer_size=_BUFFER_BYTES)
+        parquet = open_parquet(self.file(f"{name}.parquet"))
         matrix, start = np.empty((0, 0)), 0
         for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=[column]):
             part = matrix_of(pa.Table.from_batches([batch]), column)
@@ -158,7 +158,7 @@ class ArtifactWriter:
 def _describe(path: Path) -> FileEntry:
     rows, columns = None, None
     if path.suffix == ".parquet":
-        parquet = pq.ParquetFile(path)
+        parquet = open_parquet(path)
         rows = parquet.metadata.num_rows
         columns = {column.name: str(column.type) for column in parquet.schema_arrow}
     return FileEntry(sha256=file_sha256(path), n_bytes=path.stat().st_size, n_rows=rows, columns=columns)
