@@ -2,8 +2,8 @@
 
     python -m benchmarks.ts_align_costs configs/industrial.yaml --set ingest.path=FOLDER --seeds 1 2
 
-Printed for each seed, on valid: HR@10 and NDCG@10 of the LLM alone, and what a condition gains over none, with an
-interval over users. Test is not read.
+Printed for each seed, then for all of them, on valid: HR@10 and NDCG@10 of the LLM alone, and what a condition gains
+over none, with an interval over users. Test is not read.
 
 - `none`: the profile
 - `rare`: descriptions of single tokens, each seen in a tenth of the epochs
@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS))
     arguments = parser.parse_args()
+    of_seeds: dict[str, list[np.ndarray]] = {condition: [] for condition in arguments.conditions}
     for seed in arguments.seeds:
         own = [*arguments.set, "recommend.max_test_targets=100", f"finetune.seed={seed}"]
         lists = {}
@@ -151,9 +152,16 @@ def main() -> None:
             targets = select_targets(histories, config.recommend)
             rows = np.flatnonzero(targets.is_in_split(Split.VALID))
             lists[condition] = read_candidates(artifacts["decode"], LLM, targets, rows, 10).items
+            of_seeds[condition].append(lists[condition])
             trained = artifacts["finetune"].manifest.seconds
             print(f"{condition}: {config.finetune.epochs:g} epochs, {trained:.0f} s of {time.monotonic() - began:.0f}")
+        print(f"seed {seed}")
         print_comparison(lists, targets.items[rows], targets.users[rows], catalogue.n_items, EvaluateConfig(k=(10,)))
+    if len(arguments.seeds) > 1:  # a user's rows of all seeds come and go together
+        print(f"seeds {', '.join(map(str, arguments.seeds))}")
+        together = {condition: np.concatenate(parts) for condition, parts in of_seeds.items()}
+        items, users = (np.tile(part[rows], len(arguments.seeds)) for part in (targets.items, targets.users))
+        print_comparison(together, items, users, catalogue.n_items, EvaluateConfig(k=(10,)))
 
 
 if __name__ == "__main__":
