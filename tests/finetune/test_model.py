@@ -13,6 +13,7 @@ from tsrec.config import FinetuneConfig
 from tsrec.finetune import model as model_module
 from tsrec.finetune.model import SidModel
 from tsrec.sid.space import SidSpace
+from tsrec.training import attention
 from tsrec.training.packing import IGNORED, Example, pack
 
 SPACE = SidSpace((4, 6, 5))
@@ -142,6 +143,18 @@ def test_text_losses_in_parts_give_the_same_loss_and_gradient(
     for at_once in (512, 4):
         monkeypatch.setattr(model_module, "_TEXT_LABELS_AT_ONCE", at_once)
         model = _model(tiny_backbone, train_text_rows=True)
+        loss = model(**_batch(model.n_text)[1])["loss"]
+        loss.backward()
+        found.append((loss.detach(), [p.grad for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_rounded_shapes_give_the_same_loss_and_gradient(tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for multiple in (1, 8):
+        for module in (model_module, attention):
+            monkeypatch.setattr(module, "rows_of_product", lambda n, multiple=multiple: -(-n // multiple) * multiple)
+        model = _model(tiny_backbone)
         loss = model(**_batch(model.n_text)[1])["loss"]
         loss.backward()
         found.append((loss.detach(), [p.grad for p in model.parameters() if p.grad is not None]))

@@ -89,6 +89,24 @@ def test_layers_see_no_padding(decoder: LlamaModel) -> None:
     assert seen == [39 + 20 + 9 + 7] and batch["segment_ids"].numel() > 75
 
 
+@pytest.mark.parametrize("sizes", [(39, 20, 9, 7), (39, 39), (3,)])
+def test_padding_that_rounds_the_number_of_tokens_changes_nothing(
+    decoder: LlamaModel, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = torch.arange(1, 40).numpy()
+    batch = pack([Example(ids[:n], ids[:n], 0) for n in sizes], pad_id=0, min_row=48)
+    embedded = decoder.get_input_embeddings()(batch["input_ids"]).detach().requires_grad_()
+    wanted = batch["segment_ids"] > 0
+    plain = _with_gradients(_fast_states(decoder, embedded, batch, wanted), decoder, embedded)
+    seen: list[int] = []
+    hook = decoder.layers[0].mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
+    monkeypatch.setattr(attention, "rows_of_product", lambda n: -(-n // 8) * 8)
+    rounded = _with_gradients(_fast_states(decoder, embedded, batch, wanted), decoder, embedded)
+    hook.remove()
+    assert seen == [min(-(-sum(sizes) // 8) * 8, batch["segment_ids"].numel())]
+    torch.testing.assert_close(rounded, plain, atol=1e-5, rtol=1e-5)
+
+
 def test_with_gradient_checkpointing_gradients_are_the_same(decoder: LlamaModel) -> None:
     batch = _batch()
     embedded = decoder.get_input_embeddings()(batch["input_ids"]).detach().requires_grad_()

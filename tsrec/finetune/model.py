@@ -22,6 +22,7 @@ from tsrec.training.attention import attend_by_rows, packed_states
 from tsrec.training.losses import losses_in_chunks
 from tsrec.training.norms import use_fast_norms
 from tsrec.training.packing import IGNORED
+from tsrec.training.product_shapes import rows_of_product
 
 _LORA_DROPOUT = 0.05  # on the adapters' input
 _TEXT_LABELS_AT_ONCE = 512  # logits over a whole vocabulary: 512 x 150,000 float32 are 0.3 GB
@@ -168,7 +169,8 @@ class SidModel(nn.Module):
         for level, (offset, size) in enumerate(zip(self.space.offsets, self.space.sizes, strict=True)):
             first = self.n_text + offset
             rows = torch.nonzero((labels >= first) & (labels < first + size)).squeeze(1)
-            logits = self.level_logits(hidden[rows], level)
+            shaped = functional.pad(rows, (0, rows_of_product(len(rows)) - len(rows)))  # by row 0, which is cut below
+            logits = self.level_logits(hidden[shaped], level)[: len(rows)]
             codes = labels[rows] - first
             entropy = functional.cross_entropy(logits.float(), codes, reduction="none", label_smoothing=smoothing)
             losses = losses.index_copy(0, rows, entropy)

@@ -2,7 +2,8 @@
 
 torch's `scaled_dot_product_attention` is slow on a processor for short rows with a dense mask, above all backwards.
 Two matrix products and a softmax take a third of its time (`benchmarks/training_step.py`). All other layers get the
-tokens of a batch as one sequence without padding. Only attention puts them back into rows.
+tokens of a batch as one sequence, with at most as much padding as makes its length a round number (`product_shapes`).
+Only attention puts them back into rows.
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from tsrec.training.packing import packed_attention_mask
+from tsrec.training.product_shapes import rows_of_product
 
 _NAME = "packed_rows"
 
@@ -46,9 +48,12 @@ def packed_states(
     """
     mask = packed_attention_mask(segment_ids, position_ids, forks)
     if decoder.config._attn_implementation == _NAME and embedded.device.type == "cpu":
-        is_token = segment_ids > 0
-        mask &= is_token[:, None, :, None]
-        embedded, position_ids, wanted = (part[is_token][None] for part in (embedded, position_ids, wanted))
+        kept = segment_ids > 0
+        padding = (~kept).view(-1).nonzero()[:, 0]
+        n_tokens = kept.numel() - len(padding)
+        kept.view(-1)[padding[: rows_of_product(n_tokens) - n_tokens]] = True
+        mask &= kept[:, None, :, None]
+        embedded, position_ids, wanted = (part[kept][None] for part in (embedded, position_ids, wanted))
     hidden = decoder(inputs_embeds=embedded, position_ids=position_ids, attention_mask=mask, use_cache=False)
     states: Tensor = hidden.last_hidden_state[wanted]
     return states
