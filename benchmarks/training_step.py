@@ -7,7 +7,8 @@
 Uses random tokens and a random Llama of SmolLM2-135M's shape (hidden 576, 9 heads, 3 for keys and values). Examples are
 as long as in the two data sets. Figures are processor time, which other work disturbs little. Prints:
 
-- the time of a bare step (forward, backward, clipping, AdamW), and the share of each kind of operator
+- the time of a bare step (forward, backward, clipping, AdamW), also of the first and last ones, for memory may
+  fragment (`--steps 200`), and the share of each kind of operator
 - how fast the layers' matrix products run, beside products of the same shapes done alone
 - the time of a step in `train`, from two runs of different length, so that start-up work does not count
 
@@ -69,6 +70,7 @@ def _industrial_items(random: np.random.Generator, n: int) -> np.ndarray:
 SHAPES = {
     "demo": Shape(2, (64, 256), 8, _demo_items),
     "industrial": Shape(6, (128, 256, 256), 32, _industrial_items),
+    "industrial-30": Shape(30, (128, 256, 256), 32, _industrial_items),
 }
 
 
@@ -198,8 +200,10 @@ def main() -> None:
     print(f"a batch: {n_tokens:.0f} tokens in {rows:.1f} rows of {n_places / rows:.0f}, {n_tokens / n_places:.0%} full")
     model, step = bare_steps(shape, precision)
     step(batches[0])
-    bare = statistics.mean(seconds(partial(step, batch)) for batch in batches)
-    print(f"a bare step: {bare:.3f} s, {n_tokens / bare:,.0f} tokens/s")
+    each = [seconds(partial(step, batch)) for batch in batches]
+    bare, quarter = statistics.mean(each), max(1, len(each) // 4)
+    first, last = statistics.mean(each[:quarter]), statistics.mean(each[-quarter:])
+    print(f"a bare step: {bare:.3f} s, {n_tokens / bare:,.0f} tokens/s; the first quarter {first:.3f}, the last {last:.3f}")
     taken = shares(step, batches[: len(batches) // 2])
     for part, share in taken.items():
         print(f"  {part:20s} {share:4.0%} {share * bare:.3f} s")
