@@ -203,7 +203,8 @@ def main() -> None:
     each = [seconds(partial(step, batch)) for batch in batches]
     bare, quarter = statistics.mean(each), max(1, len(each) // 4)
     first, last = statistics.mean(each[:quarter]), statistics.mean(each[-quarter:])
-    print(f"a bare step: {bare:.3f} s, {n_tokens / bare:,.0f} tokens/s; the first quarter {first:.3f}, the last {last:.3f}")
+    print(f"a bare step: {bare:.3f} s, {n_tokens / bare:,.0f} tokens/s")
+    print(f"  in the first quarter {first:.3f} s, in the last {last:.3f} s")
     taken = shares(step, batches[: len(batches) // 2])
     for part, share in taken.items():
         print(f"  {part:20s} {share:4.0%} {share * bare:.3f} s")
