@@ -70,7 +70,6 @@ def _industrial_items(random: np.random.Generator, n: int) -> np.ndarray:
 SHAPES = {
     "demo": Shape(2, (64, 256), 8, _demo_items),
     "industrial": Shape(6, (128, 256, 256), 32, _industrial_items),
-    "industrial-30": Shape(30, (128, 256, 256), 32, _industrial_items),
 }
 
 

@@ -155,7 +155,7 @@ class Gate:
         """
         init_scores, is_target = log_softmax(self._scores(pool), pool.rows), pool.items == targets[pool.rows]
         n_trees = choose_n_trees(pool, init_scores, is_target, fold, max_trees)
-        return self.grown(self.booster(pool, targets), n_trees) if n_trees else replace(self, trees=None)
+        return self.grown(new_booster(pool, init_scores, is_target) if n_trees else None, n_trees)
 
     def booster(self, pool: Pool, targets: np.ndarray) -> "Booster | None":
         """What `grown` makes trees of; None without targets. Arguments are those of `with_trees`.
