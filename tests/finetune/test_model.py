@@ -13,7 +13,7 @@ from tsrec.config import FinetuneConfig
 from tsrec.finetune import model as model_module
 from tsrec.finetune.model import SidModel
 from tsrec.sid.space import SidSpace
-from tsrec.training import attention
+from tsrec.training import attention, product_shapes
 from tsrec.training.packing import IGNORED, Example, pack
 
 SPACE = SidSpace((4, 6, 5))
@@ -152,7 +152,7 @@ def test_text_losses_in_parts_give_the_same_loss_and_gradient(
 def test_rounded_shapes_give_the_same_loss_and_gradient(tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for multiple in (1, 8):
-        for module in (model_module, attention):
+        for module in (product_shapes, attention):
             monkeypatch.setattr(module, "rows_of_product", lambda n, multiple=multiple: -(-n // multiple) * multiple)
         model = _model(tiny_backbone)
         loss = model(**_batch(model.n_text)[1])["loss"]

@@ -6,6 +6,7 @@ the tokens of its level, which is all that constrained decoding ever compares. B
 layers, called with these rows, so that what is trained is what is exported.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tsrec.training.attention import attend_by_rows, packed_states
 from tsrec.training.losses import losses_in_chunks
 from tsrec.training.norms import use_fast_norms
 from tsrec.training.packing import IGNORED
-from tsrec.training.product_shapes import rows_of_product
+from tsrec.training.product_shapes import in_few_shapes
 
 _LORA_DROPOUT = 0.05  # on the adapters' input
 _TEXT_LABELS_AT_ONCE = 512  # logits over a whole vocabulary: 512 x 150,000 float32 are 0.3 GB
@@ -169,8 +170,7 @@ class SidModel(nn.Module):
         for level, (offset, size) in enumerate(zip(self.space.offsets, self.space.sizes, strict=True)):
             first = self.n_text + offset
             rows = torch.nonzero((labels >= first) & (labels < first + size)).squeeze(1)
-            shaped = functional.pad(rows, (0, rows_of_product(len(rows)) - len(rows)))  # by row 0, which is cut below
-            logits = self.level_logits(hidden[shaped], level)[: len(rows)]
+            logits = in_few_shapes(partial(self.level_logits, level=level), hidden[rows])
             codes = labels[rows] - first
             entropy = functional.cross_entropy(logits.float(), codes, reduction="none", label_smoothing=smoothing)
             losses = losses.index_copy(0, rows, entropy)
@@ -183,6 +183,8 @@ class SidModel(nn.Module):
         """(N,) float32 cross-entropy over all text rows; chunks' logits are made again for the backward pass."""
 
         def losses_of(part: Tensor, part_labels: Tensor) -> Tensor:
-            return functional.cross_entropy(self._head.logits(part).float(), part_labels, reduction="none")
+            return functional.cross_entropy(
+                in_few_shapes(self._head.logits, part).float(), part_labels, reduction="none"
+            )
 
         return losses_in_chunks(losses_of, hidden, labels, _TEXT_LABELS_AT_ONCE)

@@ -6,7 +6,11 @@ milliseconds a product. Memory grew, and glibc's malloc searched ever longer: af
 for about a third of the time. Shapes that recur end that, and so does another malloc; a smaller cache does not.
 """
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 _MULTIPLE = 64
 
@@ -14,3 +18,8 @@ _MULTIPLE = 64
 def rows_of_product(n: int) -> int:
     """How many rows a product of `n` rows is to have: `n`, or a multiple of 64 under autocast on a processor."""
     return -(-n // _MULTIPLE) * _MULTIPLE if torch.is_autocast_enabled("cpu") else n
+
+
+def in_few_shapes(product: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """(N, K) what `product` makes of `rows` (N, D), each by itself, where it is handed as many as `rows_of_product`."""
+    return product(functional.pad(rows, (0, 0, 0, rows_of_product(len(rows)) - len(rows))))[: len(rows)]
