@@ -5,6 +5,8 @@
 Printed for each seed, then for all of them, on valid: HR@10 and NDCG@10 of the LLM alone, and what a condition gains
 over none, with an interval over users. Test is not read.
 
+And what TS-Align is for, as `benchmarks/token_names.py` prints it. `first` is asked before its histories, too.
+
 - `none`: the profile
 - `rare`: descriptions of single tokens, each seen in a tenth of the epochs
 - `keywords`: keywords of single tokens instead of descriptions, in every epoch
@@ -28,6 +30,7 @@ import pyarrow as pa
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.members import print_comparison
+from benchmarks.token_names import print_names
 from tsrec import pipeline
 from tsrec.columns import LLM, Split
 from tsrec.columns import Columns as C
@@ -99,7 +102,9 @@ def with_taught_rows(config: Config, profile: str, own: Sequence[str]) -> Config
     plain, taught = load_config(profile, own), load_config(profile, changes)
     parents = built_before(plain)
     taught = load_config(profile, [*changes, epochs_of(taught, plain, FIRST_SHARE)])
-    model = build(taught, FINETUNE)["finetune"].file("model")
+    rows_alone = build(taught, FINETUNE)
+    print_names("first, before its histories", parents | rows_alone)
+    model = rows_alone["finetune"].file("model")
     store = Path(config.store)
     other = store.with_name(f"{store.name}-taught-{config.finetune.seed}")
     for parent in parents.values():
@@ -155,6 +160,7 @@ def main() -> None:
             of_seeds[condition].append(lists[condition])
             trained = artifacts["finetune"].manifest.seconds
             print(f"{condition}: {config.finetune.epochs:g} epochs, {trained:.0f} s of {time.monotonic() - began:.0f}")
+            print_names(condition, artifacts)
         print(f"seed {seed}")
         print_comparison(lists, targets.items[rows], targets.users[rows], catalogue.n_items, EvaluateConfig(k=(10,)))
     if len(arguments.seeds) > 1:  # a user's rows of all seeds come and go together
