@@ -8,6 +8,7 @@ over none, with an interval over users. Test is not read.
 And what TS-Align is for, as `benchmarks/token_names.py` prints it. `first` is asked before its histories, too.
 
 - `none`: the profile
+- `descriptions`: descriptions of single tokens, in every epoch
 - `rare`: descriptions of single tokens, each seen in a tenth of the epochs
 - `keywords`: keywords of single tokens instead of descriptions, in every epoch
 - `first`: descriptions of single tokens for the first tenth of the tokens, while the LLM is frozen and the SID rows
@@ -51,6 +52,7 @@ DESCRIPTIONS = ("token_to_meaning", "meaning_to_token")
 KEYWORDS = ("token_to_keywords", "keywords_to_token")
 CONDITIONS = {
     "none": [],
+    "descriptions": [f"finetune.tasks.{task}=1" for task in DESCRIPTIONS],
     "rare": [f"finetune.tasks.{task}=0.1" for task in DESCRIPTIONS],
     "keywords": [f"finetune.tasks.{task}=1" for task in KEYWORDS],
     "first": [],
