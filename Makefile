@@ -29,15 +29,14 @@ $(DOCS_STAMP): $(STAMP)
 demo: setup  ## run the whole pipeline on MovieLens-100K
 	$(BIN)/tsrec run configs/demo.yaml
 
-# Files are handed out in the order that tests/conftest.py gives them, the longest first.
-PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+# One process a core; files are handed out in the order that tests/conftest.py gives them, the longest first.
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
-test: $(DEV_STAMP)  ## run the fast tests, one process a core: minutes
-	$(PYTEST) -n logical
+test: $(DEV_STAMP)  ## run the fast tests: minutes
+	$(PYTEST)
 
-# Slow tests often wait for servers: on two cores four processes take a sixth less time than two.
 test-all: test  ## run the fast tests, then the slow ones: a quarter of an hour
-	$(PYTEST) -n 4 -m 'slow and not very_slow'
+	$(PYTEST) -m 'slow and not very_slow'
 
 lint: $(DEV_STAMP)  ## check style and types, as the pre-commit hooks do
 	$(BIN)/ruff check .
