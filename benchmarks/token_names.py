@@ -16,13 +16,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tsrec import pipeline
 from tsrec.config import load_config
 from tsrec.finetune import STAGE as FINETUNE
+from tsrec.finetune.tasks import TASKS
 from tsrec.finetune.texts import meanings_of
 from tsrec.sid.space import SidSpace, parse_token
 from tsrec.sid.tokens import first_sid_id, opening_token
 from tsrec.store import Artifact, ArtifactStore
 
 QUESTIONS = (
-    "The token that stands for {meaning} is ",  # as in training
+    next(task.prompt for task in TASKS if task.name == "meaning_to_token"),  # as in training
     "{meaning} All of this is meant by the token ",
     "Which token means {meaning}? It is ",
 )
