@@ -1,6 +1,7 @@
 """Whether a fine-tuned LLM knows what its SID tokens mean.
 
-    python -m benchmarks.token_names configs/industrial-deep.yaml --set ingest.path=FOLDER
+    python -m benchmarks.token_names configs/industrial-deep.yaml --set ingest.path=FOLDER \
+        --set finetune.tasks.token_to_meaning=1 --set finetune.tasks.meaning_to_token=1
 
 Of the SID tokens that have a meaning: the share that the LLM names first among the tokens of the level, and in brackets
 the share among its first ten, when it reads the token's description. It is asked as TS-Align asks in training, and in
